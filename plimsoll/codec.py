@@ -1,0 +1,112 @@
+"""Records to bytes and back: JSON for people and HTTP, msgpack where NaN and infinities must survive."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+from blake3 import blake3
+
+from plimsoll.errors import InvalidInput
+
+T = TypeVar("T")
+
+_json = msgspec.json.Encoder()
+_canonical = msgspec.json.Encoder(order="deterministic")
+_msgpack = msgspec.msgpack.Encoder()
+
+
+def to_json(value: Any) -> bytes:
+    """Return ``value`` (records, dicts, lists, numbers, text) as JSON. NaN and infinities become ``null``.
+
+    Args:
+        value: what to encode.
+    """
+    return _json.encode(value)
+
+
+def from_json(data: bytes | str, type: type[T], what: str = "The JSON document") -> T:
+    """Return the value of ``type`` that ``data`` holds.
+
+    Args:
+        data: JSON text.
+        type: a record class or any type that msgspec knows.
+        what: how the error names the document.
+
+    Raises:
+        InvalidInput: the text is not JSON, or does not fit the type; the message names the field.
+    """
+    try:
+        return msgspec.json.decode(data, type=type)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidInput(f"{what} is not valid: {error}.", "Correct the named field and send it again.") from error
+
+
+def to_msgpack(value: Any) -> bytes:
+    """Return ``value`` as msgpack; floats keep every bit, NaN and infinities included.
+
+    Args:
+        value: what to encode.
+    """
+    return _msgpack.encode(value)
+
+
+def from_msgpack(data: bytes, type: type[T], what: str = "The message") -> T:
+    """Return the value of ``type`` that ``data`` holds.
+
+    Args:
+        data: msgpack bytes.
+        type: a record class or any type that msgspec knows.
+        what: how the error names the message.
+
+    Raises:
+        InvalidInput: the bytes are not msgpack, or do not fit the type.
+    """
+    try:
+        return msgspec.msgpack.decode(data, type=type)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidInput(f"{what} is not valid: {error}.", "Correct the named field and send it again.") from error
+
+
+def plain(value: Any) -> Any:
+    """Return records as dicts and lists that ``json`` and templates understand.
+
+    Args:
+        value: a record, or containers of records.
+    """
+    return msgspec.to_builtins(value)
+
+
+def convert(value: Any, type: type[T], what: str = "The value") -> T:
+    """Return dicts and lists as the record ``type``.
+
+    Args:
+        value: what :func:`plain`, TOML or JSON gave.
+        type: the record class.
+        what: how the error names the value.
+
+    Raises:
+        InvalidInput: the value does not fit; the message names the field.
+    """
+    try:
+        return msgspec.convert(value, type)
+    except (msgspec.ValidationError, TypeError) as error:
+        raise InvalidInput(f"{what} is not valid: {error}.", "Correct the named field.") from error
+
+
+def canonical(value: Any) -> bytes:
+    """Return JSON with sorted keys: the same value gives the same bytes, so it may be digested.
+
+    Args:
+        value: records, dicts, lists, text, ints and finite floats.
+    """
+    return _canonical.encode(value)
+
+
+def digest(data: bytes) -> str:
+    """Return the BLAKE3 digest of ``data`` as 64 hex digits; every content address in Plimsoll is one of these.
+
+    Args:
+        data: any bytes.
+    """
+    return blake3(data).hexdigest()

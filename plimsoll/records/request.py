@@ -1,0 +1,87 @@
+"""What a verb is: a frozen record that names its result.
+
+``class StartRun(Request[Run])`` says that doing a ``StartRun`` gives a ``Run``. The function that does it, and the
+role it needs, are joined to it by one row in :mod:`plimsoll.verbs`; nothing else may repeat the verb.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Generic, TypeVar, get_args
+
+from plimsoll.errors import InvalidInput
+
+Result = TypeVar("Result", covariant=True)
+
+#: Anything that JSON can carry.
+Json = Any
+
+_NAME = re.compile(r"[\w][\w .:/@+=-]{0,249}")
+_SLUG = re.compile(r"[a-zA-Z0-9][\w.-]{0,99}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class Request(Generic[Result]):
+    """Base of every verb's request; subclasses are frozen, slotted, keyword-only dataclasses."""
+
+    __slots__ = ()
+
+
+def result_type(request: type[Request[Any]]) -> Any:
+    """Return the type that doing ``request`` gives, as written between the brackets of its base class.
+
+    Args:
+        request: a subclass of :class:`Request`.
+    """
+    for base in getattr(request, "__orig_bases__", ()):
+        if getattr(base, "__origin__", None) is Request:
+            return get_args(base)[0]
+    raise TypeError(f"{request.__name__} must derive from Request[...].")
+
+
+def check_name(what: str, value: str) -> None:
+    """Refuse a name that a URL, a shell or a table would garble.
+
+    Args:
+        what: the field, for the message.
+        value: 1 to 250 characters: letters, digits, ``_ . : / @ + = -`` and inner blanks.
+
+    Raises:
+        InvalidInput: the name is empty, too long or has other characters.
+    """
+    if not _NAME.fullmatch(value):
+        raise InvalidInput(
+            f"{what} {value[:80]!r} is not a valid name.",
+            "Use 1 to 250 letters, digits, blanks or any of _ . : / @ + = - and start with a letter, a digit or _.",
+        )
+
+
+def check_slug(what: str, value: str) -> None:
+    """Refuse a name that cannot stand in a path or before an ``@``.
+
+    Args:
+        what: the field, for the message.
+        value: 1 to 100 characters: letters, digits, ``_ . -``, starting with a letter or a digit.
+
+    Raises:
+        InvalidInput: the name is empty, too long or has other characters.
+    """
+    if not _SLUG.fullmatch(value):
+        raise InvalidInput(
+            f"{what} {value[:80]!r} is not a valid name.",
+            "Use 1 to 100 letters, digits or any of _ . - and start with a letter or a digit.",
+        )
+
+
+def check_digest(what: str, value: str) -> None:
+    """Refuse what is not a BLAKE3 digest in hex.
+
+    Args:
+        what: the field, for the message.
+        value: 64 lower-case hex digits.
+
+    Raises:
+        InvalidInput: it is something else.
+    """
+    if not _DIGEST.fullmatch(value):
+        raise InvalidInput(f"{what} {value[:80]!r} is not a digest.", "A digest is 64 lower-case hex digits.")

@@ -1,0 +1,313 @@
+"""Runs and what they log."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from plimsoll.errors import InvalidInput
+from plimsoll.records.request import Json, Request, check_digest, check_name
+
+#: A run ends once, in one of the last three states.
+RunState = Literal["running", "finished", "failed", "lost"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodeVersion:
+    """Which code a run executed."""
+
+    #: Git commit in hex, or None outside a repository.
+    commit: str | None = None
+    #: Git branch, or None when detached or outside a repository.
+    branch: str | None = None
+    #: Digest of the blob that holds ``git diff HEAD`` with untracked sources, or None when the tree was clean.
+    dirty_diff: str | None = None
+    #: What was started, such as ``examples/flights/pipeline.py:late_arrivals``.
+    entry: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """Why a run began by itself, or that a person began it."""
+
+    #: ``person``, ``alert``, ``trigger`` or ``search``.
+    kind: Literal["person", "alert", "trigger", "search"] = "person"
+    #: Id of the alert, trigger or search; empty for a person.
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One execution with its parameters, code and environment."""
+
+    #: UUIDv7 in hex.
+    id: str
+    #: Name of the experiment.
+    experiment: str
+    #: A name for people; not unique.
+    name: str
+    #: Where it stands.
+    state: RunState
+    #: Parameters by name.
+    params: dict[str, Json]
+    #: Tags by name.
+    tags: dict[str, str]
+    #: Name of the actor who began it.
+    author: str
+    #: Why it began.
+    cause: Cause
+    #: Which code ran.
+    code: CodeVersion
+    #: Digest of the blob that lists Python and package versions; None when not captured.
+    environment: str | None
+    #: UTC microseconds.
+    started: int
+    #: UTC microseconds, or None while running.
+    ended: int | None = None
+    #: The exception's text, when it failed.
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartRun(Request[Run]):
+    """Begin a run. Two starts with the same ``key`` are one run."""
+
+    #: The experiment is made when it does not exist.
+    experiment: str = "default"
+    #: A name for people; empty gives one made from the id.
+    name: str = ""
+    #: Parameters by name.
+    params: dict[str, Json] = field(default_factory=dict)
+    #: Tags by name.
+    tags: dict[str, str] = field(default_factory=dict)
+    #: Why it begins.
+    cause: Cause = Cause()
+    #: Which code runs.
+    code: CodeVersion = CodeVersion()
+    #: Digest of the environment blob.
+    environment: str | None = None
+    #: Makes the start idempotent.
+    key: str | None = None
+
+    def __post_init__(self) -> None:
+        check_name("Experiment", self.experiment)
+        if self.name:
+            check_name("Run name", self.name)
+        for name in (*self.params, *self.tags):
+            check_name("Param or tag", name)
+        if self.environment is not None:
+            check_digest("Environment", self.environment)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishRun(Request[Run]):
+    """End a run. Ending it again in the same state changes nothing."""
+
+    #: The run's id.
+    id: str
+    #: How it ended.
+    state: Literal["finished", "failed", "lost"] = "finished"
+    #: The exception's text, when it failed.
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetTags(Request[Run]):
+    """Add or replace tags of a run."""
+
+    #: The run's id.
+    id: str
+    #: Tags by name.
+    tags: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointColumns:
+    """Metric points as columns of equal length."""
+
+    #: Name of the series, for each point.
+    names: tuple[str, ...]
+    #: Step, for each point (64-bit signed).
+    steps: tuple[int, ...]
+    #: UTC microseconds, for each point.
+    times: tuple[int, ...]
+    #: Value, for each point; NaN, infinities and -0.0 are kept bit for bit.
+    values: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.names), len(self.steps), len(self.times), len(self.values)}
+        if len(lengths) != 1:
+            raise InvalidInput("The columns of points have different lengths.", "Send names, steps, times and values of one length.")
+        for name in set(self.names):
+            check_name("Metric", name)
+        for step in self.steps:
+            if not -(2**63) <= step < 2**63:
+                raise InvalidInput(f"The step {step} does not fit 64 bits.", "Use steps between -2**63 and 2**63 - 1.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PointsReceipt:
+    """What the store now holds of one writer."""
+
+    #: Last sequence applied.
+    sequence: int
+    #: Points that this request added; 0 when it had been applied before.
+    added: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AppendPoints(Request[PointsReceipt]):
+    """Append points to a run. A batch seen before (same writer, sequence not larger than the last) changes nothing."""
+
+    #: The run's id.
+    run_id: str
+    #: Unique name of the writing process.
+    writer: str
+    #: Rises by one with each batch of the writer, from 1.
+    sequence: int
+    #: The points.
+    points: PointColumns
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeriesSummary:
+    """One row that search and tables read instead of a history."""
+
+    #: The metric's name.
+    name: str
+    #: Number of points.
+    count: int
+    #: Value at the highest (step, arrival).
+    last: float
+    #: Smallest value that is not NaN; NaN when there is none.
+    min: float
+    #: Largest value that is not NaN; NaN when there is none.
+    max: float
+    #: Highest step.
+    last_step: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """The history of one metric in one run, in order of (step, arrival)."""
+
+    #: The metric's name.
+    name: str
+    #: Steps.
+    steps: tuple[int, ...]
+    #: UTC microseconds.
+    times: tuple[int, ...]
+    #: Values.
+    values: tuple[float, ...]
+    #: True when points were left out to fit the asked width; each column's first, min, max and last stay.
+    sampled: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetSeries(Request[Series]):
+    """Return a metric's history, whole or thinned to a chart's width."""
+
+    #: The run's id.
+    run_id: str
+    #: The metric's name.
+    name: str
+    #: Pixel columns of the chart; None returns every point.
+    width: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """A named file, tree or value that a run kept."""
+
+    #: Name within the run, such as ``plots/calibration.png``.
+    name: str
+    #: ``file``, ``tree``, ``table``, ``value`` or ``model``.
+    kind: str
+    #: Content address.
+    digest: str
+    #: Bytes.
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogArtifact(Request[Artifact]):
+    """Attach stored bytes to a run under a name; the same name again replaces it."""
+
+    #: The run's id.
+    run_id: str
+    #: Name within the run.
+    name: str
+    #: What it is.
+    kind: str
+    #: Content address; the blob must be there already.
+    digest: str
+    #: Bytes.
+    size: int
+
+    def __post_init__(self) -> None:
+        check_name("Artifact", self.name)
+        check_digest("Artifact", self.digest)
+        if ".." in self.name.split("/"):
+            raise InvalidInput(f"The artifact name {self.name!r} climbs out of its run.", "Use a name without '..'.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInput:
+    """A snapshot that a run read."""
+
+    #: Role of the data, such as ``training``.
+    name: str
+    #: The snapshot's digest.
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogInput(Request[RunInput]):
+    """Record that a run read a snapshot."""
+
+    #: The run's id.
+    run_id: str
+    #: Role of the data.
+    name: str
+    #: The snapshot's digest; it must be registered.
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunDetail:
+    """A run with everything it logged but its histories."""
+
+    #: The run.
+    run: Run
+    #: One row a metric.
+    metrics: tuple[SeriesSummary, ...]
+    #: What it kept.
+    artifacts: tuple[Artifact, ...]
+    #: What it read.
+    inputs: tuple[RunInput, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetRun(Request[RunDetail]):
+    """Return a run by id, or by the beginning of its id when only one run has it."""
+
+    #: Id, or at least its first 6 digits.
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListRuns(Request[tuple[RunDetail, ...]]):
+    """Return runs, newest first, without artifacts and inputs."""
+
+    #: Only runs of this experiment.
+    experiment: str | None = None
+    #: Only runs in this state.
+    state: RunState | None = None
+    #: Only runs older than this id; the last of a page gives the next page.
+    before: str | None = None
+    #: At most so many, up to 1,000.
+    limit: int = 50
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.limit <= 1000:
+            raise InvalidInput(f"The limit {self.limit} is out of range.", "Ask for 1 to 1000 runs.")

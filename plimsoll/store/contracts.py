@@ -1,0 +1,260 @@
+"""What the floors above may ask of the stores, in words first.
+
+*Metadata* is small and transactional. A verb's function gets one open transaction (``context.tx``) and sees its own
+writes; when it returns the transaction is committed together with its audit line, when it raises nothing of it stays.
+On SQLite a writing transaction begins with ``BEGIN IMMEDIATE``: writers wait for each other (30 s), readers never wait.
+
+*Bytes* are content-addressed and written before the row that names them: a crash leaves garbage, never a lie.
+
+*Points*, *segments*, *events* and *queue* write through the caller's transaction, so what they tell is there exactly when
+the change they tell of is.
+
+Every backend passes the suites in :mod:`plimsoll.testing`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy import Connection
+
+from plimsoll.records.access import Actor, Event, Job, Verification
+from plimsoll.records.request import Json, Request
+from plimsoll.records.run import PointColumns, Series, SeriesSummary
+
+R = TypeVar("R")
+
+
+class Database(Protocol):
+    """Opens transactions on the metadata."""
+
+    #: ``sqlite`` or ``postgresql``.
+    dialect: str
+
+    def read(self) -> AbstractContextManager[Connection]:
+        """Return a transaction that sees one state of the database and writes nothing."""
+        ...
+
+    def write(self) -> AbstractContextManager[Connection]:
+        """Return a writing transaction: committed at the end of the block, undone when it raises.
+
+        Raises:
+            StorageFull: the disk has no room; nothing was written.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back all connections."""
+        ...
+
+
+class Blobs(Protocol):
+    """Bytes by their BLAKE3 digest."""
+
+    def put(self, data: bytes) -> str:
+        """Store ``data`` and return its digest; storing the same bytes again writes nothing.
+
+        Raises:
+            StorageFull: the disk has no room; nothing is visible.
+        """
+        ...
+
+    def put_file(self, path: Path) -> tuple[str, int]:
+        """Store a file's content, in bounded memory, and return its digest and size in bytes."""
+        ...
+
+    def get(self, digest: str) -> bytes:
+        """Return the bytes, verified against the digest.
+
+        Raises:
+            NotFound: there is no such blob.
+            Corrupt: the stored bytes have another digest.
+        """
+        ...
+
+    def get_file(self, digest: str, path: Path) -> None:
+        """Write the verified bytes to ``path``, which appears whole or not at all; parent folders are made."""
+        ...
+
+    def has(self, digest: str) -> bool:
+        """Return whether the blob is stored, without reading it."""
+        ...
+
+    def size(self, digest: str) -> int:
+        """Return the blob's bytes.
+
+        Raises:
+            NotFound: there is no such blob.
+        """
+        ...
+
+    def delete(self, digest: str) -> None:
+        """Remove the blob; one that is not there is no error."""
+        ...
+
+
+class Points(Protocol):
+    """Metric histories: append-only, huge, in chunks of packed columns, with one summary row a series."""
+
+    def append(self, tx: Connection, run_id: str, writer: str, sequence: int, points: PointColumns) -> int:
+        """Append points and return how many were added; 0 when this writer's sequence was applied before.
+
+        Raises:
+            Conflict: the sequence leaves a gap (an earlier batch is missing).
+        """
+        ...
+
+    def read(self, tx: Connection, run_id: str, name: str, width: int | None) -> Series:
+        """Return a history in order of (step, arrival); with a width, first, min, max and last of each of so many columns.
+
+        Raises:
+            NotFound: the run has no such metric.
+        """
+        ...
+
+    def summaries(self, tx: Connection, run_ids: Sequence[str]) -> dict[str, tuple[SeriesSummary, ...]]:
+        """Return one summary a series for each run, by name; runs without metrics are left out."""
+        ...
+
+
+class Queue(Protocol):
+    """Requests that wait for a worker. At least once: a verb that is queued must bear being done twice."""
+
+    def put(self, tx: Connection, request: Request[Any], actor: str, due: int = 0, key: str | None = None) -> Job:
+        """Add a request; with a ``key`` that a waiting or working job has, return that job instead. ``due``: UTC microseconds."""
+        ...
+
+    def claim(self, tx: Connection, worker: str, lease: float) -> Job | None:
+        """Return the oldest due job that nobody works on, now leased to ``worker`` for ``lease`` seconds; None when there is none."""
+        ...
+
+    def beat(self, tx: Connection, id: str, worker: str, lease: float, progress: str) -> bool:
+        """Renew a lease and say how far the work is; False when the job was given to another worker."""
+        ...
+
+    def finish(self, tx: Connection, id: str, worker: str, result: Json, error: Json) -> bool:
+        """End a job; False (and nothing changes) when it was given to another worker."""
+        ...
+
+    def get(self, tx: Connection, id: str) -> Job:
+        """Return a job.
+
+        Raises:
+            NotFound: there is no such job.
+        """
+        ...
+
+    def list(self, tx: Connection, state: str | None, limit: int) -> tuple[Job, ...]:
+        """Return jobs, newest first."""
+        ...
+
+
+class Events(Protocol):
+    """The audit log: one hash chain over everything that changed."""
+
+    def append(self, tx: Connection, actor: str, verb: str, subject: str, payload: Json) -> Event:
+        """Add a line in the transaction of what it tells."""
+        ...
+
+    def list(self, tx: Connection, subject: str | None, before: int | None, limit: int) -> tuple[Event, ...]:
+        """Return lines, newest first."""
+        ...
+
+    def verify(self, tx: Connection) -> Verification:
+        """Recompute the chain."""
+        ...
+
+
+class Segments(Protocol):
+    """Append-only columns in named streams, ordered by event time only on reading."""
+
+    def append(
+        self, tx: Connection, stream: str, writer: str, sequence: int, columns: dict[str, Sequence[Any]], times: Sequence[int]
+    ) -> int:
+        """Append rows and return how many were added; 0 when this writer's sequence was applied before. ``times``: UTC microseconds."""
+        ...
+
+    def scan(self, tx: Connection, stream: str, start: int, end: int) -> Any:
+        """Return a polars frame of the rows whose time ``at`` lies in [start, end); columns a row never had are null."""
+        ...
+
+    def last_sequence(self, tx: Connection, stream: str, writer: str) -> int:
+        """Return the last sequence applied of a writer, 0 when it never wrote."""
+        ...
+
+    def waiting(self, tx: Connection) -> dict[str, int]:
+        """Return stream -> rows that are not yet in a Parquet blob."""
+        ...
+
+    def seal(self, database: Database, stream: str) -> int:
+        """Move a stream's waiting rows into one Parquet blob and return how many; readers see each row exactly once throughout."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stores:
+    """Everything durable, opened once by the composition root."""
+
+    #: Metadata.
+    database: Database
+    #: Bytes.
+    blobs: Blobs
+    #: Metric histories.
+    points: Points
+    #: Waiting requests.
+    queue: Queue
+    #: The audit log.
+    events: Events
+    #: Logged rows.
+    segments: Segments
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What a verb's function gets beside its request."""
+
+    #: Who asks.
+    actor: Actor
+    #: The open transaction: reading for a reading verb, writing for a changing one.
+    tx: Connection
+    #: Everything durable.
+    stores: Stores
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobContext:
+    """What the function of a worker's verb gets: no transaction, since it takes minutes; it changes things by doing verbs."""
+
+    #: For whom the worker acts.
+    actor: Actor
+    #: Everything durable; for reading, and for blobs.
+    stores: Stores
+    #: Folder of the project whose code may be run: the one that holds ``pyproject.toml``.
+    project: Path
+    #: Does another verb as the same actor.
+    do: Do
+    #: Says how far the work is, in one line; also keeps the lease.
+    progress: Callable[[str], None]
+
+
+class Do(Protocol):
+    """A door: does a request and returns its result."""
+
+    def __call__(self, request: Request[R], /) -> R:
+        """Return the verb's result, or raise the verb's error."""
+        ...
+
+
+def chunks(items: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:
+    """Yield ``items`` in runs of at most ``size``, for statements with a bounded number of parameters.
+
+    Args:
+        items: any sequence.
+        size: at least 1.
+    """
+    for start in range(0, len(items), size):
+        yield items[start : start + size]
