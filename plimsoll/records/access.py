@@ -7,8 +7,8 @@ from typing import Literal
 
 from plimsoll.records.request import Json, Request, check_slug
 
-#: What an actor may do. ``admin`` may do everything but approve what they authored.
-Role = Literal["read", "write", "approve", "operate", "serve", "admin"]
+#: What an actor may do. ``admin`` includes every role but ``work``, which only the worker has: verdicts are not typed in.
+Role = Literal["read", "write", "approve", "operate", "serve", "work", "admin"]
 
 #: Where a job stands.
 JobState = Literal["waiting", "working", "done", "failed"]

@@ -198,7 +198,7 @@ class Approval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApproveRelease(Request[Release]):
-    """Say yes to a release. Refused to its author, its proposer, programs, and when the digest is another one."""
+    """Say yes to a release. Refused to its author, to programs, and when the digest is another one."""
 
     #: The release's id.
     id: str
@@ -241,6 +241,8 @@ class Kill:
     actor: str
     #: UTC microseconds.
     at: int
+    #: Release that answers meanwhile; None answers the declared default.
+    release_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -108,6 +108,10 @@ class Points(Protocol):
         """
         ...
 
+    def last_sequence(self, tx: Connection, run_id: str, writer: str) -> int:
+        """Return the last sequence applied of a writer, 0 when it never wrote."""
+        ...
+
     def read(self, tx: Connection, run_id: str, name: str, width: int | None) -> Series:
         """Return a history in order of (step, arrival); with a width, first, min, max and last of each of so many columns.
 

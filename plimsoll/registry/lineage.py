@@ -1,0 +1,51 @@
+"""Where a version, and an answer, come from."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+
+from plimsoll.data.snapshot import snapshot_of
+from plimsoll.errors import NotFound
+from plimsoll.records.deployment import ExplainPrediction, Explanation, GetRelease, ListApprovals
+from plimsoll.records.model import GetLineage, GetVersion, Lineage
+from plimsoll.records.run import GetRun
+from plimsoll.registry.promotion import get_release, list_approvals
+from plimsoll.registry.versions import get_version, grants_of, newest_report
+from plimsoll.runs.lifecycle import get_run
+from plimsoll.store.contracts import Context
+from plimsoll.store.schema import prediction_index
+
+
+def get_lineage(request: GetLineage, context: Context) -> Lineage:
+    """Return version, run, data, checks and grants."""
+    version = get_version(GetVersion(ref=request.ref), context)
+    return Lineage(
+        version=version,
+        run=get_run(GetRun(id=version.run_id), context).run,
+        data={role: found for role, digest in version.meta.data.items() if (found := snapshot_of(context, digest)) is not None},
+        report=newest_report(context, version.model, version.number),
+        grants=grants_of(context, version.digest),
+    )
+
+
+def explain_prediction(request: ExplainPrediction, context: Context) -> Explanation:
+    """Return the logged rows of one answer, and the release, approvals and lineage of the version that gave it."""
+    where = context.tx.execute(select(prediction_index).where(prediction_index.c.request_id == request.request_id)).first()
+    if where is None:
+        raise NotFound(
+            f"There is no prediction {request.request_id!r}.",
+            "Use the id that the answer carried (x-request-id); answers are logged within a second.",
+        )
+    frame = context.stores.segments.scan(context.tx, where.stream, where.at, where.at + 1)
+    rows = frame.filter(frame["request_id"] == request.request_id).sort("row").to_dicts()
+    answered = [row for row in rows if row["track"] != "shadow"] or rows
+    release_id = answered[0]["release_id"] if answered else ""
+    if not release_id:
+        return Explanation(rows=tuple(rows), release=None, approvals=(), lineage=None)
+    release = get_release(GetRelease(id=release_id), context)
+    return Explanation(
+        rows=tuple(rows),
+        release=release,
+        approvals=list_approvals(ListApprovals(release_id=release.id), context),
+        lineage=get_lineage(GetLineage(ref=release.package), context),
+    )

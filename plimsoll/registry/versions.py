@@ -1,0 +1,201 @@
+"""Model versions: numbered, immutable packages, and what is known about each."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from sqlalchemy import Row, func, select
+
+from plimsoll import clock, codec
+from plimsoll.data.snapshot import get_manifest
+from plimsoll.errors import Corrupt, InvalidInput, NotFound
+from plimsoll.records.data import Manifest
+from plimsoll.records.model import (
+    CheckReport,
+    CreateVersion,
+    GetReport,
+    GetVersion,
+    Grant,
+    ListGrants,
+    ListVersions,
+    PackageMeta,
+    RecordReport,
+    TrustPackage,
+    Version,
+)
+from plimsoll.records.run import GetRun
+from plimsoll.runs.lifecycle import get_run
+from plimsoll.store.contracts import Context
+from plimsoll.store.schema import aliases, grants, models, reports, versions
+
+_DIGEST = re.compile(r"[0-9a-f]{12,64}")
+
+
+def package_meta(context: Context, manifest: Manifest, digest: str) -> PackageMeta:
+    """Return ``package.json`` of a stored package.
+
+    Args:
+        context: the open transaction.
+        manifest: the package's manifest.
+        digest: the manifest's digest, for messages.
+
+    Raises:
+        InvalidInput: the tree is not a model package.
+        Corrupt: a file of it is missing.
+    """
+    files = {entry.path: entry for entry in manifest.files}
+    if "package.json" not in files:
+        raise InvalidInput(f"The tree {digest[:12]} has no package.json.", "Make packages with plimsoll.Model.")
+    for entry in manifest.files:
+        if not context.stores.blobs.has(entry.digest):
+            raise Corrupt(f"{entry.path} of the package {digest[:12]} is not stored.", "Upload every file before its manifest.")
+    document = context.stores.blobs.get(files["package.json"].digest)
+    return codec.from_json(document, PackageMeta, f"package.json of {digest[:12]}")
+
+
+def code_digest(manifest: Manifest) -> str:
+    """Return one digest over the packed code: the same code gives the same digest whatever it was trained on.
+
+    Args:
+        manifest: a package's manifest.
+    """
+    code = [(entry.path, entry.digest) for entry in manifest.files if entry.path.startswith("code/")]
+    return codec.digest(b"plimsoll code 1\n" + codec.canonical(code))
+
+
+def _version(context: Context, row: Row[Any]) -> Version:
+    names = context.tx.execute(
+        select(aliases.c.alias).where(aliases.c.model == row.model, aliases.c.number == row.number).order_by(aliases.c.alias)
+    ).scalars()
+    return codec.convert({**row._mapping, "aliases": list(names)}, Version, "The stored version")
+
+
+def create_version(request: CreateVersion, context: Context) -> Version:
+    """Number a package whose bytes are all stored; a person who registers their own run's package thereby trusts its code."""
+    known = context.tx.execute(select(versions).where(versions.c.digest == request.digest)).one_or_none()
+    if known is not None:
+        return _version(context, known)
+    run = get_run(GetRun(id=request.run_id), context).run
+    manifest = get_manifest(context.stores.blobs, request.digest)
+    meta = package_meta(context, manifest, request.digest)
+    if meta.model != request.model:
+        raise InvalidInput(
+            f"The package says it is {meta.model!r}, not {request.model!r}.", "Register it under the name that plimsoll.Model was given."
+        )
+    if context.tx.execute(select(models.c.name).where(models.c.name == request.model)).one_or_none() is None:
+        context.tx.execute(models.insert().values(name=request.model, created=clock.now()))
+    last = context.tx.execute(select(func.max(versions.c.number)).where(versions.c.model == request.model)).scalar_one()
+    number = (last or 0) + 1
+    context.tx.execute(
+        versions.insert().values(
+            model=request.model,
+            number=number,
+            digest=request.digest,
+            run_id=run.id,
+            author=run.author,
+            created=clock.now(),
+            meta=codec.plain(meta),
+        )
+    )
+    if context.actor.person and context.actor.name == run.author:
+        _grant(context, request.digest, manifest, f"{run.author} made it in run {run.id}")
+    return get_version(GetVersion(ref=f"{request.model}/{number}"), context)
+
+
+def get_version(request: GetVersion, context: Context) -> Version:
+    """Return a version by ``name/3``, ``name@alias``, ``name`` or digest."""
+    name, at, alias = request.ref.partition("@")
+    stem, slash, number = request.ref.rpartition("/")
+    query = select(versions)
+    if at:
+        query = query.join(aliases, (aliases.c.model == versions.c.model) & (aliases.c.number == versions.c.number)).where(
+            versions.c.model == name, aliases.c.alias == alias
+        )
+    elif slash and number.isdigit():
+        query = query.where(versions.c.model == stem, versions.c.number == int(number))
+    elif _DIGEST.fullmatch(request.ref):
+        query = query.where(versions.c.digest.startswith(request.ref))
+    else:
+        query = query.where(versions.c.model == request.ref)
+    row = context.tx.execute(query.order_by(versions.c.number.desc()).limit(1)).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no model version {request.ref!r}.", "List versions with: plimsoll models list")
+    return _version(context, row)
+
+
+def list_versions(request: ListVersions, context: Context) -> tuple[Version, ...]:
+    """Return versions, newest first."""
+    query = select(versions).order_by(versions.c.created.desc(), versions.c.number.desc()).limit(request.limit)
+    if request.model is not None:
+        query = query.where(versions.c.model == request.model)
+    return tuple(_version(context, row) for row in context.tx.execute(query).all())
+
+
+def record_report(request: RecordReport, context: Context) -> CheckReport:
+    """Keep the verdicts of an examination."""
+    get_version(GetVersion(ref=f"{request.report.model}/{request.report.number}"), context)
+    context.tx.execute(reports.insert().values(**codec.plain(request.report)))
+    return request.report
+
+
+def newest_report(context: Context, model: str, number: int) -> CheckReport | None:
+    """Return the newest report of a version, or None when it was never examined.
+
+    Args:
+        context: the open transaction.
+        model: registered name.
+        number: version number.
+    """
+    query = select(reports).where(reports.c.model == model, reports.c.number == number).order_by(reports.c.id.desc()).limit(1)
+    row = context.tx.execute(query).one_or_none()
+    return None if row is None else codec.convert(dict(row._mapping), CheckReport, "The stored report")
+
+
+def get_report(request: GetReport, context: Context) -> CheckReport:
+    """Return the newest report of a version."""
+    version = get_version(GetVersion(ref=request.ref), context)
+    report = newest_report(context, version.model, version.number)
+    if report is None:
+        raise NotFound(
+            f"{version.model}/{version.number} was never examined.",
+            f"Examine it with: plimsoll checks run {version.model}/{version.number}",
+        )
+    return report
+
+
+def _grant(context: Context, digest: str, manifest: Manifest, reason: str) -> None:
+    for granted in (digest, code_digest(manifest)):
+        context.tx.execute(grants.delete().where(grants.c.digest == granted, grants.c.actor == context.actor.name))
+        context.tx.execute(grants.insert().values(digest=granted, actor=context.actor.name, reason=reason, created=clock.now()))
+
+
+def trust_package(request: TrustPackage, context: Context) -> Grant:
+    """Allow a package's code to run, here and in any later package that carries the very same code."""
+    manifest = get_manifest(context.stores.blobs, request.digest)
+    if not context.actor.person:
+        raise InvalidInput(f"{context.actor.name} is a program.", "A grant is a person's word.")
+    _grant(context, request.digest, manifest, request.reason)
+    return grants_of(context, request.digest)[0]
+
+
+def grants_of(context: Context, digest: str) -> tuple[Grant, ...]:
+    """Return the grants that cover a package, by its digest or by the digest of its code, newest first.
+
+    Args:
+        context: the open transaction.
+        digest: the package's digest.
+    """
+    code = code_digest(get_manifest(context.stores.blobs, digest))
+    query = select(grants).where(grants.c.digest.in_([digest, code])).order_by(grants.c.created.desc(), grants.c.actor)
+    found = [codec.convert(dict(row._mapping), Grant, "The stored grant") for row in context.tx.execute(query)]
+    named: dict[str, Grant] = {}
+    for grant in found:
+        if grant.actor not in named or grant.digest == digest:
+            named[grant.actor] = grant
+    return tuple(named.values())
+
+
+def list_grants(request: ListGrants, context: Context) -> tuple[Grant, ...]:
+    """Return who allowed a package's code to run."""
+    return grants_of(context, request.digest)

@@ -1,0 +1,27 @@
+"""Metric points of runs."""
+
+from __future__ import annotations
+
+from plimsoll.errors import InvalidInput
+from plimsoll.records.run import AppendPoints, GetSeries, PointsReceipt, Series
+from plimsoll.runs.lifecycle import running
+from plimsoll.store.contracts import Context
+
+
+def append_points(request: AppendPoints, context: Context) -> PointsReceipt:
+    """Append a writer's next batch; a batch seen before changes nothing, even when the run has ended since."""
+    if request.sequence < 1:
+        raise InvalidInput(f"The sequence {request.sequence} is below 1.", "Count a writer's batches from 1.")
+    points = context.stores.points
+    if request.sequence <= points.last_sequence(context.tx, request.run_id, request.writer):
+        return PointsReceipt(sequence=request.sequence, added=0)
+    running(context, request.run_id)
+    added = points.append(context.tx, request.run_id, request.writer, request.sequence, request.points)
+    return PointsReceipt(sequence=request.sequence, added=added)
+
+
+def get_series(request: GetSeries, context: Context) -> Series:
+    """Return a metric's history, whole or thinned to a width in pixels."""
+    if request.width is not None and request.width < 1:
+        raise InvalidInput(f"The width {request.width} is below 1.", "Give the chart's width in pixels, or none for every point.")
+    return context.stores.points.read(context.tx, request.run_id, request.name, request.width)

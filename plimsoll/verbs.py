@@ -1,0 +1,190 @@
+"""The platform on one page: what can be asked, which function does it, and which role it needs.
+
+Route, client, role check, audit line and JSON command line are read from this table. Bytes (``/blobs/<digest>``, streamed)
+and predictions (the serving plane) have their own paths; everything else is a row here. A row that is missing is denied.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from plimsoll import access
+from plimsoll.data import snapshot
+from plimsoll.errors import NotFound
+from plimsoll.monitoring import alerts, log
+from plimsoll.pipelines import cache
+from plimsoll.records import access as a
+from plimsoll.records import data as d
+from plimsoll.records import deployment as dep
+from plimsoll.records import model as m
+from plimsoll.records import monitor as mon
+from plimsoll.records import pipeline as p
+from plimsoll.records import run as r
+from plimsoll.records.access import Role
+from plimsoll.records.request import Request
+from plimsoll.registry import lineage, promotion, versions
+from plimsoll.runs import lifecycle, points
+from plimsoll.serving import deployments, rollout
+
+#: ``read`` sees one state; ``write`` changes something in one transaction; ``job`` takes minutes and is the worker's.
+Kind = Literal["read", "write", "job"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verb:
+    """One row."""
+
+    #: The request's class; its name is the verb's name on the wire.
+    request: type[Request[Any]]
+    #: What does it. A job is named as ``module:function``, so that only the worker loads what it needs.
+    function: Callable[..., Any] | str
+    #: The role it needs.
+    role: Role
+    #: How it is done.
+    kind: Kind
+    #: Whether a change gets a line in the audit log; off for points, rows and steps, which are counted instead.
+    audited: bool = True
+
+    @property
+    def name(self) -> str:
+        """The verb's name on the wire."""
+        return self.request.__name__
+
+    def load(self) -> Callable[..., Any]:
+        """Return the function, importing a job's module now."""
+        if not isinstance(self.function, str):
+            return self.function
+        module, _, name = self.function.partition(":")
+        found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+        return found
+
+
+def _read(request: type[Request[Any]], function: Callable[..., Any]) -> Verb:
+    return Verb(request=request, function=function, role="read", kind="read")
+
+
+def _write(request: type[Request[Any]], function: Callable[..., Any], role: Role = "write", *, audited: bool = True) -> Verb:
+    return Verb(request=request, function=function, role=role, kind="write", audited=audited)
+
+
+def _job(request: type[Request[Any]], function: str, role: Role) -> Verb:
+    return Verb(request=request, function=function, role=role, kind="job")
+
+
+VERBS: tuple[Verb, ...] = (
+    # Access
+    _write(a.AddActor, access.add_actor, "admin"),
+    _read(a.WhoAmI, access.who_am_i),
+    _read(a.ListActors, access.list_actors),
+    _read(a.ListEvents, access.list_events),
+    _read(a.VerifyEvents, access.verify_events),
+    _read(a.GetJob, access.get_job),
+    _read(a.ListJobs, access.list_jobs),
+    # Runs
+    _write(r.StartRun, lifecycle.start_run),
+    _write(r.FinishRun, lifecycle.finish_run),
+    _write(r.SetTags, lifecycle.set_tags),
+    _write(r.LogArtifact, lifecycle.log_artifact, audited=False),
+    _write(r.LogInput, lifecycle.log_input, audited=False),
+    _read(r.GetRun, lifecycle.get_run),
+    _read(r.ListRuns, lifecycle.list_runs),
+    _write(r.AppendPoints, points.append_points, audited=False),
+    _read(r.GetSeries, points.get_series),
+    # Data
+    _write(d.RegisterSnapshot, snapshot.register_snapshot),
+    _read(d.GetSnapshot, snapshot.get_snapshot),
+    _read(d.ListSnapshots, snapshot.list_snapshots),
+    # Pipelines
+    _write(p.RecordEntry, cache.record_entry, audited=False),
+    _read(p.GetEntry, cache.get_entry),
+    _read(p.GetLatestEntry, cache.get_latest_entry),
+    _write(p.DropEntry, cache.drop_entry),
+    _write(p.RecordStep, cache.record_step, audited=False),
+    _read(p.ListSteps, cache.list_steps),
+    _job(p.RunPipeline, "plimsoll.pipelines.running:run_pipeline", "write"),
+    # Registry
+    _write(m.CreateVersion, versions.create_version),
+    _read(m.GetVersion, versions.get_version),
+    _read(m.ListVersions, versions.list_versions),
+    _read(m.GetReport, versions.get_report),
+    _write(m.RecordReport, versions.record_report, "work"),
+    _write(m.TrustPackage, versions.trust_package, "operate"),
+    _read(m.ListGrants, versions.list_grants),
+    _read(m.GetLineage, lineage.get_lineage),
+    _read(dep.ExplainPrediction, lineage.explain_prediction),
+    _job(m.CheckVersion, "plimsoll.registry.checks.examination:check_version", "write"),
+    # Releases
+    _write(dep.SetEnvironment, promotion.set_environment, "admin"),
+    _read(dep.ListEnvironments, promotion.list_environments),
+    _write(dep.CreateRelease, promotion.create_release),
+    _read(dep.GetRelease, promotion.get_release),
+    _read(dep.ListReleases, promotion.list_releases),
+    _write(dep.ApproveRelease, promotion.approve_release, "approve"),
+    _write(dep.RejectRelease, promotion.reject_release, "approve"),
+    _read(dep.ListApprovals, promotion.list_approvals),
+    # Deployments
+    _read(dep.ListDeployments, deployments.list_deployments),
+    _read(dep.GetDeployment, deployments.get_deployment),
+    _write(dep.StartRollout, deployments.start_rollout, "operate"),
+    _read(dep.JudgeRollout, rollout.judge_rollout),
+    _write(dep.MoveRollout, rollout.move_rollout, "operate"),
+    _write(dep.RollBack, deployments.roll_back, "operate"),
+    _write(dep.KillDeployment, deployments.kill_deployment, "operate"),
+    _write(dep.ReviveDeployment, deployments.revive_deployment, "operate"),
+    _read(dep.GetDesiredState, deployments.get_desired_state),
+    _write(dep.ReportPlane, deployments.report_plane, "serve", audited=False),
+    _read(dep.ListPlanes, deployments.list_planes),
+    # Monitoring
+    _write(mon.AppendPredictions, log.append_predictions, "serve", audited=False),
+    _write(mon.AppendLabels, log.append_labels, audited=False),
+    _job(mon.SealPredictions, "plimsoll.monitoring.watch:seal_predictions", "operate"),
+    _job(mon.WatchWindow, "plimsoll.monitoring.watch:watch_window", "operate"),
+    _write(mon.RecordWindow, alerts.record_window, "work"),
+    _read(mon.ListWindows, alerts.list_windows),
+    _read(mon.ListAlerts, alerts.list_alerts),
+    _write(mon.AcknowledgeAlert, alerts.acknowledge_alert, "operate"),
+    _write(mon.SetRetrainPolicy, alerts.set_retrain_policy, "operate"),
+    _job(mon.Retrain, "plimsoll.monitoring.retrain:retrain", "work"),
+    _write(mon.RecordRetraining, alerts.record_retraining, "work"),
+)
+
+BY_NAME: dict[str, Verb] = {verb.name: verb for verb in VERBS}
+
+
+def find(name: str) -> Verb:
+    """Return the row of a verb.
+
+    Args:
+        name: the request's class name.
+
+    Raises:
+        NotFound: no row has this name.
+    """
+    if name not in BY_NAME:
+        raise NotFound(f"There is no verb {name!r}.", "Compare the versions of client and server with: plimsoll doctor")
+    return BY_NAME[name]
+
+
+def subject_of(request: Request[Any], result: Any) -> str:
+    """Return what a verb was done to, as ``kind:name``, for the audit log.
+
+    Args:
+        request: what was asked.
+        result: what it gave.
+    """
+    kind = type(result).__name__.lower()
+    for source in (result, request):
+        if (id := getattr(source, "id", None)) is not None:
+            return f"{kind}:{id}"
+        model = getattr(source, "model", None)
+        if model is not None and (environment := getattr(source, "environment", None)) is not None:
+            return f"{kind}:{model}@{environment}"
+        if model is not None and (number := getattr(source, "number", None)) is not None:
+            return f"{kind}:{model}/{number}"
+        for field in ("digest", "name", "key"):
+            if (value := getattr(source, field, None)) is not None:
+                return f"{kind}:{value}"
+    return kind
