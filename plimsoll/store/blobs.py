@@ -1,0 +1,272 @@
+"""Bytes by their BLAKE3 digest, in a folder: ``ab/abcdef…``, with unfinished ones under ``tmp/``.
+
+A blob is written under a name of its own, synced, and renamed. A process killed before the rename leaves a file in
+``tmp/`` that nobody sees and that a later start removes; one killed after it leaves a blob that no row names.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from blake3 import blake3
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore
+
+from plimsoll import clock, codec
+from plimsoll.errors import Corrupt, Denied, InvalidInput, NotFound, PlimsollError, StorageFull, Unavailable
+from plimsoll.records.request import check_digest
+
+#: Microseconds after which an unfinished file has no writer any more.
+_STALE = 24 * 3600 * 1_000_000
+
+#: Bytes that are read, hashed and written at once.
+_BLOCK = 1 << 20
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+class LocalBlobs:
+    """Blobs in one folder of this machine; any number of processes may share it.
+
+    Args:
+        folder: made when it does not exist; files that were left unfinished for a day are removed from it.
+
+    Raises:
+        Denied: the folder cannot be made or written.
+        StorageFull: there is no room for the folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder.absolute()
+        with self._explained():
+            (self._folder / "tmp").mkdir(parents=True, exist_ok=True)
+            self._sweep()
+            self._store = LocalStore(self._folder)
+
+    def put(self, data: bytes) -> str:
+        """Store ``data`` and return its digest; storing the same bytes again writes nothing.
+
+        Args:
+            data: any bytes.
+
+        Raises:
+            StorageFull: the disk has no room; nothing is visible.
+        """
+        digest = codec.digest(data)
+        if not self._holds(digest, len(data)):
+            self._write(iter([data]))
+        return digest
+
+    def put_file(self, path: Path) -> tuple[str, int]:
+        """Store a file's content, in bounded memory, and return its digest and size in bytes.
+
+        A file that changes while it is read is stored as it was read.
+
+        Args:
+            path: an existing file.
+
+        Raises:
+            NotFound: there is no such file.
+            StorageFull: the disk has no room; nothing is visible.
+        """
+        try:
+            seen, size = blake3(), 0
+            for block in _blocks(path):
+                seen.update(block)
+                size += len(block)
+            digest = seen.hexdigest()
+            # Twice through the file, so that the same bytes again cost no write.
+            return (digest, size) if self._holds(digest, size) else self._write(_blocks(path))
+        except (FileNotFoundError, IsADirectoryError) as error:
+            raise NotFound(f"There is no file {str(path)!r}.", "Correct the path.") from error
+
+    def get(self, digest: str) -> bytes:
+        """Return the bytes, verified against the digest.
+
+        Args:
+            digest: 64 hex digits.
+
+        Raises:
+            NotFound: there is no such blob.
+            Corrupt: the stored bytes have another digest.
+        """
+        with self._explained(digest):
+            data = bytes(self._store.get(_place(digest)).bytes())
+        if codec.digest(data) != digest:
+            raise self._corrupt(digest)
+        return data
+
+    def get_file(self, digest: str, path: Path) -> None:
+        """Write the verified bytes to ``path``, which appears whole or not at all; parent folders are made.
+
+        Args:
+            digest: 64 hex digits.
+            path: where to; a file that is there is replaced.
+
+        Raises:
+            NotFound: there is no such blob.
+            Corrupt: the stored bytes have another digest.
+            StorageFull: the disk has no room for the copy.
+        """
+        with self._explained(digest):
+            stream = self._store.get(_place(digest)).stream(min_chunk_size=_BLOCK)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.parent / f".{clock.new_id()}.part"
+            try:
+                seen = blake3()
+                with part.open("xb") as file:
+                    for block in stream:
+                        seen.update(block)
+                        file.write(block)
+                    file.flush()
+                    os.fsync(file.fileno())
+                if seen.hexdigest() != digest:
+                    raise self._corrupt(digest)
+                part.replace(path)
+                _sync(path.parent)
+            finally:
+                part.unlink(missing_ok=True)
+
+    def has(self, digest: str) -> bool:
+        """Return whether the blob is stored, without reading it.
+
+        Args:
+            digest: 64 hex digits.
+        """
+        return self._size(digest) is not None
+
+    def size(self, digest: str) -> int:
+        """Return the blob's bytes.
+
+        Args:
+            digest: 64 hex digits.
+
+        Raises:
+            NotFound: there is no such blob.
+        """
+        size = self._size(digest)
+        if size is None:
+            raise _missing(digest)
+        return size
+
+    def delete(self, digest: str) -> None:
+        """Remove the blob; one that is not there is no error.
+
+        Args:
+            digest: 64 hex digits.
+        """
+        if self.has(digest):
+            try:
+                with self._explained(digest):
+                    self._store.delete(_place(digest))
+            except NotFound:
+                return
+
+    def _size(self, digest: str) -> int | None:
+        try:
+            with self._explained(digest):
+                return self._store.head(_place(digest))["size"]
+        except NotFound:
+            return None
+
+    def _holds(self, digest: str, size: int) -> bool:
+        # A blob cut short by a failing disk is written again.
+        return self._size(digest) == size
+
+    def _write(self, blocks: Iterator[bytes]) -> tuple[str, int]:
+        seen, size = blake3(), 0
+
+        def hashed() -> Iterator[bytes]:
+            nonlocal size
+            for block in blocks:
+                seen.update(block)
+                size += len(block)
+                yield block
+
+        unfinished = f"tmp/{clock.new_id()}"
+        try:
+            with self._explained():
+                self._store.put(unfinished, hashed(), chunk_size=_BLOCK, max_concurrency=2)
+                _sync(self._folder / unfinished)
+                digest = seen.hexdigest()
+                shelf = self._folder / digest[:2]
+                if not shelf.exists():
+                    shelf.mkdir(exist_ok=True)
+                    _sync(self._folder)
+                self._store.rename(unfinished, _place(digest))
+                _sync(shelf)
+        except BaseException:
+            (self._folder / unfinished).unlink(missing_ok=True)
+            raise
+        return digest, size
+
+    def _sweep(self) -> None:
+        oldest = clock.now() - _STALE
+        # Not through obstore, which hides the files it has not finished.
+        for entry in os.scandir(self._folder / "tmp"):
+            try:
+                if entry.stat().st_mtime_ns // 1000 < oldest:
+                    os.unlink(entry.path)
+            except FileNotFoundError:
+                continue
+
+    def _corrupt(self, digest: str) -> Corrupt:
+        path = self._folder / _place(digest)
+        return Corrupt(
+            f"The blob {digest} does not hold the bytes of its name.",
+            f"Restore {str(path)!r} from a backup, or delete it and make its content again.",
+            digest=digest,
+        )
+
+    @contextmanager
+    def _explained(self, digest: str = "") -> Iterator[None]:
+        """Raise the errors of the disk, which obstore and the system word differently, as ours."""
+        try:
+            yield
+        except PlimsollError:
+            raise
+        except (OSError, BaseError) as error:
+            raise _meaning(error, self._folder, digest) from error
+
+
+def _place(digest: str) -> str:
+    check_digest("Blob", digest)
+    return f"{digest[:2]}/{digest}"
+
+
+def _missing(digest: str) -> NotFound:
+    return NotFound(f"There is no blob {digest}.", "Correct the digest, or send the bytes first.", digest=digest)
+
+
+def _meaning(error: Exception, folder: Path, digest: str) -> PlimsollError:
+    text = str(error).partition("\n")[0]
+    number = getattr(error, "errno", None)
+    codes = (number,) if number else tuple(code for code in (*_FULL, *_DENIED) if f"(os error {code})" in text)
+    if isinstance(error, FileNotFoundError) and digest:
+        return _missing(digest)
+    if any(code in _FULL for code in codes):
+        return StorageFull(f"The disk of {str(folder)!r} is full; nothing was stored.", "Free some room and do it again.", path=str(folder))
+    if isinstance(error, PermissionError) or any(code in _DENIED for code in codes):
+        return Denied(f"The folder {str(folder)!r} cannot be used: {text}.", "Give yourself read and write access to it.")
+    if isinstance(error, NotADirectoryError | FileExistsError):
+        return InvalidInput(f"{str(folder)!r} cannot be a folder of blobs: {text}.", "Name a folder, or a path where none is yet.")
+    return Unavailable(f"The disk of {str(folder)!r} fails: {text}.", "Look at the machine's disk, then do it again.")
+
+
+def _blocks(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            yield block
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,139 @@
+"""One database class for both dialects, and the door that opens it: checked, created or upgraded before anyone reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from sqlalchemy import Connection, Engine, event, make_url
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from plimsoll.errors import InvalidInput, Overloaded, PlimsollError
+from plimsoll.store.contracts import Database
+from plimsoll.store.migrations import revisions
+from plimsoll.store.postgres import Postgres
+from plimsoll.store.sqlite import Sqlite
+
+_URLS = "Use sqlite:///folder/plimsoll.db or postgresql://user@host/database."
+
+
+class Backend(Protocol):
+    """What the dialects differ in."""
+
+    #: ``sqlite`` or ``postgresql``.
+    name: str
+
+    def engine(self) -> Engine:
+        """Return a new engine."""
+        ...
+
+    def begin(self, connection: Connection, writes: bool) -> None:
+        """Begin a transaction that writes, or one that cannot."""
+        ...
+
+    def explain(self, context: ExceptionContext) -> PlimsollError | None:
+        """Return what an exception of the driver means, or None when only the caller can know."""
+        ...
+
+
+class SqlDatabase:
+    """Transactions on one engine; safe to share between threads, not across a fork.
+
+    Args:
+        backend: the dialect and where the database is.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self.dialect = backend.name
+        self._backend = backend
+        self._engine = backend.engine()
+        event.listen(self._engine, "handle_error", self._explain)
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """Return a transaction that sees one state of the database and writes nothing.
+
+        Raises:
+            Overloaded: no connection became free.
+        """
+        with self._begin(writes=False) as tx:
+            yield tx
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """Return a writing transaction: committed at the end of the block, undone when it raises.
+
+        Writers go one at a time, so what the block read is still so when it writes.
+
+        Raises:
+            StorageFull: the disk has no room; nothing was written.
+            Overloaded: the writers before it took too long.
+        """
+        with self._begin(writes=True) as tx:
+            yield tx
+
+    def close(self) -> None:
+        """Give back all connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def _begin(self, writes: bool) -> Iterator[Connection]:
+        try:
+            connection = self._engine.connect()
+        except PoolTimeout as error:
+            raise Overloaded("All connections to the database are in use.", "Try again.", retry_after=1) from error
+        with connection, connection.begin():
+            self._backend.begin(connection, writes)
+            yield connection
+
+    def _explain(self, context: ExceptionContext) -> None:
+        meaning = self._backend.explain(context)
+        if meaning is not None:
+            raise meaning from context.original_exception
+
+
+def open_database(url: str) -> Database:
+    """Open a database, creating or upgrading its tables first; two processes may do so at the same moment.
+
+    A process killed in between leaves the database as it was.
+
+    Args:
+        url: ``sqlite:///folder/plimsoll.db`` or ``postgresql://user@host/database``.
+
+    Raises:
+        InvalidInput: the URL is of neither kind, or the database holds tables of something else.
+        NewerDatabase: a newer Plimsoll wrote it; it is not touched.
+        Corrupt: the file is not a sound database.
+        Denied: it cannot be written.
+        Unreachable: the server does not answer.
+        StorageFull: there is no room for the tables.
+    """
+    database = SqlDatabase(_backend(url))
+    try:
+        with database.read() as tx:
+            current = revisions.is_current(tx)
+        if not current:
+            # The writers' lock: of two processes that open at once the second finds the first one's tables.
+            with database.write() as tx:
+                revisions.make_current(tx)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _backend(url: str) -> Backend:
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        # Without the text, which may hold a password.
+        raise InvalidInput("The database URL is not a URL.", _URLS) from error
+    kind = parsed.drivername.partition("+")[0]
+    if kind == "sqlite":
+        return Sqlite(parsed)
+    if kind in ("postgresql", "postgres"):
+        return Postgres(parsed)
+    raise InvalidInput(f"Plimsoll does not run on {kind!r}.", _URLS)

@@ -1,0 +1,379 @@
+"""The first tables.
+
+A frozen copy: later changes of the schema are later revisions, and this one stays as it was released.
+"""
+
+from __future__ import annotations
+
+from alembic import op
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text, UniqueConstraint
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+def _id() -> Column[str]:
+    return Column("id", Text, primary_key=True)
+
+
+def _at(name: str = "created") -> Column[int]:
+    return Column(name, BigInteger, nullable=False)
+
+
+actors = Table(
+    "actors",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("roles", Text, nullable=False),
+    Column("person", Boolean, nullable=False),
+    Column("token_digest", Text, unique=True),
+    _at(),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    _at("at"),
+    Column("actor", Text, nullable=False),
+    Column("verb", Text, nullable=False),
+    Column("subject", Text, nullable=False, index=True),
+    Column("payload", Text, nullable=False),
+    Column("previous", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    _id(),
+    Column("verb", Text, nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("due", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("key", Text),
+    Column("worker", Text),
+    Column("lease_until", BigInteger),
+    Column("progress", Text, nullable=False),
+    Column("result", Text),
+    Column("error", Text),
+    _at(),
+    Index("ix_jobs_state_due", "state", "due"),
+    Index("ix_jobs_key", "key"),
+)
+
+experiments = Table("experiments", metadata, Column("name", Text, primary_key=True), _at())
+
+runs = Table(
+    "runs",
+    metadata,
+    _id(),
+    Column("experiment", Text, ForeignKey("experiments.name"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("params", Text, nullable=False),
+    Column("tags", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("environment", Text),
+    _at("started"),
+    Column("ended", BigInteger),
+    Column("error", Text),
+    Column("key", Text, unique=True),
+    Index("ix_runs_experiment_id", "experiment", "id"),
+)
+
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("run_id", Text, ForeignKey("runs.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+)
+
+run_inputs = Table(
+    "run_inputs",
+    metadata,
+    Column("run_id", Text, ForeignKey("runs.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("digest", Text, ForeignKey("snapshots.digest"), nullable=False),
+)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("name", Text, nullable=False, index=True),
+    Column("kind", Text, nullable=False),
+    Column("rows", BigInteger),
+    Column("size", BigInteger, nullable=False),
+    Column("columns", Text, nullable=False),
+    _at(),
+    Column("author", Text, nullable=False),
+)
+
+series = Table(
+    "series",
+    metadata,
+    _id(),
+    Column("run_id", Text, ForeignKey("runs.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    Column("last", LargeBinary, nullable=False),
+    Column("min", LargeBinary, nullable=False),
+    Column("max", LargeBinary, nullable=False),
+    Column("last_step", BigInteger, nullable=False),
+    UniqueConstraint("run_id", "name"),
+)
+
+point_chunks = Table(
+    "point_chunks",
+    metadata,
+    Column("series_id", Text, ForeignKey("series.id"), primary_key=True),
+    Column("index", BigInteger, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)
+
+writers = Table(
+    "writers",
+    metadata,
+    Column("stream", Text, primary_key=True),
+    Column("writer", Text, primary_key=True),
+    Column("sequence", BigInteger, nullable=False),
+)
+
+steps = Table(
+    "steps",
+    metadata,
+    Column("run_id", Text, ForeignKey("runs.id"), primary_key=True),
+    Column("index", Integer, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("key", Text),
+    Column("why", Text, nullable=False),
+    _at("started"),
+    _at("ended"),
+    Column("output", Text),
+    Column("error", Text),
+)
+
+cache_entries = Table(
+    "cache_entries",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("step", Text, nullable=False),
+    Column("output", Text, nullable=False),
+    Column("parts", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    _at(),
+    Index("ix_cache_entries_step_created", "step", "created"),
+)
+
+models = Table("models", metadata, Column("name", Text, primary_key=True), _at())
+
+versions = Table(
+    "versions",
+    metadata,
+    Column("model", Text, ForeignKey("models.name"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("digest", Text, nullable=False, unique=True),
+    Column("run_id", Text, ForeignKey("runs.id"), nullable=False),
+    Column("author", Text, nullable=False),
+    _at(),
+    Column("meta", Text, nullable=False),
+)
+
+aliases = Table(
+    "aliases",
+    metadata,
+    Column("model", Text, ForeignKey("models.name"), primary_key=True),
+    Column("alias", Text, primary_key=True),
+    Column("number", Integer, nullable=False),
+)
+
+reports = Table(
+    "reports",
+    metadata,
+    _id(),
+    Column("model", Text, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("champion", Text),
+    Column("verdicts", Text, nullable=False),
+    _at(),
+    Index("ix_reports_model_number", "model", "number"),
+)
+
+grants = Table(
+    "grants",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("actor", Text, primary_key=True),
+    Column("reason", Text, nullable=False),
+    _at(),
+)
+
+environments = Table("environments", metadata, Column("name", Text, primary_key=True), Column("policy", Text, nullable=False))
+
+releases = Table(
+    "releases",
+    metadata,
+    _id(),
+    Column("environment", Text, ForeignKey("environments.name"), nullable=False),
+    Column("model", Text, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("package", Text, nullable=False),
+    Column("config", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("proposer", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    _at(),
+    Index("ix_releases_environment_model", "environment", "model"),
+)
+
+approvals = Table(
+    "approvals",
+    metadata,
+    Column("release_id", Text, ForeignKey("releases.id"), primary_key=True),
+    Column("actor", Text, primary_key=True),
+    Column("digest", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    _at(),
+)
+
+deployments = Table(
+    "deployments",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("environment", Text, ForeignKey("environments.name"), primary_key=True),
+    Column("stable", Text),
+    Column("previous", Text),
+    Column("candidate", Text),
+    Column("step", Integer, nullable=False),
+    Column("policy", Text),
+    Column("kill", Text),
+    Column("generation", BigInteger, nullable=False),
+    _at("updated"),
+)
+
+traffic = Table(
+    "traffic",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("environment", Text, primary_key=True),
+    Column("generation", BigInteger, primary_key=True),
+    Column("release_id", Text, primary_key=True),
+    Column("track", Text, primary_key=True),
+    Column("requests", BigInteger, nullable=False),
+    Column("errors", BigInteger, nullable=False),
+    Column("paired", BigInteger, nullable=False),
+    Column("flipped", BigInteger, nullable=False),
+    Column("latency", Text, nullable=False),
+)
+
+planes = Table(
+    "planes",
+    metadata,
+    Column("plane", Text, primary_key=True),
+    Column("environment", Text, nullable=False),
+    Column("report", Text, nullable=False),
+    _at("at"),
+    Column("dropped", BigInteger, nullable=False),
+)
+
+segments = Table(
+    "segments",
+    metadata,
+    _id(),
+    Column("stream", Text, nullable=False),
+    Column("data", LargeBinary),
+    Column("digest", Text),
+    Column("rows", BigInteger, nullable=False),
+    Column("start", BigInteger, nullable=False),
+    Column("end", BigInteger, nullable=False),
+    Index("ix_segments_stream_start", "stream", "start"),
+)
+
+prediction_index = Table(
+    "prediction_index",
+    metadata,
+    Column("request_id", Text, primary_key=True),
+    Column("stream", Text, primary_key=True),
+    _at("at"),
+)
+
+windows = Table(
+    "windows",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("environment", Text, primary_key=True),
+    Column("start", BigInteger, primary_key=True),
+    Column("end", BigInteger, primary_key=True),
+    Column("report", Text, nullable=False),
+    Column("table", LargeBinary),
+)
+
+alerts = Table(
+    "alerts",
+    metadata,
+    _id(),
+    Column("model", Text, nullable=False, index=True),
+    Column("environment", Text, nullable=False),
+    _at("start"),
+    _at("end"),
+    Column("kind", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("finding", Text, nullable=False),
+    _at(),
+    Column("decision", Text, nullable=False),
+    Column("job_id", Text),
+    Column("acknowledged", Text),
+    UniqueConstraint("model", "environment", "start", "end", "kind", "subject", name="uq_alerts_window"),
+)
+
+retrain_policies = Table(
+    "retrain_policies",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("environment", Text, primary_key=True),
+    Column("policy", Text, nullable=False),
+)
+
+retrainings = Table(
+    "retrainings",
+    metadata,
+    Column("alert_id", Text, ForeignKey("alerts.id"), primary_key=True),
+    Column("model", Text, nullable=False),
+    Column("environment", Text, nullable=False),
+    _at("at"),
+    Column("release_id", Text),
+    Column("outcome", Text),
+)
+
+
+def upgrade() -> None:
+    """Make the tables."""
+    metadata.create_all(op.get_bind(), checkfirst=False)
+
+
+def downgrade() -> None:
+    """Drop the tables and all they hold."""
+    metadata.drop_all(op.get_bind(), checkfirst=False)

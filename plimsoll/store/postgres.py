@@ -1,0 +1,99 @@
+"""What is different on PostgreSQL: a server, many connections, and writers that would not wait for each other by themselves.
+
+A writing transaction takes one advisory lock first. So every verb runs as on SQLite, one writer at a time, and what it
+read is still so when it writes; the audit chain has one end. Readers take no lock.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import URL, Connection, Engine, create_engine
+from sqlalchemy.engine import ExceptionContext
+
+from plimsoll import extras
+from plimsoll.errors import Corrupt, Denied, InvalidInput, NotFound, Overloaded, PlimsollError, StorageFull, Unreachable
+
+#: Seconds that a writer waits for the writers before it.
+PATIENCE = 30.0
+
+#: The writers' lock: one number for every Plimsoll, within one database.
+_WRITERS = 0x706C696D736F6C6C
+
+
+class Postgres:
+    """A PostgreSQL database, seen from the shared part in :mod:`plimsoll.store.database`.
+
+    Args:
+        url: ``postgresql://user@host/database``.
+
+    Raises:
+        MissingExtra: psycopg is not installed.
+        InvalidInput: the URL asks for another driver.
+    """
+
+    name = "postgresql"
+
+    def __init__(self, url: URL) -> None:
+        if url.drivername not in ("postgresql", "postgres", "postgresql+psycopg"):
+            raise InvalidInput(f"The database URL asks for the driver {url.drivername!r}.", "Use postgresql://user@host/database.")
+        extras.require("psycopg")
+        self.url = url.set(drivername="postgresql+psycopg")
+
+    def engine(self) -> Engine:
+        """Return a new engine whose connections are tried before use and whose commits wait for the server's disk."""
+        return create_engine(
+            self.url,
+            connect_args={
+                "options": f"-c lock_timeout={PATIENCE * 1000:.0f} -c synchronous_commit=on -c timezone=UTC",
+                "connect_timeout": 10,
+            },
+            pool_pre_ping=True,
+            pool_size=8,
+            max_overflow=32,
+            pool_timeout=PATIENCE,
+        )
+
+    def begin(self, connection: Connection, writes: bool) -> None:
+        """Make the transaction that has begun a writing one, or one that reads a single state.
+
+        Args:
+            connection: on which a transaction has begun and done nothing.
+            writes: whether it takes the writers' lock.
+        """
+        if writes:
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS})")
+        else:
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+
+    def explain(self, context: ExceptionContext) -> PlimsollError | None:
+        """Return what an exception of the driver means, or None when only the caller can know.
+
+        Args:
+            context: SQLAlchemy's account of the exception.
+        """
+        error = context.original_exception
+        state = getattr(error, "sqlstate", None)
+        where = self.url.render_as_string(hide_password=True)
+        if isinstance(error, UnicodeEncodeError) or (context.sqlalchemy_exception and _is_data_error(error)):
+            return InvalidInput(f"The database cannot hold a value: {error}.", "Send 64-bit integers and Unicode text without NUL.")
+        if state == "53100":
+            return StorageFull(f"The disk of {where} is full; nothing was written.", "Free some room on the server and do it again.")
+        if state in ("XX001", "XX002"):
+            return Corrupt(f"The database {where} is damaged: {error}.", "Restore it from a backup.")
+        if state in ("55P03", "53300"):
+            return Overloaded(f"The database {where} is busy: {error}.", "Try again.", retry_after=1)
+        if context.is_disconnect or context.connection is None:
+            return _unreachable(error, state, where)
+        return None
+
+
+def _is_data_error(error: BaseException) -> bool:
+    return any(cls.__name__ == "DataError" for cls in type(error).__mro__)
+
+
+def _unreachable(error: BaseException, state: str | None, where: str) -> PlimsollError:
+    text = str(error).strip()
+    if state == "3D000" or ("database" in text and "does not exist" in text):
+        return NotFound(f"There is no database at {where}.", "Make it first: createdb NAME")
+    if (state or "").startswith("28") or "authentication failed" in text:
+        return Denied(f"PostgreSQL at {where} refuses this user: {text}", "Correct the user and the password in the URL.")
+    return Unreachable(f"PostgreSQL at {where} does not answer: {text}", "Start it, or correct the URL.")

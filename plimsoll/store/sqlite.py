@@ -1,0 +1,132 @@
+"""What is different on SQLite: one file in WAL mode, writers one after the other, readers that never wait.
+
+``synchronous=FULL`` syncs the log before a commit returns, so what was acknowledged survives a power cut.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from pathlib import Path
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from plimsoll import clock
+from plimsoll.errors import Corrupt, Denied, Internal, InvalidInput, Overloaded, PlimsollError, StorageFull, Unavailable
+
+#: Seconds that a writer waits for the writers before it.
+PATIENCE = 30.0
+
+#: With less room than this on its disk, an I/O error of SQLite's means that the disk is full.
+_FULL_BELOW = 1 << 20
+
+
+class Sqlite:
+    """A SQLite file, seen from the shared part in :mod:`plimsoll.store.database`.
+
+    Args:
+        url: ``sqlite:///relative.db`` or ``sqlite:////absolute.db``; the folder is made when it does not exist.
+
+    Raises:
+        InvalidInput: the URL names no file.
+        Denied: the folder cannot be made.
+    """
+
+    name = "sqlite"
+
+    def __init__(self, url: URL) -> None:
+        if not url.database or url.database == ":memory:" or url.query:
+            raise InvalidInput(f"The database URL {str(url)!r} names no file.", "Use sqlite:///folder/plimsoll.db.")
+        self.path = Path(url.database).absolute()
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Denied(
+                f"The folder {str(self.path.parent)!r} cannot be made: {error.strerror}.",
+                "Choose a folder that you can write to, with PLIMSOLL_HOME or --home.",
+            ) from error
+
+    def engine(self) -> Engine:
+        """Return a new engine whose connections wait for locks, check foreign keys and sync each commit."""
+        engine = create_engine(
+            URL.create("sqlite", database=str(self.path)),
+            # Without an isolation level the module begins nothing by itself: begin() below does.
+            connect_args={"timeout": PATIENCE, "isolation_level": None, "check_same_thread": False},
+            pool_size=8,
+            max_overflow=32,
+            pool_timeout=PATIENCE,
+        )
+        event.listen(engine, "connect", self._connected)
+        return engine
+
+    def begin(self, connection: Connection, writes: bool) -> None:
+        """Begin a transaction that writes, or one that cannot.
+
+        Args:
+            connection: on which no transaction runs.
+            writes: whether it takes the write lock.
+        """
+        connection.exec_driver_sql(f"PRAGMA query_only = {'OFF' if writes else 'ON'}")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN DEFERRED")
+
+    def explain(self, context: ExceptionContext) -> PlimsollError | None:
+        """Return what an exception of the driver means, or None when only the caller can know.
+
+        Args:
+            context: SQLAlchemy's account of the exception.
+        """
+        error = context.original_exception
+        if isinstance(error, OverflowError | UnicodeEncodeError):
+            return InvalidInput(f"The database cannot hold a value: {error}.", "Send 64-bit integers and valid Unicode text.")
+        code = getattr(error, "sqlite_errorcode", None)
+        return None if code is None else self._meaning(code & 0xFF, str(error))
+
+    def _meaning(self, code: int, text: str) -> PlimsollError | None:
+        if code == sqlite3.SQLITE_FULL or (code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and self._disk_is_full()):
+            return StorageFull(
+                f"The disk of {str(self.path)!r} is full; nothing was written.", "Free some room and do it again.", path=str(self.path)
+            )
+        if code in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+            return Corrupt(
+                f"The file {str(self.path)!r} is not a sound SQLite database: {text}.",
+                f"Restore it from a backup, or rescue what it holds: sqlite3 '{self.path}' .recover",
+            )
+        if code == sqlite3.SQLITE_READONLY and os.access(self.path, os.W_OK) and os.access(self.path.parent, os.W_OK):
+            return Internal(f"A reading transaction tried to write: {text}.", "Report this: it is a defect of Plimsoll.")
+        if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+            return Denied(
+                f"The database {str(self.path)!r} cannot be written: {text}.",
+                f"Give yourself write access to the file and to its folder {str(self.path.parent)!r}, or choose another with --home.",
+            )
+        if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return Overloaded(
+                f"Another process held the database {str(self.path)!r} for {PATIENCE:.0f} seconds.", "Try again.", retry_after=1
+            )
+        if code == sqlite3.SQLITE_IOERR:
+            return Unavailable(f"The disk of {str(self.path)!r} fails: {text}.", "Look at the machine's disk, then do it again.")
+        return None
+
+    def _disk_is_full(self) -> bool:
+        return shutil.disk_usage(self.path.parent).free < _FULL_BELOW
+
+    def _connected(self, connection: sqlite3.Connection, record: ConnectionPoolEntry) -> None:
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = FULL")
+        if connection.execute("PRAGMA page_count").fetchone()[0] == 0:
+            # Only an empty file is switched: a database that is not ours stays as it is.
+            self._log_ahead(connection)
+
+    def _log_ahead(self, connection: sqlite3.Connection) -> None:
+        deadline = clock.monotonic() + PATIENCE
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as error:
+                # SQLite does not wait by itself when two processes switch the same new file.
+                if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or clock.monotonic() > deadline:
+                    raise
+                clock.sleep(0.01)
