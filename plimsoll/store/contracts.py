@@ -136,8 +136,12 @@ class Queue(Protocol):
         """Return the oldest due job that nobody works on, now leased to ``worker`` for ``lease`` seconds; None when there is none."""
         ...
 
-    def beat(self, tx: Connection, id: str, worker: str, lease: float, progress: str) -> bool:
-        """Renew a lease and say how far the work is; False when the job was given to another worker."""
+    def due(self, tx: Connection) -> bool:
+        """Return whether :meth:`claim` would find a job now; a reading transaction is enough."""
+        ...
+
+    def beat(self, tx: Connection, id: str, worker: str, lease: float, progress: str | None) -> bool:
+        """Renew a lease and, unless None, say how far the work is; False when the job was given to another worker."""
         ...
 
     def finish(self, tx: Connection, id: str, worker: str, result: Json, error: Json) -> bool:

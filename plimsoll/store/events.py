@@ -78,7 +78,8 @@ class SqlEvents:
             tx: an open transaction.
         """
         read, previous = 0, GENESIS
-        rows = tx.execution_options(yield_per=1000).execute(select(schema.events).order_by(schema.events.c.sequence))
+        chain = select(schema.events).order_by(schema.events.c.sequence)
+        rows = tx.execute(chain.execution_options(yield_per=1000))
         for row in rows:
             read += 1
             line = dict(row._mapping)
