@@ -48,6 +48,11 @@ class LocalBlobs:
             self._sweep()
             self._store = LocalStore(self._folder)
 
+    @property
+    def folder(self) -> Path:
+        """The folder, absolute: another process of this machine opens the same blobs by it."""
+        return self._folder
+
     def put(self, data: bytes) -> str:
         """Store ``data`` and return its digest; storing the same bytes again writes nothing.
 
