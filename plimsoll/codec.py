@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -110,3 +111,17 @@ def digest(data: bytes) -> str:
         data: any bytes.
     """
     return blake3(data).hexdigest()
+
+
+def digest_file(path: Path) -> tuple[str, int]:
+    """Return the BLAKE3 digest and the bytes of a file, reading it in bounded memory.
+
+    Args:
+        path: the file.
+    """
+    hasher, size = blake3(), 0
+    with path.open("rb") as file:
+        while part := file.read(1 << 20):
+            hasher.update(part)
+            size += len(part)
+    return hasher.hexdigest(), size

@@ -123,7 +123,7 @@ VERBS: tuple[Verb, ...] = (
     _read(dep.GetRelease, promotion.get_release),
     _read(dep.ListReleases, promotion.list_releases),
     _write(dep.ApproveRelease, promotion.approve_release, "approve"),
-    _write(dep.RejectRelease, promotion.reject_release, "approve"),
+    _write(dep.RejectRelease, promotion.reject_release, "operate"),
     _read(dep.ListApprovals, promotion.list_approvals),
     # Deployments
     _read(dep.ListDeployments, deployments.list_deployments),

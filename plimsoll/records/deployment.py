@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from plimsoll.errors import InvalidInput
-from plimsoll.records.model import Lineage, Version
+from plimsoll.records.model import Lineage
 from plimsoll.records.request import Json, Request, check_digest, check_slug
 
 #: ``proposed`` -> ``approved`` -> ``rolling`` -> ``live`` -> ``retired``; or ``rejected`` / ``rolled_back``.
@@ -471,18 +471,6 @@ class ListPlanes(Request[tuple[Plane, ...]]):
 
     #: The environment.
     environment: str = "production"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReleaseDetail:
-    """A release with its version and approvals."""
-
-    #: The release.
-    release: Release
-    #: The version.
-    version: Version
-    #: Who said yes.
-    approvals: tuple[Approval, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

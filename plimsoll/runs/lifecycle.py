@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Row, select, update
 
 from plimsoll import clock, codec
+from plimsoll.data.snapshot import snapshot_of
 from plimsoll.errors import Conflict, InvalidInput, NotFound
 from plimsoll.records.run import (
     Artifact,
@@ -22,7 +23,7 @@ from plimsoll.records.run import (
     StartRun,
 )
 from plimsoll.store.contracts import Context
-from plimsoll.store.schema import artifacts, experiments, run_inputs, runs, snapshots
+from plimsoll.store.schema import artifacts, experiments, run_inputs, runs
 
 
 def _run(row: Row[Any]) -> Run:
@@ -112,7 +113,7 @@ def log_artifact(request: LogArtifact, context: Context) -> Artifact:
 def log_input(request: LogInput, context: Context) -> RunInput:
     """Record that a running run read a registered snapshot."""
     running(context, request.run_id)
-    if context.tx.execute(select(snapshots.c.digest).where(snapshots.c.digest == request.digest)).one_or_none() is None:
+    if snapshot_of(context, request.digest) is None:
         raise NotFound(f"There is no snapshot {request.digest[:12]}.", "Register it with RegisterSnapshot first.")
     table = run_inputs
     context.tx.execute(table.delete().where(table.c.run_id == request.run_id, table.c.name == request.name))

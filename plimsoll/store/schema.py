@@ -37,9 +37,11 @@ class Json(TypeDecorator[Any]):
     cache_ok = True
 
     def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
+        """Return ``value`` as JSON text for any ``dialect``."""
         return None if value is None else codec.to_json(value).decode()
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
+        """Return what ``value``, a JSON text, holds; the same for any ``dialect``."""
         return None if value is None else codec.from_json(value, object)
 
 

@@ -1,0 +1,66 @@
+# Two commands matter to a newcomer: `make demo` and `make test`. Both install what they need into .venv first.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+# The first install keeps every wheel in .wheels, so that both commands work again without a network.
+PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo test check format bench docs lock install clean
+
+demo: $(VENV)/.demo
+	$(BIN)/plimsoll demo
+
+test: $(VENV)/.test
+	PYTHONDONTWRITEBYTECODE=1 $(BIN)/python -m pytest
+
+# Format, types, house and unit tests: under two minutes, before every commit.
+check: $(VENV)/.test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	PYTHONDONTWRITEBYTECODE=1 $(BIN)/python -m pytest -q tests/house tests/unit tests/contract -m "not slow"
+
+format: $(VENV)/.test
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.test
+	$(BIN)/python -m bench
+
+docs: $(VENV)/.docs
+	$(BIN)/zensical build
+
+install: $(VENV)/.demo
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Plimsoll needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Run: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# A lock holds exact versions with hashes; the project itself is then installed without looking for anything.
+$(VENV)/.demo: $(VENV)/.python requirements/demo.txt pyproject.toml
+	$(PIP) install --require-hashes -r requirements/demo.txt
+	$(PIP) install --require-hashes -r requirements/build.txt
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.python requirements/test.txt pyproject.toml
+	$(PIP) install --require-hashes -r requirements/test.txt
+	$(PIP) install --require-hashes -r requirements/build.txt
+	$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@ $(VENV)/.demo
+
+$(VENV)/.docs: $(VENV)/.test requirements/docs.txt
+	$(PIP) install --require-hashes -r requirements/docs.txt
+	@touch $@
+
+# Needs uv; the locks carry no index address, so that a mirror works as well.
+lock:
+	printf "hatchling\neditables\n" | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements/build.txt -
+	for extra in demo test docs; do \
+	  uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
+	    --extra $$extra pyproject.toml -o requirements/$$extra.txt || exit 1; done
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .plimsoll-demo

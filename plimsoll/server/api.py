@@ -1,0 +1,177 @@
+"""The verb table over HTTP: ``POST /api/v1/<Verb>``, and bytes at ``/blobs/<digest>``. It translates and decides nothing."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import traceback
+from collections.abc import AsyncIterator, Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request as HttpRequest
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+
+from plimsoll import access, clock, codec, verbs
+from plimsoll.errors import Corrupt, Internal, InvalidInput, PlimsollError, StorageFull
+from plimsoll.records.access import Actor, Job
+from plimsoll.records.request import check_digest, result_type
+from plimsoll.server.answers import MSGPACK, answer, refusal
+from plimsoll.workspace import Workspace
+
+#: Bytes of a verb's request at most; larger things are blobs.
+LARGEST_REQUEST = 64 * 2**20
+
+Endpoint = Callable[[HttpRequest], Any]
+
+
+def _guarded(endpoint: Endpoint) -> Endpoint:
+    """Answer errors as themselves, and a defect with an id to find in the log instead of a trace."""
+
+    @wraps(endpoint)
+    async def guarded(request: HttpRequest) -> Response:
+        accept = request.headers.get("accept", "")
+        try:
+            response: Response = await endpoint(request)
+            return response
+        except PlimsollError as error:
+            return refusal(error, accept)
+        except OSError as error:
+            if error.errno == 28:
+                return refusal(StorageFull("The server's disk is full.", "Free some space, then send it again."), accept)
+            return refusal(_defect(error), accept)
+        except Exception as error:
+            return refusal(_defect(error), accept)
+
+    return guarded
+
+
+def _defect(error: Exception) -> Internal:
+    id = clock.new_id()
+    print(f"defect {id}: {''.join(traceback.format_exception(error))}", flush=True)
+    return Internal("The server failed.", f"Look for {id} in its log and report it.", id=id)
+
+
+async def _body(request: HttpRequest, limit: int) -> bytes:
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit:
+            raise InvalidInput(f"The request is over {limit} bytes.", "Send large things to /blobs and name their digest.")
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _actor(request: HttpRequest) -> Actor:
+    actor: Actor = request.state.actor
+    return actor
+
+
+def routes(workspace: Workspace) -> list[Route]:
+    """Return the routes of the verbs and of the blobs.
+
+    Args:
+        workspace: does what is asked.
+    """
+
+    @_guarded
+    async def do(request: HttpRequest) -> Response:
+        verb = verbs.find(request.path_params["verb"])
+        body = await _body(request, LARGEST_REQUEST)
+        what = f"The request {verb.name}"
+        packed = request.headers.get("content-type", "").startswith(MSGPACK)
+        asked = codec.from_msgpack(body, verb.request, what) if packed else codec.from_json(body or b"{}", verb.request, what)
+        accept = request.headers.get("accept", "")
+        if verb.kind == "job":
+            job = await run_in_threadpool(workspace.submit, asked, _actor(request), 0, request.headers.get("idempotency-key"))
+            return answer(job, accept, 202)
+        return answer(await run_in_threadpool(workspace.do, asked, _actor(request)), accept)
+
+    @_guarded
+    async def read_blob(request: HttpRequest) -> Response:
+        access.require(_actor(request), "read", "read blobs")
+        digest = request.path_params["digest"]
+        check_digest("Blob", digest)
+        size = await run_in_threadpool(workspace.stores.blobs.size, digest)
+        if request.method == "HEAD":
+            return Response(headers={"content-length": str(size)})
+        folder = Path(tempfile.mkdtemp(prefix="plimsoll-"))
+        path = folder / digest
+        await run_in_threadpool(workspace.stores.blobs.get_file, digest, path)
+        return FileResponse(path, media_type="application/octet-stream", background=_Removal(path))
+
+    @_guarded
+    async def write_blob(request: HttpRequest) -> Response:
+        access.require(_actor(request), "write", "write blobs")
+        digest = request.path_params["digest"]
+        check_digest("Blob", digest)
+        stored, size = await _store(workspace, request.stream())
+        if stored != digest:
+            raise Corrupt(f"The bytes sent have the digest {stored[:12]}, not {digest[:12]}.", "Send them again.")
+        return answer({"digest": stored, "size": size}, request.headers.get("accept", ""))
+
+    return [
+        Route("/api/v1/{verb}", do, methods=["POST"]),
+        Route("/blobs/{digest}", read_blob, methods=["GET", "HEAD"]),
+        Route("/blobs/{digest}", write_blob, methods=["PUT"]),
+    ]
+
+
+class _Removal:
+    """Removes a file that was made for one answer, once it has been sent."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    async def __call__(self) -> None:
+        self.path.unlink(missing_ok=True)
+        self.path.parent.rmdir()
+
+
+async def _store(workspace: Workspace, stream: AsyncIterator[bytes]) -> tuple[str, int]:
+    descriptor, name = tempfile.mkstemp(prefix="upload-", dir=workspace.home)
+    path = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            async for part in stream:
+                await run_in_threadpool(file.write, part)
+        return await run_in_threadpool(workspace.stores.blobs.put_file, path)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def openapi(version: str) -> dict[str, Any]:
+    """Return the OpenAPI 3.1 description of every verb, made from the table.
+
+    Args:
+        version: this package's version.
+    """
+    results = [Job if verb.kind == "job" else result_type(verb.request) for verb in verbs.VERBS]
+    requests = [verb.request for verb in verbs.VERBS]
+    schemas, components = msgspec.json.schema_components([*requests, *results], ref_template="#/components/schemas/{name}")
+    paths = {}
+    for index, verb in enumerate(verbs.VERBS):
+        status = "202" if verb.kind == "job" else "200"
+        paths[f"/api/v1/{verb.name}"] = {
+            "post": {
+                "operationId": verb.name,
+                "summary": (verb.request.__doc__ or "").strip().partition("\n")[0],
+                "description": f"Needs the role `{verb.role}`.",
+                "requestBody": {"required": True, "content": {"application/json": {"schema": schemas[index]}}},
+                "responses": {
+                    status: {"description": "Done.", "content": {"application/json": {"schema": schemas[len(requests) + index]}}},
+                    "default": {"description": "Refused: {error: {code, fact, remedy, details}}."},
+                },
+            }
+        }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Plimsoll", "version": version},
+        "paths": paths,
+        "components": {"schemas": components, "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
+        "security": [{"token": []}],
+    }

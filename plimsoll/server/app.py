@@ -1,0 +1,74 @@
+"""Assembly of the control server: what answers at which path, visible in one function."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from plimsoll.records.access import ListJobs
+from plimsoll.records.deployment import ListDeployments
+from plimsoll.server.api import openapi, routes
+from plimsoll.server.auth import Gate
+from plimsoll.workspace import WORKER, Workspace
+
+
+class _State(Collector):
+    """Numbers of the control plane, read when they are asked for."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+
+    def collect(self) -> list[GaugeMetricFamily]:
+        jobs = GaugeMetricFamily("plimsoll_jobs", "Jobs by state, of the newest 1,000.", labels=["state"])
+        found = [job.state for job in self.workspace.do(ListJobs(limit=1000), WORKER)]
+        for state in ("waiting", "working", "done", "failed"):
+            jobs.add_metric([state], found.count(state))
+        rollouts = GaugeMetricFamily("plimsoll_rollouts", "Rollouts under way.")
+        deployments = self.workspace.do(ListDeployments(), WORKER)
+        rollouts.add_metric([], sum(deployment.candidate is not None for deployment in deployments))
+        killed = GaugeMetricFamily("plimsoll_killed", "Deployments whose kill switch is on.")
+        killed.add_metric([], sum(deployment.kill is not None for deployment in deployments))
+        return [jobs, rollouts, killed]
+
+
+def build(workspace: Workspace, hosts: frozenset[str]) -> Starlette:
+    """Return the control server's application.
+
+    Args:
+        workspace: the opened home.
+        hosts: exact ``Host`` values that are served, with their port.
+    """
+    release = version("plimsoll")
+    registry = CollectorRegistry()
+    registry.register(_State(workspace))
+
+    async def health(request: HttpRequest) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def tell_version(request: HttpRequest) -> Response:
+        return JSONResponse({"version": release})
+
+    async def describe(request: HttpRequest) -> Response:
+        return JSONResponse(openapi(release))
+
+    def metrics(request: HttpRequest) -> Response:
+        return Response(generate_latest(registry), media_type="text/plain; version=0.0.4")
+
+    return Starlette(
+        routes=[
+            Route("/health", health),
+            Route("/version", tell_version),
+            Route("/openapi.json", describe),
+            Route("/metrics", metrics),
+            *routes(workspace),
+        ],
+        middleware=[Middleware(Gate, workspace=workspace, hosts=hosts)],
+    )

@@ -1,0 +1,54 @@
+"""Who is at the door: exact Host, own Origin, a bearer token. Nothing is open but what :data:`OPEN` names."""
+
+from __future__ import annotations
+
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from plimsoll.errors import Denied, InvalidInput, PlimsollError, Unauthenticated
+from plimsoll.server.answers import refusal
+from plimsoll.workspace import Workspace
+
+#: Paths that answer without a token; they tell nothing about the project.
+OPEN = frozenset({"/health", "/version"})
+
+
+class Gate:
+    """ASGI middleware that lets in only requests to this host, from no foreign page, by a known actor.
+
+    Args:
+        app: what lies behind.
+        workspace: knows the tokens.
+        hosts: exact ``Host`` values that are served, with their port.
+    """
+
+    def __init__(self, app: ASGIApp, workspace: Workspace, hosts: frozenset[str]) -> None:
+        self.app = app
+        self.workspace = workspace
+        self.hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        try:
+            self._check_origin(headers)
+            if scope["path"] not in OPEN:
+                kind, _, token = headers.get("authorization", "").partition(" ")
+                if kind.lower() != "bearer" or not token:
+                    raise Unauthenticated("The request has no bearer token.", "Set PLIMSOLL_TOKEN, or use the home's own user.")
+                scope.setdefault("state", {})["actor"] = await run_in_threadpool(self.workspace.identify, token.strip())
+        except PlimsollError as error:
+            await refusal(error, headers.get("accept", ""))(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+    def _check_origin(self, headers: Headers) -> None:
+        host = headers.get("host", "")
+        if host not in self.hosts:
+            raise InvalidInput(f"This server is not {host!r}.", "Use the address it printed when it started.")
+        origin = headers.get("origin")
+        if origin is not None and origin not in {f"http://{host}", f"https://{host}"}:
+            raise Denied(f"Pages of {origin} may not ask this server.", "Open the server's own pages.")

@@ -1,0 +1,224 @@
+"""The worker: a door on the queue. Claim a job, do it in a process of its own, finish.
+
+The loop itself is light and never loads a model or a user's code. Each job runs in a fresh child process
+(``python -m plimsoll.worker HOME --job ID``), so code that was edited is read anew and a job that is killed, or takes too
+much memory, takes nothing else with it. Between jobs the loop starts approved releases and moves rollouts by their
+evidence, through the same verbs as a person.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from plimsoll import clock, codec, verbs
+from plimsoll.errors import Internal, PlimsollError, Refused, StepFailed, to_wire
+from plimsoll.records.access import Job
+from plimsoll.records.deployment import JudgeRollout, ListDeployments, ListReleases, MoveRollout, RejectRelease, StartRollout
+from plimsoll.records.monitor import SealPredictions
+from plimsoll.workspace import WORKER, Workspace, open_workspace
+
+#: Seconds for which a job belongs to a worker that has stopped saying so.
+LEASE = 15.0
+
+#: Seconds between two looks at the queue and the rollouts.
+PAUSE = 0.2
+
+#: Waiting rows of a prediction log that make it worth sealing.
+SEAL_ROWS = 50_000
+
+
+def run_job(workspace: Workspace, id: str, worker: str) -> None:
+    """Do one claimed job in this process and record how it ended.
+
+    Args:
+        workspace: the opened home.
+        id: the job's id.
+        worker: name under which it was claimed.
+    """
+    queue = workspace.stores.queue
+    with workspace.stores.database.read() as tx:
+        job = queue.get(tx, id)
+
+    def progress(line: str) -> None:
+        with workspace.stores.database.write() as tx:
+            queue.beat(tx, id, worker, LEASE, line)
+
+    result: Any = None
+    error: Any = None
+    try:
+        request = codec.convert(job.payload, verbs.find(job.verb).request, f"The job's {job.verb}")
+        result = codec.plain(workspace.work(request, workspace.actor(job.actor), progress))
+    except PlimsollError as refused:
+        error = to_wire(refused)
+    except Exception as defect:
+        traceback.print_exc()
+        error = to_wire(Internal(f"{type(defect).__name__}: {defect}", "See the worker's log for the traceback.", job=id))
+    with workspace.stores.database.write() as tx:
+        queue.finish(tx, id, worker, result, error)
+
+
+class Worker:
+    """One loop over the queue of one home.
+
+    Args:
+        workspace: the opened home.
+        name: unique name, for leases.
+    """
+
+    def __init__(self, workspace: Workspace, name: str) -> None:
+        self.workspace = workspace
+        self.name = name
+        self.stopping = False
+        self._child: subprocess.Popen[bytes] | None = None
+        self._job: Job | None = None
+        self._beaten = 0.0
+
+    def stop(self, number: int, frame: FrameType | None) -> None:
+        """Ask the loop to end; a job under way goes back to the queue.
+
+        Args:
+            number: the signal.
+            frame: where it was caught.
+        """
+        self.stopping = True
+
+    def run(self, parent: int | None = None) -> None:
+        """Work until asked to stop.
+
+        Args:
+            parent: id of a process without which the worker ends as well.
+        """
+        while not self.stopping and (parent is None or os.getppid() == parent):
+            for round in (self._work, self._roll, self._seal):
+                with self._survive():
+                    round()
+            clock.sleep(PAUSE)
+        self._end_child()
+
+    @contextlib.contextmanager
+    def _survive(self) -> Iterator[None]:
+        """A full disk or a lost database must not end the worker; it is said once a round and tried again."""
+        try:
+            yield
+        except PlimsollError as error:
+            print(f"worker: {error}", file=sys.stderr, flush=True)
+            clock.sleep(1.0)
+
+    def _work(self) -> None:
+        if self._child is not None and self._job is not None:
+            code = self._child.poll()
+            if code is None:
+                self._beat(self._job)
+                return
+            self._child = None
+            if code != 0:
+                how = f"was ended by signal {-code}" if code < 0 else f"ended with status {code}"
+                self._fail(self._job, f"The process of the job {how}.")
+            self._job = None
+        with self.workspace.stores.database.read() as tx:
+            if not self.workspace.stores.queue.due(tx):
+                return
+        with self.workspace.stores.database.write() as tx:
+            self._job = self.workspace.stores.queue.claim(tx, self.name, LEASE)
+        if self._job is not None:
+            self._beaten = clock.monotonic()
+            command = [sys.executable, "-m", "plimsoll.worker", str(self.workspace.home), "--project", str(self.workspace.project)]
+            self._child = subprocess.Popen([*command, "--name", self.name, "--job", self._job.id], start_new_session=True)
+
+    def _beat(self, job: Job) -> None:
+        if clock.monotonic() - self._beaten < LEASE / 3:
+            return
+        self._beaten = clock.monotonic()
+        with self.workspace.stores.database.write() as tx:
+            kept = self.workspace.stores.queue.beat(tx, job.id, self.name, LEASE, None)
+        if not kept:
+            self._end_child()
+
+    def _fail(self, job: Job, fact: str) -> None:
+        error = to_wire(StepFailed(fact, "If it ran out of memory, give it less data or more memory, then submit it again."))
+        with self.workspace.stores.database.write() as tx:
+            self.workspace.stores.queue.finish(tx, job.id, self.name, None, error)
+
+    def _end_child(self) -> None:
+        if self._child is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._child.pid, signal.SIGTERM)
+        try:
+            self._child.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._child.pid, signal.SIGKILL)
+            self._child.wait()
+        self._child, self._job = None, None
+
+    def _roll(self) -> None:
+        do = self.workspace.do
+        for release in do(ListReleases(state="approved"), WORKER):
+            busy = [
+                found
+                for found in do(ListDeployments(environment=release.environment), WORKER)
+                if found.model == release.model and (found.candidate is not None or found.kill is not None)
+            ]
+            if busy:
+                continue
+            try:
+                do(StartRollout(release_id=release.id), WORKER)
+            except Refused as refused:
+                # Another version went live since its checks: what was approved cannot be rolled out any more.
+                do(RejectRelease(id=release.id, reason=str(refused)), WORKER)
+        for found in do(ListDeployments(), WORKER):
+            if found.candidate is None:
+                continue
+            judgement = do(JudgeRollout(model=found.model, environment=found.environment), WORKER)
+            if judgement.advice != "wait":
+                move = MoveRollout(
+                    model=found.model,
+                    environment=found.environment,
+                    to=judgement.advice,
+                    reason=judgement.reason,
+                    generation=judgement.generation,
+                )
+                do(move, WORKER)
+
+    def _seal(self) -> None:
+        with self.workspace.stores.database.read() as tx:
+            waiting = self.workspace.stores.segments.waiting(tx)
+        if max(waiting.values(), default=0) >= SEAL_ROWS:
+            self.workspace.submit(SealPredictions(), WORKER, key="seal")
+
+
+def main() -> None:
+    """Run the worker of a home, or one job of it."""
+    parser = argparse.ArgumentParser(prog="python -m plimsoll.worker")
+    parser.add_argument("home", type=Path)
+    parser.add_argument("--project", type=Path)
+    parser.add_argument("--job")
+    parser.add_argument("--name")
+    parser.add_argument("--parent", type=int)
+    given = parser.parse_args()
+    workspace = open_workspace(given.home, given.project)
+    try:
+        name = given.name or f"worker-{clock.new_id()}"
+        if given.job:
+            run_job(workspace, given.job, name)
+            return
+        worker = Worker(workspace, name)
+        signal.signal(signal.SIGTERM, worker.stop)
+        signal.signal(signal.SIGINT, worker.stop)
+        worker.run(given.parent)
+    finally:
+        workspace.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,257 @@
+"""The composition root: everything opened from one folder (and one database address), and one way to ask for anything.
+
+A home folder holds the database (unless it is PostgreSQL), the blobs, and tokens that only its owner can read. Being
+killed at any point leaves a home that opens again: the database is transactional, blobs are whole or absent, tokens are
+written before the row that knows their digest and are made anew when a row has none.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import select
+
+from plimsoll import access, clock, codec, verbs
+from plimsoll.errors import InvalidInput, NotFound, PlimsollError
+from plimsoll.records.access import Actor, AddActor, Job, Role
+from plimsoll.records.deployment import ReleasePolicy, RolloutStep, SetEnvironment
+from plimsoll.records.request import Request
+from plimsoll.store.blobs import LocalBlobs
+from plimsoll.store.contracts import Context, JobContext, Stores
+from plimsoll.store.events import SqlEvents
+from plimsoll.store.points import SqlPoints
+from plimsoll.store.queue import SqlQueue
+from plimsoll.store.schema import actors, environments
+from plimsoll.store.segments import SqlSegments
+from plimsoll.store.sqlite import open_database
+
+R = TypeVar("R")
+
+#: Does the worker's own verbs: verdicts and window reports.
+WORKER = Actor(name="worker", roles=("read", "write", "operate", "work"), person=False)
+
+#: Asks for the desired state and appends predictions.
+PLANE = Actor(name="plane", roles=("read", "serve"), person=False)
+
+#: Environments of a new home. In ``dev`` nothing is asked; ``production`` has the default rules.
+ENVIRONMENTS = {
+    "dev": ReleasePolicy(checks=False, approvals=0, steps=(RolloutStep(share=1.0, requests=1),)),
+    "production": ReleasePolicy(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """An opened home."""
+
+    #: The home folder.
+    home: Path
+    #: Folder of the project whose code may be run.
+    project: Path
+    #: Address of the database, without its password.
+    address: str
+    #: Everything durable.
+    stores: Stores
+
+    def do(self, request: Request[R], actor: Actor) -> R:
+        """Do a verb now and return its result; a job is done in this process.
+
+        Args:
+            request: what to do.
+            actor: who asks.
+
+        Raises:
+            Denied: the actor lacks the verb's role.
+            PlimsollError: whatever the verb refuses.
+        """
+        verb = verbs.find(type(request).__name__)
+        access.require(actor, verb.role, verb.name)
+        function = verb.load()
+        if verb.kind == "job":
+            return self.work(request, actor, _silent)
+        opened = self.stores.database.read() if verb.kind == "read" else self.stores.database.write()
+        with opened as tx:
+            result: R = function(request, Context(actor=actor, tx=tx, stores=self.stores))
+            if verb.audited and verb.kind == "write":
+                self.stores.events.append(tx, actor.name, verb.name, verbs.subject_of(request, result), codec.plain(request))
+        return result
+
+    def work(self, request: Request[R], actor: Actor, progress: Callable[[str], None]) -> R:
+        """Do a job in this process, as the worker does it.
+
+        Args:
+            request: a request whose row is a job.
+            actor: for whom; the worker's own verbs within the job are done as the worker.
+            progress: gets one line whenever the job is further.
+        """
+        verb = verbs.find(type(request).__name__)
+        access.require(actor, verb.role, verb.name)
+
+        def do(inner: Request[Any]) -> Any:
+            own = verbs.find(type(inner).__name__).role == "work"
+            return self.do(inner, WORKER if own else actor)
+
+        context = JobContext(actor=actor, stores=self.stores, project=self.project, do=do, progress=progress)
+        result: R = verb.load()(request, context)
+        return result
+
+    def submit(self, request: Request[Any], actor: Actor, due: int = 0, key: str | None = None) -> Job:
+        """Leave a job for the worker.
+
+        Args:
+            request: a request whose row is a job.
+            actor: for whom.
+            due: not before this time, UTC microseconds.
+            key: a waiting or working job with the same key is returned instead.
+
+        Raises:
+            InvalidInput: the verb is done at once and needs no worker.
+        """
+        verb = verbs.find(type(request).__name__)
+        access.require(actor, verb.role, verb.name)
+        if verb.kind != "job":
+            raise InvalidInput(f"{verb.name} is no job.", "Do it directly.")
+        with self.stores.database.write() as tx:
+            job = self.stores.queue.put(tx, request, actor.name, due, key)
+            self.stores.events.append(tx, actor.name, f"Submit{verb.name}", f"job:{job.id}", codec.plain(request))
+        return job
+
+    def identify(self, token: str) -> Actor:
+        """Return the actor whom a token names.
+
+        Args:
+            token: the bearer token.
+
+        Raises:
+            Unauthenticated: nobody here has this token.
+        """
+        with self.stores.database.read() as tx:
+            return access.identify(Context(actor=WORKER, tx=tx, stores=self.stores), token)
+
+    def actor(self, name: str) -> Actor:
+        """Return an actor by name, for a job that was left in the queue.
+
+        Args:
+            name: the actor's name.
+
+        Raises:
+            NotFound: there is no such actor any more.
+        """
+        if name == WORKER.name:
+            return WORKER
+        with self.stores.database.read() as tx:
+            row = tx.execute(select(actors).where(actors.c.name == name)).one_or_none()
+        if row is None:
+            raise NotFound(f"There is no actor {name!r}.", "List actors with: plimsoll actors list")
+        return Actor(name=row.name, roles=tuple(row.roles), person=row.person)
+
+    def token(self, name: str) -> str:
+        """Return the token that this home keeps for its owner, its worker or its plane.
+
+        Args:
+            name: ``owner``, ``worker`` or ``plane``.
+
+        Raises:
+            NotFound: the file is not there or cannot be read by this user.
+        """
+        path = self.home / "secrets" / name
+        try:
+            return path.read_text().strip()
+        except OSError as error:
+            raise NotFound(f"The token file {path} cannot be read: {error.strerror}.", "Only the home's owner can read it.") from error
+
+    def close(self) -> None:
+        """Give back all connections."""
+        self.stores.database.close()
+
+
+def _silent(line: str) -> None:
+    """Progress of a job that nobody watches."""
+
+
+def _keep_token(path: Path, token: str) -> None:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    unfinished = path.with_name(f"{path.name}.{clock.new_id()}")
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(token)
+    unfinished.replace(path)
+
+
+def _prepare(workspace: Workspace, owner: str) -> None:
+    """Make what a new home lacks: its environments, and its owner, worker and plane with their tokens."""
+    wanted: tuple[tuple[str, str, tuple[Role, ...], bool], ...] = (
+        ("owner", owner, ("admin",), True),
+        ("worker", WORKER.name, WORKER.roles, False),
+        ("plane", PLANE.name, PLANE.roles, False),
+    )
+    with workspace.stores.database.read() as tx:
+        known = set(tx.execute(select(actors.c.name)).scalars())
+        placed = set(tx.execute(select(environments.c.name)).scalars())
+    secrets = workspace.home / "secrets"
+    if known and placed >= set(ENVIRONMENTS) and all((secrets / file).exists() for file, *_ in wanted):
+        return
+    with workspace.stores.database.write() as tx:
+        context = Context(actor=Actor(name=owner, roles=("admin",)), tx=tx, stores=workspace.stores)
+        for file, name, roles, person in wanted:
+            if (secrets / file).exists() and name in known:
+                continue
+            # ``work`` is given to nobody but here, so the row is made without it and completed below.
+            asked = AddActor(name=name, roles=tuple(role for role in roles if role != "work"), person=person)
+            invitation = access.add_actor(asked, context)
+            tx.execute(actors.update().where(actors.c.name == name).values(roles=list(roles)))
+            _keep_token(secrets / file, invitation.token)
+            workspace.stores.events.append(tx, owner, "AddActor", f"actor:{name}", codec.plain(asked))
+        for name, policy in ENVIRONMENTS.items():
+            if name not in placed:
+                promotion = verbs.find("SetEnvironment").load()
+                promotion(SetEnvironment(name=name, policy=policy), context)
+                workspace.stores.events.append(tx, owner, "SetEnvironment", f"environment:{name}", codec.plain(policy))
+
+
+def open_workspace(home: Path, project: Path | None = None, *, database: str | None = None, owner: str | None = None) -> Workspace:
+    """Open a home folder, and make it when it is new.
+
+    Args:
+        home: the folder; made when missing.
+        project: folder whose code may be run; None takes the home's parent.
+        database: ``postgresql://…``; None takes the environment variable ``PLIMSOLL_DATABASE``, else SQLite inside the home.
+        owner: name of the actor who owns a new home; None takes the name of the operating system's user.
+
+    Raises:
+        PlimsollError: the home cannot be written, the database is newer, damaged or not reachable.
+    """
+    home = home.absolute()
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(f"The home {home} cannot be made: {error.strerror}.", "Choose another with --home or PLIMSOLL_HOME.") from error
+    url = database or os.environ.get("PLIMSOLL_DATABASE") or f"sqlite:///{home / 'plimsoll.db'}"
+    opened = open_database(url)
+    blobs = LocalBlobs(home / "blobs")
+    stores = Stores(
+        database=opened,
+        blobs=blobs,
+        points=SqlPoints(),
+        queue=SqlQueue(),
+        events=SqlEvents(),
+        segments=SqlSegments(blobs),
+    )
+    scheme, _, rest = url.partition("://")
+    workspace = Workspace(home, (project or home.parent).absolute(), f"{scheme}://{rest.rpartition('@')[2]}", stores)
+    try:
+        _prepare(workspace, owner or _user())
+    except PlimsollError:
+        workspace.close()
+        raise
+    return workspace
+
+
+def _user() -> str:
+    name = os.environ.get("USER") or os.environ.get("LOGNAME") or "owner"
+    cleaned = "".join(char for char in name if char.isalnum() or char in "._-").lstrip("._-")
+    return cleaned if cleaned and cleaned not in (WORKER.name, PLANE.name) else "owner"
