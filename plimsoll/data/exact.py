@@ -1,0 +1,238 @@
+"""Plain Python values as bytes that come back as exactly what they were: ``1`` is not ``"1"``, a tuple is not a list.
+
+Numbers, text and bytes are themselves in msgpack; everything else is a list that begins with a tag. Dicts keep their
+order. Sets are sorted by their members' bytes, so that equal sets give equal bytes.
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import importlib
+import io
+import uuid
+import zoneinfo
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from plimsoll import codec
+from plimsoll.errors import Corrupt, Unfingerprintable
+
+#: Containers within containers; deeper ones would exhaust the stack of whoever reads them.
+MAX_DEPTH = 100
+
+_RECORDS = "plimsoll.records."
+
+#: What a damaged document makes the readers below raise.
+_UNREADABLE = (
+    *(msgspec.DecodeError, ValueError, TypeError, LookupError, AttributeError),
+    *(ImportError, OverflowError, RecursionError, decimal.DecimalException),
+)
+
+#: Stores a value that is not plain as a file beside the document and returns how to find it, or None when it cannot.
+Keep = Callable[[Any], list[Any] | None]
+
+#: Returns what :data:`Keep` stored.
+Fetch = Callable[[list[Any]], Any]
+
+
+def encode(value: Any, keep: Keep) -> bytes:
+    """Return ``value`` as typed msgpack.
+
+    Args:
+        value: None, bool, int, float, complex, text, bytes, dates and times, Decimal, UUID, NumPy scalars, records of
+            Plimsoll, and lists, tuples, sets and dicts of these.
+        keep: is asked about every other value.
+
+    Raises:
+        Unfingerprintable: a value inside is of no type that is known here; the message names where it is.
+    """
+    return codec.to_msgpack(_node(value, keep, "the value", 0))
+
+
+def decode(data: bytes, fetch: Fetch) -> Any:
+    """Return the value that :func:`encode` was given.
+
+    Args:
+        data: its bytes.
+        fetch: returns a value that ``keep`` stored.
+
+    Raises:
+        Corrupt: the bytes are not such a document.
+    """
+    try:
+        return _value(msgspec.msgpack.decode(data), fetch)
+    except _UNREADABLE as error:
+        raise Corrupt(f"A stored value cannot be read: {error}", "Drop the cache entry and run the step again.") from error
+
+
+def is_own(module: str) -> bool:
+    """Return whether a module belongs to Plimsoll; only these are imported to read something back.
+
+    Args:
+        module: dotted name.
+    """
+    return module == "plimsoll" or module.startswith("plimsoll.")
+
+
+def _node(value: Any, keep: Keep, where: str, depth: int) -> Any:
+    if depth > MAX_DEPTH:
+        raise Unfingerprintable(f"The value is nested more than {MAX_DEPTH} deep, or contains itself.", "Return a flatter value.")
+    cls = type(value)
+    if value is None or cls in (bool, float, bytes):
+        return value
+    if cls is int:
+        return value if -(2**63) <= value < 2**64 else ["int", hex(value)]
+    if cls is str:
+        return _text(value)
+    if cls in (list, tuple):
+        return [cls.__name__, [_node(item, keep, f"{where}[{index}]", depth + 1) for index, item in enumerate(value)]]
+    if cls is dict:
+        return ["dict", [[_node(key, keep, f"a key of {where}", depth + 1), _node(item, keep, f"{where}[{key!r:.40}]", depth + 1)]
+                         for key, item in value.items()]]  # fmt: skip
+    if cls in (set, frozenset):
+        members = [_node(item, keep, f"a member of {where}", depth + 1) for item in value]
+        return [cls.__name__, sorted(members, key=codec.to_msgpack)]
+    if is_dataclass(cls) and cls.__module__.startswith(_RECORDS):
+        inside = [[field.name, _node(getattr(value, field.name), keep, f"{where}.{field.name}", depth + 1)] for field in fields(cls)]
+        return ["record", cls.__module__, cls.__qualname__, inside]
+    node = _scalar(value, cls)
+    if node is None:
+        node = keep(value)
+    if node is None:
+        raise Unfingerprintable(
+            f"A {cls.__module__}.{cls.__qualname__} in {where} cannot be stored.",
+            "Return numbers, text, dates, lists, dicts, NumPy arrays, data frames, a folder's Path or a plimsoll.Model; "
+            "for a dataclass return dataclasses.asdict(value).",
+        )
+    return node
+
+
+def _text(value: str) -> Any:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return ["str", value.encode("utf-8", "surrogatepass")]
+    return value
+
+
+def _scalar(value: Any, cls: type) -> list[Any] | None:
+    if cls is complex:
+        return ["complex", value.real, value.imag]
+    if cls is decimal.Decimal:
+        return ["decimal", str(value)]
+    if cls is uuid.UUID:
+        return ["uuid", value.bytes]
+    if cls is datetime.date:
+        return ["date", value.year, value.month, value.day]
+    if cls is datetime.timedelta:
+        return ["timedelta", value.days, value.seconds, value.microseconds]
+    if cls is datetime.time and (zone := _zone(value.tzinfo)) is not None:
+        return ["time", [value.hour, value.minute, value.second, value.microsecond], value.fold, zone]
+    if cls is datetime.datetime and (zone := _zone(value.tzinfo)) is not None:
+        parts = [value.year, value.month, value.day, value.hour, value.minute, value.second, value.microsecond]
+        return ["datetime", parts, value.fold, zone]
+    if isinstance(value, np.generic) and cls.__module__ == "numpy" and value.dtype.kind in "biufcmM":
+        return ["numpy", to_npy(np.asarray(value))]
+    return None
+
+
+def _zone(zone: datetime.tzinfo | None) -> list[Any] | None:
+    if zone is None:
+        return []
+    if type(zone) is zoneinfo.ZoneInfo and zone.key:
+        return ["zone", zone.key]
+    if type(zone) is datetime.timezone:
+        offset = zone.utcoffset(None)
+        name = zone.tzname(None)
+        return ["offset", offset // datetime.timedelta(microseconds=1), None if datetime.timezone(offset).tzname(None) == name else name]
+    return None
+
+
+def to_npy(array: Any) -> bytes:
+    """Return a NumPy array in NumPy's own file format, which keeps type, shape and order; no pickle is ever written.
+
+    Args:
+        array: an array without Python objects.
+
+    Raises:
+        ValueError: it holds Python objects.
+    """
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def from_npy(data: bytes) -> Any:
+    """Return the NumPy array that :func:`to_npy` wrote.
+
+    Args:
+        data: its bytes.
+
+    Raises:
+        ValueError: the bytes are something else.
+    """
+    return np.load(io.BytesIO(data), allow_pickle=False)
+
+
+def _value(node: Any, fetch: Fetch) -> Any:
+    if not isinstance(node, list):
+        return node
+    match node:
+        case ["int", text]:
+            return int(text, 16)
+        case ["str", data]:
+            return data.decode("utf-8", "surrogatepass")
+        case ["list", items]:
+            return [_value(item, fetch) for item in items]
+        case ["tuple", items]:
+            return tuple([_value(item, fetch) for item in items])
+        case ["dict", items]:
+            return {_value(key, fetch): _value(item, fetch) for key, item in items}
+        case ["set", items]:
+            return {_value(item, fetch) for item in items}
+        case ["frozenset", items]:
+            return frozenset([_value(item, fetch) for item in items])
+        case ["record", module, name, items]:
+            return _record(module, name, {key: _value(item, fetch) for key, item in items})
+        case ["complex", real, imaginary]:
+            return complex(real, imaginary)
+        case ["decimal", text]:
+            return decimal.Decimal(text)
+        case ["uuid", data]:
+            return uuid.UUID(bytes=data)
+        case ["numpy", data]:
+            return from_npy(data)[()]
+        case ["date" | "timedelta" as kind, *parts]:
+            return getattr(datetime, kind)(*parts)
+        case ["datetime" | "time" as kind, parts, fold, zone]:
+            return getattr(datetime, kind)(*parts, tzinfo=_tzinfo(zone), fold=fold)
+        case _:
+            return fetch(node)
+
+
+def _tzinfo(zone: list[Any]) -> datetime.tzinfo | None:
+    match zone:
+        case []:
+            return None
+        case ["zone", key]:
+            return zoneinfo.ZoneInfo(key)
+        case ["offset", micros, name]:
+            offset = datetime.timedelta(microseconds=micros)
+            return datetime.timezone(offset) if name is None else datetime.timezone(offset, name)
+        case _:
+            raise ValueError(f"unknown time zone {zone!r}")
+
+
+def _record(module: str, name: str, values: dict[str, Any]) -> Any:
+    # Stored text must not choose what is imported; the records do nothing on import.
+    if not module.startswith(_RECORDS):
+        raise ValueError(f"{module} holds no records")
+    cls = getattr(importlib.import_module(module), name)
+    if not is_dataclass(cls):
+        raise ValueError(f"{module}:{name} is no record")
+    return cls(**values)  # type: ignore[operator]

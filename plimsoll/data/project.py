@@ -1,0 +1,293 @@
+"""The project: the folder with ``pyproject.toml``, what its ``[tool.plimsoll]`` table declares, and its code."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+import tomllib
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_type_hints
+
+from plimsoll import codec
+from plimsoll.errors import InvalidInput, NotFound
+from plimsoll.records.deployment import ReleasePolicy, ServingConfig
+from plimsoll.records.model import Purpose
+from plimsoll.records.monitor import RetrainPolicy
+from plimsoll.records.request import check_slug
+
+T = TypeVar("T")
+
+#: The file that makes a folder a project.
+PROJECT_FILE = "pyproject.toml"
+
+#: Setting -> what it is when nobody says so. ``home`` is relative to the project; ``url`` is ``home`` unless given.
+SETTINGS: dict[str, str | int | None] = {
+    "url": None,
+    "home": ".plimsoll",
+    "host": "127.0.0.1",
+    "port": 7600,
+    "serving_port": 7601,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProjectTable:
+    """What ``[tool.plimsoll]`` declares."""
+
+    #: ``tool.plimsoll.name``, else ``project.name``, else the folder's name.
+    name: str
+    #: Registered name -> what the model is for.
+    models: dict[str, Purpose]
+    #: Registered name -> how it is served.
+    serving: dict[str, ServingConfig]
+    #: Registered name -> when a finding may retrain it.
+    retrain: dict[str, RetrainPolicy]
+    #: Environment -> what it asks of a release.
+    environments: dict[str, ReleasePolicy]
+    #: Settings that the table gives (url, home, host, port, serving_port), not yet checked.
+    settings: dict[str, Any]
+
+
+def find_project(start: Path) -> Path:
+    """Return the nearest folder, from ``start`` upwards, whose ``pyproject.toml`` has a ``[tool.plimsoll]`` table.
+
+    Without any such table it is the nearest folder with a ``pyproject.toml``.
+
+    Args:
+        start: a folder.
+
+    Raises:
+        NotFound: there is no ``pyproject.toml`` here or above.
+        InvalidInput: one on the way is not valid TOML.
+    """
+    here = start.resolve()
+    found = [folder for folder in (here, *here.parents) if (folder / PROJECT_FILE).is_file()]
+    for folder in found:
+        if "plimsoll" in _table(_read_toml(folder / PROJECT_FILE), "tool", f"{folder / PROJECT_FILE}"):
+            return folder
+    if found:
+        return found[0]
+    raise NotFound(f"There is no {PROJECT_FILE} in {here} or above.", "Make a project here with: plimsoll init")
+
+
+def read_project(project: Path) -> ProjectTable:
+    """Return what the project's ``[tool.plimsoll]`` declares; a project without the table declares nothing.
+
+    Keys may be written with ``-`` or ``_``.
+
+    Args:
+        project: folder with ``pyproject.toml``, or that file.
+
+    Raises:
+        NotFound: there is no such file.
+        InvalidInput: the file is not valid TOML, or a key is unknown or has a wrong value; the message names the key.
+    """
+    path = project if project.name == PROJECT_FILE else project / PROJECT_FILE
+    document = _read_toml(path)
+    table = _table(_table(document, "tool", "pyproject.toml"), "plimsoll", "[tool]")
+    known = ["name", "models", "serving", "retrain", "environments", *SETTINGS]
+    table = {_known(key, known, "[tool.plimsoll]"): value for key, value in table.items()}
+    name = table.get("name", _table(document, "project", "pyproject.toml").get("name", path.resolve().parent.name))
+    if not isinstance(name, str):
+        raise InvalidInput(f"The key name in [tool.plimsoll] is {name!r}, not text.", "Write it in quotes.")
+    return ProjectTable(
+        name=name,
+        models=_section(table, "models", Purpose),
+        serving=_section(table, "serving", ServingConfig),
+        retrain=_section(table, "retrain", RetrainPolicy),
+        environments=_section(table, "environments", ReleasePolicy),
+        settings={key: table[key] for key in SETTINGS if key in table},
+    )
+
+
+def setting(name: str, flag: str | int | None, project: Path | None) -> tuple[str | int, str]:
+    """Return a setting and where it comes from: flag, ``PLIMSOLL_*``, ``[tool.plimsoll]``, user file, default.
+
+    ``home`` is always an absolute path; so is ``url`` when it names a folder. Ports are ints.
+
+    Args:
+        name: ``url``, ``home``, ``host``, ``port`` or ``serving_port``.
+        flag: what the command line gave, or None.
+        project: the project's folder, or None outside of one.
+
+    Raises:
+        InvalidInput: there is no such setting, or its value makes no sense; the message names its origin.
+    """
+    if name not in SETTINGS:
+        raise InvalidInput(f"There is no setting {name!r}.", _nearest(name, SETTINGS))
+    variable = f"PLIMSOLL_{name.upper()}"
+    user_file = _user_file()
+    value: Any
+    if flag is not None:
+        value, origin, root = flag, f"flag --{name.replace('_', '-')}", Path.cwd()
+    elif os.environ.get(variable):
+        value, origin, root = os.environ[variable], f"environment variable {variable}", Path.cwd()
+    elif project is not None and name in (declared := read_project(project).settings):
+        value, origin, root = declared[name], f"[tool.plimsoll] in {project / PROJECT_FILE}", project
+    elif user_file.is_file() and name in (chosen := _user_settings(user_file)):
+        value, origin, root = chosen[name], f"user file {user_file}", Path.home()
+    elif name == "url":
+        home, origin = setting("home", None, project)
+        return home, f"home ({origin})"
+    else:
+        value, origin, root = SETTINGS[name], "default", project or Path.cwd()
+    return _checked_setting(name, value, origin, root), origin
+
+
+def load_object(project: Path, ref: str) -> Any:
+    """Import a file of the project as a normal module and return a name of it.
+
+    The project's folder becomes the first on ``sys.path``, so ``examples/flights/pipeline.py`` is the module
+    ``examples.flights.pipeline``, also without ``__init__.py``. As always in Python a module is imported once a process.
+
+    Args:
+        project: the project's folder.
+        ref: ``path.py:name``, the path relative to the project, with ``/``.
+
+    Raises:
+        InvalidInput: the reference is malformed or leaves the project, or the module raises while it is imported; the
+            message shows the exception.
+        NotFound: the file or the name in it does not exist.
+    """
+    text, _, name = ref.partition(":")
+    if not text.endswith(".py") or not name.isidentifier():
+        raise InvalidInput(f"{ref[:200]!r} is not a reference to code.", "Write path.py:name, such as pipeline.py:train.")
+    root = project.resolve()
+    path = (root / text).resolve()
+    if not path.is_relative_to(root) or Path(text).is_absolute():
+        raise InvalidInput(f"The path {text!r} leaves the project {root}.", "Give a path inside the project, relative to it.")
+    if not path.is_file():
+        near = [str(found.relative_to(root)) for found in root.glob(f"{Path(text).parent}/*.py")] if ".." not in text else []
+        raise NotFound(f"There is no file {text!r} in the project {root}.", _nearest(text, near))
+    module = _import(root, path)
+    if not hasattr(module, name):
+        raise NotFound(f"{text} has no {name!r}.", _nearest(name, [other for other in vars(module) if not other.startswith("_")]))
+    return getattr(module, name)
+
+
+def _import(root: Path, path: Path) -> Any:
+    parts = path.relative_to(root).with_suffix("").parts
+    parts = parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts
+    if any("." in part for part in parts):
+        raise InvalidInput(f"{path.relative_to(root)} cannot be imported: a name on the way has a dot.", "Rename it.")
+    if not sys.path or sys.path[0] != str(root):
+        sys.path[:] = [str(root), *(entry for entry in sys.path if entry != str(root))]
+    importlib.invalidate_caches()
+    name = ".".join(parts)
+    try:
+        module = importlib.import_module(name)
+    except (Exception, SystemExit) as error:
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
+        inside = [frame for frame in frames if Path(frame.filename).is_relative_to(root)]
+        at = f" at {Path(inside[-1].filename).relative_to(root)}:{inside[-1].lineno}" if inside else ""
+        raise InvalidInput(
+            f"Importing {path.relative_to(root)} failed{at}: {type(error).__name__}: {error}",
+            "Correct the file; plimsoll imports it as Python would.",
+            traceback="".join(traceback.format_exception(error)),
+        ) from error
+    origin = getattr(module, "__file__", None)
+    if origin is None or Path(origin).resolve() != path:
+        raise InvalidInput(
+            f"The name {name!r} of {path.relative_to(root)} is taken by {origin or 'a built-in module'}.",
+            "Rename the file, or load it in a fresh process.",
+        )
+    return module
+
+
+def _section(table: Mapping[str, Any], key: str, record: type[T]) -> dict[str, T]:
+    found = {}
+    for name, value in _table(table, key, "[tool.plimsoll]").items():
+        where = f"[tool.plimsoll.{key}.{name}]"
+        check_slug(f"The name in {where}", name)
+        found[name] = codec.convert(_with_known_keys(value, record, where), record, where)
+    return found
+
+
+def _with_known_keys(value: Any, record: Any, where: str) -> Any:
+    """Spell a table's keys as the record does, all the way down; tables with free keys (``known_at``) stay as they are."""
+    if not isinstance(value, dict):
+        return value
+    hints, result = get_type_hints(record), {}
+    names = [field.name for field in fields(record)]
+    for written, inner in value.items():
+        name = _known(written, names, where)
+        if name in result:
+            raise InvalidInput(f"{where} has the key {name!r} twice.", "Write it once, with - or with _.")
+        hint = hints[name]
+        elements = [argument for argument in get_args(hint) if is_dataclass(argument)]
+        if is_dataclass(hint):
+            inner = _with_known_keys(inner, hint, f"{where[:-1]}.{written}]")
+        elif elements and isinstance(inner, list):
+            inner = [_with_known_keys(item, elements[0], f"{where[:-1]}.{written}]") for item in inner]
+        result[name] = inner
+    return result
+
+
+def _known(written: str, names: Iterable[str], where: str) -> str:
+    name = written.replace("-", "_")
+    if name not in (known := list(names)):
+        raise InvalidInput(f"{where} has the unknown key {written!r}.", _nearest(name, known))
+    return name
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    if near:
+        return f"Did you mean {' or '.join(near)}?"
+    return f"There are: {', '.join(names[:20])}." if names else "Check the spelling."
+
+
+def _table(parent: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:
+    value = parent.get(key, {})
+    if not isinstance(value, dict):
+        raise InvalidInput(f"The key {key!r} in {where} is not a table.", f"Write it as a table, such as [{key}].")
+    return value
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise NotFound(f"There is no file {path}.", "Make a project with: plimsoll init") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path} is not valid TOML: {error}.", "Correct the file.") from error
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from error
+
+
+def _user_file() -> Path:
+    folder = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    return Path(folder) / "plimsoll.toml"
+
+
+def _user_settings(path: Path) -> dict[str, Any]:
+    return {_known(key, SETTINGS, str(path)): value for key, value in _read_toml(path).items()}
+
+
+def _checked_setting(name: str, value: Any, origin: str, root: Path) -> str | int:
+    check: Callable[[str, Any, str], str | int] = _port if name.endswith("port") else _plain_text
+    checked = check(name, value, origin)
+    if name == "home" or (name == "url" and "://" not in str(checked)):
+        return str(Path(os.path.abspath(root / Path(str(checked)).expanduser())))
+    if name == "url" and not str(checked).startswith(("http://", "https://")):
+        raise InvalidInput(f"The url {checked!r} ({origin}) has an unknown scheme.", "Use http://, https:// or a folder's path.")
+    return checked
+
+
+def _plain_text(name: str, value: Any, origin: str) -> str:
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise InvalidInput(f"The setting {name} ({origin}) is {value!r}, not text.", "Give a text that is not empty.")
+    return value
+
+
+def _port(name: str, value: Any, origin: str) -> int:
+    number = int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+    if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number <= 65535:
+        raise InvalidInput(f"The setting {name} ({origin}) is {value!r}, not a port.", "Give a whole number from 0 to 65535.")
+    return number

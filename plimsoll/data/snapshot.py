@@ -1,0 +1,244 @@
+"""Trees of files by content, and the datasets registered under a name.
+
+A tree is a manifest: the canonical JSON of a :class:`Manifest`, itself a blob. Files are stored first and the
+manifest last, so a manifest that is there has all of its files, whenever the process was killed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from blake3 import blake3
+from sqlalchemy import RowMapping, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from plimsoll import clock, codec
+from plimsoll.errors import Conflict, InvalidInput, NotFound
+from plimsoll.records.data import Column, FileEntry, GetSnapshot, ListSnapshots, Manifest, RegisterSnapshot, Snapshot
+from plimsoll.records.request import Json, check_digest
+from plimsoll.store.contracts import Blobs, Context
+from plimsoll.store.schema import snapshots
+
+_PREFIX = re.compile(r"[0-9a-f]{6,64}")
+
+
+def put_manifest(blobs: Blobs, manifest: Manifest) -> str:
+    """Store the list of a tree's files, which must be stored already, and return the digest that names the tree.
+
+    Args:
+        blobs: where to.
+        manifest: the list, sorted by path.
+
+    Raises:
+        InvalidInput: a path is absolute, climbs out of the tree, occurs twice or is out of order.
+    """
+    _check_paths(manifest, "The tree")
+    return blobs.put(codec.canonical(manifest))
+
+
+def get_manifest(blobs: Blobs, digest: str) -> Manifest:
+    """Return the manifest that names a tree.
+
+    Args:
+        blobs: where from.
+        digest: what :func:`put_manifest` gave.
+
+    Raises:
+        NotFound: there is no such blob.
+        Corrupt: the stored bytes have another digest.
+        InvalidInput: the blob is no manifest, or one of its paths leaves the tree.
+    """
+    check_digest("Manifest", digest)
+    manifest = codec.from_json(blobs.get(digest), Manifest, f"The manifest {digest[:12]}")
+    _check_paths(manifest, f"The manifest {digest[:12]}")
+    return manifest
+
+
+def put_tree(blobs: Blobs, folder: Path, kind: str, meta: dict[str, Json]) -> tuple[str, int]:
+    """Store every file below ``folder`` and return the tree's digest and the bytes of all files.
+
+    Only paths and contents count: times, permissions and empty folders are not kept.
+
+    Args:
+        blobs: where to.
+        folder: an existing folder; a symbolic link or a special file in it is refused.
+        kind: what the tree is: ``table``, ``tree``, ``value`` or ``model``.
+        meta: JSON-able values that a reader needs.
+
+    Raises:
+        InvalidInput: the folder does not exist, or has something in it that is neither file nor folder.
+    """
+    if not folder.is_dir():
+        raise InvalidInput(f"{str(folder)!r} is not a folder.", "Give the path of an existing folder.")
+    files = []
+    for path, name in sorted(_walk(folder, ""), key=lambda found: found[1]):
+        digest, size = blobs.put_file(path)
+        files.append(FileEntry(path=name, digest=digest, size=size))
+    manifest = Manifest(kind=kind, files=tuple(files), meta=meta)
+    return put_manifest(blobs, manifest), sum(entry.size for entry in files)
+
+
+def get_tree(blobs: Blobs, digest: str, folder: Path) -> Manifest:
+    """Write a tree to ``folder``, which appears whole and verified or not at all, and return its manifest.
+
+    Doing it again verifies what is there instead of writing it.
+
+    Args:
+        blobs: where from.
+        digest: the tree's digest.
+        folder: where to; its parent is made. It may exist when it is empty or holds this very tree.
+
+    Raises:
+        NotFound: the manifest or one of its files is not stored.
+        Corrupt: stored bytes do not match their digest.
+        Conflict: ``folder`` exists and holds something else.
+    """
+    manifest = get_manifest(blobs, digest)
+    if folder.exists() and not _is_empty(folder):
+        _check_same(manifest, digest, folder)
+        return manifest
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # A sibling, so that the rename stays on one file system. A killed process leaves it behind under its own name.
+    partial = folder.parent / f".{folder.name}.{clock.new_id()}.part"
+    try:
+        partial.mkdir()
+        for entry in manifest.files:
+            blobs.get_file(entry.digest, partial / entry.path)
+        try:
+            partial.rename(folder)
+        except OSError:
+            # Another process may have been faster; then its tree must be the same.
+            if not folder.is_dir() or _is_empty(folder):
+                raise
+            _check_same(manifest, digest, folder)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return manifest
+
+
+def register_snapshot(request: RegisterSnapshot, context: Context) -> Snapshot:
+    """Register a stored table or tree. Content that is registered already keeps its first name, author and time.
+
+    Raises:
+        NotFound: the manifest or one of its files is not stored.
+        InvalidInput: the manifest is neither a table nor a tree.
+        Conflict: a stored file has another size than the manifest says.
+    """
+    blobs = context.stores.blobs
+    manifest = get_manifest(blobs, request.digest)
+    if manifest.kind not in ("table", "tree"):
+        raise InvalidInput(f"A {manifest.kind} is not a dataset.", "Register a table or a tree.")
+    for entry in manifest.files:
+        if blobs.size(entry.digest) != entry.size:
+            raise Conflict(f"The file {entry.path!r} has another size than its manifest says.", "Store the files again, then register.")
+    row = {
+        "digest": request.digest,
+        "name": request.name,
+        "kind": manifest.kind,
+        "rows": codec.convert(manifest.meta.get("rows"), int | None, "The manifest's rows"),  # type: ignore[arg-type]
+        "size": sum(entry.size for entry in manifest.files),
+        "columns": codec.plain(codec.convert(manifest.meta.get("columns", []), tuple[Column, ...], "The manifest's columns")),
+        "created": clock.now(),
+        "author": context.actor.name,
+    }
+    insert = postgresql.insert if context.tx.dialect.name == "postgresql" else sqlite.insert
+    context.tx.execute(insert(snapshots).values(row).on_conflict_do_nothing(index_elements=["digest"]))
+    return get_snapshot(GetSnapshot(digest=request.digest), context)
+
+
+def get_snapshot(request: GetSnapshot, context: Context) -> Snapshot:
+    """Return a snapshot by digest or its beginning.
+
+    Raises:
+        InvalidInput: the text is not 6 to 64 hex digits, or several snapshots begin with it.
+        NotFound: no snapshot begins with it.
+    """
+    if not _PREFIX.fullmatch(request.digest):
+        raise InvalidInput(f"{request.digest[:80]!r} is not the beginning of a digest.", "Give 6 to 64 lower-case hex digits.")
+    found = context.tx.execute(select(snapshots).where(snapshots.c.digest.like(f"{request.digest}%")).limit(2)).mappings().all()
+    if not found:
+        raise NotFound(f"There is no snapshot {request.digest}.", "List snapshots with: plimsoll snapshots list")
+    if len(found) > 1:
+        raise InvalidInput(f"Several snapshots begin with {request.digest}.", "Give more digits.")
+    return _from_row(found[0])
+
+
+def snapshot_of(context: Context, digest: str) -> Snapshot | None:
+    """Return a registered snapshot, or None when nobody registered the digest.
+
+    Args:
+        context: the open transaction.
+        digest: the manifest's whole digest.
+    """
+    row = context.tx.execute(select(snapshots).where(snapshots.c.digest == digest)).mappings().one_or_none()
+    return None if row is None else _from_row(row)
+
+
+def list_snapshots(request: ListSnapshots, context: Context) -> tuple[Snapshot, ...]:
+    """Return snapshots, newest first."""
+    query = select(snapshots).order_by(snapshots.c.created.desc(), snapshots.c.digest).limit(max(request.limit, 0))
+    if request.name is not None:
+        query = query.where(snapshots.c.name == request.name)
+    return tuple(_from_row(row) for row in context.tx.execute(query).mappings())
+
+
+def _from_row(row: RowMapping) -> Snapshot:
+    return codec.convert(dict(row), Snapshot, "The snapshot's row")
+
+
+def _walk(folder: Path, prefix: str) -> Iterator[tuple[Path, str]]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = prefix + entry.name
+            if entry.is_dir(follow_symlinks=False):
+                yield from _walk(Path(entry.path), name + "/")
+            elif entry.is_file(follow_symlinks=False):
+                yield Path(entry.path), name
+            else:
+                raise InvalidInput(f"{entry.path!r} is a link or a special file.", "Replace it with a plain file, or remove it.")
+
+
+def _check_paths(manifest: Manifest, what: str) -> None:
+    previous: str | None = None
+    files: set[str] = set()
+    for entry in manifest.files:
+        parts = entry.path.split("/")
+        if not all(parts) or {".", ".."} & set(parts) or "\\" in entry.path or "\0" in entry.path or not _is_text(entry.path):
+            raise InvalidInput(f"{what} has the file path {entry.path[:80]!r}.", "Use relative paths with '/' and without '..'.")
+        if previous is not None and entry.path <= previous:
+            raise InvalidInput(f"{what} lists {entry.path[:80]!r} twice or out of order.", "Sort the files by path, each once.")
+        if any("/".join(parts[:depth]) in files for depth in range(1, len(parts))):
+            raise InvalidInput(f"{what} needs a file of {entry.path[:80]!r} to be a folder too.", "Rename one of them.")
+        check_digest("File", entry.digest)
+        files.add(entry.path)
+        previous = entry.path
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_empty(folder: Path) -> bool:
+    return folder.is_dir() and next(folder.iterdir(), None) is None
+
+
+def _check_same(manifest: Manifest, digest: str, folder: Path) -> None:
+    found = {}
+    if folder.is_dir():
+        # Python writes its byte code beside modules that are imported from a tree.
+        found = {name: path for path, name in _walk(folder, "") if "__pycache__" not in name.split("/")}
+    same = found.keys() == {entry.path for entry in manifest.files}
+    for entry in manifest.files if same else ():
+        hasher = blake3()
+        hasher.update_mmap(found[entry.path])
+        same = same and hasher.hexdigest() == entry.digest
+    if not same:
+        raise Conflict(f"The folder {str(folder)!r} exists and is not the tree {digest[:12]}.", "Remove the folder, then try again.")

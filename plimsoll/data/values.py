@@ -1,0 +1,211 @@
+"""What a step returns, stored by its type and read back as exactly that. Nothing is ever pickled."""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from plimsoll import clock, codec
+from plimsoll.data import exact
+from plimsoll.data.frames import from_pandas, is_pandas, to_pandas
+from plimsoll.data.snapshot import get_manifest, get_tree, put_manifest, put_tree
+from plimsoll.data.table import columns_of, from_parquet, get_table, put_table, to_parquet
+from plimsoll.errors import Corrupt, InvalidInput, Unfingerprintable, Untrusted
+from plimsoll.records.data import Column, FileEntry, Manifest
+from plimsoll.records.pipeline import Output
+from plimsoll.store.contracts import Blobs
+
+#: The document of a value; arrays and frames inside it are files beside it.
+VALUE_FILE = "value.msgpack"
+
+
+def save(value: Any, blobs: Blobs, project: Path) -> Output:
+    """Store what a step returned.
+
+    * A polars frame is a table; so is a pandas frame that comes back from one unchanged.
+    * ``Path`` to a folder or file is a tree. Times, permissions and empty folders are not kept.
+    * A class of Plimsoll with ``__plimsoll_save__`` (a model) writes its own files.
+    * NumPy arrays, and plain values, frames and arrays inside lists, tuples, sets and dicts are a value.
+
+    Args:
+        value: what the step returned.
+        blobs: where to.
+        project: folder of the project, for objects that pack code.
+
+    Raises:
+        Unfingerprintable: the value, or one inside it, is of a type that cannot be stored exactly.
+        InvalidInput: a path does not exist, or holds links or special files.
+    """
+    if isinstance(value, pl.DataFrame):
+        digest, size = put_table(blobs, _storable(value))
+        return Output(digest=digest, kind="table", size=size)
+    if is_pandas(value):
+        frame, dtypes = _from_pandas(value)
+        digest, size = put_table(blobs, frame, pandas=dtypes)
+        return Output(digest=digest, kind="table", size=size)
+    if isinstance(value, Path):
+        return _save_path(value, blobs)
+    if hasattr(type(value), "__plimsoll_save__"):
+        return _save_object(value, blobs, project)
+    return _save_value(value, blobs)
+
+
+def load(output: Output, blobs: Blobs, folder: Path | None = None) -> Any:
+    """Return what :func:`save` stored.
+
+    Args:
+        output: what :func:`save` gave.
+        blobs: where from.
+        folder: where a tree's or a model's files go; None takes a temporary folder that goes away with the process.
+
+    Raises:
+        NotFound: something of it is not stored.
+        Corrupt: stored bytes do not match their digest, or cannot be read.
+        Untrusted: reading it would import a module that is not Plimsoll's.
+    """
+    manifest = get_manifest(blobs, output.digest)
+    if manifest.kind != output.kind:
+        raise Corrupt(f"{output.digest[:12]} is a {manifest.kind}, not a {output.kind}.", "Drop the cache entry and run the step again.")
+    if manifest.kind == "table":
+        frame = get_table(blobs, output.digest)
+        return to_pandas(frame, manifest.meta["pandas"]) if "pandas" in manifest.meta else frame
+    if manifest.kind == "value":
+        return _load_value(manifest, blobs)
+    target = folder if folder is not None else _temporary() / "files"
+    if manifest.kind == "tree":
+        get_tree(blobs, output.digest, target)
+        return target / manifest.files[0].path if manifest.meta.get("path") == "file" else target
+    loader = _loader(manifest)
+    get_tree(blobs, output.digest, target)
+    return loader.__plimsoll_load__(target, manifest.meta)
+
+
+def _save_path(path: Path, blobs: Blobs) -> Output:
+    if path.is_symlink() or not (path.is_file() or path.is_dir()):
+        raise InvalidInput(f"The path {str(path)!r} is not an existing file or folder.", "Return the path of what the step wrote.")
+    if path.is_dir():
+        digest, size = put_tree(blobs, path, "tree", {"path": "folder"})
+    else:
+        content, size = blobs.put_file(path)
+        entry = FileEntry(path=path.name, digest=content, size=size)
+        digest = put_manifest(blobs, Manifest(kind="tree", files=(entry,), meta={"path": "file"}))
+    return Output(digest=digest, kind="tree", size=size)
+
+
+def _save_object(value: Any, blobs: Blobs, project: Path) -> Output:
+    cls = type(value)
+    if not exact.is_own(cls.__module__) or "." in cls.__qualname__:
+        raise Unfingerprintable(
+            f"{cls.__module__}.{cls.__qualname__} has __plimsoll_save__ but is not a class of Plimsoll, so it could not be read back.",
+            "Return a folder's Path, or a plimsoll.Model.",
+        )
+    with tempfile.TemporaryDirectory(prefix="plimsoll-") as made:
+        folder = Path(made)
+        meta = value.__plimsoll_save__(folder, project)
+        digest, size = put_tree(blobs, folder, "model", {**meta, "loader": f"{cls.__module__}:{cls.__qualname__}"})
+    return Output(digest=digest, kind="model", size=size)
+
+
+def _loader(manifest: Manifest) -> Any:
+    module, _, name = str(manifest.meta.get("loader", "")).partition(":")
+    if not exact.is_own(module) or not name.isidentifier():
+        raise Untrusted(f"Reading this object would import {module!r}.", "Only classes of Plimsoll are imported to read an object.")
+    try:
+        cls = getattr(importlib.import_module(module), name)
+        cls.__plimsoll_load__  # noqa: B018
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise Corrupt(f"This Plimsoll has no {module}:{name} to read the object.", "Use the release that wrote it.") from error
+    return cls
+
+
+def _save_value(value: Any, blobs: Blobs) -> Output:
+    files: list[FileEntry] = []
+
+    def keep(inner: Any) -> list[Any] | None:
+        stored = _part(inner)
+        if stored is None:
+            return None
+        node, data, suffix = stored
+        path = f"parts/{len(files):06d}.{suffix}"
+        files.append(FileEntry(path=path, digest=blobs.put(data), size=len(data)))
+        return [node[0], path, *node[1:]]
+
+    document = exact.encode(value, keep)
+    files.append(FileEntry(path=VALUE_FILE, digest=blobs.put(document), size=len(document)))
+    manifest = Manifest(kind="value", files=tuple(sorted(files, key=lambda entry: entry.path)), meta={})
+    return Output(digest=put_manifest(blobs, manifest), kind="value", size=sum(entry.size for entry in files))
+
+
+def _part(value: Any) -> tuple[list[Any], bytes, str] | None:
+    if type(value) is np.ndarray and not value.dtype.hasobject:
+        try:
+            return ["array"], exact.to_npy(value), "npy"
+        except ValueError:
+            return None
+    if isinstance(value, pl.DataFrame):
+        return ["frame", codec.plain(columns_of(value))], to_parquet(_storable(value)), "parquet"
+    if isinstance(value, pl.Series):
+        frame = _storable(value.to_frame())
+        return ["series", codec.plain(columns_of(frame))], to_parquet(frame), "parquet"
+    if is_pandas(value):
+        frame, dtypes = _from_pandas(value)
+        return ["pandas", codec.plain(columns_of(frame)), dtypes], to_parquet(frame), "parquet"
+    return None
+
+
+def _load_value(manifest: Manifest, blobs: Blobs) -> Any:
+    digests = {entry.path: entry.digest for entry in manifest.files}
+
+    def fetch(node: list[Any]) -> Any:
+        kind, path, *rest = node
+        data = blobs.get(digests[path])
+        if kind == "array":
+            return exact.from_npy(data)
+        if kind not in ("frame", "series", "pandas"):
+            raise ValueError(f"unknown tag {kind!r}")
+        frame = from_parquet(data, codec.convert(rest[0], tuple[Column, ...], "The columns"))
+        return to_pandas(frame, rest[1]) if kind == "pandas" else frame.to_series() if kind == "series" else frame
+
+    if VALUE_FILE not in digests:
+        raise Corrupt("A stored value has no document.", "Drop the cache entry and run the step again.")
+    return exact.decode(blobs.get(digests[VALUE_FILE]), fetch)
+
+
+def _storable(frame: pl.DataFrame) -> pl.DataFrame:
+    if type(frame) is not pl.DataFrame:
+        raise Unfingerprintable(f"A {type(frame).__qualname__} is not a plain polars frame.", "Return polars.DataFrame(frame).")
+    return frame
+
+
+def _from_pandas(value: Any) -> tuple[pl.DataFrame, dict[str, str]]:
+    remedy = "Return polars.from_pandas(frame) or frame.reset_index(drop=True) with plain column types."
+    try:
+        frame = from_pandas(value)
+    except InvalidInput as error:
+        raise Unfingerprintable(f"The pandas frame cannot be stored: {error.fact}", error.remedy) from error
+    dtypes = {name: str(value[name].dtype) for name in value.columns}
+    try:
+        back = to_pandas(frame, dtypes)
+    except (TypeError, ValueError) as error:
+        raise Unfingerprintable(f"The pandas frame would not come back as it is: {error}", remedy) from error
+    # What a type's text does not say (an ordered category, mixed missing values, an index with holes) shows here.
+    same = type(value) is type(back) and not value.attrs and value.index.equals(back.index) and value.columns.equals(back.columns)
+    for name in value.columns if same else ():
+        same = same and value[name].dtype == back[name].dtype and value[name].equals(back[name])
+    if not same:
+        raise Unfingerprintable("The pandas frame would not come back from storage as it is.", remedy)
+    return frame, dtypes
+
+
+def _temporary() -> Path:
+    folder = Path(tempfile.gettempdir()) / f"plimsoll-{clock.new_id()}"
+    folder.mkdir(mode=0o700)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
