@@ -66,7 +66,7 @@ def to_pandas(frame: pl.DataFrame, dtypes: dict[str, str]) -> Any:
     """
     pandas = extras.require("pandas")
     columns = {name: _to_column(pandas, frame[name], dtypes[name]) for name in frame.columns}
-    return pandas.DataFrame(columns, index=pandas.RangeIndex(frame.height), columns=pandas.Index(frame.columns, dtype=object))
+    return pandas.DataFrame(columns, index=pandas.RangeIndex(frame.height))
 
 
 def _from_column(name: str, column: Any) -> pl.Series:

@@ -199,7 +199,7 @@ def test_a_packages_own_file_is_the_package(project: Path) -> None:
 
 def test_a_missing_file_or_name_suggests_the_nearest(project: Path) -> None:
     code(project, "zoo_pipeline.py", "late_arrivals = 1\n")
-    with pytest.raises(NotFound, match="mean zoo_pipeline.py"):
+    with pytest.raises(NotFound, match=r"mean zoo_pipeline\.py"):
         load_object(project, "zoo_pipelin.py:late_arrivals")
     with pytest.raises(NotFound, match="mean late_arrivals"):
         load_object(project, "zoo_pipeline.py:late_arrival")

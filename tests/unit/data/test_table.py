@@ -120,7 +120,19 @@ def test_a_types_name_reads_back_as_the_type(dtype: pl.DataType) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["Object", "pl.Int8", "__import__('os')", "Datetime(time_unit='zz')", "List()", "Enum(categories=open('x'))", "", "Float64()", "(" * 500],
+    [
+        *(
+            "Object",
+            "pl.Int8",
+            "__import__('os')",
+            "Datetime(time_unit='zz')",
+            "List()",
+            "Enum(categories=open('x'))",
+            "",
+            "Float64()",
+            "(" * 500,
+        ),
+    ],
 )
 def test_a_text_that_names_no_type_is_refused(text: str) -> None:
     with pytest.raises(InvalidInput, match="cannot be stored"):

@@ -1,0 +1,185 @@
+"""Which packages and which code a run used. Asking never fails a run: what cannot be known is left empty."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import stat
+import subprocess
+import tempfile
+from importlib import metadata
+from pathlib import Path
+
+from blake3 import blake3
+
+from plimsoll import codec
+from plimsoll.records.run import CodeVersion
+from plimsoll.store.contracts import Blobs
+
+#: Bytes of a diff that are kept; what is left out is told in its place.
+DIFF_LIMIT = 8 * 2**20
+
+#: Seconds that one question to git may take.
+GIT_SECONDS = 30.0
+
+#: Untracked files that are part of the code. Others (data, notebooks, secrets) stay out.
+_SOURCES = ("*.py", "pyproject.toml", "**/pyproject.toml")
+
+#: git's name of the tree without files, to compare with before the first commit.
+_EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+
+
+def capture() -> dict[str, str]:
+    """Return the exact version of every installed distribution by its normal name, and of ``python``."""
+    found = {"python": platform.python_version()}
+    for distribution in metadata.distributions():
+        # A distribution that was half removed has neither; the first on the path is the one that is imported.
+        name, version = distribution.metadata["Name"], distribution.metadata["Version"]
+        if name and version:
+            found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), version)
+    return dict(sorted(found.items()))
+
+
+def put_environment(blobs: Blobs) -> str:
+    """Store :func:`capture` as JSON and return its digest; the same environment gives the same digest.
+
+    Args:
+        blobs: where to.
+    """
+    return blobs.put(codec.canonical(capture()))
+
+
+def code_version(project: Path, blobs: Blobs, entry: str | None) -> CodeVersion:
+    """Return the commit, the branch and the changes since, as git tells them.
+
+    The changes are a patch for ``git apply``: those of tracked files in the whole repository, and untracked ``*.py`` and
+    ``pyproject.toml`` files that git does not ignore. Past 8 MiB a line that begins with ``# plimsoll:`` stands for
+    what was left out. Without git, outside of a repository, or when git fails, the fields are None.
+
+    Args:
+        project: the project's folder.
+        blobs: where the patch goes.
+        entry: what was started, such as ``pipeline.py:train``.
+    """
+    top = _git(project, "rev-parse", "--show-toplevel")
+    if top is None:
+        return CodeVersion(entry=entry)
+    root = Path(os.fsdecode(top.rstrip(b"\n")))
+    commit = _line(_git(root, "rev-parse", "--verify", "--quiet", "HEAD"))
+    branch = _line(_git(root, "symbolic-ref", "--quiet", "--short", "HEAD"))
+    patch = _tracked_changes(root, commit or _EMPTY_TREE)
+    patch += _untracked_sources(root, DIFF_LIMIT - len(patch))
+    return CodeVersion(commit=commit, branch=branch, dirty_diff=blobs.put(patch) if patch else None, entry=entry)
+
+
+def _command(*arguments: str) -> list[str] | None:
+    git = shutil.which("git")
+    # The user's settings must neither change the patch nor start a program of theirs.
+    fixed = ("core.quotePath=true", "core.fsmonitor=false", "diff.noprefix=false", "diff.mnemonicPrefix=false", "diff.renames=false")
+    return None if git is None else [git, *(word for pair in fixed for word in ("-c", pair)), *arguments]
+
+
+def _variables() -> dict[str, str]:
+    # GIT_DIR and its like are set inside hooks and would point at another repository.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    return {**kept, "LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
+
+
+def _git(folder: Path, *arguments: str) -> bytes | None:
+    command = _command(*arguments)
+    if command is None:
+        return None
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=_variables(), stdin=subprocess.DEVNULL, capture_output=True, timeout=GIT_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout if done.returncode == 0 else None
+
+
+def _line(output: bytes | None) -> str | None:
+    return output.decode("utf-8", "replace").strip() or None if output else None
+
+
+def _tracked_changes(root: Path, since: str) -> bytes:
+    command = _command("diff", "--binary", "--no-ext-diff", "--no-textconv", "--no-color", "--ignore-submodules=none", since, "--")
+    if command is None:
+        return _note("git went away")
+    with tempfile.TemporaryFile() as spool:
+        try:
+            done = subprocess.run(
+                command, cwd=root, env=_variables(), stdin=subprocess.DEVNULL, stdout=spool, stderr=subprocess.DEVNULL,
+                timeout=GIT_SECONDS, check=False,
+            )  # fmt: skip
+        except (OSError, subprocess.TimeoutExpired) as error:
+            return _note(f"git did not tell the changes: {type(error).__name__}")
+        if done.returncode != 0:
+            return _note(f"git did not tell the changes: exit status {done.returncode}")
+        size = spool.seek(0, os.SEEK_END)
+        spool.seek(0)
+        patch = spool.read(DIFF_LIMIT)
+        if size <= DIFF_LIMIT:
+            return patch
+        hasher = blake3(patch)
+        while block := spool.read(2**20):
+            hasher.update(block)
+    # Two different long patches must not look alike, so the note carries the digest of the whole.
+    kept = patch[: patch.rfind(b"\n") + 1]
+    return kept + _note(f"cut here: the changes have {size} bytes, of which {DIFF_LIMIT} are kept; BLAKE3 {hasher.hexdigest()}")
+
+
+def _untracked_sources(root: Path, room: int) -> bytes:
+    listed = _git(root, "ls-files", "-z", "--others", "--exclude-standard", "--", *_SOURCES)
+    if listed is None:
+        return _note("git did not tell the untracked files")
+    parts: list[bytes] = []
+    left_out = 0
+    hasher = blake3()
+    for name in sorted(filter(None, listed.split(b"\0"))):
+        path = root / os.fsdecode(name)
+        try:
+            status = path.lstat()
+            if not stat.S_ISREG(status.st_mode):
+                continue
+            if status.st_size > room:
+                left_out += 1
+                hasher.update(b"%d:%s%d:%d;" % (len(name), name, status.st_size, status.st_mtime_ns))
+                continue
+            part = _new_file(name, path.read_bytes(), bool(status.st_mode & 0o100))
+        except OSError as error:
+            part = _note(f"an untracked file could not be read: {type(error).__name__}")
+        parts.append(part)
+        room -= len(part)
+    if left_out:
+        parts.append(_note(f"{left_out} untracked sources left out for their size; BLAKE3 of names, sizes and times {hasher.hexdigest()}"))
+    return b"".join(parts)
+
+
+def _new_file(name: bytes, data: bytes, executable: bool) -> bytes:
+    """Return the patch that makes a file, as ``git diff`` writes it."""
+    old, new = _quoted(b"a/" + name), _quoted(b"b/" + name)
+    head = b"diff --git %s %s\nnew file mode %s\n" % (old, new, b"100755" if executable else b"100644")
+    if not data:
+        return head + b"index 0000000..e69de29\n"
+    lines = data.split(b"\n")
+    ended = lines[-1] == b""
+    lines = lines[:-1] if ended else lines
+    # git ends a name with blanks in it by a tab, so that patch tools see where it ends.
+    tab = b"\t" if b" " in name else b""
+    count = b"" if len(lines) == 1 else b",%d" % len(lines)
+    body = b"".join(b"+" + line + b"\n" for line in lines) + (b"" if ended else b"\\ No newline at end of file\n")
+    return head + b"--- /dev/null\n+++ " + new + tab + b"\n@@ -0,0 +1" + count + b" @@\n" + body
+
+
+def _quoted(name: bytes) -> bytes:
+    if all(32 <= byte < 127 and byte not in b'"\\' for byte in name):
+        return name
+    inside = b"".join(bytes([byte]) if 32 <= byte < 127 and byte not in b'"\\' else b"\\%03o" % byte for byte in name)
+    return b'"' + inside + b'"'
+
+
+def _note(text: str) -> bytes:
+    return f"# plimsoll: {text}\n".encode()
