@@ -38,6 +38,18 @@ class InvalidInput(PlimsollError, ValueError):
     code, status, exit_code = "invalid_input", 400, 2
 
 
+class TooLarge(InvalidInput):
+    """The request has more bytes than this door takes."""
+
+    code, status = "too_large", 413
+
+
+class UnsupportedMedia(InvalidInput):
+    """The body is of a media type or encoding that this door does not read."""
+
+    code, status = "unsupported_media", 415
+
+
 class Unauthenticated(PlimsollError):
     """The caller did not say who they are, or the token is not known here."""
 
@@ -84,6 +96,12 @@ class StepFailed(PlimsollError):
     """A pipeline's step raised, was killed, or ran out of its time or memory."""
 
     code, status = "step_failed", 500
+
+
+class PredictionFailed(PlimsollError):
+    """A model raised, or gave an answer that is none: a wrong length, NaN or an infinity."""
+
+    code, status = "prediction_failed", 500
 
 
 class Corrupt(PlimsollError):
