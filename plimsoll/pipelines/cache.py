@@ -1,0 +1,183 @@
+"""What the cache and the runs remember of steps: the verbs, and the words for why a key is another one.
+
+An entry is written after its bytes and never changed. An entry whose bytes are gone or damaged is dropped, never used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import Row, delete, select
+from sqlalchemy.dialects import postgresql, sqlite
+
+from plimsoll import clock, codec
+from plimsoll.data.snapshot import get_manifest
+from plimsoll.errors import Conflict, Corrupt, InvalidInput, NotFound
+from plimsoll.records.pipeline import (
+    CacheEntry,
+    DropEntry,
+    GetEntry,
+    GetLatestEntry,
+    KeyPart,
+    ListSteps,
+    RecordEntry,
+    RecordStep,
+    StepRecord,
+)
+from plimsoll.store.contracts import Blobs, Context
+from plimsoll.store.schema import cache_entries, runs, steps
+
+_SHOWN = 3
+
+
+def record_entry(request: RecordEntry, context: Context) -> CacheEntry:
+    """Remember a step's output, or return the entry that the key has already.
+
+    Raises:
+        Corrupt: some of its bytes are not stored; nothing is remembered.
+    """
+    found = _entry(context, request.key)
+    if found is not None:
+        return found
+    wrong = damage(context.stores.blobs, request.output.digest)
+    if wrong:
+        raise Corrupt(f"The output of {request.step} is not stored whole: {wrong}.", "Store its bytes first, then record it.")
+    entry = CacheEntry(
+        key=request.key, step=request.step, output=request.output, parts=request.parts, run_id=request.run_id, created=clock.now()
+    )
+    # Two runs may end the same step at once, and PostgreSQL does not make writers wait: the first row stays.
+    insert = postgresql.insert if context.tx.dialect.name == "postgresql" else sqlite.insert
+    context.tx.execute(insert(cache_entries).values(**codec.plain(entry)).on_conflict_do_nothing(index_elements=["key"]))
+    return get_entry(GetEntry(key=request.key), context)
+
+
+def get_entry(request: GetEntry, context: Context) -> CacheEntry:
+    """Return the entry of a key.
+
+    Raises:
+        NotFound: nothing was computed under this key.
+    """
+    found = _entry(context, request.key)
+    if found is None:
+        raise NotFound(f"The cache has no entry {request.key[:12]}.", "The step will run and make one.")
+    return found
+
+
+def get_latest_entry(request: GetLatestEntry, context: Context) -> CacheEntry:
+    """Return the newest entry of a step.
+
+    Raises:
+        NotFound: the step was never computed here.
+    """
+    newest = cache_entries.c.created.desc(), cache_entries.c.key
+    row = context.tx.execute(select(cache_entries).where(cache_entries.c.step == request.step).order_by(*newest).limit(1)).one_or_none()
+    if row is None:
+        raise NotFound(f"The cache has no entry of the step {request.step}.", "The step will run and make one.")
+    return _cache_entry(row)
+
+
+def drop_entry(request: DropEntry, context: Context) -> None:
+    """Forget an entry; one that is not there is no error."""
+    context.tx.execute(delete(cache_entries).where(cache_entries.c.key == request.key))
+
+
+def record_step(request: RecordStep, context: Context) -> StepRecord:
+    """Record a step of a run that is under way; the same position again replaces it.
+
+    Raises:
+        NotFound: there is no such run.
+        Conflict: the run has ended.
+    """
+    step = request.step
+    state = context.tx.execute(select(runs.c.state).where(runs.c.id == step.run_id)).scalar_one_or_none()
+    if state is None:
+        raise NotFound(f"There is no run {step.run_id!r}.", "List runs with: plimsoll runs list")
+    if state != "running":
+        raise Conflict(f"The run {step.run_id} has ended as {state}.", "Start a new run; an ended run is not changed.")
+    values = codec.plain(step)
+    insert = postgresql.insert if context.tx.dialect.name == "postgresql" else sqlite.insert
+    context.tx.execute(insert(steps).values(**values).on_conflict_do_update(index_elements=["run_id", "index"], set_=values))
+    return step
+
+
+def list_steps(request: ListSteps, context: Context) -> tuple[StepRecord, ...]:
+    """Return a run's steps in the order of the plan; a run without a pipeline has none.
+
+    Raises:
+        NotFound: there is no such run.
+    """
+    if context.tx.execute(select(runs.c.id).where(runs.c.id == request.run_id)).one_or_none() is None:
+        raise NotFound(f"There is no run {request.run_id!r}.", "List runs with: plimsoll runs list")
+    rows = context.tx.execute(select(steps).where(steps.c.run_id == request.run_id).order_by(steps.c.index))
+    return tuple(codec.convert(dict(row._mapping), StepRecord, "The stored step") for row in rows)
+
+
+def damage(blobs: Blobs, digest: str) -> str:
+    """Return what is wrong with a stored output in a few words, or an empty text when all of its bytes seem to be there.
+
+    Only the manifest is read; of the other files existence and size are compared. Their content is verified when it is loaded.
+
+    Args:
+        blobs: where the bytes are.
+        digest: the manifest's digest.
+    """
+    try:
+        manifest = get_manifest(blobs, digest)
+        for entry in manifest.files:
+            size = blobs.size(entry.digest)
+            if size != entry.size:
+                return f"{entry.path} has {size} bytes instead of {entry.size}"
+    except NotFound:
+        return "bytes are missing"
+    except (Corrupt, InvalidInput):
+        return "its manifest is damaged"
+    return ""
+
+
+def explain(old: Iterable[KeyPart], new: Iterable[KeyPart], step: str = "") -> str:
+    """Return in one line what makes two keys different, such as ``param depth: 4 -> 6``; empty when nothing does.
+
+    Args:
+        old: what the earlier key was made of.
+        new: what the key is made of now.
+        step: qualified name of the step's own function, which is no helper.
+    """
+    before = {(part.kind, part.name): part for part in old}
+    after = {(part.kind, part.name): part for part in new}
+    found = [
+        _difference(before.get(place), after.get(place), step)
+        for place in sorted({*before, *after}, key=lambda place: (_ORDER.get(place[0], 9), place[1]))
+        if before.get(place, _NOTHING).digest != after.get(place, _NOTHING).digest
+    ]
+    more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return "; ".join(found[:_SHOWN]) + more
+
+
+_ORDER = {"param": 0, "input": 1, "code": 2, "environment": 3}
+_NOTHING = KeyPart(kind="", name="", digest="")
+
+
+def _difference(old: KeyPart | None, new: KeyPart | None, step: str) -> str:
+    part = new or old or _NOTHING
+    if part.kind == "code" and part.name == step:
+        return "its own code changed"
+    what = {"code": "helper", "environment": ""}.get(part.kind, part.kind)
+    named = f"{what} {part.name}".strip()
+    if old is None:
+        return f"{named} is new"
+    if new is None:
+        return f"{named} is no longer used"
+    if old.text and new.text and old.text != new.text:
+        arrow = f"{old.text} -> {new.text}"
+        return f"{named} {arrow}" if part.kind == "environment" else f"{named}: {arrow}"
+    return f"{named} changed"
+
+
+def _entry(context: Context, key: str) -> CacheEntry | None:
+    row = context.tx.execute(select(cache_entries).where(cache_entries.c.key == key)).one_or_none()
+    return None if row is None else _cache_entry(row)
+
+
+def _cache_entry(row: Row[Any]) -> CacheEntry:
+    return codec.convert(dict(row._mapping), CacheEntry, "The stored cache entry")

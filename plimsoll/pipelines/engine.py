@@ -1,0 +1,419 @@
+"""Runs a plan: what can be reused is reused, the rest is computed, and every step says why.
+
+A step's key is known when its inputs' digests are. A key that the cache knows, and whose bytes are there, is a hit: its
+output's digest goes on and no bytes are loaded. So a step that gives what it gave before stops the wave of changes
+(early cut-off), since the keys after it stay the same. Entries are recorded as soon as a step has ended: a run that is
+killed and started again repeats only the steps that had not ended.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import Any, Literal
+
+from plimsoll import clock
+from plimsoll.data.snapshot import get_manifest
+from plimsoll.errors import Corrupt, InvalidInput, NotFound, PlimsollError, StepFailed, Unfingerprintable, Unreachable
+from plimsoll.pipelines.cache import damage, explain
+from plimsoll.pipelines.executors import Call, Executor, InProcess, Unsuitable
+from plimsoll.pipelines.keys import code_parts, digest_parts, key_parts
+from plimsoll.pipelines.plan import Node, Plan
+from plimsoll.records.pipeline import DropEntry, GetEntry, GetLatestEntry, KeyPart, Output, RecordEntry, RecordStep, StepRecord
+from plimsoll.records.request import Request
+from plimsoll.records.run import AppendPoints, PointColumns, Run
+from plimsoll.store.contracts import Blobs, Do
+
+#: Seconds between two looks at what the steps have logged.
+_LOOK = 0.2
+
+#: Seconds between two batches of points.
+_BATCH = 1.0
+
+#: Seconds before the first retry; each later pause is twice as long, up to the second number.
+_BACKOFF, _LONGEST = 0.5, 30.0
+
+#: How often the output of one step is computed anew within a run because its bytes were damaged.
+_REPAIRS = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepEvent:
+    """Something happened to a step; what a live view shows."""
+
+    #: Position in the plan, from 0.
+    index: int
+    #: The step's short name.
+    label: str
+    #: ``started``, ``retrying``, or how it ended.
+    state: Literal["started", "retrying", "hit", "ran", "failed", "skipped"]
+    #: Why it runs, or what went wrong.
+    why: str
+    #: Seconds since it started; 0 for a start.
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a plan went."""
+
+    #: One record a node, in the order of the plan.
+    records: tuple[StepRecord, ...]
+    #: Position -> output, for every node that has one.
+    outputs: dict[int, Output]
+
+    @property
+    def failed(self) -> StepRecord | None:
+        """The first step that failed, or None."""
+        return next((record for record in self.records if record.state == "failed"), None)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Attempt:
+    node: Node
+    key: str | None
+    parts: tuple[KeyPart, ...]
+    why: str
+    started: int
+    attempt: int = 1
+    #: Monotonic seconds before which it must not begin.
+    due: float = 0.0
+
+
+def run_plan(
+    plan: Plan,
+    *,
+    do: Do,
+    blobs: Blobs,
+    run: Run,
+    executor: Executor,
+    in_process: InProcess,
+    on_step: Callable[[StepEvent], None] | None = None,
+    damaged: Mapping[int, str] | None = None,
+) -> Outcome:
+    """Run a plan's steps and return how each went. A failed step ends what depends on it and nothing else.
+
+    Args:
+        plan: what to run.
+        do: the door for entries, steps and points.
+        blobs: where outputs are.
+        run: the run, under way.
+        executor: runs the calls.
+        in_process: runs the calls that ``executor`` cannot.
+        on_step: is told of every start and end, in this thread.
+        damaged: position of a node -> what is wrong with its stored output; those are dropped and computed again.
+
+    Raises:
+        PlimsollError: the door refused a request; the steps that ended until then are recorded.
+    """
+    return _Engine(plan, do, blobs, run, executor, in_process, on_step or _ignore, dict(damaged or {})).run()
+
+
+class _Engine:
+    def __init__(
+        self,
+        plan: Plan,
+        do: Do,
+        blobs: Blobs,
+        run: Run,
+        executor: Executor,
+        in_process: InProcess,
+        on_step: Callable[[StepEvent], None],
+        damaged: dict[int, str],
+    ) -> None:
+        self._plan, self._do, self._blobs, self._run = plan, do, blobs, run
+        self._executor, self._in_process, self._on_step = executor, in_process, on_step
+        self._damaged = damaged
+        self._repairs: dict[int, int] = {}
+        self._code = _Code()
+        self._log = _Log(run.id, do)
+        self._records: dict[int, StepRecord] = {}
+        self._outputs: dict[int, Output] = {}
+        self._begun: set[int] = set()
+        self._running: dict[Future[Output], _Attempt] = {}
+        self._here: deque[_Attempt] = deque()
+        self._later: list[_Attempt] = []
+
+    def run(self) -> Outcome:
+        for node in self._plan.nodes:
+            self._code.read(node)
+        try:
+            while len(self._records) < len(self._plan.nodes):
+                self._begin_ready()
+                if self._here:
+                    attempt = self._here.popleft()
+                    self._settle(attempt, self._in_process.submit(self._call(attempt)))
+                elif self._running or self._later:
+                    ready, _ = wait(self._running, timeout=_LOOK, return_when=FIRST_COMPLETED)
+                    if not self._running:
+                        clock.sleep(_LOOK)
+                    for future in ready:
+                        self._settle(self._running.pop(future), future)
+                self._log.flush(last=False)
+        finally:
+            self._log.flush(last=True)
+        return Outcome(records=tuple(self._records[node.index] for node in self._plan.nodes), outputs=self._outputs)
+
+    def _begin_ready(self) -> None:
+        now = clock.monotonic()
+        for attempt in [attempt for attempt in self._later if attempt.due <= now]:
+            self._later.remove(attempt)
+            self._submit(attempt)
+        for node in self._plan.nodes:
+            if node.index in self._begun:
+                continue
+            lost = next((index for index in node.inputs if index in self._records and index not in self._outputs), None)
+            if lost is not None:
+                self._begun.add(node.index)
+                self._end(node, "skipped", None, f"step {self._plan.nodes[lost].label} has no result", clock.now())
+            elif all(index in self._outputs for index in node.inputs):
+                self._begun.add(node.index)
+                self._begin(node)
+
+    def _begin(self, node: Node) -> None:
+        started = clock.now()
+        key, parts, why = self._key(node)
+        if key is not None:
+            broken = self._damaged.pop(node.index, "")
+            output, why = self._look_up(node, key, parts, broken)
+            if output is not None:
+                self._outputs[node.index] = output
+                self._end(node, "hit", key, "", started, output)
+                return
+        attempt = _Attempt(node=node, key=key, parts=parts, why=why, started=started)
+        self._on_step(StepEvent(index=node.index, label=node.label, state="started", why=why, seconds=0.0))
+        self._submit(attempt)
+
+    def _key(self, node: Node) -> tuple[str | None, tuple[KeyPart, ...], str]:
+        """Return key and parts, or no key and why there is none."""
+        if not node.step.options.cache:
+            return None, (), "it is declared with cache=False"
+        try:
+            parts = key_parts(node, self._code.parts(node), self._outputs)
+        except Unfingerprintable as error:
+            return None, (), f"it cannot be cached: {error.fact}"
+        return digest_parts(parts), parts, ""
+
+    def _look_up(self, node: Node, key: str, parts: tuple[KeyPart, ...], broken: str) -> tuple[Output | None, str]:
+        """Return the usable output of a key, or None and why there is none."""
+        try:
+            output = self._do(GetEntry(key=key)).output
+        except NotFound:
+            return None, f"its stored output was damaged ({broken})" if broken else self._explain(node, parts)
+        broken = broken or damage(self._blobs, output.digest)
+        if not broken:
+            return output, ""
+        _forget(self._do, self._blobs, key, output, broken)
+        return None, f"its stored output was damaged ({broken})"
+
+    def _explain(self, node: Node, parts: tuple[KeyPart, ...]) -> str:
+        try:
+            latest = self._do(GetLatestEntry(step=node.name))
+        except NotFound:
+            return "it has no earlier result"
+        return explain(latest.parts, parts, node.step.name) or "its earlier result was dropped"
+
+    def _submit(self, attempt: _Attempt) -> None:
+        self._running[self._executor.submit(self._call(attempt))] = attempt
+
+    def _call(self, attempt: _Attempt) -> Call:
+        inputs = {index: self._outputs[index] for index in attempt.node.inputs}
+        writer = f"step-{attempt.node.index}-{clock.new_id()}"
+        return Call(
+            node=attempt.node,
+            inputs=inputs,
+            code=self._code.digest(attempt.node),
+            run_id=self._run.id,
+            heard=lambda logged: self._log.heard(writer, logged),
+        )
+
+    def _settle(self, attempt: _Attempt, future: Future[Output]) -> None:
+        try:
+            self._succeed(attempt, future.result())
+        except Unsuitable as error:
+            limits = attempt.node.step.options
+            unlimited = ", without its limits" if limits.timeout is not None or limits.memory is not None else ""
+            attempt.why = f"{attempt.why}; run in the calling process{unlimited}: {error.fact}"
+            self._here.append(attempt)
+        except Corrupt as error:
+            if "input" not in error.details:
+                raise
+            self._repair(attempt, error.details["input"], error)
+        except StepFailed as error:
+            self._fail(attempt, error)
+
+    def _succeed(self, attempt: _Attempt, output: Output) -> None:
+        node, why = attempt.node, attempt.why
+        if attempt.key is not None:
+            entry = self._do(
+                RecordEntry(key=attempt.key, step=node.name, output=output, parts=attempt.parts, run_id=self._run.id)
+            )
+            if entry.output.digest != output.digest:
+                # Going on with the entry keeps this run equal to every later one, which will find the entry.
+                why, output = f"{why}; run {entry.run_id[:12]} was first to store another result, which is used", entry.output
+        self._outputs[node.index] = output
+        self._end(node, "ran", attempt.key, why, attempt.started, output)
+
+    def _fail(self, attempt: _Attempt, error: StepFailed) -> None:
+        node = attempt.node
+        if attempt.attempt <= node.step.options.retries:
+            pause = min(_BACKOFF * 2 ** (attempt.attempt - 1), _LONGEST)
+            self._on_step(
+                StepEvent(index=node.index, label=node.label, state="retrying", why=str(error), seconds=_since(attempt.started))
+            )
+            attempt.attempt += 1
+            attempt.due = clock.monotonic() + pause
+            self._later.append(attempt)
+            return
+        text = error.details.get("traceback") or str(error)
+        tries = f" (tried {attempt.attempt} times)" if attempt.attempt > 1 else ""
+        self._end(node, "failed", attempt.key, f"{error!s}{tries}", attempt.started, None, text)
+
+    def _repair(self, attempt: _Attempt, index: int, error: PlimsollError) -> None:
+        """Compute an input anew whose bytes turned out to be damaged, and then the step that needed it."""
+        if index not in self._outputs:
+            self._begun.discard(attempt.node.index)  # another step has found the same damage: it is being repaired
+            return
+        self._repairs[index] = self._repairs.get(index, 0) + 1
+        if self._repairs[index] > _REPAIRS:
+            self._fail(attempt, StepFailed(f"The output of {self._plan.nodes[index].label} is damaged again and again: {error.fact}"))
+            return
+        record, output = self._records.pop(index), self._outputs.pop(index)
+        self._damaged[index] = error.fact
+        if record.key is None:
+            _discard(self._blobs, output)
+        else:
+            _forget(self._do, self._blobs, record.key, output, error.fact)
+        self._begun -= {index, attempt.node.index}
+
+    def _end(
+        self,
+        node: Node,
+        state: Literal["hit", "ran", "failed", "skipped"],
+        key: str | None,
+        why: str,
+        started: int,
+        output: Output | None = None,
+        error: str | None = None,
+    ) -> None:
+        record = StepRecord(
+            run_id=self._run.id,
+            index=node.index,
+            name=node.name,
+            state=state,
+            key=key,
+            why=why,
+            started=started,
+            ended=clock.now(),
+            output=output,
+            error=error,
+        )
+        self._do(RecordStep(step=record))
+        self._records[node.index] = record
+        self._on_step(StepEvent(index=node.index, label=node.label, state=state, why=why, seconds=_since(started)))
+
+
+class _Code:
+    """What the keys say of the code of each step's function, read once a run and before any step runs."""
+
+    def __init__(self) -> None:
+        self._parts: dict[int, tuple[KeyPart, ...] | Unfingerprintable] = {}
+
+    def read(self, node: Node) -> None:
+        if id(node.step) in self._parts:
+            return
+        try:
+            self._parts[id(node.step)] = code_parts(node.step.function)
+        except Unfingerprintable as error:
+            self._parts[id(node.step)] = error
+
+    def parts(self, node: Node) -> tuple[KeyPart, ...]:
+        found = self._parts[id(node.step)]
+        if isinstance(found, Unfingerprintable):
+            raise found
+        return found
+
+    def digest(self, node: Node) -> str:
+        found = self._parts[id(node.step)]
+        return "" if isinstance(found, Unfingerprintable) else digest_parts(found)
+
+
+class _Log:
+    """Collects what the steps log, from any thread, and does it from the engine's own."""
+
+    def __init__(self, run_id: str, do: Do) -> None:
+        self._run_id = run_id
+        self._do = do
+        self._heard: SimpleQueue[tuple[str, PointColumns | Request[Any]]] = SimpleQueue()
+        self._points: dict[str, list[PointColumns]] = {}
+        self._requests: deque[Request[Any]] = deque()
+        self._sequences: dict[str, int] = {}
+        self._next = 0.0
+
+    def heard(self, writer: str, logged: PointColumns | Request[Any]) -> None:
+        self._heard.put((writer, logged))
+
+    def flush(self, last: bool) -> None:
+        """Do what is waiting; a door that does not answer is tried again, except at the end."""
+        while not self._heard.empty():
+            writer, logged = self._heard.get()
+            if isinstance(logged, PointColumns):
+                self._points.setdefault(writer, []).append(logged)
+            else:
+                self._requests.append(logged)
+        if not last and clock.monotonic() < self._next:
+            return
+        self._next = clock.monotonic() + _BATCH
+        try:
+            while self._requests:
+                self._do(self._requests[0])
+                self._requests.popleft()
+            for writer in list(self._points):
+                sequence = self._sequences.get(writer, 0) + 1
+                self._do(AppendPoints(run_id=self._run_id, writer=writer, sequence=sequence, points=_joined(self._points[writer])))
+                self._sequences[writer] = sequence
+                del self._points[writer]
+        except Unreachable:
+            if last:
+                raise
+
+
+def _forget(do: Do, blobs: Blobs, key: str, output: Output, reason: str) -> None:
+    do(DropEntry(key=key, reason=reason))
+    _discard(blobs, output)
+
+
+def _discard(blobs: Blobs, output: Output) -> None:
+    """Delete the blobs of an output that are damaged: a blob that is there would not be written again."""
+    try:
+        manifest = get_manifest(blobs, output.digest)
+    except NotFound:
+        return
+    except (Corrupt, InvalidInput):
+        blobs.delete(output.digest)
+        return
+    for entry in manifest.files:
+        try:
+            blobs.get(entry.digest)
+        except (Corrupt, NotFound):
+            blobs.delete(entry.digest)
+
+
+def _joined(columns: list[PointColumns]) -> PointColumns:
+    return PointColumns(
+        names=tuple(name for part in columns for name in part.names),
+        steps=tuple(step for part in columns for step in part.steps),
+        times=tuple(time for part in columns for time in part.times),
+        values=tuple(value for part in columns for value in part.values),
+    )
+
+
+def _since(started: int) -> float:
+    return max(0.0, (clock.now() - started) / 1e6)
+
+
+def _ignore(event: StepEvent) -> None:
+    return

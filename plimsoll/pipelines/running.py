@@ -1,0 +1,319 @@
+"""A pipeline's run from its start to its end: the one way that a notebook, the command line and the worker share."""
+
+from __future__ import annotations
+
+import inspect
+import numbers
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+from plimsoll import clock, codec
+from plimsoll.data import values
+from plimsoll.data.environment import code_version, put_environment
+from plimsoll.data.project import load_object
+from plimsoll.data.snapshot import get_manifest
+from plimsoll.errors import Corrupt, InvalidInput, NotFound, PlimsollError, StepFailed
+from plimsoll.pipelines.engine import Outcome, StepEvent, run_plan
+from plimsoll.pipelines.executors import Executor, InProcess, Processes, load_input
+from plimsoll.pipelines.plan import Plan, references, resolve, trace
+from plimsoll.pipelines.step import is_pipeline
+from plimsoll.records.data import RegisterSnapshot
+from plimsoll.records.model import CreateVersion, PackageMeta
+from plimsoll.records.pipeline import ListSteps, Output, RunPipeline, StepRecord, StepState
+from plimsoll.records.run import AppendPoints, Cause, FinishRun, LogArtifact, LogInput, Run, StartRun
+from plimsoll.runs.logger import points
+from plimsoll.store.contracts import Blobs, Do, JobContext
+
+#: Bytes above which a pipeline's result is not read for metrics.
+_SMALL = 1 << 20
+
+#: How often a run looks again after a result that its metrics come from was found damaged.
+_LOOKS = 3
+
+_PACKAGE_FILE = "package.json"
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """One step of a run."""
+
+    #: Short name, with ``#2`` and so on from the second call.
+    label: str
+    #: What the run recorded.
+    record: StepRecord
+    #: Where its output is.
+    blobs: Blobs
+
+    @property
+    def state(self) -> StepState:
+        """``hit``, ``ran``, ``failed`` or ``skipped``."""
+        return self.record.state
+
+    @property
+    def why(self) -> str:
+        """Why it ran or has no result, in one line; empty for a hit."""
+        return self.record.why
+
+    def load(self) -> Any:
+        """Return what the step gave.
+
+        Raises:
+            NotFound: it has no result.
+            Corrupt: its bytes are damaged; the next run computes them again.
+        """
+        if self.record.output is None:
+            raise NotFound(f"The step {self.label} has no result: it {self.state}.", "Read its 'why', correct the cause and run again.")
+        return values.load(self.record.output, self.blobs)
+
+
+class PipelineResult:
+    """A run that has ended, and what its steps gave.
+
+    Args:
+        run: the run.
+        plan: what was run.
+        records: one a step, in the order of the plan.
+        blobs: where outputs are.
+    """
+
+    def __init__(self, run: Run, plan: Plan, records: tuple[StepRecord, ...], blobs: Blobs) -> None:
+        self.run = run
+        self.steps = tuple(StepResult(plan.nodes[record.index].label, record, blobs) for record in records)
+        self._plan = plan
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self.run.id
+
+    @property
+    def value(self) -> Any:
+        """What the pipeline returned, with every handle replaced by its step's result.
+
+        Raises:
+            NotFound: a step of it has no result.
+            Corrupt: stored bytes are damaged.
+        """
+        return resolve(self._plan.result, lambda index: self.steps[index].load())
+
+    def __getitem__(self, name: str) -> StepResult:
+        """Return a step by its short name (``features``, ``features#2``)."""
+        for step in self.steps:
+            if name in (step.label, step.record.name):
+                return step
+        known = ", ".join(step.label for step in self.steps) or "none"
+        raise NotFound(f"The run {self.id} has no step {name!r}.", f"Its steps are: {known}.")
+
+    def __repr__(self) -> str:
+        states = [step.state for step in self.steps]
+        counts = ", ".join(f"{states.count(state)} {state}" for state in ("hit", "ran", "failed", "skipped") if state in states)
+        return f"<run {self.id} of {self._plan.name}: {self.run.state}, {counts or 'no steps'}>"
+
+
+def execute(
+    function: Callable[..., Any],
+    params: Mapping[str, Any],
+    *,
+    do: Do,
+    blobs: Blobs,
+    project: Path,
+    experiment: str = "",
+    cause: Cause = Cause(),  # noqa: B008  (frozen)
+    key: str | None = None,
+    executor: Literal["processes", "in_process"] = "processes",
+    on_step: Callable[[StepEvent], None] | None = None,
+) -> PipelineResult:
+    """Run a pipeline and return what its steps gave.
+
+    The plan is made first: what can be refused is refused before a run exists. Numbers in the pipeline's result become
+    metrics, outputs become artifacts, declared snapshots are registered, models become versions. A run that is interrupted
+    or fails ends as failed; the steps that had ended are not repeated by the next one. A ``key`` of a run that has ended
+    gives that run.
+
+    Args:
+        function: a function decorated with ``@pipeline``.
+        params: parameters by name; the others take their defaults.
+        do: the door.
+        blobs: where outputs go.
+        project: folder of the project, from which steps are imported.
+        experiment: the run's experiment; empty takes the pipeline's name.
+        cause: why it runs.
+        key: makes the run idempotent.
+        executor: ``processes`` gives each step a process of its own.
+        on_step: is told of every start and end of a step.
+
+    Raises:
+        InvalidInput: the function is no pipeline, or does not take these parameters.
+        StepFailed: a step failed; ``details`` has ``run_id``, ``step`` and the user's ``traceback``.
+    """
+    project = project.resolve()
+    plan = trace(function, params)
+    in_process = InProcess(blobs, project)
+    runner: Executor = Processes(blobs, project) if executor == "processes" else in_process
+    try:
+        run = do(_start(function, plan, blobs, project, experiment, cause, key))
+        if run.state != "running":
+            return PipelineResult(run, plan, do(ListSteps(run_id=run.id)), blobs)
+        try:
+            outcome = _run(plan, run, do, blobs, runner, in_process, on_step)
+            run = do(FinishRun(id=run.id))
+        except BaseException as error:
+            # Ctrl-C and the like as well: a run that nobody works on must not look as if it were under way.
+            do(FinishRun(id=run.id, state="failed", error=str(error) or type(error).__name__))
+            raise
+    finally:
+        runner.close()
+    return PipelineResult(run, plan, outcome.records, blobs)
+
+
+def run_pipeline(request: RunPipeline, context: JobContext) -> Run:
+    """Run a pipeline of the workspace's own project.
+
+    Raises:
+        InvalidInput: the name is no pipeline, or does not take these parameters.
+        NotFound: there is no such file or name.
+        StepFailed: a step failed.
+    """
+    function = load_object(context.project, request.pipeline)
+    if not is_pipeline(function):
+        raise InvalidInput(f"{request.pipeline} is not a pipeline.", "Decorate it with @plimsoll.pipeline.")
+    result = execute(
+        function,
+        typed_params(function, request.params),
+        do=context.do,
+        blobs=context.stores.blobs,
+        project=context.project,
+        experiment=request.experiment,
+        cause=request.cause,
+        key=request.key,
+        on_step=lambda event: context.progress(f"{event.label}: {event.state}"),
+    )
+    return result.run
+
+
+def typed_params(function: Callable[..., Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters that came as JSON with the types that the pipeline's annotations ask for.
+
+    JSON has no tuples and no dates, and a list where the default is a tuple would never find an earlier result.
+
+    Args:
+        function: a pipeline.
+        params: JSON-able values by name; a name the pipeline lacks stays, and is refused when it is traced.
+
+    Raises:
+        InvalidInput: a value does not fit its annotation; the message names the parameter.
+    """
+    try:
+        hints = get_type_hints(inspect.unwrap(function))
+    except (NameError, TypeError, AttributeError):
+        return dict(params)  # names that only a type checker sees
+    return {
+        name: codec.convert(value, hints[name], f"The parameter {name!r}") if name in hints else value for name, value in params.items()
+    }
+
+
+def _start(
+    function: Callable[..., Any], plan: Plan, blobs: Blobs, project: Path, experiment: str, cause: Cause, key: str | None
+) -> StartRun:
+    source = Path(inspect.getsourcefile(inspect.unwrap(function)) or function.__module__)
+    path = source.resolve().relative_to(project) if source.resolve().is_relative_to(project) else source
+    return StartRun(
+        experiment=experiment or function.__name__,
+        params={name: _shown(value) for name, value in plan.params.items()},
+        cause=cause,
+        code=code_version(project, blobs, f"{path.as_posix()}:{function.__qualname__}"),
+        environment=put_environment(blobs),
+        key=key,
+    )
+
+
+def _run(
+    plan: Plan,
+    run: Run,
+    do: Do,
+    blobs: Blobs,
+    executor: Executor,
+    in_process: InProcess,
+    on_step: Callable[[StepEvent], None] | None,
+) -> Outcome:
+    damaged: dict[int, str] = {}
+    for look in range(_LOOKS):
+        outcome = run_plan(
+            plan, do=do, blobs=blobs, run=run, executor=executor, in_process=in_process, on_step=on_step, damaged=damaged
+        )
+        _keep(plan, outcome, run, do)
+        failed = outcome.failed
+        if failed is not None:
+            label = plan.nodes[failed.index].label
+            fact = f"The step {label} of run {run.id} failed: {failed.why}"
+            raise StepFailed(fact, f"Look at: plimsoll runs show {run.id[:12]}", run_id=run.id, step=label, traceback=failed.error or "")
+        try:
+            metrics = dict(_metrics(plan, outcome.outputs, blobs))
+            break
+        except Corrupt as error:
+            if look == _LOOKS - 1:
+                raise
+            damaged = {error.details["input"]: error.fact}
+    if metrics:
+        do(AppendPoints(run_id=run.id, writer=f"result-{clock.new_id()}", sequence=1, points=points(metrics, lambda name: 0)))
+    for index, output in outcome.outputs.items():
+        if output.kind == "model":
+            _number(plan.nodes[index].label, output, run, do, blobs)
+    return outcome
+
+
+def _keep(plan: Plan, outcome: Outcome, run: Run, do: Do) -> None:
+    """Log every output as an artifact and register the declared snapshots; also those of a run that failed later."""
+    for index, output in sorted(outcome.outputs.items()):
+        node = plan.nodes[index]
+        name = node.label.replace("#", ".")
+        do(LogArtifact(run_id=run.id, name=name, kind=output.kind, digest=output.digest, size=output.size))
+        dataset = node.step.options.snapshot
+        if dataset is not None:
+            do(RegisterSnapshot(name=dataset, digest=output.digest))
+            do(LogInput(run_id=run.id, name=dataset, digest=output.digest))
+
+
+def _number(label: str, output: Output, run: Run, do: Do, blobs: Blobs) -> None:
+    """Make a version of a stored model package, with its data as the run's inputs."""
+    digest = next((entry.digest for entry in get_manifest(blobs, output.digest).files if entry.path == _PACKAGE_FILE), None)
+    if digest is None:
+        raise InvalidInput(f"The model of step {label} has no {_PACKAGE_FILE}.", "Return a plimsoll.Model.")
+    meta = codec.from_json(blobs.get(digest), PackageMeta, f"{_PACKAGE_FILE} of step {label}")
+    for role, snapshot in meta.data.items():
+        try:
+            do(LogInput(run_id=run.id, name=role, digest=snapshot))
+        except NotFound:
+            continue  # data that nobody registered; the package names its digest all the same
+    do(CreateVersion(model=meta.model, digest=output.digest, run_id=run.id))
+
+
+def _metrics(plan: Plan, outputs: Mapping[int, Output], blobs: Blobs) -> Iterator[tuple[str, float]]:
+    def value_of(index: int) -> Any:
+        output = outputs[index]
+        return load_input(index, output, blobs) if output.kind == "value" and output.size <= _SMALL else None
+
+    value = resolve(plan.result, value_of)
+    if isinstance(value, dict):
+        yield from _numbers("", value)
+    else:
+        for reference in references(plan.result):
+            yield from _numbers(plan.nodes[reference.index].label, value_of(reference.index))
+
+
+def _numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _numbers(f"{name}/{key}" if name else str(key), inner)
+    elif isinstance(value, numbers.Real) and not isinstance(value, bool):
+        yield re.sub(r"[^\w .:/@+=-]", "_", name)[:250].lstrip(" .:/@+=-") or "value", float(value)
+
+
+def _shown(value: Any) -> Any:
+    try:
+        return codec.from_json(codec.to_json(value), object, "A parameter")
+    except (PlimsollError, TypeError, ValueError, OverflowError):
+        return repr(value)[:200]

@@ -1,0 +1,147 @@
+"""The process of one call of a step: ``python -m plimsoll.pipelines.step_process``.
+
+It reads its task from stdin (8 bytes of length, then msgpack) and answers in frames on stdout (4 bytes of length, then
+msgpack). What the step prints goes to stderr, so that it cannot garble the answer. Stdin stays open: its end says that
+the process which began this one is gone, and then this one ends too.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from plimsoll import codec, errors
+from plimsoll.data import exact, values
+from plimsoll.errors import PlimsollError, StepFailed, Unfingerprintable
+from plimsoll.pipelines.executors import load_input, perform
+from plimsoll.pipelines.keys import code_parts, digest_parts
+from plimsoll.pipelines.step import step_of
+from plimsoll.records.pipeline import Output
+from plimsoll.records.request import Request
+from plimsoll.records.run import PointColumns
+from plimsoll.runs.logger import StepLogger
+from plimsoll.store.blobs import LocalBlobs
+
+Send = Callable[[dict[str, Any]], None]
+
+
+def main() -> None:
+    """Do the one call that stdin describes."""
+    # Both channels move away from 0 and 1 before any of the user's code is imported.
+    send = _sender(os.dup(1))
+    os.dup2(2, 1)
+    task = os.dup(0)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    spec = codec.from_msgpack(_read(task, int.from_bytes(_read(task, 8), "big")), dict[str, Any], "The step's task")
+    threading.Thread(target=_end_with_parent, args=(task,), daemon=True).start()
+    sys.path[:] = spec["path"]
+    try:
+        function = _function(spec)
+        if isinstance(function, str):
+            send({"unsuitable": function})
+            return
+        send({"output": codec.plain(_call(function, spec, send))})
+    except PlimsollError as error:
+        send({"error": errors.to_wire(error)})
+    except Exception as defect:
+        # The user's code has its own net in `perform`; what arrives here is ours.
+        send({"error": errors.to_wire(StepFailed(f"The step's process failed: {type(defect).__name__}: {defect}"))})
+        raise
+
+
+def _function(spec: dict[str, Any]) -> Callable[..., Any] | str:
+    """Return the step's function, or why it must not run here."""
+    try:
+        found: Any = importlib.import_module(spec["module"])
+        for name in spec["qualname"].split("."):
+            found = getattr(found, name)
+    except (Exception, SystemExit) as error:  # whatever importing the user's module raises
+        return f"a fresh process cannot import {spec['module']}.{spec['qualname']} ({type(error).__name__}: {error})"
+    step = step_of(found)
+    function: Callable[..., Any] = found if step is None else step.function
+    if spec["code"]:
+        try:
+            same = digest_parts(code_parts(function)) == spec["code"]
+        except Unfingerprintable:
+            same = False
+        if not same:
+            return "its code in a fresh process differs from the code that the run began with"
+    return function
+
+
+def _call(function: Callable[..., Any], spec: dict[str, Any], send: Send) -> Output:
+    blobs, project = LocalBlobs(Path(spec["blobs"])), Path(spec["project"])
+    outputs = {int(index): codec.convert(output, Output, "The step's input") for index, output in spec["inputs"].items()}
+    loaded = {index: load_input(index, output, blobs) for index, output in outputs.items()}
+
+    def log(logged: PointColumns | Request[Any]) -> None:
+        if isinstance(logged, PointColumns):
+            send({"points": codec.plain(logged)})
+        else:
+            send({"do": type(logged).__name__, "request": codec.plain(logged)})
+
+    def value(node: list[Any]) -> Any:
+        kind, *rest = node
+        if kind == "input":
+            return loaded[rest[0]]
+        if kind == "path":
+            return Path(rest[0])
+        if kind == "value":
+            return exact.decode(rest[0], _no_files)
+        if kind == "output":
+            return values.load(codec.convert(rest[0], Output, "The step's argument"), blobs)
+        items = [value(item) for item in rest[1]]
+        if kind == "dict":
+            return dict(zip((value(key) for key in rest[0]), items, strict=True))
+        return tuple(items) if kind == "tuple" else items
+
+    logger = StepLogger(spec["run_id"], log, lambda kept: values.save(kept, blobs, project))
+    args = [value(node) for node in spec["args"]]
+    kwargs = {name: value(node) for name, node in spec["kwargs"].items()}
+    return perform(function, args, kwargs, logger, blobs, project)
+
+
+def _no_files(node: list[Any]) -> Any:
+    raise ValueError(f"an argument names a file: {node!r}")
+
+
+def _sender(handle: int) -> Send:
+    lock = threading.Lock()
+
+    def send(message: dict[str, Any]) -> None:
+        data = codec.to_msgpack(message)
+        view = memoryview(len(data).to_bytes(4, "big") + data)
+        with lock:
+            while view:
+                view = view[os.write(handle, view) :]
+
+    return send
+
+
+def _read(handle: int, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        block = os.read(handle, size - len(data))
+        if not block:
+            raise SystemExit(1)
+        data += block
+    return data
+
+
+def _end_with_parent(handle: int) -> None:
+    while os.read(handle, 1):
+        pass
+    # The whole group: what the step began must not outlive it either.
+    os.killpg(0, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()
