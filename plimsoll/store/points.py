@@ -40,8 +40,9 @@ class _Columns(NamedTuple):
     values: array[float]
 
     def extend(self, other: _Columns) -> None:
-        for mine, theirs in zip(self, other, strict=True):
-            mine.extend(theirs)
+        self.steps.extend(other.steps)
+        self.times.extend(other.times)
+        self.values.extend(other.values)
 
     def cut(self, start: int, stop: int) -> _Columns:
         return _Columns(self.steps[start:stop], self.times[start:stop], self.values[start:stop])
@@ -86,6 +87,16 @@ class SqlPoints:
         writers.advance(tx, run_id, writer, sequence)
         return len(points.values)
 
+    def last_sequence(self, tx: Connection, run_id: str, writer: str) -> int:
+        """Return the last sequence applied of a writer, 0 when it never wrote.
+
+        Args:
+            tx: an open transaction.
+            run_id: the run.
+            writer: the writer's id.
+        """
+        return writers.last_sequence(tx, run_id, writer)
+
     def read(self, tx: Connection, run_id: str, name: str, width: int | None) -> Series:
         """Return a history in order of (step, arrival), whole or thinned to a chart's width.
 
@@ -109,7 +120,7 @@ class SqlPoints:
         table = schema.point_chunks
         columns = _empty()
         for chunk in tx.execute(select(table).where(table.c.series_id == row.id).order_by(table.c.index)):
-            columns.extend(_unpack(chunk.data, chunk.count, name))
+            columns.extend(_unpack(chunk.data, chunk._mapping["count"], name))
         columns = _in_order(columns)
         kept = range(len(columns.steps)) if width is None else _thin(columns, width)
         return Series(
@@ -165,7 +176,7 @@ class SqlPoints:
         whole = _empty()
         mine = (columns.series_id == series_id, columns.index >= first)
         for chunk in tx.execute(select(table).where(*mine).order_by(columns.index)):
-            whole.extend(_unpack(chunk.data, chunk.count, series_id))
+            whole.extend(_unpack(chunk.data, chunk._mapping["count"], series_id))
         tx.execute(delete(table).where(*mine))
         whole.extend(new)
         rows = [_chunk(series_id, first + i, whole.cut(at, at + FULL)) for i, at in enumerate(range(0, total, FULL))]
@@ -197,8 +208,8 @@ def _chunk(series_id: str, index: int, columns: _Columns) -> dict[str, Any]:
 
 def _pack(columns: _Columns) -> bytes:
     # The first bytes of all words, then the second ones …: steps and times then shrink to almost nothing.
-    planes = []
-    for column in columns:
+    planes: list[bytes] = []
+    for column in _each(columns):
         raw = _little(column).tobytes()
         planes.extend(raw[i::_WORD] for i in range(_WORD))
     return _PACKING + zlib.compress(b"".join(planes), 1)
@@ -212,7 +223,7 @@ def _unpack(data: bytes, count: int, what: str) -> _Columns:
     if len(planes) != 3 * _WORD * count:
         raise Corrupt(f"A chunk of {what!r} does not hold its {count} points.", "Restore the database from a backup.")
     columns = _empty()
-    for number, column in enumerate(columns):
+    for number, column in enumerate(_each(columns)):
         raw = bytearray(_WORD * count)
         for i in range(_WORD):
             start = (number * _WORD + i) * count
@@ -221,6 +232,10 @@ def _unpack(data: bytes, count: int, what: str) -> _Columns:
         if sys.byteorder == "big":
             column.byteswap()
     return columns
+
+
+def _each(columns: _Columns) -> tuple[array[Any], ...]:
+    return columns.steps, columns.times, columns.values
 
 
 def _little(column: array[Any]) -> array[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, insert, or_, select, update
 
 from plimsoll import clock, codec
 from plimsoll.errors import NotFound, Unavailable, to_wire
@@ -41,7 +41,7 @@ class SqlQueue:
         job = Job(
             id=clock.new_id(),
             verb=type(request).__name__,
-            payload=codec.plain(request),
+            payload=codec.from_json(codec.to_json(request), object),
             actor=actor,
             state="waiting",
             due=due or now,
@@ -64,11 +64,7 @@ class SqlQueue:
         """
         table = schema.jobs
         now = clock.now()
-        free = or_(
-            and_(table.c.state == "waiting", table.c.due <= now),
-            and_(table.c.state == "working", table.c.lease_until <= now),
-        )
-        oldest = select(table).where(free).order_by(table.c.due, table.c.id).limit(1).with_for_update(skip_locked=True)
+        oldest = select(table).where(_free(now)).order_by(table.c.due, table.c.id).limit(1).with_for_update(skip_locked=True)
         while (row := tx.execute(oldest).first()) is not None:
             change: dict[str, Any]
             if row.attempts >= ATTEMPTS:
@@ -80,17 +76,26 @@ class SqlQueue:
                 return self.get(tx, row.id)
         return None
 
-    def beat(self, tx: Connection, id: str, worker: str, lease: float, progress: str) -> bool:
-        """Renew a lease and say how far the work is; False when the job has ended or was given to another worker.
+    def due(self, tx: Connection) -> bool:
+        """Return whether :meth:`claim` has something to do now; a reading transaction is enough.
+
+        Args:
+            tx: an open transaction.
+        """
+        return tx.execute(select(schema.jobs.c.id).where(_free(clock.now())).limit(1)).first() is not None
+
+    def beat(self, tx: Connection, id: str, worker: str, lease: float, progress: str | None) -> bool:
+        """Renew a lease and, unless None, say how far the work is; False when the job has ended or was given to another worker.
 
         Args:
             tx: an open writing transaction.
             id: the job's id.
             worker: the name that claimed it.
             lease: seconds from now.
-            progress: one line.
+            progress: one line, or None to leave it as it is.
         """
-        return self._change(tx, id, worker, lease_until=clock.now() + _micros(lease), progress=progress)
+        said = {} if progress is None else {"progress": progress}
+        return self._change(tx, id, worker, lease_until=clock.now() + _micros(lease), **said)
 
     def finish(self, tx: Connection, id: str, worker: str, result: Json, error: Json) -> bool:
         """End a job; False (and nothing changes) when it has ended or was given to another worker.
@@ -137,6 +142,14 @@ class SqlQueue:
         table = schema.jobs
         mine = (table.c.id == id, table.c.worker == worker, table.c.state == "working")
         return tx.execute(update(table).where(*mine).values(**values)).rowcount == 1
+
+
+def _free(now: int) -> ColumnElement[bool]:
+    table = schema.jobs
+    return or_(
+        and_(table.c.state == "waiting", table.c.due <= now),
+        and_(table.c.state == "working", table.c.lease_until <= now),
+    )
 
 
 def _micros(seconds: float) -> int:

@@ -1,0 +1,175 @@
+"""What every :class:`~plimsoll.store.contracts.Points` must do."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Sequence
+
+import pytest
+from sqlalchemy import insert
+
+from plimsoll import clock
+from plimsoll.errors import Conflict, InvalidInput, NotFound
+from plimsoll.records.run import PointColumns
+from plimsoll.store import schema
+from plimsoll.store.contracts import Database, Points
+
+
+def _points(name: str, steps: Sequence[int], values: Sequence[float]) -> PointColumns:
+    return PointColumns(names=(name,) * len(steps), steps=tuple(steps), times=tuple(range(len(steps))), values=tuple(values))
+
+
+def _bits(values: Sequence[float]) -> list[bytes]:
+    return [struct.pack("<d", value) for value in values]
+
+
+class PointsSuite:
+    """Derive from it and override :meth:`database` and :meth:`points`."""
+
+    @pytest.fixture
+    def database(self) -> Database:
+        """Return a fresh database."""
+        raise NotImplementedError("Override the fixture 'database'.")
+
+    @pytest.fixture
+    def points(self) -> Points:
+        """Return the point store."""
+        raise NotImplementedError("Override the fixture 'points'.")
+
+    @pytest.fixture
+    def run(self, database: Database) -> str:
+        """The id of a run that may log."""
+        id = clock.new_id()
+        blank = {"name": "", "state": "running", "params": {}, "tags": {}, "author": "a", "cause": {}, "code": {}, "started": 1}
+        with database.write() as tx:
+            tx.execute(insert(schema.experiments).values(name=id, created=1))
+            tx.execute(insert(schema.runs).values(id=id, experiment=id, **blank))
+        return id
+
+    def test_values_come_back_bit_for_bit(self, database: Database, points: Points, run: str) -> None:
+        odd = struct.unpack("<d", bytes.fromhex("010000000000f87f"))[0]
+        values = [math.nan, odd, math.inf, -math.inf, -0.0, 0.0, 5e-324, 1.7976931348623157e308, 0.1]
+        steps = [-(2**63), -1, 0, 1, 2, 3, 4, 5, 2**63 - 1]
+        with database.write() as tx:
+            assert points.append(tx, run, "w", 1, _points("loss", steps, values)) == len(values)
+        with database.read() as tx:
+            series = points.read(tx, run, "loss", None)
+        assert _bits(series.values) == _bits(values)
+        assert list(series.steps) == steps
+        assert series.times == tuple(range(len(values)))
+        assert not series.sampled
+
+    def test_a_batch_that_comes_twice_counts_once(self, database: Database, points: Points, run: str) -> None:
+        for expected in (2, 0):
+            with database.write() as tx:
+                assert points.append(tx, run, "w", 1, _points("loss", [1, 2], [0.5, 0.25])) == expected
+        with database.write() as tx:
+            assert points.append(tx, run, "other", 1, _points("loss", [3], [0.1])) == 1
+        with database.read() as tx:
+            assert points.read(tx, run, "loss", None).steps == (1, 2, 3)
+            assert points.summaries(tx, [run])[run][0].count == 3
+            assert [points.last_sequence(tx, run, writer) for writer in ("w", "other", "never")] == [1, 1, 0]
+
+    def test_a_missing_batch_is_asked_for_and_nothing_changes(self, database: Database, points: Points, run: str) -> None:
+        with database.write() as tx:
+            points.append(tx, run, "w", 1, _points("loss", [1], [0.5]))
+        with pytest.raises(Conflict) as caught, database.write() as tx:
+            points.append(tx, run, "w", 3, _points("loss", [3], [0.5]))
+        assert caught.value.details["expected"] == 2
+        with pytest.raises(InvalidInput), database.write() as tx:
+            points.append(tx, run, "w", 0, _points("loss", [3], [0.5]))
+        with database.read() as tx:
+            assert points.read(tx, run, "loss", None).steps == (1,)
+
+    def test_points_are_in_order_of_step_and_then_arrival(self, database: Database, points: Points, run: str) -> None:
+        with database.write() as tx:
+            points.append(tx, run, "w", 1, _points("loss", [5, 1, 3], [1.0, 2.0, 3.0]))
+            points.append(tx, run, "w", 2, _points("loss", [3, 1], [4.0, 5.0]))
+        with database.read() as tx:
+            series = points.read(tx, run, "loss", None)
+        assert series.steps == (1, 1, 3, 3, 5)
+        assert series.values == (2.0, 5.0, 3.0, 4.0, 1.0)
+
+    def test_batches_of_every_size_add_up(self, database: Database, points: Points, run: str) -> None:
+        step, sent = 0, []
+        for sequence, size in enumerate([1, 1, 1, 5000, 1, 4095, 2, 0, 9000, 1, 1, 3, 700, 1]):
+            values = [float(step + i) for i in range(size)]
+            with database.write() as tx:
+                points.append(tx, run, "w", sequence + 1, _points("loss", range(step, step + size), values))
+            step += size
+            sent += values
+        with database.read() as tx:
+            assert list(points.read(tx, run, "loss", None).values) == sent
+
+    def test_a_batch_of_many_series_is_sorted_out(self, database: Database, points: Points, run: str) -> None:
+        names = [f"m{number % 600}" for number in range(1200)]
+        columns = PointColumns(
+            names=tuple(names), steps=tuple(range(1200)), times=tuple(range(1200)), values=tuple(float(number) for number in range(1200))
+        )
+        with database.write() as tx:
+            assert points.append(tx, run, "w", 1, columns) == 1200
+        with database.read() as tx:
+            assert points.read(tx, run, "m7", None).values == (7.0, 607.0)
+            assert len(points.summaries(tx, [run])[run]) == 600
+
+    def test_a_summary_tells_the_whole_history(self, database: Database, points: Points, run: str) -> None:
+        with database.write() as tx:
+            points.append(tx, run, "w", 1, _points("loss", [1, 9], [math.nan, 3.0]))
+            points.append(tx, run, "w", 2, _points("loss", [9, 5], [4.0, -7.0]))
+            points.append(tx, run, "w", 3, _points("acc", [1], [math.nan]))
+        with database.read() as tx:
+            acc, loss = points.summaries(tx, [run, "none"])[run]
+            assert list(points.summaries(tx, [run, "none"])) == [run]
+        assert (loss.name, loss.count, loss.last, loss.min, loss.max, loss.last_step) == ("loss", 4, 4.0, -7.0, 4.0, 9)
+        assert acc.name == "acc"
+        assert math.isnan(acc.last)
+        assert math.isnan(acc.min)
+        assert math.isnan(acc.max)
+
+    @pytest.mark.parametrize("width", [1, 7, 100])
+    def test_thinning_loses_no_spike(self, database: Database, points: Points, run: str, width: int) -> None:
+        values = [math.sin(step / 50) for step in range(10_000)]
+        values[4_321], values[8_765], values[6_000] = 99.0, -99.0, math.nan
+        with database.write() as tx:
+            points.append(tx, run, "w", 1, _points("loss", range(10_000), values))
+        with database.read() as tx:
+            series = points.read(tx, run, "loss", width)
+        assert series.sampled
+        assert len(series.steps) <= 4 * width + 1
+        kept = dict(zip(series.steps, series.values, strict=True))
+        assert (kept[4_321], kept[8_765], kept[0]) == (99.0, -99.0, values[0])
+        assert kept[9_999] == values[9_999]
+        assert math.isnan(kept[6_000])
+        assert list(series.steps) == sorted(kept)
+        for column in range(width):
+            inside = [step for step in range(10_000) if step * width // 10_000 == column]
+            numbers = [values[step] for step in inside if not math.isnan(values[step])]
+            there = [kept[step] for step in inside if step in kept and not math.isnan(kept[step])]
+            assert {inside[0], inside[-1]} <= kept.keys()
+            assert (min(there), max(there)) == (min(numbers), max(numbers))
+
+    def test_what_fits_the_width_is_whole_and_says_so(self, database: Database, points: Points, run: str) -> None:
+        with database.write() as tx:
+            points.append(tx, run, "w", 1, _points("loss", [-(2**63), 0, 2**63 - 1], [1.0, 2.0, 3.0]))
+        with database.read() as tx:
+            series = points.read(tx, run, "loss", 800)
+            with pytest.raises(InvalidInput):
+                points.read(tx, run, "loss", 0)
+        assert series.values == (1.0, 2.0, 3.0)
+        assert not series.sampled
+
+    def test_an_unknown_metric_is_not_found(self, database: Database, points: Points, run: str) -> None:
+        with database.read() as tx, pytest.raises(NotFound):
+            points.read(tx, run, "none", None)
+
+    def test_points_are_there_exactly_when_their_transaction_is(self, database: Database, points: Points, run: str) -> None:
+        def fail() -> None:
+            with database.write() as tx:
+                points.append(tx, run, "w", 1, _points("loss", [1], [1.0]))
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            fail()
+        with database.write() as tx:
+            assert points.append(tx, run, "w", 1, _points("loss", [1], [1.0])) == 1

