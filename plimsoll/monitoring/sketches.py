@@ -8,123 +8,23 @@ variance between days, without which a correct test alarms every day. Counting t
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from blake3 import blake3
 
 from plimsoll import codec
 from plimsoll.errors import InvalidInput
-
-Counts = npt.NDArray[np.int64]
+from plimsoll.monitoring.cells import MARGIN, ColumnCells, Counts, as_numbers, as_texts, freeze, instants
 
 #: Name of the table that holds the model's answers; no input column may have it.
 PREDICTION = "prediction"
 
-#: Cells that every column of kind ``number`` has, in this order, before its spikes and quantile cells.
-NUMBER_CELLS = ("null", "not a number", "-infinity", "+infinity", "below all training values", "above all training values")
-
-#: Cells that every column of kind ``category`` has, in this order, before its categories and hash buckets.
-CATEGORY_CELLS = ("null", "unseen in training")
-
 _DAY = 86_400_000_000
-_QUANTILES = 20
-_SPIKE_SHARE = 0.02
-_SPIKES = 32
-_CATEGORIES = 40
-_CATEGORY_SHARE = 0.002
-_BUCKETS = 8
-_SEEN = 20_000
 _WINDOWS = 400
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ColumnCells:
-    """The frozen cells of one column."""
-
-    #: Column.
-    name: str
-    #: Polars' name of its type at training.
-    dtype: str
-    #: ``number``; ``category`` (text, bool, categorical); ``hour`` (date-times, by hour of the day); ``presence`` (null or not).
-    kind: Literal["number", "category", "hour", "presence"]
-    #: Very frequent exact values, ascending; each has its own cell.
-    spikes: tuple[float, ...] = ()
-    #: Inner edges of the quantile cells of the other values; cell i holds edges[i-1] < x <= edges[i].
-    edges: tuple[float, ...] = ()
-    #: Smallest and largest finite value of training.
-    low: float = 0.0
-    high: float = 0.0
-    #: Frequent categories; each has its own cell.
-    categories: tuple[str, ...] = ()
-    #: 63-bit hashes of all values of training, ascending; None when there were too many to keep, and then none counts as unseen.
-    seen: tuple[int, ...] | None = None
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """What each cell holds, in words; as many as there are cells."""
-        if self.kind == "presence":
-            return ("null", "present")
-        if self.kind == "hour":
-            return ("null", *(f"hour {hour}" for hour in range(24)))
-        if self.kind == "category":
-            return (*CATEGORY_CELLS, *self.categories, *(f"other values, bucket {bucket}" for bucket in range(_BUCKETS)))
-        bounds = (self.low, *self.edges, self.high)
-        bins = (f"{left:g} to {right:g}" for left, right in itertools.pairwise(bounds))
-        return (*NUMBER_CELLS, *(f"exactly {spike:g}" for spike in self.spikes), *bins)
-
-    @property
-    def unusual(self) -> int:
-        """How many of the first cells hold what training did not know: nulls, not a number, out of support, unseen."""
-        return {"number": len(NUMBER_CELLS), "category": len(CATEGORY_CELLS)}.get(self.kind, 1)
-
-    def assign(self, values: pl.Series) -> Counts:
-        """Return the cell of each value.
-
-        Args:
-            values: the column, (n,); another type than at training is converted, and what cannot be converted is null.
-        """
-        if self.kind == "presence":
-            return values.is_not_null().to_numpy().astype(np.int64)
-        if self.kind == "hour":
-            hours = (_instants(values).dt.hour().cast(pl.Int64) + 1).fill_null(0)
-            return hours.to_numpy().astype(np.int64)
-        return self._assign_category(values) if self.kind == "category" else self._assign_number(values)
-
-    def _assign_number(self, values: pl.Series) -> Counts:
-        numbers, null = _numbers(values)
-        first = len(NUMBER_CELLS)
-        cells = np.searchsorted(np.asarray(self.edges), numbers, side="left") + first + len(self.spikes)
-        if self.spikes:
-            spikes = np.asarray(self.spikes)
-            near = np.minimum(np.searchsorted(spikes, numbers), len(spikes) - 1)
-            cells = np.where(spikes[near] == numbers, near + first, cells)
-        cells = np.where(numbers < self.low, 4, np.where(numbers > self.high, 5, cells))
-        cells = np.where(np.isposinf(numbers), 3, np.where(np.isneginf(numbers), 2, cells))
-        return np.where(null, 0, np.where(np.isnan(numbers), 1, cells)).astype(np.int64)
-
-    def _assign_category(self, values: pl.Series) -> Counts:
-        texts = _texts(values)
-        unique = texts.unique()
-        first = len(CATEGORY_CELLS)
-        own = {category: first + index for index, category in enumerate(self.categories)}
-        seen = None if self.seen is None else frozenset(self.seen)
-        cell_of: list[int] = []
-        for value in unique.to_list():
-            if value is None:
-                cell_of.append(0)
-            elif value in own:
-                cell_of.append(own[value])
-            else:
-                mark = _hash(value)
-                cell_of.append(1 if seen is not None and mark not in seen else first + len(own) + mark % _BUCKETS)
-        places = texts.replace_strict(unique, pl.Series(cell_of, dtype=pl.Int64), return_dtype=pl.Int64) if len(texts) else texts
-        return places.to_numpy().astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -173,6 +73,24 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Promise:
+    """How good the answers were on one day of rows that the model was not fitted to."""
+
+    #: UTC day since 1970.
+    day: int
+    #: Rows, and positive ones among them.
+    rows: int
+    positives: int
+    #: Area under the ROC curve; None when the day has only one class.
+    auc: float | None
+    #: Mean squared difference of answer and truth.
+    brier: float
+    #: Negative rows answered at or above the cost threshold, and positive rows answered below it.
+    false_alarms: int
+    missed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _TallyFile:
     format: Literal[1]
     cells: str
@@ -188,6 +106,7 @@ class _ProfileFile:
     reference: dict[str, list[int]]
     days: list[int]
     windows: dict[str, list[list[int]]]
+    promises: tuple[Promise, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -205,6 +124,8 @@ class Profile:
     days: tuple[int, ...]
     #: Column -> counts of each window, int64 (windows, cells).
     windows: Mapping[str, Counts]
+    #: What a release of this model promises, by day; empty when it was never asked with :meth:`promising`.
+    promises: tuple[Promise, ...] = ()
 
     @classmethod
     def build(cls, frame: pl.DataFrame, *, time: pl.Series | None = None, answers: npt.NDArray[np.float64] | None = None) -> Profile:
@@ -231,7 +152,7 @@ class Profile:
         for series in tables:
             known = series.is_not_nan().to_numpy() if series.name == PREDICTION else np.ones(len(series), bool)
             values, where = series.filter(pl.Series(known)), None if window is None else window[known]
-            cells = _freeze(values, where)
+            cells = freeze(values, where)
             counts = _count_windows(cells, values, where, len(starts))
             columns.append(cells)
             reference[series.name] = counts.sum(axis=0)
@@ -262,6 +183,41 @@ class Profile:
             counts[cells.name] = np.bincount(cells.assign(values), minlength=len(cells.labels)).astype(np.int64)
         return Tally(self.cells, frame.height, counts)
 
+    def promising(
+        self, *, time: pl.Series, answers: npt.NDArray[np.float64], labels: npt.NDArray[Any], threshold: float
+    ) -> Profile:
+        """Return this profile with what the model did, day by day, on rows it was not fitted to: its performance is held to that.
+
+        Args:
+            time: the moment that each row is about, UTC, (n,).
+            answers: the model's answers to the holdout, float64 (n,).
+            labels: the truth, 0 or 1, (n,).
+            threshold: answer from which acting is cheaper than not acting, 0 to 1 (``purpose.costs.threshold``).
+
+        Raises:
+            InvalidInput: the lengths differ, or the time has nulls.
+        """
+        if len(labels) != len(time):
+            raise InvalidInput(f"There are {len(labels)} labels for {len(time)} rows.", "Give one label a row.")
+        days = _window_days(pl.DataFrame({"row": np.arange(len(time))}), time, answers)
+        assert days is not None
+        promises = []
+        for day in np.unique(days)[-_WINDOWS:].tolist():
+            truth, given = np.asarray(labels)[days == day].astype(np.float64), np.asarray(answers, np.float64)[days == day]
+            area = area_under_curve(truth, given)
+            promises.append(
+                Promise(
+                    day=day,
+                    rows=len(truth),
+                    positives=int(truth.sum()),
+                    auc=None if np.isnan(area) else area,
+                    brier=float(np.mean((given - truth) ** 2)),
+                    false_alarms=int(np.sum((truth == 0) & (given >= threshold))),
+                    missed=int(np.sum((truth == 1) & (given < threshold))),
+                )
+            )
+        return replace(self, promises=tuple(promises))
+
     def summary(self) -> list[dict[str, Any]]:
         """Return one dict a column for display: name, dtype, kind, share of nulls, and the fullest cells with their shares."""
         rows: list[dict[str, Any]] = []
@@ -281,7 +237,13 @@ class Profile:
         reference = {name: counts.tolist() for name, counts in self.reference.items()}
         windows = {name: counts.tolist() for name, counts in self.windows.items()}
         file = _ProfileFile(
-            format=1, rows=self.rows, columns=self.columns, reference=reference, days=list(self.days), windows=windows
+            format=1,
+            rows=self.rows,
+            columns=self.columns,
+            reference=reference,
+            days=list(self.days),
+            windows=windows,
+            promises=self.promises,
         )
         return codec.to_msgpack(file)
 
@@ -304,7 +266,24 @@ class Profile:
             if reference.get(cells.name, np.zeros(0)).shape != (width,) or table.shape != (len(file.days), width):
                 raise InvalidInput(f"The profile's table of {cells.name!r} does not fit its cells.", "Build the profile again.")
             windows[cells.name] = table
-        return cls(rows=file.rows, columns=file.columns, reference=reference, days=tuple(file.days), windows=windows)
+        days = tuple(file.days)
+        return cls(rows=file.rows, columns=file.columns, reference=reference, days=days, windows=windows, promises=file.promises)
+
+
+def area_under_curve(labels: npt.NDArray[Any], answers: npt.NDArray[np.float64]) -> float:
+    """Return the chance that a positive row is answered higher than a negative one; a tie counts half. NaN with one class.
+
+    Args:
+        labels: the truth, 0 or 1, (n,).
+        answers: the model's answers, (n,).
+    """
+    positives = int(np.sum(labels == 1))
+    negatives = len(labels) - positives
+    if not positives or not negatives:
+        return float("nan")
+    _, place, counts = np.unique(answers, return_inverse=True, return_counts=True)
+    ranks = np.cumsum(counts) - (counts - 1) / 2
+    return float((ranks[place][labels == 1].sum() - positives * (positives + 1) / 2) / (positives * negatives))
 
 
 def _window_days(frame: pl.DataFrame, time: pl.Series | None, answers: npt.NDArray[np.float64] | None) -> Counts | None:
@@ -318,93 +297,7 @@ def _window_days(frame: pl.DataFrame, time: pl.Series | None, answers: npt.NDArr
         return None
     if len(time) != frame.height or time.null_count():
         raise InvalidInput(f"The time has {len(time) - time.null_count()} values for {frame.height} rows.", "Give one moment a row.")
-    return np.asarray(_instants(time).to_physical().to_numpy() // _DAY, np.int64)
-
-
-def _instants(values: pl.Series) -> pl.Series:
-    dtype = values.dtype
-    if isinstance(dtype, pl.Datetime) and dtype.time_zone is not None:
-        values = values.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-    elif dtype == pl.String:
-        # Logged inputs come as JSON text; an offset is cut off because training columns are UTC.
-        values = values.str.slice(0, 19).str.replace(" ", "T").str.to_datetime("%Y-%m-%dT%H:%M:%S", time_unit="us", strict=False)
-    elif not (dtype.is_temporal() or dtype.is_numeric()):
-        values = pl.Series(values.name, [None] * len(values), dtype=pl.Datetime("us"))
-    return values.cast(pl.Datetime("us"), strict=False)
-
-
-def _numbers(values: pl.Series) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
-    if isinstance(values.dtype, pl.Duration):
-        values = values.dt.total_microseconds() / 1e6
-    elif values.dtype.is_nested() or isinstance(values.dtype, pl.Datetime | pl.Date | pl.Time | pl.Binary):
-        values = pl.Series(values.name, [None] * len(values), dtype=pl.Float64)
-    numbers = values.cast(pl.Float64, strict=False)
-    null = numbers.is_null().to_numpy().astype(bool)
-    return numbers.fill_null(0.0).to_numpy().astype(np.float64), null
-
-
-def _texts(values: pl.Series) -> pl.Series:
-    if values.dtype.is_nested() or values.dtype == pl.Binary:
-        return pl.Series(values.name, [None] * len(values), dtype=pl.String)
-    return values.cast(pl.String, strict=False)
-
-
-def _hash(value: str) -> int:
-    return int.from_bytes(blake3(value.encode("utf-8", "surrogatepass")).digest(length=8), "big") >> 1
-
-
-def _freeze(values: pl.Series, window: Counts | None) -> ColumnCells:
-    dtype, name = values.dtype, values.name
-    if values.null_count() == len(values) or dtype.is_nested() or isinstance(dtype, pl.Date | pl.Binary | pl.Null):
-        return ColumnCells(name=name, dtype=str(dtype), kind="presence")
-    if isinstance(dtype, pl.Datetime):
-        return ColumnCells(name=name, dtype=str(dtype), kind="hour")
-    if dtype == pl.Boolean or isinstance(dtype, pl.String | pl.Categorical | pl.Enum):
-        return _freeze_category(values, window)
-    if dtype.is_numeric() or isinstance(dtype, pl.Duration):
-        return _freeze_number(values)
-    return ColumnCells(name=name, dtype=str(dtype), kind="presence")
-
-
-def _freeze_number(values: pl.Series) -> ColumnCells:
-    numbers, null = _numbers(values)
-    finite = numbers[~null & np.isfinite(numbers)]
-    if len(finite) == 0:
-        return ColumnCells(name=values.name, dtype=str(values.dtype), kind="presence")
-    distinct, counts = np.unique(finite, return_counts=True)
-    least = max(2.0, _SPIKE_SHARE * len(finite))
-    frequent = sorted(np.flatnonzero(counts >= least).tolist(), key=lambda index: (-int(counts[index]), index))[:_SPIKES]
-    spikes = distinct[sorted(frequent)]
-    rest = np.sort(finite[~np.isin(finite, spikes)])
-    edges: list[float] = []
-    if len(rest):
-        places = (np.arange(1, _QUANTILES) * len(rest)) // _QUANTILES
-        edges = [edge for edge in np.unique(rest[places]).tolist() if edge < rest[-1]]
-    return ColumnCells(
-        name=values.name,
-        dtype=str(values.dtype),
-        kind="number",
-        spikes=tuple(spikes.tolist()),
-        edges=tuple(edges),
-        low=float(distinct[0]),
-        high=float(distinct[-1]),
-    )
-
-
-def _freeze_category(values: pl.Series, window: Counts | None) -> ColumnCells:
-    days = np.zeros(len(values), np.int64) if window is None else window
-    table = (
-        pl.DataFrame({"value": _texts(values), "day": days})
-        .drop_nulls("value")
-        .group_by("value")
-        .agg(pl.len().alias("rows"), pl.col("day").n_unique().alias("days"))
-        .sort(["rows", "value"], descending=[True, False])
-    )
-    several = window is not None and len(np.unique(window)) > 1
-    frequent = table.filter((pl.col("rows") >= max(2.0, _CATEGORY_SHARE * len(values))) & (pl.col("days") >= (2 if several else 1)))
-    seen = tuple(sorted(_hash(value) for value in table["value"].to_list())) if table.height <= _SEEN else None
-    categories = tuple(frequent["value"].head(_CATEGORIES).to_list())
-    return ColumnCells(name=values.name, dtype=str(values.dtype), kind="category", categories=categories, seen=seen)
+    return np.asarray(instants(time).to_physical().to_numpy() // _DAY, np.int64)
 
 
 def _count_windows(cells: ColumnCells, values: pl.Series, window: Counts | None, windows: int) -> Counts:
@@ -414,21 +307,23 @@ def _count_windows(cells: ColumnCells, values: pl.Series, window: Counts | None,
     if window is None or windows < 2:
         return np.bincount(places, minlength=width).astype(np.int64).reshape(1, width)
     if cells.kind == "category" and cells.seen is not None:
-        days = pl.DataFrame({"value": _texts(values), "day": window}).select(pl.col("day").n_unique().over("value")).to_series()
+        days = pl.DataFrame({"value": as_texts(values), "day": window}).select(pl.col("day").n_unique().over("value")).to_series()
         places = np.where((days.to_numpy() == 1) & (places != 0), 1, places)
     if cells.kind == "number":
-        numbers, null = _numbers(values)
+        numbers, null = as_numbers(values)
         usable = ~null & np.isfinite(numbers)
-        places = _beyond_others(places, numbers, usable, window, windows, 4)
-        places = _beyond_others(places, -numbers, usable, window, windows, 5)
+        margin = MARGIN * (cells.high - cells.low)
+        places = np.where(_beyond_others(numbers, usable, window, windows, margin), 4, places)
+        places = np.where(_beyond_others(-numbers, usable, window, windows, margin), 5, places)
     return np.bincount(window * width + places, minlength=windows * width).astype(np.int64).reshape(windows, width)
 
 
 def _beyond_others(
-    places: Counts, numbers: npt.NDArray[np.float64], usable: npt.NDArray[np.bool_], window: Counts, windows: int, cell: int
-) -> Counts:
+    numbers: npt.NDArray[np.float64], usable: npt.NDArray[np.bool_], window: Counts, windows: int, margin: float
+) -> npt.NDArray[np.bool_]:
+    """Return which rows lie further than ``margin`` below everything that the other windows hold."""
     lowest = np.full(windows, np.inf)
     np.minimum.at(lowest, window[usable], numbers[usable])
     first = int(np.argmin(lowest))
-    second = np.partition(lowest, 1)[1]
-    return np.where(usable & (window == first) & (numbers < second), cell, places).astype(np.int64)
+    others = np.partition(lowest, 1)[1]
+    return np.asarray(usable & (window == first) & (numbers + margin < others), np.bool_)

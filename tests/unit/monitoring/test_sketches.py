@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from plimsoll import codec
 from plimsoll.errors import InvalidInput
-from plimsoll.monitoring.sketches import PREDICTION, Profile, Tally
+from plimsoll.monitoring.sketches import PREDICTION, Profile, Tally, area_under_curve
 
 
 def training(rows: int = 4_000, days: int = 10) -> tuple[pl.DataFrame, pl.Series]:
@@ -82,7 +82,7 @@ def test_what_only_one_training_day_has_counts_there_as_the_other_days_would_hav
     profile = Profile.build(frame, time=time)
     assert profile.windows["c"][:, 1].tolist() == [0, 0, 1]
     assert profile.windows["x"][:, 5].tolist() == [0, 0, 1]
-    assert profile.windows["x"][:, 4].tolist() == [1, 0, 0]
+    assert profile.windows["x"][:, 4].tolist() == [0, 0, 0]
 
 
 def test_an_empty_frame_gives_a_tally_of_zeros() -> None:
@@ -119,7 +119,7 @@ def test_profiles_and_tallies_come_back_from_bytes_as_they_were() -> None:
 def test_the_written_format_has_not_moved() -> None:
     frame = pl.DataFrame({"x": [0.0, 0.0, 1.0, 2.5, None, 4.0], "c": ["a", "a", "b", "b", "a", None]})
     profile = Profile.build(frame, time=pl.Series([datetime(2013, 1, 1 + i // 3) for i in range(6)]), answers=np.linspace(0.0, 0.5, 6))
-    assert codec.digest(profile.to_bytes()) == "3e12b38bfcdc74ae2e8ceebef4de76c7fa71dcf126898638cf733773d82b9d8c"
+    assert codec.digest(profile.to_bytes()) == "bc246c49d957a2e682ba6e06be372b4de0d27e5065e1435af872ee2e5bc9b45c"
     assert codec.digest(profile.tally(frame).to_bytes()) == "4c31c695dd7db4c5f985f27da0cf4971fda369daf8253c0cb5dbe451fcd70313"
 
 
@@ -148,3 +148,23 @@ def test_the_summary_names_type_nulls_and_fullest_cells_of_every_column() -> Non
     assert next(iter(rows["carrier"]["top"])) == "UA"
     assert 0.2 < rows["gate"]["nulls"] < 0.3
     assert rows["distance"]["low"] > 0
+
+
+def test_a_promise_keeps_each_day_of_the_holdout_and_travels_with_the_profile() -> None:
+    time = pl.Series([datetime(2013, 2, 1), datetime(2013, 2, 1), datetime(2013, 2, 1), datetime(2013, 2, 2)])
+    answers, labels = np.array([0.9, 0.2, 0.4, 0.1]), np.array([1, 0, 1, 0])
+    profile = PROFILE.promising(time=time, answers=answers, labels=labels, threshold=0.5)
+    first, second = Profile.from_bytes(profile.to_bytes()).promises
+    assert (first.rows, first.positives, first.auc, first.false_alarms, first.missed) == (3, 2, 1.0, 0, 1)
+    assert first.brier == pytest.approx((0.01 + 0.04 + 0.36) / 3)
+    assert second.auc is None
+    with pytest.raises(InvalidInput, match="labels"):
+        PROFILE.promising(time=time, answers=answers, labels=labels[:2], threshold=0.5)
+
+
+@given(st.lists(st.tuples(st.sampled_from([0, 1]), st.sampled_from([0.0, 0.1, 0.5, 0.9])), min_size=2, max_size=30))
+def test_the_area_under_the_curve_is_the_share_of_well_ordered_pairs_with_ties_as_half(rows: list[tuple[int, float]]) -> None:
+    labels, answers = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
+    pairs = [(p > n) + 0.5 * (p == n) for p in answers[labels == 1] for n in answers[labels == 0]]
+    area = area_under_curve(labels, answers)
+    assert (np.isnan(area) and not pairs) or area == pytest.approx(np.mean(pairs))
