@@ -1,0 +1,148 @@
+"""How commands print: data on stdout, the rest on stderr; a table for people, ``--json --csv --md`` for everything else."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+from rich.console import Console
+from rich.table import Table
+
+from plimsoll import clock, codec
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Format:
+    """How a list or a record is printed."""
+
+    #: Print JSON.
+    json: Annotated[bool, Parameter(negative=())] = False
+    #: Print comma-separated values.
+    csv: Annotated[bool, Parameter(negative=())] = False
+    #: Print a Markdown table.
+    md: Annotated[bool, Parameter(negative=())] = False
+
+
+#: Columns of a list: heading -> the value of a row.
+Rows = Sequence[Mapping[str, Any]]
+
+
+def show_list(rows: Rows, form: Format, empty: str) -> None:
+    """Print rows.
+
+    Args:
+        rows: dicts with the same keys, in the order of the columns.
+        form: how.
+        empty: what to say on stderr when there are no rows.
+    """
+    if form.json:
+        _write(codec.to_json(list(rows)).decode() + "\n")
+        return
+    if not rows:
+        say(empty)
+        return
+    heads = list(rows[0])
+    cells = [[_text(row[head]) for head in heads] for row in rows]
+    if form.csv:
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(heads)
+        writer.writerows(cells)
+        _write(buffer.getvalue())
+    elif form.md:
+        lines = [heads, ["---"] * len(heads), *([cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in cells)]
+        _write("".join(f"| {' | '.join(line)} |\n" for line in lines))
+    elif sys.stdout.isatty():
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for head in heads:
+            table.add_column(head, overflow="fold")
+        for row in cells:
+            table.add_row(*row)
+        Console().print(table)
+    else:
+        widths = [max(len(head), *(len(row[index]) for row in cells)) for index, head in enumerate(heads)]
+        for line in [heads, *cells]:
+            _write("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() + "\n")
+
+
+def show_record(record: Any, form: Format, lines: Mapping[str, Any]) -> None:
+    """Print one record.
+
+    Args:
+        record: the whole record, for ``--json``.
+        form: how.
+        lines: label -> value, for everything else; a nested mapping is indented, a list gets a line an item.
+    """
+    if form.json:
+        _write(codec.to_json(record).decode() + "\n")
+    elif form.csv or form.md:
+        show_list([{"field": label, "value": _text(value)} for label, value in lines.items()], form, "")
+    else:
+        _write("\n".join(_indented(lines, 0)) + "\n")
+
+
+def _indented(lines: Mapping[str, Any], depth: int) -> list[str]:
+    width = max((len(label) for label in lines), default=0)
+    found = []
+    for label, value in lines.items():
+        head = f"{'  ' * depth}{label.ljust(width)}"
+        if isinstance(value, Mapping) and value:
+            found += [f"{'  ' * depth}{label}", *_indented(value, depth + 1)]
+        elif isinstance(value, list | tuple) and value:
+            found.append(f"{'  ' * depth}{label}")
+            found += [f"{'  ' * (depth + 1)}{_text(item)}" for item in value]
+        else:
+            found.append(f"{head}  {_text(value)}".rstrip())
+    return found
+
+
+def _text(value: Any) -> str:
+    if value is None or value == () or value == {}:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={_text(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(_text(item) for item in value)
+    return str(value)
+
+
+def when(micros: int | None) -> str:
+    """Return a time for people.
+
+    Args:
+        micros: UTC microseconds, or None.
+    """
+    return "-" if micros is None else clock.iso(micros).replace("T", " ").removesuffix("Z")
+
+
+def say(line: str) -> None:
+    """Tell a person something that is not data.
+
+    Args:
+        line: goes to stderr.
+    """
+    print(line, file=sys.stderr, flush=True)
+
+
+def next_step(command: str) -> None:
+    """Tell what one would do next.
+
+    Args:
+        command: a command line that works as it stands.
+    """
+    say(f"next: {command}")
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()

@@ -1,0 +1,77 @@
+"""What a command stands on: the project, its settings, and a door to the platform."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from plimsoll.data.project import ProjectTable, find_project, read_project, setting
+from plimsoll.errors import NotFound
+from plimsoll.records.deployment import ListEnvironments, SetEnvironment
+from plimsoll.records.monitor import SetRetrainPolicy
+from plimsoll.sdk.door import FolderDoor, HttpDoor, open_door
+
+
+def project_folder() -> Path | None:
+    """Return the folder of the nearest project, or None outside of one."""
+    try:
+        return find_project(Path.cwd())
+    except NotFound:
+        return None
+
+
+def home_folder(flag: str | None = None) -> Path:
+    """Return the home that the settings name.
+
+    Args:
+        flag: value of ``--home``, or None.
+    """
+    return Path(str(setting("home", flag, project_folder())[0]))
+
+
+@contextlib.contextmanager
+def door(create: bool = False) -> Iterator[FolderDoor | HttpDoor]:
+    """Open the platform that the settings name, and close it again.
+
+    Args:
+        create: make the home when it is not there; only commands that begin something do.
+
+    Raises:
+        NotFound: there is no project, or no home yet.
+    """
+    project = project_folder()
+    url = str(setting("url", None, project)[0])
+    if not url.startswith("http") and not create and not (Path(url) / "secrets").is_dir():
+        if project is None:
+            find_project(Path.cwd())
+        raise NotFound(f"There is no home at {url} yet.", "Make one with: plimsoll init")
+    opened = open_door(url, project=project)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def apply_project(opened: FolderDoor | HttpDoor, table: ProjectTable) -> None:
+    """Bring environments and retraining policies in line with ``[tool.plimsoll]``; what is the same is left alone.
+
+    Args:
+        opened: a door whose actor is an admin.
+        table: the project's table.
+    """
+    known = {found.name: found.policy for found in opened.do(ListEnvironments())}
+    for name, policy in table.environments.items():
+        if known.get(name) != policy:
+            opened.do(SetEnvironment(name=name, policy=policy))
+    for model, retraining in table.retrain.items():
+        opened.do(SetRetrainPolicy(model=model, policy=retraining))
+
+
+def project_table() -> ProjectTable:
+    """Return the project's ``[tool.plimsoll]`` table.
+
+    Raises:
+        NotFound: there is no project here.
+    """
+    return read_project(find_project(Path.cwd()))
