@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 from blake3 import blake3
@@ -187,7 +188,7 @@ def list_snapshots(request: ListSnapshots, context: Context) -> tuple[Snapshot, 
 
 
 def _from_row(row: RowMapping) -> Snapshot:
-    return codec.convert(dict(row), Snapshot, "The snapshot's row")
+    return codec.convert({field.name: row[field.name] for field in fields(Snapshot)}, Snapshot, "The snapshot's row")
 
 
 def _walk(folder: Path, prefix: str) -> Iterator[tuple[Path, str]]:

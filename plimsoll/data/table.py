@@ -1,8 +1,13 @@
-"""Tables: one deterministic Parquet file in a manifest."""
+"""Tables: one deterministic Parquet file in a manifest, and pandas frames to polars and back.
+
+pandas goes column by column through NumPy, so that Arrow's Python package is not needed.
+"""
 
 from __future__ import annotations
 
 import ast
+import datetime
+import decimal
 import io
 from collections.abc import Mapping
 from typing import Any
@@ -10,8 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from plimsoll import codec
-from plimsoll.data.frames import from_pandas, is_pandas
+from plimsoll import codec, extras
 from plimsoll.data.snapshot import get_manifest, put_manifest
 from plimsoll.errors import Corrupt, InvalidInput
 from plimsoll.records.data import Column, FileEntry, Manifest
@@ -27,6 +31,17 @@ _PLAIN = {
         *(pl.Boolean, pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.Int128, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64),
         *(pl.Float32, pl.Float64, pl.String, pl.Binary, pl.Date, pl.Time, pl.Null),
     )
+}
+
+#: What an object column may hold: one of these types, and missing values.
+_PLAIN = (str, bytes, bool, int, float, datetime.date, datetime.datetime, datetime.time, datetime.timedelta, decimal.Decimal)
+
+#: pandas dtypes with a mask of their own -> how NumPy calls their values.
+_MASKED = {
+    **{f"{sign}Int{bits}": f"{sign.lower()}int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)},
+    "Float32": "float32",
+    "Float64": "float64",
+    "boolean": "bool",
 }
 
 
@@ -155,6 +170,51 @@ def as_polars(frame: Any) -> pl.DataFrame:
     raise InvalidInput(f"A {type(frame).__module__}.{type(frame).__qualname__} is not a table.", remedy)
 
 
+def is_pandas(value: Any) -> bool:
+    """Return whether ``value`` is a pandas DataFrame, without importing pandas.
+
+    Args:
+        value: anything.
+    """
+    cls = type(value)
+    return cls.__name__ == "DataFrame" and cls.__module__.partition(".")[0] == "pandas"
+
+
+def from_pandas(frame: Any) -> pl.DataFrame:
+    """Return a pandas frame as polars. Missing values of every kind become null; an unnamed integer index is dropped.
+
+    Args:
+        frame: a ``pandas.DataFrame`` whose columns have distinct text names and types that polars has too.
+
+    Raises:
+        InvalidInput: the index carries data, a column's name is not text or occurs twice, or a column's type has no
+            counterpart; the message names it.
+    """
+    index = frame.index
+    if getattr(index, "nlevels", 1) > 1 or index.name is not None or getattr(index.dtype, "kind", "O") not in "iu":
+        raise InvalidInput("The pandas frame keeps data in its index, which a table does not have.", "Call frame.reset_index() first.")
+    names = list(frame.columns)
+    for position, name in enumerate(names):
+        if not isinstance(name, str) or name in names[:position]:
+            raise InvalidInput(f"The column name {name!r} is not text or occurs twice.", "Give every column its own text name.")
+    return pl.DataFrame([_from_column(name, frame[name]) for name in names], height=len(frame))
+
+
+def to_pandas(frame: pl.DataFrame, dtypes: dict[str, str]) -> Any:
+    """Return a polars frame as pandas with the given types and a plain row index.
+
+    Args:
+        frame: what :func:`from_pandas` gave.
+        dtypes: column -> text of its pandas dtype.
+
+    Raises:
+        MissingExtra: pandas is not installed.
+    """
+    pandas = extras.require("pandas")
+    columns = {name: _to_column(pandas, frame[name], dtypes[name]) for name in frame.columns}
+    return pandas.DataFrame(columns, index=pandas.RangeIndex(frame.height))
+
+
 def _from_dict(columns: Mapping[Any, Any]) -> pl.DataFrame:
     made = []
     for name, values in columns.items():
@@ -209,3 +269,81 @@ def _read_dtype(node: ast.expr) -> pl.DataType:
             return pl.Struct({ast.literal_eval(key): _read_dtype(value) for key, value in zip(keys, values, strict=True) if key})
         case _:
             raise ValueError(ast.dump(node)[:100])
+
+
+def _from_column(name: str, column: Any) -> pl.Series:
+    dtype, text = column.dtype, str(column.dtype)
+    missing = column.isna().to_numpy(dtype=bool)
+    if text in _MASKED:
+        numpy_type = np.dtype(_MASKED[text])
+        return _with_nulls(pl.Series(name, column.to_numpy(dtype=numpy_type, na_value=numpy_type.type(0))), missing)
+    if isinstance(dtype, np.dtype) and dtype.kind in "biuf":
+        return _with_nulls(pl.Series(name, np.ascontiguousarray(column.to_numpy())), missing)
+    if (isinstance(dtype, np.dtype) and dtype.kind in "mM") or text.startswith("datetime64["):
+        return _moments(name, column, text)
+    if text in ("str", "string", "category", "object"):
+        values = [None if gone else value for value, gone in zip(column.astype(object).tolist(), missing.tolist(), strict=True)]
+        return _objects(name, values)
+    raise InvalidInput(
+        f"The column {name!r} has the pandas type {text!r}, which a table cannot hold.", "Convert it with astype to a plain type."
+    )
+
+
+def _moments(name: str, column: Any, text: str) -> pl.Series:
+    kind, _, inside = text.partition("[")
+    unit, _, zone = inside.rstrip("]").partition(", ")
+    # polars has no whole seconds; microseconds hold each of them exactly.
+    unit = "us" if unit == "s" else unit
+    series = pl.Series(name, column.to_numpy(dtype=f"{kind}[{unit}]"))
+    if not zone:
+        return series
+    try:
+        return series.dt.replace_time_zone("UTC").dt.convert_time_zone(zone)
+    except pl.exceptions.PolarsError as error:
+        raise InvalidInput(
+            f"The column {name!r} has the time zone {zone!r}, which a table cannot hold.", "Convert it with dt.tz_convert('UTC')."
+        ) from error
+
+
+def _objects(name: str, values: list[Any]) -> pl.Series:
+    kinds = {type(value) for value in values if value is not None}
+    if not kinds:
+        return pl.Series(name, values, dtype=pl.String)
+    kind = kinds.pop()
+    if kinds or kind not in _PLAIN:
+        found = ", ".join(sorted({kind.__name__, *(other.__name__ for other in kinds)}))
+        raise InvalidInput(
+            f"The column {name!r} holds Python objects of the type {found}, which a table cannot hold.",
+            "Convert the column to one plain type, such as text or numbers.",
+        )
+    try:
+        return pl.Series(name, values, strict=True)
+    except (pl.exceptions.PolarsError, TypeError, OverflowError, ValueError) as error:
+        raise InvalidInput(f"The column {name!r} cannot become a table's column: {error}", "Convert it to a plain type.") from error
+
+
+def _with_nulls(series: pl.Series, missing: Any) -> pl.Series:
+    if not missing.any():
+        return series
+    return pl.select(pl.when(pl.Series("missing", missing)).then(None).otherwise(series).alias(series.name)).to_series()
+
+
+def _to_column(pandas: Any, series: pl.Series, text: str) -> Any:
+    missing = series.is_null().to_numpy()
+    if text in _MASKED:
+        filled = series.fill_null(False if text == "boolean" else 0).to_numpy()
+        masked = pandas.array(np.array(filled, dtype=_MASKED[text]), dtype=text)
+        masked[missing] = pandas.NA
+        return masked
+    if text.startswith(("datetime64[", "timedelta64[")):
+        kind, _, inside = text.partition("[")
+        plain = series.dt.replace_time_zone(None) if series.dtype == pl.Datetime and ", " not in inside else series
+        if isinstance(plain.dtype, pl.Datetime) and plain.dtype.time_zone:
+            plain = plain.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+            unit = inside.partition(",")[0]
+            moments = pandas.Series(plain.to_numpy().astype(f"datetime64[{unit}]")).dt.tz_localize("UTC")
+            return moments.dt.tz_convert(inside.rstrip("]").partition(", ")[2]).array
+        return pandas.array(plain.to_numpy().astype(f"{kind}[{inside}"), dtype=text)
+    if text in ("str", "string", "category", "object"):
+        return pandas.Series(series.to_list(), dtype=text).array
+    return np.array(series.fill_null(float("nan")).to_numpy() if series.null_count() else series.to_numpy(), dtype=text)

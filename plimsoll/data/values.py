@@ -14,9 +14,8 @@ import polars as pl
 
 from plimsoll import clock, codec
 from plimsoll.data import exact
-from plimsoll.data.frames import from_pandas, is_pandas, to_pandas
 from plimsoll.data.snapshot import get_manifest, get_tree, put_manifest, put_tree
-from plimsoll.data.table import columns_of, from_parquet, get_table, put_table, to_parquet
+from plimsoll.data.table import columns_of, from_pandas, from_parquet, get_table, is_pandas, put_table, to_pandas, to_parquet
 from plimsoll.errors import Corrupt, InvalidInput, Unfingerprintable, Untrusted
 from plimsoll.records.data import Column, FileEntry, Manifest
 from plimsoll.records.pipeline import Output
