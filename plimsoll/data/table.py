@@ -34,7 +34,7 @@ _PLAIN = {
 }
 
 #: What an object column may hold: one of these types, and missing values.
-_PLAIN = (str, bytes, bool, int, float, datetime.date, datetime.datetime, datetime.time, datetime.timedelta, decimal.Decimal)
+_OBJECTS = (str, bytes, bool, int, float, datetime.date, datetime.datetime, datetime.time, datetime.timedelta, decimal.Decimal)
 
 #: pandas dtypes with a mask of their own -> how NumPy calls their values.
 _MASKED = {
@@ -310,7 +310,7 @@ def _objects(name: str, values: list[Any]) -> pl.Series:
     if not kinds:
         return pl.Series(name, values, dtype=pl.String)
     kind = kinds.pop()
-    if kinds or kind not in _PLAIN:
+    if kinds or kind not in _OBJECTS:
         found = ", ".join(sorted({kind.__name__, *(other.__name__ for other in kinds)}))
         raise InvalidInput(
             f"The column {name!r} holds Python objects of the type {found}, which a table cannot hold.",
