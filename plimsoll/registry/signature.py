@@ -1,7 +1,8 @@
 """A model's input columns: what a caller sent becomes exactly these, or is refused by name.
 
 Whatever converts without loss is converted, because JSON and pandas have fewer types than a table: a whole number for a
-float, a float column of whole numbers and gaps for an integer column, ISO 8601 text for a moment. Times are UTC.
+float, a float column of whole numbers and gaps for an integer column, ISO 8601 text for a moment. Times are UTC. NaN is a
+gap like any other and becomes null: JSON cannot tell the two apart, so a model that could would answer differently when served.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ def convert(values: pl.Series, dtype: pl.DataType) -> pl.Series:
     """
     have = values.dtype
     if have == dtype:
-        return values
+        return values.fill_nan(None) if have.is_float() else values
     try:
         if have == pl.Null:
             return values.cast(dtype)
@@ -139,9 +140,9 @@ def _is_number(dtype: pl.DataType) -> bool:
 
 
 def _to_number(values: pl.Series, dtype: pl.DataType) -> pl.Series:
+    values = values.fill_nan(None) if values.dtype.is_float() else values
     if values.dtype.is_float() and dtype.is_integer():
-        # pandas has no integers with gaps: such a column arrives as floats and NaN.
-        values = values.fill_nan(None)
+        # pandas has no integers with gaps: such a column arrives as floats.
         if not (values.drop_nulls() == values.drop_nulls().round()).all():
             raise ValueError("a number is not whole")
     return values.cast(dtype)
