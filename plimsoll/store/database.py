@@ -111,7 +111,7 @@ def open_database(url: str) -> Database:
         Unreachable: the server does not answer.
         StorageFull: there is no room for the tables.
     """
-    database = SqlDatabase(_backend(url))
+    database = SqlDatabase(backend_of(url))
     try:
         with database.read() as tx:
             current = revisions.is_current(tx)
@@ -125,7 +125,7 @@ def open_database(url: str) -> Database:
     return database
 
 
-def _backend(url: str) -> Backend:
+def backend_of(url: str) -> Backend:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
