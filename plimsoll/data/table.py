@@ -94,7 +94,7 @@ def to_parquet(frame: pl.DataFrame) -> bytes:
     """
     for column in columns_of(frame):
         dtype_of(column.dtype)
-    # The codes of a Categorical depend on what else the process has seen, so its text is stored instead.
+    # A Categorical inside a list drags categories of rows that were filtered away into the file; its text does not.
     texts = {name: _stored(dtype) for name, dtype in frame.schema.items() if _stored(dtype) != dtype}
     buffer = io.BytesIO()
     # Every choice that decides about bytes is spelled out; the defaults of polars may change.

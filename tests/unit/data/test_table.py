@@ -112,6 +112,12 @@ def test_the_layout_in_memory_does_not_change_the_bytes() -> None:
     assert to_parquet(pl.concat([whole, whole])[1000:]) == to_parquet(whole)
 
 
+def test_categories_of_rows_that_were_filtered_away_leave_no_trace() -> None:
+    dtype = pl.List(pl.Categorical)
+    whole = pl.DataFrame({"c": pl.Series([["a", "b"], None, ["c"]], dtype=dtype)})
+    assert to_parquet(whole.filter(pl.int_range(pl.len()) > 0)) == to_parquet(pl.DataFrame({"c": pl.Series([None, ["c"]], dtype=dtype)}))
+
+
 @settings(max_examples=200, deadline=None)
 @given(DTYPES)
 def test_a_types_name_reads_back_as_the_type(dtype: pl.DataType) -> None:
