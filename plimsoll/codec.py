@@ -89,6 +89,9 @@ def convert(value: Any, type: type[T], what: str = "The value") -> T:
     Raises:
         InvalidInput: the value does not fit; the message names the field.
     """
+    if isinstance(value, dict):
+        # The keys of SQLAlchemy's rows are a subclass of str (quoted_name), which msgspec refuses.
+        value = {str(key) if isinstance(key, str) else key: item for key, item in value.items()}
     try:
         return msgspec.convert(value, type)
     except (msgspec.ValidationError, TypeError) as error:
