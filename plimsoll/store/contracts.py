@@ -2,7 +2,8 @@
 
 *Metadata* is small and transactional. A verb's function gets one open transaction (``context.tx``) and sees its own
 writes; when it returns the transaction is committed together with its audit line, when it raises nothing of it stays.
-On SQLite a writing transaction begins with ``BEGIN IMMEDIATE``: writers wait for each other (30 s), readers never wait.
+Writers wait for each other (30 s) on every dialect, so what a verb read is still so when it writes; readers never wait.
+(``BEGIN IMMEDIATE`` on SQLite, one advisory lock on PostgreSQL.)
 
 *Bytes* are content-addressed and written before the row that names them: a crash leaves garbage, never a lie.
 
@@ -14,7 +15,7 @@ Every backend passes the suites in :mod:`plimsoll.testing`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,13 +182,19 @@ class Segments(Protocol):
     """Append-only columns in named streams, ordered by event time only on reading."""
 
     def append(
-        self, tx: Connection, stream: str, writer: str, sequence: int, columns: dict[str, Sequence[Any]], times: Sequence[int]
+        self, tx: Connection, stream: str, writer: str, sequence: int, columns: Mapping[str, Sequence[Any]], times: Sequence[int]
     ) -> int:
-        """Append rows and return how many were added; 0 when this writer's sequence was applied before. ``times``: UTC microseconds."""
+        """Append rows and return how many were added; 0 when this writer's sequence was applied before. ``times``: UTC microseconds.
+
+        A writer may skip sequences: what it dropped it counts itself.
+        """
         ...
 
     def scan(self, tx: Connection, stream: str, start: int, end: int) -> Any:
-        """Return a polars frame of the rows whose time ``at`` lies in [start, end); columns a row never had are null."""
+        """Return a polars frame of the rows whose time ``at`` lies in [start, end), by ``at``; columns a row never had are null.
+
+        Lists, dicts and columns of mixed kinds come back as JSON text.
+        """
         ...
 
     def last_sequence(self, tx: Connection, stream: str, writer: str) -> int:

@@ -126,6 +126,15 @@ def open_database(url: str) -> Database:
 
 
 def backend_of(url: str) -> Backend:
+    """Return the dialect that a URL names, and where its database is; nothing is opened yet.
+
+    Args:
+        url: ``sqlite:///folder/plimsoll.db`` or ``postgresql://user@host/database``.
+
+    Raises:
+        InvalidInput: the URL is of neither kind.
+        MissingExtra: psycopg is not installed.
+    """
     try:
         parsed = make_url(url)
     except ArgumentError as error:

@@ -70,6 +70,9 @@ class Postgres:
         Args:
             context: SQLAlchemy's account of the exception.
         """
+        if context.is_pre_ping:
+            # The pool tries a connection before use, and replaces one that the server has dropped.
+            return None
         error = context.original_exception
         state = getattr(error, "sqlstate", None)
         where = self.url.render_as_string(hide_password=True)

@@ -39,7 +39,7 @@ class PointsSuite:
 
     @pytest.fixture
     def run(self, database: Database) -> str:
-        """The id of a run that may log."""
+        """The id of a run that may log, made in ``database``."""
         id = clock.new_id()
         blank = {"name": "", "state": "running", "params": {}, "tags": {}, "author": "a", "cause": {}, "code": {}, "started": 1}
         with database.write() as tx:

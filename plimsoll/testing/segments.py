@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -99,7 +99,7 @@ class SegmentsSuite:
             segments.seal(database, "late")
 
     def test_rows_that_do_not_fit_are_refused(self, database: Database, segments: Segments) -> None:
-        refused: list[dict[str, Sequence[Any]]] = [{"a": [1]}, {"at": [1, 2]}, {"a": [object(), 1]}, {"a": [2**64, 1]}]
+        refused: list[Mapping[str, Sequence[Any]]] = [{"a": [1]}, {"at": [1, 2]}, {"a": [object(), 1]}, {"a": [2**64, 1]}]
         for columns in refused:
             with pytest.raises(InvalidInput), database.write() as tx:
                 segments.append(tx, "late", "w", 1, columns, [1, 2])

@@ -5,14 +5,14 @@ polars is loaded on the first call: the server appends rows all day and reads th
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from io import BytesIO
 from typing import Any
 
 from plimsoll import codec, extras
 
 
-def from_columns(columns: dict[str, Sequence[Any]], times: Sequence[int]) -> Any:
+def from_columns(columns: Mapping[str, Sequence[Any]], times: Sequence[int]) -> Any:
     """Return a chunk as a polars frame with the column ``at`` first.
 
     Each column gets the narrowest of these types that holds all its values: Boolean, Int64, Float64, Binary, String. Lists, dicts and

@@ -7,7 +7,7 @@ place of the chunks: a reader sees the one or the other. Killed in between, the 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -40,7 +40,7 @@ class SqlSegments:
         self._blobs = blobs
 
     def append(
-        self, tx: Connection, stream: str, writer: str, sequence: int, columns: dict[str, Sequence[Any]], times: Sequence[int]
+        self, tx: Connection, stream: str, writer: str, sequence: int, columns: Mapping[str, Sequence[Any]], times: Sequence[int]
     ) -> int:
         """Append rows and return how many were added; 0 when this writer's sequence was applied before.
 
@@ -167,7 +167,7 @@ class SqlSegments:
         return frame
 
 
-def _pack(columns: dict[str, Sequence[Any]], times: Sequence[int]) -> bytes:
+def _pack(columns: Mapping[str, Sequence[Any]], times: Sequence[int]) -> bytes:
     for name, values in columns.items():
         if name == "at":
             raise InvalidInput("A column is called 'at'.", "Give it another name: 'at' is the row's time.")

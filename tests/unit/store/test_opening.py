@@ -99,6 +99,35 @@ def test_a_database_that_is_not_there_is_not_found(postgres_url: str) -> None:
     assert "createdb" in caught.value.remedy
 
 
+def test_a_connection_that_the_server_dropped_is_replaced_before_its_next_use(postgres_url: str) -> None:
+    database, other = open_database(postgres_url), open_database(postgres_url)
+    with other.write() as tx:
+        others = "FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
+        tx.exec_driver_sql(f"SELECT pg_terminate_backend(pid, 10000) {others}")
+    with database.write() as tx:
+        assert tx.exec_driver_sql("SELECT 1").scalar() == 1
+    database.close()
+    other.close()
+
+
+def test_a_server_that_goes_away_in_the_middle_is_unreachable(postgres_url: str) -> None:
+    database, other = open_database(postgres_url), open_database(postgres_url)
+
+    def cut_off() -> None:
+        with database.write() as tx:
+            pid = tx.exec_driver_sql("SELECT pg_backend_pid()").scalar()
+            with other.read() as killer:
+                killer.exec_driver_sql(f"SELECT pg_terminate_backend({pid}, 10000)")
+            tx.exec_driver_sql("SELECT 1")
+
+    with pytest.raises(Unreachable):
+        cut_off()
+    with database.read() as tx:
+        assert tx.exec_driver_sql("SELECT 1").scalar() == 1
+    database.close()
+    other.close()
+
+
 def test_a_commit_on_postgresql_waits_for_the_disk(postgres_url: str) -> None:
     database = open_database(postgres_url)
     with database.write() as tx:

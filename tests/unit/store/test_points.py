@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import delete, func, insert, select, update
+
+from plimsoll.errors import Corrupt
+from plimsoll.records.run import PointColumns
+from plimsoll.store import schema
+from plimsoll.store.contracts import Database
+from plimsoll.store.database import open_database
+from plimsoll.store.points import SqlPoints
+
+_BLANK = {"name": "", "state": "running", "params": {}, "tags": {}, "author": "a", "cause": {}, "code": {}, "started": 1}
+
+_POINT = st.tuples(st.integers(-(2**63), 2**63 - 1) | st.integers(0, 5), st.integers(-(2**63), 2**63 - 1), st.floats())
+
+
+@pytest.fixture
+def sqlite(sqlite_url: str) -> Iterator[Database]:
+    """A database with the run ``r``."""
+    database = open_database(sqlite_url)
+    with database.write() as tx:
+        tx.execute(insert(schema.experiments).values(name="e", created=1))
+        tx.execute(insert(schema.runs).values(id="r", experiment="e", **_BLANK))
+    yield database
+    database.close()
+
+
+def _batch(points: list[tuple[int, int, float]]) -> PointColumns:
+    return PointColumns(
+        names=("loss",) * len(points),
+        steps=tuple(step for step, _, _ in points),
+        times=tuple(time for _, time, _ in points),
+        values=tuple(value for _, _, value in points),
+    )
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(batches=st.lists(st.lists(_POINT, max_size=12), min_size=1, max_size=12))
+def test_any_batches_read_back_as_one_stable_sort_by_step(sqlite: Database, batches: list[list[tuple[int, int, float]]]) -> None:
+    with sqlite.write() as tx:
+        for table in (schema.point_chunks, schema.series, schema.writers):
+            tx.execute(delete(table))
+        for number, batch in enumerate(batches, 1):
+            SqlPoints().append(tx, "r", "w", number, _batch(batch))
+        sent = sorted((point for batch in batches for point in batch), key=lambda point: point[0])
+        if not sent:
+            assert SqlPoints().summaries(tx, ["r"]) == {}
+            return
+        series = SqlPoints().read(tx, "r", "loss", None)
+        (summary,) = SqlPoints().summaries(tx, ["r"])["r"]
+    assert list(zip(series.steps, series.times, strict=True)) == [(step, time) for step, time, _ in sent]
+    assert [struct.pack("<d", value) for value in series.values] == [struct.pack("<d", value) for _, _, value in sent]
+    numbers = [value for _, _, value in sent if not math.isnan(value)]
+    assert (summary.count, summary.last_step) == (len(sent), sent[-1][0])
+    assert struct.pack("<d", summary.last) == struct.pack("<d", sent[-1][2])
+    assert math.isnan(summary.min) if not numbers else summary.min == min(numbers)
+    assert math.isnan(summary.max) if not numbers else summary.max == max(numbers)
+
+
+def test_a_series_written_point_by_point_has_few_chunks(sqlite: Database) -> None:
+    with sqlite.write() as tx:
+        for number in range(1, 701):
+            SqlPoints().append(tx, "r", "w", number, _batch([(number, number, 0.5)]))
+        assert tx.execute(select(func.count()).select_from(schema.point_chunks)).scalar_one() <= 12
+
+
+@pytest.mark.parametrize("data", [b"", b"\x01rubbish", b"\x09"])
+def test_a_damaged_chunk_is_reported_as_corrupt(sqlite: Database, data: bytes) -> None:
+    with sqlite.write() as tx:
+        SqlPoints().append(tx, "r", "w", 1, _batch([(1, 1, 0.5)]))
+        tx.execute(update(schema.point_chunks).values(data=data))
+    with sqlite.read() as tx, pytest.raises(Corrupt, match="loss"):
+        SqlPoints().read(tx, "r", "loss", None)
