@@ -168,7 +168,8 @@ def _difference(old: KeyPart | None, new: KeyPart | None, step: str) -> str:
         return f"{named} is new"
     if new is None:
         return f"{named} is no longer used"
-    if old.text and new.text and old.text != new.text:
+    # A function's text is its source: too much for one line, where a constant's value fits.
+    if old.text and new.text and old.text != new.text and "\n" not in old.text + new.text:
         arrow = f"{old.text} -> {new.text}"
         return f"{named} {arrow}" if part.kind == "environment" else f"{named}: {arrow}"
     return f"{named} changed"

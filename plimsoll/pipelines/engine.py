@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from plimsoll import clock
 from plimsoll.data.snapshot import get_manifest
+from plimsoll.data.source import Sources
 from plimsoll.errors import Corrupt, InvalidInput, NotFound, PlimsollError, StepFailed, Unfingerprintable, Unreachable
 from plimsoll.pipelines.cache import damage, explain
 from plimsoll.pipelines.executors import Call, Executor, InProcess, Unsuitable
@@ -133,6 +134,8 @@ class _Engine:
         self._records: dict[int, StepRecord] = {}
         self._outputs: dict[int, Output] = {}
         self._begun: set[int] = set()
+        #: Keys that are being computed -> nodes that wait for one because they have the same.
+        self._busy: dict[str, list[int]] = {}
         self._running: dict[Future[Output], _Attempt] = {}
         self._here: deque[_Attempt] = deque()
         self._later: list[_Attempt] = []
@@ -176,6 +179,9 @@ class _Engine:
     def _begin(self, node: Node) -> None:
         started = clock.now()
         key, parts, why = self._key(node)
+        if key is not None and key in self._busy:
+            self._busy[key].append(node.index)
+            return
         if key is not None:
             broken = self._damaged.pop(node.index, "")
             output, why = self._look_up(node, key, parts, broken)
@@ -183,6 +189,7 @@ class _Engine:
                 self._outputs[node.index] = output
                 self._end(node, "hit", key, "", started, output)
                 return
+            self._busy[key] = []
         attempt = _Attempt(node=node, key=key, parts=parts, why=why, started=started)
         self._on_step(StepEvent(index=node.index, label=node.label, state="started", why=why, seconds=0.0))
         self._submit(attempt)
@@ -275,7 +282,9 @@ class _Engine:
     def _repair(self, attempt: _Attempt, index: int, error: PlimsollError) -> None:
         """Compute an input anew whose bytes turned out to be damaged, and then the step that needed it."""
         if index not in self._outputs:
-            self._begun.discard(attempt.node.index)  # another step has found the same damage: it is being repaired
+            # Another step has found the same damage, and it is being repaired.
+            self._release(attempt.key)
+            self._begun.discard(attempt.node.index)
             return
         self._repairs[index] = self._repairs.get(index, 0) + 1
         if self._repairs[index] > _REPAIRS:
@@ -287,7 +296,13 @@ class _Engine:
             _discard(self._blobs, output)
         else:
             _forget(self._do, self._blobs, record.key, output, error.fact)
+        self._release(attempt.key)
         self._begun -= {index, attempt.node.index}
+
+    def _release(self, key: str | None) -> None:
+        """Let the nodes that wait for a key look for its entry."""
+        if key is not None:
+            self._begun.difference_update(self._busy.pop(key, ()))
 
     def _end(
         self,
@@ -313,6 +328,7 @@ class _Engine:
         )
         self._do(RecordStep(step=record))
         self._records[node.index] = record
+        self._release(key)
         self._on_step(StepEvent(index=node.index, label=node.label, state=state, why=why, seconds=_since(started)))
 
 
@@ -320,13 +336,14 @@ class _Code:
     """What the keys say of the code of each step's function, read once a run and before any step runs."""
 
     def __init__(self) -> None:
+        self._sources = Sources()
         self._parts: dict[int, tuple[KeyPart, ...] | Unfingerprintable] = {}
 
     def read(self, node: Node) -> None:
         if id(node.step) in self._parts:
             return
         try:
-            self._parts[id(node.step)] = code_parts(node.step.function)
+            self._parts[id(node.step)] = code_parts(node.step.function, self._sources)
         except Unfingerprintable as error:
             self._parts[id(node.step)] = error
 

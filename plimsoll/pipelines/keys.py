@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from plimsoll import codec
-from plimsoll.data.code import closure
+from plimsoll.data.code import closure, value_closure
+from plimsoll.data.source import Sources
+from plimsoll.errors import Unfingerprintable
 from plimsoll.fingerprint import digest_value
 from plimsoll.pipelines.plan import Argument, Literal, Node, Reference
 from plimsoll.records.pipeline import KeyPart, Output
@@ -18,18 +20,19 @@ _FORMAT = "plimsoll key 1"
 _SHOWN = 40
 
 
-def code_parts(function: Callable[..., Any]) -> tuple[KeyPart, ...]:
+def code_parts(function: Callable[..., Any], sources: Sources | None = None) -> tuple[KeyPart, ...]:
     """Return what a key says of a step's code and of the environment that its code reaches.
 
     Args:
         function: the user's own function.
+        sources: shared among the functions of one plan, so that each file is read once.
 
     Raises:
         Unfingerprintable: a part of the code cannot be seen.
     """
     version = ".".join(platform.python_version_tuple()[:2])
     python = KeyPart(kind="environment", name="python", digest=codec.digest(version.encode()), text=version)
-    return (*(part for part in closure(function) if (part.kind, part.name) != ("environment", "python")), python)
+    return (*(part for part in closure(function, sources) if (part.kind, part.name) != ("environment", "python")), python)
 
 
 def key_parts(node: Node, code: tuple[KeyPart, ...], outputs: Mapping[int, Output]) -> tuple[KeyPart, ...]:
@@ -43,8 +46,8 @@ def key_parts(node: Node, code: tuple[KeyPart, ...], outputs: Mapping[int, Outpu
     Raises:
         Unfingerprintable: an argument cannot be seen whole.
     """
-    parts = [*code, *(_argument_part(name, argument, outputs) for name, argument in node.bound.items())]
-    return tuple(sorted(parts, key=lambda part: (part.kind, part.name)))
+    parts = [*code, *(part for name, argument in node.bound.items() for part in _argument_parts(name, argument, outputs))]
+    return tuple(sorted({(part.kind, part.name): part for part in parts}.values(), key=lambda part: (part.kind, part.name)))
 
 
 def digest_parts(parts: tuple[KeyPart, ...]) -> str:
@@ -56,21 +59,35 @@ def digest_parts(parts: tuple[KeyPart, ...]) -> str:
     return codec.digest(codec.canonical([_FORMAT, sorted([part.kind, part.name, part.digest] for part in parts)]))
 
 
-def _argument_part(name: str, argument: Argument, outputs: Mapping[int, Output]) -> KeyPart:
+def _argument_parts(name: str, argument: Argument, outputs: Mapping[int, Output]) -> list[KeyPart]:
     if isinstance(argument, Literal):
-        return KeyPart(kind="param", name=name, digest=digest_value(argument.value), text=_text(argument.value))
+        digest, parts = _literal(argument.value)
+        return [KeyPart(kind="param", name=name, digest=digest, text=_text(argument.value)), *parts]
     if isinstance(argument, Reference):
-        return KeyPart(kind="input", name=name, digest=outputs[argument.index].digest)
-    return KeyPart(kind="input", name=name, digest=codec.digest(codec.canonical(_canonical(argument, outputs))))
+        return [KeyPart(kind="input", name=name, digest=outputs[argument.index].digest)]
+    found: list[KeyPart] = []
+    document = _canonical(argument, outputs, found)
+    return [KeyPart(kind="input", name=name, digest=codec.digest(codec.canonical(document))), *found]
 
 
-def _canonical(argument: Argument, outputs: Mapping[int, Output]) -> list[Any]:
+def _canonical(argument: Argument, outputs: Mapping[int, Output], found: list[KeyPart]) -> list[Any]:
+    """Return an argument with digests for its values; the code that values bring along is added to ``found``."""
     if isinstance(argument, Literal):
-        return ["literal", digest_value(argument.value)]
+        digest, parts = _literal(argument.value)
+        found.extend(parts)
+        return ["literal", digest]
     if isinstance(argument, Reference):
         return ["output", outputs[argument.index].digest]
-    items = [_canonical(item, outputs) for item in argument.items]
-    return [argument.kind, [digest_value(key) for key in argument.keys], items]
+    items = [_canonical(item, outputs, found) for item in argument.items]
+    return [argument.kind, [_canonical(Literal(key), outputs, found) for key in argument.keys], items]
+
+
+def _literal(value: Any) -> tuple[str, tuple[KeyPart, ...]]:
+    try:
+        return digest_value(value), ()
+    except Unfingerprintable:
+        # Functions, classes and the user's own objects have a digest together with the code they reach.
+        return value_closure(value)
 
 
 def _text(value: Any) -> str:

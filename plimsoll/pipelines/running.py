@@ -284,10 +284,9 @@ def _number(label: str, output: Output, run: Run, do: Do, blobs: Blobs) -> None:
         raise InvalidInput(f"The model of step {label} has no {_PACKAGE_FILE}.", "Return a plimsoll.Model.")
     meta = codec.from_json(blobs.get(digest), PackageMeta, f"{_PACKAGE_FILE} of step {label}")
     for role, snapshot in meta.data.items():
-        try:
-            do(LogInput(run_id=run.id, name=role, digest=snapshot))
-        except NotFound:
-            continue  # data that nobody registered; the package names its digest all the same
+        # The package carries its tables, so they are stored under these digests already.
+        do(RegisterSnapshot(name=f"{meta.model}-{role}", digest=snapshot))
+        do(LogInput(run_id=run.id, name=role, digest=snapshot))
     do(CreateVersion(model=meta.model, digest=output.digest, run_id=run.id))
 
 
