@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,9 +131,11 @@ class Inference:
         metrics: counts them.
         hosts: names under which the server may be called, beside the loopback ones.
         version: version of Plimsoll.
+        about: what ``GET /plane`` answers: which process this is.
     """
 
-    def __init__(self, plane: Plane, metrics: PlaneMetrics, hosts: Iterable[str], version: str) -> None:
+    def __init__(self, plane: Plane, metrics: PlaneMetrics, hosts: Iterable[str], version: str, about: Mapping[str, Any]) -> None:
+        self._about = dict(about)
         self._plane = plane
         self._metrics = metrics
         self._hosts = {*LOOPBACK, *hosts}
@@ -193,6 +195,8 @@ class Inference:
                 return _plain(200 if ready else 503, {"ready": ready}, {} if ready else {"retry-after": "1"})
             case ["v2"]:
                 return _plain(200, {"name": "plimsoll", "version": self._version, "extensions": []}, {})
+            case ["plane"]:
+                return _plain(200, self._about, {})
             case ["metrics"]:
                 return Reply(status=200, body=generate_latest(self._metrics.registry), headers={}, media=CONTENT_TYPE_LATEST)
             case ["v2", "models", model, *rest]:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
@@ -25,15 +25,14 @@ _ID = re.compile(r"[\x21-\x7e]{1,200}")
 _BLANKS = ("", "null", "NULL", "None")
 
 
-def _bounded(bits: int, signed: bool) -> Any:
-    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
-    # msgspec's own integers end at 2**63, so the widest types need no bound of their own.
-    limits = msgspec.Meta(ge=low, le=high) if high < 2**63 - 1 else msgspec.Meta(ge=low) if not signed else msgspec.Meta()
-    return list[Annotated[int, limits] | None]
-
-
-_WHOLE = {f"{sign}Int{bits}": _bounded(bits, not sign) for sign in ("", "U") for bits in (8, 16, 32, 64)}
-_TYPES: dict[str, Any] = {"Float32": list[float | None], "Float64": list[float | None], "Boolean": list[bool | None], **_WHOLE}
+#: Type -> smallest and largest value.
+_BOUNDS = {
+    f"{sign}Int{bits}": (0, 2**bits - 1) if sign else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    for sign in ("", "U")
+    for bits in (8, 16, 32, 64)
+}
+_TYPES: dict[str, Any] = {"Float32": list[float | None], "Float64": list[float | None], "Boolean": list[bool | None]}
+_TYPES |= dict.fromkeys(_BOUNDS, list[int | None])
 _TEXT = ("String", "Categorical", "Enum")
 
 
@@ -228,7 +227,7 @@ def datatype(dtype: str) -> str:
     Args:
         dtype: such as ``Float64``.
     """
-    if dtype in _WHOLE:
+    if dtype in _BOUNDS:
         return dtype.upper()
     return {"Float32": "FP32", "Float64": "FP64", "Boolean": "BOOL"}.get(dtype, "BYTES")
 
@@ -269,10 +268,10 @@ def _tensor(tensor: Tensor, want: Wanted) -> list[Any]:
 
 
 def _fits(sent: str, dtype: str) -> bool:
-    if dtype in _WHOLE:
-        return sent in {name.upper() for name in _WHOLE}
+    if dtype in _BOUNDS:
+        return sent in {name.upper() for name in _BOUNDS}
     if dtype in ("Float32", "Float64"):
-        return sent in ("FP16", "FP32", "FP64", "BF16") or sent in {name.upper() for name in _WHOLE}
+        return sent in ("FP16", "FP32", "FP64", "BF16") or sent in {name.upper() for name in _BOUNDS}
     return sent == datatype(dtype)
 
 
@@ -374,15 +373,21 @@ def read_column(name: str, dtype: str, values: list[Any], text: bool) -> list[An
     """
     family = dtype.partition("(")[0]
     if family in _TYPES:
-        if family in _WHOLE and not text:
+        if family in _BOUNDS and not text:
             values = [int(value) if type(value) is float and value.is_integer() else value for value in values]
         if family == "Boolean" and text:
             values = [value.lower() if isinstance(value, str) else value for value in values]
         try:
-            return msgspec.convert(values, _TYPES[family], strict=not text)  # type: ignore[no-any-return]
+            read: list[Any] = msgspec.convert(values, _TYPES[family], strict=not text)
         except msgspec.ValidationError as error:
             found = _ROW.search(str(error))
             raise _misfit(name, dtype, values, int(found[1]) if found else 0) from error
+        low, high = _BOUNDS.get(family, (None, None))
+        if low is not None and high is not None:
+            for row, value in enumerate(read):
+                if value is not None and not low <= value <= high:
+                    raise _misfit(name, dtype, values, row)
+        return read
     for row, value in enumerate(values):
         if value is not None and not (isinstance(value, str) and (family in _TEXT or _is_moment(value, family))):
             raise _misfit(name, dtype, values, row)

@@ -1,25 +1,46 @@
-"""The process that serves an environment's models: composition of plane, HTTP, prediction log and the way to the server."""
+"""The process that serves an environment's models: ``python -m plimsoll.server.plane``.
+
+Composition of plane, HTTP, prediction log and the way to the server. It knows the server by HTTP alone and starts, serves
+and stops without it.
+"""
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import contextlib
+import logging
+import os
 import signal
 import socket
-from collections.abc import Callable, Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
+import httpx
 import uvicorn
 import uvloop
+from blake3 import blake3
 from prometheus_client import CollectorRegistry
 
-from plimsoll.errors import Conflict, InvalidInput
+from plimsoll import codec
+from plimsoll.errors import Conflict, Corrupt, InvalidInput, PlimsollError, Unreachable, from_wire
+from plimsoll.records.data import Manifest
+from plimsoll.records.request import Request, result_type
 from plimsoll.server.inference import LOOPBACK, Inference, PlaneMetrics
 from plimsoll.serving.plane import Follower, PackageCache, Plane, PlaneFolder
 from plimsoll.serving.prediction_log import Journal, Sender
-from plimsoll.store.contracts import Do
+
+if TYPE_CHECKING:
+    # The contracts need SQLAlchemy, which a plane has no use for.
+    from plimsoll.store.contracts import Do
+
+R = TypeVar("R")
+
+_MSGPACK = "application/msgpack"
 
 #: Seconds that requests under way get when the process is asked to stop.
 FINISH_SECONDS = 12
@@ -35,6 +56,8 @@ class PlaneSettings:
     environment: str
     #: Folder of the plane.
     folder: Path
+    #: Home that it serves; told to whoever asks which plane this is.
+    home: Path
     #: Address to listen on; a loopback one.
     host: str = "127.0.0.1"
     #: TCP port; 0 takes a free one.
@@ -73,7 +96,8 @@ async def _plane(settings: PlaneSettings, do: Do, fetch: Callable[[str, Path], o
     follower.start()
     sender.start()
     try:
-        await serve(application(plane, journal, settings.hosts), listener, lambda: ready(address))
+        about = {"pid": os.getpid(), "home": str(settings.home), "environment": settings.environment, "plane": folder.name}
+        await serve(application(plane, journal, settings.hosts, about), listener, lambda: ready(address))
     finally:
         await asyncio.to_thread(follower.close, FLUSH_SECONDS)
         await plane.close()
@@ -81,15 +105,16 @@ async def _plane(settings: PlaneSettings, do: Do, fetch: Callable[[str, Path], o
         folder.close()
 
 
-def application(plane: Plane, journal: Journal | None, hosts: Iterable[str]) -> Inference:
+def application(plane: Plane, journal: Journal | None, hosts: Iterable[str], about: Mapping[str, Any]) -> Inference:
     """Return the HTTP side of a plane.
 
     Args:
         plane: answers requests.
         journal: its prediction log, or None.
         hosts: names under which it may be called, beside the loopback ones.
+        about: what ``GET /plane`` answers.
     """
-    return Inference(plane, PlaneMetrics(CollectorRegistry(), plane, journal), hosts, _version())
+    return Inference(plane, PlaneMetrics(CollectorRegistry(), plane, journal), hosts, _version(), about)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -178,9 +203,130 @@ async def serve(application: Inference, listener: socket.socket, ready: Callable
     await running
 
 
+class ServerLink:
+    """The little of the server that a plane needs, without loading the platform: verbs that are no jobs, and packages.
+
+    Args:
+        url: such as ``http://127.0.0.1:5151``.
+        token: the plane's bearer token.
+    """
+
+    def __init__(self, url: str, token: str) -> None:
+        headers = {"authorization": f"Bearer {token}", "accept": _MSGPACK}
+        self._url = url
+        self._client = httpx.Client(base_url=url.rstrip("/"), headers=headers, timeout=httpx.Timeout(30.0, connect=5.0), trust_env=False)
+
+    def do(self, request: Request[R], /) -> R:
+        """Post a verb and return its result, or raise its error.
+
+        Args:
+            request: what to do.
+
+        Raises:
+            Unreachable: the server does not answer.
+        """
+        path = f"/api/v1/{type(request).__name__}"
+        with self._asking():
+            response = self._client.post(path, content=codec.to_msgpack(request), headers={"content-type": _MSGPACK})
+        result: R = codec.from_msgpack(_checked(response), result_type(type(request)), "The server's answer")
+        return result
+
+    def fetch(self, digest: str, folder: Path) -> None:
+        """Write a package into a folder that does not exist yet, each file verified against the manifest and that against ``digest``.
+
+        Args:
+            digest: of the package.
+            folder: where to.
+
+        Raises:
+            Unreachable: the server does not answer.
+            Corrupt: it sent other bytes, or a path that leaves the folder.
+        """
+        with self._asking():
+            document = _checked(self._client.get(f"/blobs/{digest}"))
+        _verify(codec.digest(document), digest)
+        for entry in codec.from_json(document, Manifest, "The package's manifest").files:
+            target = (folder / entry.path).resolve()
+            if not target.is_relative_to(folder.resolve()):
+                raise Corrupt(f"The package {digest[:12]} has the path {entry.path!r}.", "Do not serve it.")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            found = blake3()
+            with self._asking(), self._client.stream("GET", f"/blobs/{entry.digest}") as response, target.open("wb") as file:
+                if response.status_code >= 400:
+                    response.read()
+                    _checked(response)
+                for part in response.iter_bytes():
+                    found.update(part)
+                    file.write(part)
+            _verify(found.hexdigest(), entry.digest)
+
+    @contextlib.contextmanager
+    def _asking(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.TransportError as error:
+            raise Unreachable(f"The server at {self._url} does not answer: {error}.", "Start it with: plimsoll up") from error
+
+
+def _checked(response: httpx.Response) -> bytes:
+    if response.status_code < 400:
+        return response.content
+    if response.headers.get("content-type", "").startswith(_MSGPACK):
+        raise from_wire(codec.from_msgpack(response.content, dict[str, dict[str, Any]], "The server's error").get("error", {}))
+    raise Unreachable(f"{response.request.url} answered {response.status_code}, unlike Plimsoll.", "Check the address.")
+
+
+def _verify(found: str, digest: str) -> None:
+    if found != digest:
+        raise Corrupt(f"The server sent other bytes than {digest[:12]}.", "Run: plimsoll doctor")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve an environment; prints one JSON line with ``address`` and ``pid`` when it answers.
+
+    Args:
+        arguments: command line without the program's name; None takes the process's own.
+    """
+    parser = argparse.ArgumentParser(prog="plimsoll.server.plane", description="Serve an environment's models.")
+    parser.add_argument("--home", type=Path, required=True, help="the home folder, for its token and for the plane's own folder")
+    parser.add_argument("--environment", default="production")
+    parser.add_argument("--server", required=True, help="address of the control server")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--allow-host", action="append", default=[], help="further name under which the plane may be called")
+    chosen = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    settings = PlaneSettings(
+        environment=chosen.environment,
+        folder=chosen.home / f"plane-{chosen.environment}",
+        home=chosen.home,
+        host=chosen.host,
+        port=chosen.port,
+        hosts=tuple(chosen.allow_host),
+    )
+
+    def ready(address: str) -> None:
+        print(codec.to_json({"address": address, "pid": os.getpid()}).decode(), flush=True)
+
+    try:
+        link = ServerLink(chosen.server, (chosen.home / "secrets" / "plane").read_text().strip())
+        run_plane(settings, link.do, link.fetch, ready)
+    except PlimsollError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    except FileNotFoundError as error:
+        print(f"The plane's token is missing: {error}. Start the home once with: plimsoll up", file=sys.stderr)
+        return 1
+    return 0
+
+
 def _version() -> str:
     try:
         return version("plimsoll")
     except PackageNotFoundError:
         # Run from a checkout that was never installed.
         return "0"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -84,7 +84,7 @@ async def serve_folder(track: Track, folder: Path, host: str, port: int) -> None
             }
             print(codec.to_json(line).decode(), flush=True)
 
-        await serve(application(plane, None, ()), listener, ready)
+        await serve(application(plane, None, (), {"pid": os.getpid()}), listener, ready)
     finally:
         listener.close()
         await plane.close()

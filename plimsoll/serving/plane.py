@@ -14,7 +14,7 @@ import shutil
 import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from plimsoll import clock, codec
 from plimsoll.errors import Conflict, InvalidInput, NotFound, PlimsollError, Unavailable
@@ -23,7 +23,10 @@ from plimsoll.serving.batching import Packages, Replica, ReplicaKey
 from plimsoll.serving.limits import Limits
 from plimsoll.serving.predict import Answer, Call, Log, Predictor, too_late
 from plimsoll.serving.traffic import Route, arrange
-from plimsoll.store.contracts import Do
+
+if TYPE_CHECKING:
+    # The contracts need SQLAlchemy, which a plane has no use for.
+    from plimsoll.store.contracts import Do
 
 log = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -25,7 +25,10 @@ from plimsoll.errors import Corrupt, PlimsollError
 from plimsoll.records.deployment import TrackName
 from plimsoll.records.monitor import AppendPredictions, PredictionColumns
 from plimsoll.serving.traffic import Tally, merge
-from plimsoll.store.contracts import Do
+
+if TYPE_CHECKING:
+    # The contracts need SQLAlchemy, which a plane has no use for.
+    from plimsoll.store.contracts import Do
 
 log = logging.getLogger(__name__)
 

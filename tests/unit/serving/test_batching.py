@@ -1,0 +1,21 @@
+"""What the two sides of the socket say to each other is fixed, and what is no number is noticed."""
+
+from __future__ import annotations
+
+from array import array
+
+import pytest
+
+from plimsoll import codec
+from plimsoll.serving.batching import Batch, Outcome, _not_finite
+
+
+def test_the_messages_between_plane_and_replica_are_lists_in_a_fixed_order() -> None:
+    assert codec.to_msgpack(Batch(rows=1, columns={"a": [1.5]})).hex() == "920181a16191cb3ff8000000000000"
+    assert codec.to_msgpack(Outcome(values=b"\x00", error="e")).hex() == "93c40100a165c2"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_an_answer_that_is_no_finite_number_is_named_with_its_row(value: float) -> None:
+    assert "row 1" in _not_finite(array("d", [1.0, value]))
+    assert _not_finite(array("d", [1e308, -1e308, 0.0])) == ""
