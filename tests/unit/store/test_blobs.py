@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from plimsoll import clock
+from plimsoll import clock, codec
 from plimsoll.errors import Denied, InvalidInput, PlimsollError
 from plimsoll.store.blobs import LocalBlobs
 
@@ -27,6 +27,15 @@ def test_the_same_bytes_again_write_nothing(tmp_path: Path) -> None:
     blobs.put(b"data")
     blobs.put_file(tmp_path / "file")
     assert (stored.stat().st_ino, stored.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_a_blob_that_cannot_take_its_place_leaves_nothing_behind(tmp_path: Path) -> None:
+    blobs = LocalBlobs(tmp_path)
+    digest = codec.digest(b"data")
+    (tmp_path / digest[:2] / digest / "in the way").mkdir(parents=True)
+    with pytest.raises(PlimsollError, match=str(tmp_path)):
+        blobs.put(b"data")
+    assert list((tmp_path / "tmp").iterdir()) == []
 
 
 def test_only_unfinished_files_of_yesterday_are_swept(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from plimsoll.records.run import PointColumns
 from plimsoll.store import schema
 from plimsoll.store.contracts import Database
 from plimsoll.store.database import open_database
-from plimsoll.store.points import SqlPoints
+from plimsoll.store.points import FULL, SqlPoints
 
 _BLANK = {"name": "", "state": "running", "params": {}, "tags": {}, "author": "a", "cause": {}, "code": {}, "started": 1}
 
@@ -69,6 +69,16 @@ def test_a_series_written_point_by_point_has_few_chunks(sqlite: Database) -> Non
         for number in range(1, 701):
             SqlPoints().append(tx, "r", "w", number, _batch([(number, number, 0.5)]))
         assert tx.execute(select(func.count()).select_from(schema.point_chunks)).scalar_one() <= 12
+
+
+def test_an_append_does_not_pack_full_chunks_again(sqlite: Database) -> None:
+    full = [(number, number, 0.5) for number in range(FULL)]
+    with sqlite.write() as tx:
+        SqlPoints().append(tx, "r", "w", 1, _batch(full))
+        # Whoever unpacked it now would report it.
+        tx.execute(update(schema.point_chunks).values(data=b""))
+        for number in range(2, 12):
+            SqlPoints().append(tx, "r", "w", number, _batch([(FULL, FULL, 0.5)]))
 
 
 @pytest.mark.parametrize("data", [b"", b"\x01rubbish", b"\x09"])
