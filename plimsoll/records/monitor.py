@@ -191,6 +191,20 @@ class WatchWindow(Request[WindowReport]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecordWindow(Request[WindowReport]):
+    """Keep what was found in a window, raise its alerts and ask the retraining policy; only the worker may."""
+
+    #: The report; its alerts are filled in.
+    report: WindowReport
+    #: What later windows are compared with, as msgpack.
+    table: bytes = field(repr=False)
+    #: Labelled rows since the live model's training.
+    labelled: int
+    #: Pipeline that makes the model, as ``path.py:name``; empty when the purpose names none.
+    pipeline: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListWindows(Request[tuple[WindowReport, ...]]):
     """Return window reports, newest first."""
 
@@ -292,6 +306,36 @@ class Retrain(Request[str]):
     pipeline: str
     #: Its parameters.
     params: dict[str, Json]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retraining:
+    """One retraining that a policy started."""
+
+    #: The alert that caused it.
+    alert_id: str
+    #: Registered name.
+    model: str
+    #: The environment.
+    environment: str
+    #: Event time of the end of the alert's window, UTC microseconds: what cooldown and budget count.
+    at: int
+    #: The release that it proposed; None before, or when it proposed none.
+    release_id: str | None
+    #: How it ended, in one sentence; None while it is under way.
+    outcome: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordRetraining(Request[Retraining]):
+    """Note how a retraining ended; only the worker may. The first outcome stays."""
+
+    #: The alert that caused it.
+    alert_id: str
+    #: The release that it proposed, or None.
+    release_id: str | None
+    #: How it ended, in one sentence.
+    outcome: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
