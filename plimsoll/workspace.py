@@ -22,12 +22,12 @@ from plimsoll.records.deployment import ReleasePolicy, RolloutStep, SetEnvironme
 from plimsoll.records.request import Request
 from plimsoll.store.blobs import LocalBlobs
 from plimsoll.store.contracts import Context, JobContext, Stores
+from plimsoll.store.database import open_database
 from plimsoll.store.events import SqlEvents
 from plimsoll.store.points import SqlPoints
 from plimsoll.store.queue import SqlQueue
 from plimsoll.store.schema import actors, environments
-from plimsoll.store.segments import SqlSegments
-from plimsoll.store.sqlite import open_database
+from plimsoll.store.segments.rows import SqlSegments
 
 R = TypeVar("R")
 

@@ -73,3 +73,7 @@ def main() -> None:
         print("fix:   Run it again with --debug and report the traceback.", file=sys.stderr)
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -13,8 +13,8 @@ from typing import Any, Protocol, TypeVar
 import httpx
 
 from plimsoll import clock, codec, verbs
-from plimsoll.data.project import find_project
-from plimsoll.errors import Corrupt, InvalidInput, NotFound, Unreachable, from_wire
+from plimsoll.data.project import find_project, setting
+from plimsoll.errors import Corrupt, InvalidInput, NotFound, Unauthenticated, Unreachable, from_wire
 from plimsoll.records.access import Actor, GetJob, Job
 from plimsoll.records.request import Request, check_digest, result_type
 from plimsoll.store.contracts import Blobs
@@ -287,15 +287,30 @@ def open_door(url: str, token: str | None = None, project: Path | None = None) -
     return FolderDoor(workspace, workspace.identify(token or workspace.token("owner")))
 
 
-def default_home() -> Path:
-    """Return ``PLIMSOLL_HOME``, else ``.plimsoll`` beside the nearest ``pyproject.toml``."""
-    given = os.environ.get("PLIMSOLL_HOME")
-    return Path(given).absolute() if given else find_project(Path.cwd()) / ".plimsoll"
+def connect(url: str | None = None, token: str | None = None) -> HttpDoor | FolderDoor:
+    """Return a door to the platform that the settings name: flag, ``PLIMSOLL_URL``, ``[tool.plimsoll]``, else this project's home.
+
+    Args:
+        url: ``http://…``, or the path of a home folder; None takes the setting.
+        token: the actor's token; None takes ``PLIMSOLL_TOKEN``, else the owner's token of a home on this machine.
+
+    Raises:
+        NotFound: there is neither an address nor a project here.
+    """
+    project = _project()
+    return open_door(str(setting("url", url, project)[0]), token, project)
+
+
+def _project() -> Path | None:
+    try:
+        return find_project(Path.cwd())
+    except NotFound:
+        return None
 
 
 def _local_token() -> str:
-    path = default_home() / "secrets" / "owner"
+    path = Path(str(setting("home", None, _project())[0])) / "secrets" / "owner"
     try:
         return path.read_text().strip()
     except OSError as error:
-        raise InvalidInput("The server wants to know who asks.", "Set PLIMSOLL_TOKEN to the token you were given.") from error
+        raise Unauthenticated("The server wants to know who asks.", "Set PLIMSOLL_TOKEN to the token you were given.") from error

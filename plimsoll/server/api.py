@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import traceback
 from collections.abc import AsyncIterator, Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request as HttpRequest
 from starlette.responses import FileResponse, Response
@@ -99,10 +101,9 @@ def routes(workspace: Workspace) -> list[Route]:
         size = await run_in_threadpool(workspace.stores.blobs.size, digest)
         if request.method == "HEAD":
             return Response(headers={"content-length": str(size)})
-        folder = Path(tempfile.mkdtemp(prefix="plimsoll-"))
-        path = folder / digest
+        path = Path(tempfile.mkdtemp(prefix="plimsoll-")) / digest
         await run_in_threadpool(workspace.stores.blobs.get_file, digest, path)
-        return FileResponse(path, media_type="application/octet-stream", background=_Removal(path))
+        return FileResponse(path, media_type="application/octet-stream", background=BackgroundTask(shutil.rmtree, path.parent))
 
     @_guarded
     async def write_blob(request: HttpRequest) -> Response:
@@ -119,17 +120,6 @@ def routes(workspace: Workspace) -> list[Route]:
         Route("/blobs/{digest}", read_blob, methods=["GET", "HEAD"]),
         Route("/blobs/{digest}", write_blob, methods=["PUT"]),
     ]
-
-
-class _Removal:
-    """Removes a file that was made for one answer, once it has been sent."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    async def __call__(self) -> None:
-        self.path.unlink(missing_ok=True)
-        self.path.parent.rmdir()
 
 
 async def _store(workspace: Workspace, stream: AsyncIterator[bytes]) -> tuple[str, int]:

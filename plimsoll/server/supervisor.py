@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ from plimsoll.errors import Conflict, InvalidInput
 from plimsoll.records.deployment import ListDeployments
 from plimsoll.server.app import build
 from plimsoll.workspace import WORKER, Workspace
+
+#: Is told both addresses once requests are answered.
+Announce = Callable[["Address", "Address"], None]
 
 #: Seconds after which a child that ended is started again; doubled with each try up to the second.
 _BACKOFF = (0.5, 30.0)
@@ -253,7 +257,7 @@ def configure(app: Any) -> uvicorn.Config:
     )
 
 
-def run(workspace: Workspace, control: Address, serving: Address, announce: Any) -> None:
+def run(workspace: Workspace, control: Address, serving: Address, announce: Announce, parent: int | None = None) -> None:
     """Serve a home until the process is asked to end (SIGINT, SIGTERM), then end the children in order.
 
     Args:
@@ -261,6 +265,7 @@ def run(workspace: Workspace, control: Address, serving: Address, announce: Any)
         control: where the control server listens.
         serving: where the plane listens, once something is deployed.
         announce: called with both addresses once requests are answered.
+        parent: id of the process that started this one and without which it ends as well; None lives on its own.
 
     Raises:
         Conflict: the home is up already, or a port is taken.
@@ -282,6 +287,8 @@ def run(workspace: Workspace, control: Address, serving: Address, announce: Any)
         ready.wait()
         announce(control, serving)
         while not stop.wait(0.3):
+            if parent is not None and os.getppid() != parent:
+                os.kill(os.getpid(), signal.SIGTERM)
             for child in (worker, planes):
                 try:
                     child.keep()

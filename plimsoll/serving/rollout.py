@@ -257,7 +257,8 @@ def move_rollout(request: MoveRollout, context: Context) -> Deployment:
         raise Conflict(f"{request.model} has no rollout under way.", "Start one with: plimsoll releases roll RELEASE")
     if request.generation is not None and request.generation != deployment.generation:
         raise Conflict(
-            f"{request.model} has moved on from generation {request.generation} to {deployment.generation}.", "Judge it again, then move it."
+            f"{request.model} has moved on from generation {request.generation} to {deployment.generation}.",
+            "Judge it again, then move it.",
         )
     if request.to == "revert":
         return roll_back(RollBack(model=request.model, environment=request.environment, reason=request.reason), context)

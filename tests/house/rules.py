@@ -237,7 +237,8 @@ def _faults(owner: ast.ClassDef | None, function: ast.FunctionDef | ast.AsyncFun
     names = [argument.arg for argument in arguments if argument.arg not in {"self", "cls"} and not argument.arg.startswith("_")]
     faults = []
     if names != ["request", "context"]:
-        faults += [f"{function.name} does not document {name!r}" for name in names if not re.search(rf"(?m)^\s*\**`*{name}\b.*:|``{name}``", text)]
+        documented = [name for name in names if re.search(rf"(?m)^\s*\**`*{name}\b.*:|``{name}``", text)]
+        faults += [f"{function.name} does not document {name!r}" for name in names if name not in documented]
     annotations = [argument.annotation for argument in arguments] + [function.returns]
     if any(note is not None and _SHAPED.search(ast.unparse(note)) for note in annotations) and not _states_shape(text):
         faults.append(f"{function.name} does not state shapes: rows, columns, (n,) …")

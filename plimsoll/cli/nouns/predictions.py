@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cyclopts import App
 
 from plimsoll.cli.output import Format, show_record, when
@@ -31,7 +33,7 @@ def why(request_id: str, *, form: Format = Format()) -> None:
             "unit": row["unit"],
             "inputs": inputs,
         }
-    lines = {"request": request_id, **rows}
+    lines: dict[str, Any] = {"request": request_id, **rows}
     if found.release is not None and found.lineage is not None:
         version, run = found.lineage.version, found.lineage.run
         lines |= {

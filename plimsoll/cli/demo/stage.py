@@ -1,0 +1,226 @@
+"""The demo's stage: a copy of the example project, a real server in its own processes, and two people."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+import plimsoll
+from plimsoll import clock
+from plimsoll.data.project import read_project
+from plimsoll.errors import Conflict, NotFound, PlimsollError, Unreachable
+from plimsoll.records.access import AddActor
+from plimsoll.records.request import Request
+from plimsoll.sdk.door import HttpDoor
+from plimsoll.workspace import open_workspace
+
+R = TypeVar("R")
+
+#: The author: owns the home and makes the models.
+AUTHOR = "dana"
+
+#: Says yes or no, and never to work of their own.
+APPROVER = "omar"
+
+#: Seconds that the server may take until it answers.
+_START = 60.0
+
+
+@dataclass(slots=True)
+class Person:
+    """Somebody at the server's door, who tries again when the server was started anew.
+
+    Attributes:
+        name: who they are.
+        door: their door.
+        restart: brings the server back when it has died.
+    """
+
+    name: str
+    door: HttpDoor
+    restart: Callable[[], None]
+
+    def do(self, request: Request[R]) -> R:
+        """Return the verb's result; a server that died in between is started again, and asked again.
+
+        Args:
+            request: what to do; verbs bear being asked twice.
+        """
+        for _ in range(5):
+            try:
+                return self.door.do(request)
+            except Unreachable:
+                self.restart()
+        return self.door.do(request)
+
+
+class Stage:
+    """The folder, the server and the people of one demo.
+
+    Args:
+        folder: where everything stays to be looked at.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.absolute()
+        self.project = self.folder / "flights"
+        self.home = self.project / ".plimsoll"
+        self.restarts = 0
+        self._server: subprocess.Popen[bytes] | None = None
+        self._lock: IO[str] | None = None
+        self.ports = (0, 0)
+        self.people: dict[str, Person] = {}
+
+    def prepare(self) -> bool:
+        """Copy the example project unless it is there, and keep other demos away; return whether an earlier one goes on.
+
+        Raises:
+            Conflict: another demo runs in this folder.
+            NotFound: the example is not installed.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = (self.folder / "lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise Conflict(f"Another demo runs in {self.folder}.", "Wait for it, or give another folder with --folder.") from error
+        goes_on = self.project.is_dir()
+        if not goes_on:
+            unfinished = self.folder / f"flights.{clock.new_id()}"
+            shutil.copytree(_example(), unfinished, ignore=shutil.ignore_patterns("__pycache__", ".plimsoll"))
+            _commit(unfinished)
+            unfinished.replace(self.project)
+        return goes_on
+
+    def open(self) -> None:
+        """Make the home with its two people, and start the server."""
+        workspace = open_workspace(self.home, self.project, owner=AUTHOR)
+        tokens = {AUTHOR: workspace.token("owner")}
+        try:
+            kept = self.home / "secrets" / APPROVER
+            if not kept.exists():
+                owner = workspace.identify(tokens[AUTHOR])
+                invitation = workspace.do(AddActor(name=APPROVER, roles=("read", "approve", "operate")), owner)
+                descriptor = os.open(kept, os.O_WRONLY | os.O_CREAT, 0o600)
+                with os.fdopen(descriptor, "w") as file:
+                    file.write(invitation.token)
+            tokens[APPROVER] = kept.read_text().strip()
+        finally:
+            workspace.close()
+        self.ports = (_free_port(), _free_port())
+        self.start()
+        for name, token in tokens.items():
+            self.people[name] = Person(name, HttpDoor(self.url, token), self.start)
+
+    @property
+    def url(self) -> str:
+        """Address of the control server."""
+        return f"http://127.0.0.1:{self.ports[0]}"
+
+    @property
+    def serving(self) -> tuple[str, int]:
+        """Host and port of the model server."""
+        return "127.0.0.1", self.ports[1]
+
+    def start(self) -> None:
+        """Start ``plimsoll up`` unless it runs, and return once it answers.
+
+        Raises:
+            Unreachable: it does not answer in time; its log says why.
+        """
+        if self._server is not None and self._server.poll() is None:
+            return
+        self.restarts += self._server is not None
+        self.home.joinpath("logs").mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "plimsoll.cli.app", "up", "--port", str(self.ports[0]), "--serving-port", str(self.ports[1])]
+        env = {key: value for key, value in os.environ.items() if not key.startswith("PLIMSOLL_")}
+        with (self.home / "logs" / "up.log").open("ab") as log:
+            self._server = subprocess.Popen(
+                [*command, "--parent", str(os.getpid())],
+                cwd=self.project,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,
+            )
+        assert self._server.stdout is not None
+        ready, _, _ = select.select([self._server.stdout], [], [], _START)
+        if not ready or not self._server.stdout.readline():
+            tail = (self.home / "logs" / "up.log").read_text(errors="replace")[-500:]
+            raise Unreachable(f"The demo's server did not start: {tail}", f"Read {self.home}/logs/up.log")
+
+    def close(self) -> None:
+        """End the server and everything it started."""
+        for person in self.people.values():
+            person.door.close()
+        if self._server is not None and self._server.poll() is None:
+            self._server.send_signal(signal.SIGTERM)
+            try:
+                self._server.wait(40)
+            except subprocess.TimeoutExpired:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self._server.pid, signal.SIGKILL)
+                self._server.wait()
+        if self._lock is not None:
+            self._lock.close()
+
+    def purpose(self) -> Any:
+        """Return what the example's model is for."""
+        return read_project(self.project).models["flights"]
+
+    def config(self) -> Any:
+        """Return how the example's model is served."""
+        return read_project(self.project).serving["flights"]
+
+
+def _example() -> Path:
+    package = Path(plimsoll.__file__).parent
+    for candidate in (package / "examples" / "flights", package.parent / "examples" / "flights"):
+        if (candidate / "pyproject.toml").is_file():
+            return candidate
+    raise NotFound("The example project is not installed.", "Install Plimsoll from its wheel, or run the demo in a checkout.")
+
+
+def _commit(project: Path) -> None:
+    """Put the project under git, so that runs have a commit; without git they have none, and the demo says so."""
+    identity = ["-c", f"user.name={AUTHOR}", "-c", f"user.email={AUTHOR}@example.org", "-c", "commit.gpgsign=false"]
+    with contextlib.suppress(OSError):
+        (project / ".gitignore").write_text(".plimsoll/\n__pycache__/\n")
+        for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "The flights example"]):
+            if subprocess.run(["git", *identity, *command], cwd=project, capture_output=True).returncode:
+                return
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def refused(act: Callable[[], object]) -> str:
+    """Return why something is refused.
+
+    Args:
+        act: what must be refused.
+
+    Raises:
+        Conflict: it was not.
+    """
+    try:
+        act()
+    except PlimsollError as error:
+        return str(error)
+    raise Conflict("Something that must be refused was not.", "Report this with the demo's folder.")
