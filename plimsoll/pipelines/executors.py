@@ -14,16 +14,18 @@ import selectors
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import traceback
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from plimsoll import clock, codec, errors
 from plimsoll.data import exact, values
+from plimsoll.data.snapshot import get_manifest
 from plimsoll.errors import Corrupt, NotFound, PlimsollError, Refused, StepFailed, Unfingerprintable
 from plimsoll.pipelines.plan import Argument, Literal, Node, Reference, resolve
 from plimsoll.records.pipeline import Output
@@ -116,24 +118,20 @@ class InProcess:
 class Processes:
     """Runs each call in a fresh process, ``python -m plimsoll.pipelines.step_process``, at most so many at once.
 
-    A process dies with whoever began it: with :meth:`close`, and when this process is killed.
+    A process dies with whoever began it: with :meth:`close`, and when this process is killed. Its blobs are a folder of this
+    machine. Blobs that are elsewhere are copied to a temporary folder and back, for the calls that really run.
 
     Args:
-        blobs: where outputs are; a folder of this machine.
+        blobs: where outputs are.
         project: folder of the project, from which steps are imported.
         at_once: processes at the same time; None takes the number of processors.
-
-    Raises:
-        Unsuitable: a new process cannot open these blobs.
     """
 
     def __init__(self, blobs: Blobs, project: Path, at_once: int | None = None) -> None:
-        if not isinstance(blobs, LocalBlobs):
-            raise Unsuitable(
-                f"Steps in processes of their own need blobs in a folder, not {type(blobs).__name__}.", "Use executor='in_process'."
-            )
         self._blobs = blobs
         self._project = project
+        self._stage = None if isinstance(blobs, LocalBlobs) else tempfile.TemporaryDirectory(prefix="plimsoll-stage-")
+        self._local = blobs if isinstance(blobs, LocalBlobs) else LocalBlobs(Path(self._stage.name if self._stage else ""))
         self._threads = ThreadPoolExecutor(at_once or os.cpu_count() or 1, thread_name_prefix="plimsoll-step")
         self._lock = threading.Lock()
         self._running: set[subprocess.Popen[bytes]] = set()
@@ -150,7 +148,7 @@ class Processes:
             spec = {
                 "path": [str(self._project), *(entry for entry in sys.path if entry != str(self._project))],
                 "project": str(self._project),
-                "blobs": str(self._blobs.folder),
+                "blobs": str(self._local.folder),
                 "module": module,
                 "qualname": qualname,
                 "code": call.code,
@@ -163,7 +161,8 @@ class Processes:
             refused: Future[Output] = Future()
             refused.set_exception(error)
             return refused
-        return self._threads.submit(self._supervise, call, codec.to_msgpack(spec))
+        supervise = self._supervise if self._stage is None else self._supervise_staged
+        return self._threads.submit(supervise, call, codec.to_msgpack(spec))
 
     def close(self) -> None:
         """Kill every process that still runs, with its children, and wait for the threads that watch them."""
@@ -172,6 +171,8 @@ class Processes:
             for process in self._running:
                 _kill(process)
         self._threads.shutdown(wait=True, cancel_futures=True)
+        if self._stage is not None:
+            self._stage.cleanup()
 
     def _encoded(self, argument: Argument) -> list[Any]:
         if isinstance(argument, Reference):
@@ -186,9 +187,25 @@ class Processes:
         with contextlib.suppress(Unfingerprintable):
             return ["value", exact.encode(value, lambda inner: None)]
         try:
-            return ["output", codec.plain(values.save(value, self._blobs, self._project))]
+            return ["output", codec.plain(values.save(value, self._local, self._project))]
         except PlimsollError as error:
             raise Unsuitable(f"an argument cannot be sent to another process: {error.fact}", error.remedy) from error
+
+    def _supervise_staged(self, call: Call, spec: bytes) -> Output:
+        for index, output in call.inputs.items():
+            try:
+                _copy(output.digest, self._blobs, self._local)
+            except (Corrupt, NotFound) as error:
+                raise Corrupt(error.fact, error.remedy, input=index) from error
+
+        def heard(logged: PointColumns | Request[Any]) -> None:
+            if isinstance(logged, LogArtifact):
+                _copy(logged.digest, self._local, self._blobs)
+            call.heard(logged)
+
+        output = self._supervise(replace(call, heard=heard), spec)
+        _copy(output.digest, self._local, self._blobs)
+        return output
 
     def _supervise(self, call: Call, spec: bytes) -> Output:
         with self._lock:
@@ -391,6 +408,16 @@ def _environment() -> dict[str, str]:
         return dict(os.environ)
     known = os.environ.get("PYTHONPATH", "")
     return {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{known}" if known else root}
+
+
+def _copy(digest: str, source: Blobs, target: Blobs) -> None:
+    """Copy an output from one place to another, its manifest last."""
+    with tempfile.TemporaryDirectory(prefix="plimsoll-copy-") as folder:
+        for entry in get_manifest(source, digest).files:
+            if not target.has(entry.digest):
+                source.get_file(entry.digest, Path(folder, entry.digest))
+                target.put_file(Path(folder, entry.digest))
+    target.put(source.get(digest))
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

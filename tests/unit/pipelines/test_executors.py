@@ -8,16 +8,19 @@ import sys
 import threading
 from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from plimsoll import clock
-from plimsoll.errors import StepFailed
+from plimsoll.data.snapshot import get_manifest
+from plimsoll.data.values import load
+from plimsoll.errors import Corrupt, StepFailed
 from plimsoll.pipelines.executors import Call, InProcess, Processes, Unsuitable
 from plimsoll.pipelines.plan import trace
 from plimsoll.pipelines.step import pipeline, step
 from plimsoll.records.pipeline import ListSteps, Output
-from plimsoll.records.run import ListRuns
+from plimsoll.store.blobs import LocalBlobs
 from tests.unit.pipelines.bench import Bench, states
 
 HEAD = """
@@ -209,13 +212,55 @@ def test_independent_steps_run_at_the_same_time(bench: Bench) -> None:
     assert bench.run(executor="processes", a=str(bench.project / "a"), b=str(bench.project / "b")).value == [1, 1]
 
 
-def test_blobs_that_are_not_in_a_folder_are_refused_before_a_run_exists(bench: Bench) -> None:
-    class Elsewhere:
-        """Blobs of another kind."""
+class Elsewhere:
+    """Blobs that no other process can open: those behind a server look like this."""
 
-    with pytest.raises(Unsuitable, match="Elsewhere"):
-        Processes(Elsewhere(), bench.project)  # type: ignore[arg-type]
-    assert bench.do(ListRuns()) == ()
+    def __init__(self, blobs: LocalBlobs) -> None:
+        self._blobs = blobs
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._blobs, name)
+
+
+def test_blobs_that_are_elsewhere_are_copied_to_the_process_and_back(bench: Bench, tmp_path: Path) -> None:
+    bench.write(
+        "pipe.py",
+        """
+        import polars as pl
+        from plimsoll.pipelines.step import pipeline, step
+        from plimsoll.runs.logger import current_run
+
+        @step
+        def make():
+            return pl.DataFrame({"a": [1, 2]})
+
+        @step
+        def height(rows):
+            current_run().log_artifact("seen", {"rows": rows.height})
+            return rows.height
+
+        @pipeline
+        def flow():
+            return height(make())
+        """,
+    )
+    remote = LocalBlobs(tmp_path / "remote")
+    plan = trace(bench.load(), {})
+    heard: list[Any] = []
+    runner = Processes(Elsewhere(remote), bench.project)  # type: ignore[arg-type]
+    try:
+        made = runner.submit(Call(node=plan.nodes[0], inputs={}, code="", run_id="r", heard=heard.append)).result()
+        counted = runner.submit(Call(node=plan.nodes[1], inputs={0: made}, code="", run_id="r", heard=heard.append)).result()
+        assert load(made, remote).height == load(counted, remote) == 2
+        assert [(item.name, remote.has(item.digest)) for item in heard] == [("seen", True)]
+        remote.delete(get_manifest(remote, made.digest).files[0].digest)
+        fresh = Processes(Elsewhere(remote), bench.project)  # type: ignore[arg-type]
+        error = fresh.submit(Call(node=plan.nodes[1], inputs={0: made}, code="", run_id="r", heard=heard.append)).exception()
+        fresh.close()
+    finally:
+        runner.close()
+    assert isinstance(error, Corrupt)
+    assert error.details["input"] == 0
 
 
 def test_an_executor_gives_the_same_output_here_and_there(bench: Bench) -> None:

@@ -1,0 +1,154 @@
+"""The verbs of entries and steps, on each database, and the words for a changed key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plimsoll.data.values import save
+from plimsoll.errors import Conflict, Corrupt, NotFound
+from plimsoll.pipelines.cache import damage, explain
+from plimsoll.pipelines.running import typed_params
+from plimsoll.pipelines.step import pipeline
+from plimsoll.records.pipeline import (
+    DropEntry,
+    GetEntry,
+    GetLatestEntry,
+    KeyPart,
+    ListSteps,
+    Output,
+    RecordEntry,
+    RecordStep,
+    RunPipeline,
+    StepRecord,
+)
+from plimsoll.records.run import FinishRun, StartRun
+from plimsoll.workspace import Workspace, open_workspace
+from tests.unit.pipelines.bench import OWNER, Bench
+
+PART = KeyPart(kind="param", name="depth", digest="1" * 64, text="4")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, database_url: str) -> Iterator[Workspace]:
+    """A workspace on each database."""
+    opened = open_workspace(tmp_path / "home", database=database_url, owner="dana")
+    yield opened
+    opened.close()
+
+
+def stored(workspace: Workspace, value: Any) -> Output:
+    return save(value, workspace.stores.blobs, workspace.project)
+
+
+def entry(workspace: Workspace, key: str, value: Any, run_id: str = "r") -> RecordEntry:
+    return RecordEntry(key=key * 64, step="pipe.work", output=stored(workspace, value), parts=(PART,), run_id=run_id)
+
+
+def test_an_entry_is_found_by_its_key_and_as_the_newest_of_its_step(workspace: Workspace) -> None:
+    first = workspace.do(entry(workspace, "a", 1), OWNER)
+    second = workspace.do(entry(workspace, "b", 2), OWNER)
+    assert workspace.do(GetEntry(key="a" * 64), OWNER) == first
+    assert workspace.do(GetLatestEntry(step="pipe.work"), OWNER) == second
+    assert first.parts == (PART,)
+
+
+def test_the_first_entry_of_a_key_stays(workspace: Workspace) -> None:
+    first = workspace.do(entry(workspace, "a", 1, "first"), OWNER)
+    assert workspace.do(entry(workspace, "a", 2, "second"), OWNER) == first
+
+
+def test_what_was_never_computed_or_was_dropped_is_not_found(workspace: Workspace) -> None:
+    workspace.do(entry(workspace, "a", 1), OWNER)
+    workspace.do(DropEntry(key="a" * 64, reason="test"), OWNER)
+    workspace.do(DropEntry(key="a" * 64, reason="test"), OWNER)
+    for request in (GetEntry(key="a" * 64), GetLatestEntry(step="pipe.work")):
+        with pytest.raises(NotFound):
+            workspace.do(request, OWNER)
+
+
+def test_an_entry_whose_bytes_are_not_stored_is_refused(workspace: Workspace) -> None:
+    request = entry(workspace, "a", 1)
+    with pytest.raises(Corrupt, match="missing"):
+        workspace.do(replace(request, output=replace(request.output, digest="0" * 64)), OWNER)
+    assert damage(workspace.stores.blobs, request.output.digest) == ""
+
+
+def test_a_steps_record_is_replaced_by_a_later_one_and_listed_in_order(workspace: Workspace) -> None:
+    run = workspace.do(StartRun(), OWNER)
+    output = stored(workspace, 1)
+
+    def record(index: int, why: str) -> StepRecord:
+        return StepRecord(
+            run_id=run.id, index=index, name="pipe.work", state="ran", key=None, why=why, started=1, ended=2, output=output
+        )
+
+    for step in (record(1, "b"), record(0, "a"), record(1, "c")):
+        assert workspace.do(RecordStep(step=step), OWNER) == step
+    assert workspace.do(ListSteps(run_id=run.id), OWNER) == (record(0, "a"), record(1, "c"))
+    workspace.do(FinishRun(id=run.id), OWNER)
+    with pytest.raises(Conflict, match="finished"):
+        workspace.do(RecordStep(step=record(2, "d")), OWNER)
+    with pytest.raises(NotFound):
+        workspace.do(ListSteps(run_id="none"), OWNER)
+    with pytest.raises(NotFound):
+        workspace.do(RecordStep(step=replace(record(2, "d"), run_id="none")), OWNER)
+
+
+def part(kind: str, name: str, content: str, text: str = "") -> KeyPart:
+    return KeyPart(kind=kind, name=name, digest=content * 64, text=text)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "why"),
+    [
+        ([part("param", "depth", "1", "4")], [part("param", "depth", "2", "6")], "param depth: 4 -> 6"),
+        ([part("input", "rows", "1")], [part("input", "rows", "2")], "input rows changed"),
+        ([part("environment", "polars", "1", "2.0")], [part("environment", "polars", "2", "2.1")], "polars 2.0 -> 2.1"),
+        ([part("code", "clean.fix", "1", "def f():\n 1")], [part("code", "clean.fix", "2", "def f():\n 2")], "helper clean.fix changed"),
+        ([part("code", "pipe.work", "1")], [part("code", "pipe.work", "2")], "its own code changed"),
+        ([], [part("code", "clean.more", "1")], "helper clean.more is new"),
+        ([part("code", "clean.more", "1")], [], "helper clean.more is no longer used"),
+        ([part("param", "a", "1", "x")], [part("param", "a", "1", "y")], ""),
+        ([], [part("param", name, "1") for name in "abcde"], "param a is new; param b is new; param c is new; and 2 more"),
+    ],
+)
+def test_a_miss_names_the_exact_difference(old: list[KeyPart], new: list[KeyPart], why: str) -> None:
+    assert explain(old, new, "pipe.work") == why
+
+
+def test_parameters_that_came_as_json_take_the_annotated_types() -> None:
+    @pipeline
+    def flow(months: tuple[int, ...] = (1, 2), rate: float = 0.5, free=None) -> None:  # type: ignore[no-untyped-def]
+        """Nothing."""
+
+    given = typed_params(flow, {"months": [3], "rate": 1, "free": [4]})
+    assert given == {"months": (3,), "rate": 1.0, "free": [4]}
+    assert type(given["rate"]) is float
+
+
+def test_the_worker_runs_a_pipeline_of_its_project(bench: Bench) -> None:
+    bench.write(
+        "pipe.py",
+        """
+        from plimsoll.pipelines.step import pipeline, step
+
+        @step
+        def total(months):
+            assert isinstance(months, tuple)
+            return {"sum": sum(months)}
+
+        @pipeline
+        def flow(months: tuple[int, ...] = (1, 2)):
+            return total(months)
+        """,
+    )
+    request = RunPipeline(pipeline="pipe.py:flow", params={"months": [1, 2]}, key="job:1")
+    run = bench.do(request)
+    assert (run.state, run.experiment) == ("finished", "flow")
+    assert bench.do(request) == run
+    assert bench.run()["total"].state == "hit"
