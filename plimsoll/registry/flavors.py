@@ -80,8 +80,9 @@ def save(estimator: Any, path: Path) -> None:
             f"The estimator {type(estimator).__name__} cannot be written by skops: {error}.",
             "Use scikit-learn's own classes, and move other row-wise code into the features function.",
         ) from error
-    installed = importlib.metadata.packages_distributions()
-    homeless = [name for name in unknown_types(data) if name.partition(".")[0] not in installed]
+    unknown = unknown_types(data)
+    installed = importlib.metadata.packages_distributions() if unknown else {}
+    homeless = [name for name in unknown if name.partition(".")[0] not in installed]
     if homeless:
         raise InvalidInput(
             f"The estimator holds {', '.join(homeless)}, which no installed package provides.",

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from plimsoll import codec
-from plimsoll.data.packed import load_function, module_files
+from plimsoll import clock, codec
+from plimsoll.data.packed import entry_of, load_function, module_files
 from plimsoll.data.project import read_project
 from plimsoll.data.table import TABLE_FILE, as_polars, columns_of, from_parquet, to_parquet
 from plimsoll.errors import Corrupt, InvalidInput, Untrusted
@@ -191,7 +191,8 @@ class Model:
         flavors.save(self.estimator, folder / "model.skops")
         _write(folder, files)
         reference = read_answers(folder, meta)
-        again = _open(folder, meta, package_digest(folder), trusted=True).predict(reference.rows)
+        # Under a name of its own: this folder goes away, and the same package may be opened from a lasting one later.
+        again = _open(folder, meta, codec.digest(clock.new_id().encode()), trusted=True).predict(reference.rows)
         if not np.allclose(again, reference.answers, rtol=1e-12, atol=1e-15, equal_nan=True):
             worst = float(np.nanmax(np.abs(again - reference.answers)))
             raise InvalidInput(
@@ -213,7 +214,7 @@ class Model:
                 data[role] = codec.digest(manifest)
         entry = ""
         if self.features is not None:
-            entry = _entry(self.features, project)
+            entry = entry_of(self.features, project)
             files |= {f"code/{path}": content for path, content in module_files(self.features, project).items()}
         rows = self.frame(_spread(self.holdout if self.holdout is not None else self._inputs(), _REFERENCE_ROWS))
         files["example.parquet"] = to_parquet(self.frame(self.example))
@@ -403,16 +404,6 @@ def _check_function(features: Any) -> None:
             f"The feature function {getattr(features, '__qualname__', features)!r} is not a plain function of a module.",
             "Define it with def at the top level of a file of the project.",
         )
-
-
-def _entry(features: Callable[..., Any], project: Path) -> str:
-    path, root = Path(inspect.getfile(features)).resolve(), project.resolve()
-    if not path.is_relative_to(root):
-        raise InvalidInput(
-            f"The feature function {features.__name__!r} is in {str(path)!r}, outside the project {str(root)!r}.",
-            "Define it in a file of the project.",
-        )
-    return f"{'.'.join(path.relative_to(root).with_suffix('').parts)}:{features.__name__}"
 
 
 def _table_manifest(frame: pl.DataFrame, table: bytes) -> Manifest:

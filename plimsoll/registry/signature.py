@@ -141,10 +141,9 @@ def _is_number(dtype: pl.DataType) -> bool:
 
 def _to_number(values: pl.Series, dtype: pl.DataType) -> pl.Series:
     values = values.fill_nan(None) if values.dtype.is_float() else values
-    if values.dtype.is_float() and dtype.is_integer():
-        # pandas has no integers with gaps: such a column arrives as floats.
-        if not (values.drop_nulls() == values.drop_nulls().round()).all():
-            raise ValueError("a number is not whole")
+    # pandas has no integers with gaps: such a column arrives as floats.
+    if values.dtype.is_float() and dtype.is_integer() and not (values.drop_nulls() == values.drop_nulls().round()).all():
+        raise ValueError("a number is not whole")
     return values.cast(dtype)
 
 

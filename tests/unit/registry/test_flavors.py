@@ -104,7 +104,7 @@ def my_own_scale(values: Any) -> Any:
 
 def test_code_of_the_project_inside_an_estimator_is_refused_when_it_is_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(my_own_scale, "__module__", "late_features")
-    with pytest.raises(InvalidInput, match="late_features.my_own_scale"):
+    with pytest.raises(InvalidInput, match=r"late_features\.my_own_scale"):
         flavors.save(make_pipeline(FunctionTransformer(my_own_scale), LogisticRegression()).fit(NUMBERS, LABEL), tmp_path / "model.skops")
     assert not (tmp_path / "model.skops").exists()
 

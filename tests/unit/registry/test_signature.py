@@ -38,7 +38,7 @@ def columns(**changed: Any) -> dict[str, Any]:
 
 def test_a_signature_says_each_columns_type_and_reads_back_to_it() -> None:
     assert [column.name for column in signature_of(EXAMPLE).inputs] == EXAMPLE.columns
-    assert SCHEMA == dict(EXAMPLE.schema)
+    assert dict(EXAMPLE.schema) == SCHEMA
 
 
 def test_what_json_carries_becomes_exactly_the_models_columns() -> None:

@@ -1,0 +1,87 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.linear_model import LogisticRegression
+
+from plimsoll import clock, codec
+from plimsoll.errors import Unavailable
+from plimsoll.records.model import Costs, Purpose
+from plimsoll.registry.package import Model, package_digest
+from plimsoll.registry.trial import try_package
+
+PURPOSE = Purpose(goal="Say who is late.", label="late", unit="id", time="at", costs=Costs(false_alarm=1.0, missed=2.0))
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    random = np.random.default_rng(1)
+    rows = pl.DataFrame({"a": random.random(250), "b": random.random(250)}).with_columns(late=(pl.col("a") > 0.5).cast(pl.Int8))
+    estimator = LogisticRegression().fit(rows.select("a", "b"), rows["late"].to_numpy())
+    model = Model(estimator, name="late", example=rows.select("a", "b").head(3), holdout=rows, purpose=PURPOSE)
+    folder = tmp_path / "package"
+    folder.mkdir()
+    model.__plimsoll_save__(folder, tmp_path)
+    return folder
+
+
+def of_group(folder: Path) -> list[int]:
+    """Processes that have the package's folder in their command line."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                command = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if str(folder).encode() in command:
+                found.append(int(entry.name))
+    return found
+
+
+def wait_until_ended(folder: Path) -> None:
+    until = clock.monotonic() + 10
+    while of_group(folder):
+        assert clock.monotonic() < until, "a process of the trial is left"
+        clock.sleep(0.02)
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="memory is read from /proc")
+def test_a_package_behind_the_real_server_answers_exactly_what_training_computed(package: Path) -> None:
+    trial = try_package(package, package_digest(package), trusted=False, requests=30)
+    assert trial.failed == 0, trial.failure
+    assert trial.rows == 250
+    assert np.array_equal(trial.answered, trial.expected)
+    assert 0 < trial.latency_p50_ms <= trial.latency_p99_ms
+    assert trial.requests == 30
+    assert 0.1 < trial.load_seconds < 120
+    assert trial.memory_mib is not None
+    assert 50 < trial.memory_mib < 2000
+    wait_until_ended(package)
+
+
+def test_a_package_that_does_not_load_is_reported_with_what_its_process_wrote(package: Path) -> None:
+    digest = package_digest(package)
+    (package / "model.skops").write_bytes(b"broken")
+    with pytest.raises(Unavailable, match="ended before it was ready"):
+        try_package(package, digest, trusted=False)
+    wait_until_ended(package)
+
+
+def test_a_process_that_is_not_ready_in_time_is_ended(package: Path) -> None:
+    with pytest.raises(Unavailable, match="in time"):
+        try_package(package, package_digest(package), trusted=False, seconds=0.05)
+    wait_until_ended(package)
+
+
+def test_a_reference_that_the_server_refuses_counts_as_failed_requests(package: Path) -> None:
+    frame = pl.read_parquet(package / "answers.parquet").with_columns(a=pl.lit(float("inf")))
+    frame.write_parquet(package / "answers.parquet")
+    trial = try_package(package, package_digest(package), trusted=False, requests=5)
+    assert codec.to_json(float("inf")) == b"null"
+    assert trial.failed > 0
+    assert np.isnan(trial.answered).all()
