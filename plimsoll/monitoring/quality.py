@@ -114,7 +114,7 @@ def _constant(profile: Profile, cells: ColumnCells, values: pl.Series) -> tuple[
     if len(known) < MINIMUM_ROWS or known.n_unique() > 1 or cells.kind in ("presence", "hour"):
         return None
     windows = profile.windows[cells.name]
-    table = windows if len(windows) else profile.reference[cells.name].reshape(1, -1)
+    table = (windows if len(windows) else profile.reference[cells.name].reshape(1, -1))[:, 1:]
     # A column that training saw constant, over all or through a whole window (a date, a month), may be so again.
     filled = table.sum(axis=1) > 0
     if not filled.any() or float((table[filled].max(axis=1) / table[filled].sum(axis=1)).max()) > 1 - DEFECT_SHARE:

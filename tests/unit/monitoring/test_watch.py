@@ -1,0 +1,101 @@
+"""Watching windows of a live release, on a real workspace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from plimsoll.errors import NotFound
+from plimsoll.records.monitor import ListAlerts, ListWindows, RetrainPolicy, SealPredictions, SetRetrainPolicy, WatchWindow
+from plimsoll.workspace import WORKER
+from tests.unit.monitoring.deployed import DAY, Deployed, deploy
+
+
+@pytest.fixture
+def deployed(tmp_path: Path) -> Iterator[Deployed]:
+    """A workspace with one live release."""
+    found = deploy(tmp_path / "home")
+    yield found
+    found.workspace.close()
+
+
+def test_a_good_day_is_measured_and_raises_nothing(deployed: Deployed) -> None:
+    deployed.serve(50)
+    report = deployed.watch(50)
+    assert (report.rows, report.labels, report.alerts) == (300, 300, ())
+    assert report.metrics["auc"] == pytest.approx(0.83, abs=0.06)
+    assert set(report.slices) == {"depot=north", "depot=south", "depot=west"}
+    assert {finding.subject for finding in report.findings} >= {"weight", "depot", "prediction", "auc", "brier", "money_per_row"}
+    assert deployed.workspace.do(ListWindows(model="parcels"), WORKER) == (report,)
+
+
+def test_labels_that_were_not_known_by_then_are_not_used(deployed: Deployed) -> None:
+    deployed.serve(50)
+    report = deployed.watch(50, as_of=50 * DAY + 3_600_000_000 + 99 * 60_000_000)
+    assert (report.rows, report.labels) == (300, 100)
+    assert deployed.watch(50).labels == 300
+    assert len(deployed.workspace.do(ListWindows(model="parcels"), WORKER)) == 1
+
+
+def test_a_broken_unit_raises_one_alert_for_its_whole_episode(deployed: Deployed) -> None:
+    for day in (50, 51, 52):
+        deployed.serve(day, change=pl.col("weight") * 1.6)
+    first = deployed.watch(50)
+    assert len(first.alerts) == 1
+    assert deployed.watch(50).alerts == first.alerts
+    assert deployed.watch(51).alerts == ()
+    assert deployed.watch(52).alerts == ()
+    (alert,) = deployed.workspace.do(ListAlerts(), WORKER)
+    assert (alert.finding.kind, alert.finding.subject) == ("input", "weight")
+    assert alert.decision == "Not retrained: the deployment has no retraining policy."
+
+
+def test_decay_is_found_and_the_policy_leaves_a_retraining_in_the_queue(deployed: Deployed) -> None:
+    policy = RetrainPolicy(minimum_labels=2_000, params={"until": "{end}", "nested": {"dates": ["{end}"]}})
+    deployed.workspace.do(SetRetrainPolicy(model="parcels", policy=policy), WORKER)
+    found = []
+    for day in range(50, 62):
+        deployed.serve(day, skill=1.35 if day < 52 else 0.5)
+        found.append(deployed.watch(day))
+    alarming = [report for report in found if any(f.alarming and f.kind == "performance" for f in report.findings)]
+    assert 52 <= alarming[0].start // DAY <= 56
+    alerts = [alert for alert in deployed.workspace.do(ListAlerts(), WORKER) if alert.finding.kind == "performance"]
+    assert {alert.finding.subject for alert in alerts} <= {"auc", "brier", "money_per_row"}
+    (started,) = [alert for alert in alerts if alert.job_id is not None]
+    assert started.decision.startswith("Retraining: 2,1")
+    others = {alert.decision for alert in alerts if alert.job_id is None}
+    assert others <= {"Not retrained: another retraining is under way."}
+    with deployed.workspace.stores.database.read() as tx:
+        job = deployed.workspace.stores.queue.get(tx, started.job_id or "")
+    assert job.verb == "Retrain"
+    # 2,000 labels are there with day 56, the seventh.
+    assert job.payload["params"] == {"until": "1970-02-27", "nested": {"dates": ["1970-02-27"]}}
+
+
+def test_a_new_release_starts_with_fresh_evidence(deployed: Deployed) -> None:
+    for day in range(50, 58):
+        deployed.serve(day, skill=0.5)
+        last = deployed.watch(day)
+    assert any(finding.alarming and finding.kind == "performance" for finding in last.findings)
+    deployed.live(2)
+    deployed.serve(58)
+    fresh = deployed.watch(58)
+    assert not any(finding.alarming for finding in fresh.findings if finding.kind == "performance")
+    assert next(finding for finding in fresh.findings if finding.subject == "auc").numbers["windows"] == 1
+
+
+def test_sealing_changes_nothing_that_a_window_sees(deployed: Deployed) -> None:
+    deployed.serve(50)
+    before = deployed.watch(50)
+    assert deployed.workspace.do(SealPredictions(minimum_rows=1), WORKER) == 600
+    assert deployed.watch(50) == before
+
+
+def test_a_window_without_rows_is_kept_without_findings_and_a_model_that_is_not_live_is_refused(deployed: Deployed) -> None:
+    report = deployed.watch(90)
+    assert (report.rows, report.labels, report.metrics, report.findings) == (0, 0, {}, ())
+    with pytest.raises(NotFound, match="Nothing of other is live"):
+        deployed.workspace.do(WatchWindow(model="other", start=0, end=DAY), WORKER)
