@@ -83,7 +83,7 @@ def train(
         max_leaf_nodes=leaves,
         learning_rate=learning_rate,
         min_samples_leaf=200,
-        categorical_features=range(len(CATEGORIES)),
+        categorical_features=list(range(len(CATEGORIES))),
         early_stopping=False,
         random_state=seed,
     )

