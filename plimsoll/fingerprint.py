@@ -1,0 +1,495 @@
+"""One digest per value: equal values give equal digests in every process, and values that a function can tell apart do not.
+
+The encoding is canonical: a tag byte, a 64-bit length or count, then the content, so no two values share one encoding
+(``1``, ``True``, ``1.0`` and ``"1"`` are four values; so are ``(1,)`` and ``[1]``). What was decided:
+
+* The order of a dict counts, because a function can see it. The order of a set does not.
+* Floats count by their bits: ``-0.0`` is not ``0.0``, and each NaN is itself.
+* A ``Path`` counts by its text, not by the bytes of the file it names.
+* Two references to one object, and references to two equal objects, are the same.
+* A class counts by its name here; its code is the business of :mod:`plimsoll.data.code`.
+* Tables count by schema and content, never by how they are chunked in memory.
+
+Whatever has no encoding is refused: a digest that does not see a difference would reuse a stale result.
+numpy, polars and pandas are recognised without being imported.
+"""
+
+from __future__ import annotations
+
+import array
+import collections
+import dataclasses
+import datetime
+import decimal
+import enum
+import fractions
+import functools
+import ipaddress
+import pathlib
+import re
+import struct
+import sys
+import types
+import uuid
+import zoneinfo
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from blake3 import blake3
+
+from plimsoll.errors import Unfingerprintable
+
+#: Written into every digest: a change of the encoding below must change it.
+VERSION = b"plimsoll-value-1"
+
+#: Asked about each value that is not plain data: a tag and what stands in for the value, or None for the usual encoding.
+Visit = Callable[[Any], "tuple[str, Any] | None"]
+
+_COUNT = struct.Struct(">Q")
+_FLOAT = struct.Struct(">d")
+_REMEDY = "Pass plain data (numbers, text, containers, dataclasses, arrays, tables), or mark the step as not cached."
+
+
+def digest_value(value: Any, visit: Visit | None = None, rescue: Visit | None = None) -> str:
+    """Return the BLAKE3 digest of ``value`` as 64 hex digits; see the module for what counts.
+
+    Args:
+        value: scalars, containers, enums, dataclasses, records (msgspec, attrs, pydantic), times, paths, numpy arrays and
+            scalars, polars and pandas tables, and any nesting of these.
+        visit: asked first about each value but plain scalars; what it returns stands in for the value.
+        rescue: asked in the same way about each value that would be refused.
+
+    Raises:
+        Unfingerprintable: a value inside has no encoding, or refers to itself; the message names the way to it.
+    """
+    encoder = _Encoder(visit, rescue)
+    try:
+        encoder.put(value)
+    except _Opaque as problem:
+        where = "value" + "".join(reversed(problem.path))
+        raise Unfingerprintable(f"{where} {problem.reason}.", problem.remedy, path=where) from problem.__cause__
+    except RecursionError as error:
+        raise Unfingerprintable("The value is nested too deeply to be fingerprinted.", _REMEDY) from error
+    return encoder.finish().hex()
+
+
+class _Opaque(Exception):
+    """Something without an encoding; each container on the way out adds its step to the path."""
+
+    def __init__(self, reason: str, remedy: str = _REMEDY) -> None:
+        self.reason = reason
+        self.remedy = remedy
+        self.path: list[str] = []
+        super().__init__(reason)
+
+
+class _Encoder:
+    """Writes one value into one hash."""
+
+    def __init__(self, visit: Visit | None, rescue: Visit | None, active: set[int] | None = None) -> None:
+        self.visit = visit
+        self.rescue = rescue
+        #: Identities of the containers being written, to find a value that holds itself.
+        self.active: set[int] = set() if active is None else active
+        self.hash = blake3(VERSION)
+        self.buffer = bytearray()
+
+    def finish(self) -> bytes:
+        self.hash.update(bytes(self.buffer))
+        return self.hash.digest()
+
+    def leaf(self, tag: bytes, content: bytes | memoryview) -> None:
+        self.buffer += tag
+        self.buffer += _COUNT.pack(len(content))
+        if len(content) > 65_536 or len(self.buffer) > 65_536:
+            self.hash.update(bytes(self.buffer))
+            self.buffer.clear()
+            self.hash.update(content)
+        else:
+            self.buffer += content
+
+    def text(self, value: str) -> None:
+        self.leaf(b"s", value.encode("utf-8", "surrogatepass"))
+
+    def count(self, tag: bytes, number: int) -> None:
+        self.buffer += tag
+        self.buffer += _COUNT.pack(number)
+
+    def child(self, value: Any, step: Callable[[], str]) -> None:
+        try:
+            self.put(value)
+        except _Opaque as problem:
+            problem.path.append(step())
+            raise
+
+    def items(self, tag: bytes, values: Any) -> None:
+        self.count(tag, len(values))
+        for index, item in enumerate(values):
+            self.child(item, lambda index=index: f"[{index}]")  # type: ignore[misc]
+
+    def unordered(self, tag: bytes, values: Iterable[Any]) -> None:
+        digests = []
+        for item in values:
+            inner = _Encoder(self.visit, self.rescue, self.active)
+            inner.child(item, lambda item=item: f"{{{item!r:.40}}}")  # type: ignore[misc]
+            digests.append(inner.finish())
+        self.leaf(tag, b"".join(sorted(digests)))
+
+    def pairs(self, tag: bytes, mapping: Any) -> None:
+        self.count(tag, len(mapping))
+        for key, item in mapping.items():
+            self.child(key, lambda key=key: f".keys({key!r:.40})")  # type: ignore[misc]
+            self.child(item, lambda key=key: f"[{key!r:.40}]")  # type: ignore[misc]
+
+    def object(self, tag: bytes, value: Any, fields: Iterable[tuple[str, Any]]) -> None:
+        """Write an object as its class and its named parts."""
+        parts = list(fields)
+        self.count(tag, len(parts))
+        self.text(_name(type(value)))
+        for name, item in parts:
+            self.text(name)
+            self.child(item, lambda name=name: f".{name}")  # type: ignore[misc]
+
+    def subclass(self, value: Any) -> None:
+        """Write what an instance of a user's subclass has beyond its base: its class and its attributes."""
+        self.object(b"S", value, state_of(value))
+
+    def put(self, value: Any) -> None:
+        """Write any value."""
+        write = _PLAIN.get(type(value))
+        if write is not None:
+            write(self, value)
+            return
+        key = id(value)
+        if key in self.active:
+            raise _Opaque("refers to itself")
+        self.active.add(key)
+        try:
+            stand_in = None if self.visit is None else self.visit(value)
+            if stand_in is not None:
+                self.stand_in(*stand_in)
+            elif (container := _CONTAINERS.get(type(value))) is not None:
+                container(self, value)
+            else:
+                self.other(value)
+        finally:
+            self.active.discard(key)
+
+    def stand_in(self, tag: str, value: Any) -> None:
+        self.count(b"v", 1)
+        self.text(tag)
+        self.put(value)
+
+    def other(self, value: Any) -> None:
+        """Write what is neither a plain scalar nor a plain container."""
+        package = type(value).__module__.partition(".")[0]
+        library = _LIBRARIES.get(package)
+        if library is not None and library(self, value):
+            return
+        for known, write in _OBJECTS:
+            if isinstance(value, known):
+                if package not in sys.stdlib_module_names and known is not enum.Enum:
+                    self.subclass(value)
+                write(self, value)
+                return
+        fields = _record_fields(value)
+        if fields is not None:
+            self.object(b"o", value, fields)
+            return
+        if _is_library_name(value):
+            self.leaf(b"N", _name(value).encode())
+            return
+        for base, write in (*_CONTAINERS.items(), *_PLAIN.items()):
+            if isinstance(value, base):
+                self.subclass(value)
+                write(self, value)
+                return
+        rescued = None if self.rescue is None else self.rescue(value)
+        if rescued is None:
+            raise _Opaque(f"is a {_name(type(value))}, which cannot be fingerprinted")
+        self.stand_in(*rescued)
+
+
+def _name(thing: Any) -> str:
+    return f"{thing.__module__}.{thing.__qualname__}"
+
+
+def state_of(value: Any) -> list[tuple[str, Any]]:
+    """Return the attributes of an instance by name, from its ``__dict__`` and its slots; values of cached properties are left out.
+
+    Args:
+        value: any instance.
+    """
+    cls = type(value)
+    found = {name: item for name, item in getattr(value, "__dict__", {}).items() if not _is_cached_property(cls, name)}
+    for base in cls.__mro__:
+        for name, member in vars(base).items():
+            if isinstance(member, types.MemberDescriptorType) and name not in found and name != "__weakref__" and hasattr(value, name):
+                found[name] = getattr(value, name)
+    return sorted(found.items())
+
+
+def _is_library_name(value: Any) -> bool:
+    """Say whether ``value`` is a class or function of the standard library, or a class of numpy, under the name it claims."""
+    module = getattr(value, "__module__", None)
+    if not isinstance(value, (type, types.BuiltinFunctionType, types.FunctionType)) or not isinstance(module, str):
+        return False
+    package = module.partition(".")[0]
+    if package not in sys.stdlib_module_names and not (package == "numpy" and isinstance(value, type)):
+        return False
+    found: Any = sys.modules.get(module)
+    for name in value.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is value
+
+
+def _number(value: int) -> bytes:
+    return value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)
+
+
+_PLAIN: dict[type, Callable[[_Encoder, Any], None]] = {
+    type(None): lambda to, value: to.leaf(b"0", b""),
+    bool: lambda to, value: to.leaf(b"b", b"1" if value else b"0"),
+    int: lambda to, value: to.leaf(b"i", _number(value)),
+    float: lambda to, value: to.leaf(b"f", _FLOAT.pack(value)),
+    complex: lambda to, value: to.leaf(b"c", _FLOAT.pack(value.real) + _FLOAT.pack(value.imag)),
+    str: lambda to, value: to.text(value),
+    bytes: lambda to, value: to.leaf(b"y", value),
+    type(...): lambda to, value: to.leaf(b"1", b""),
+    type(NotImplemented): lambda to, value: to.leaf(b"2", b""),
+}
+
+
+def _default_dict(to: _Encoder, value: Any) -> None:
+    to.child(value.default_factory, lambda: ".default_factory")
+    to.pairs(b"F", value)
+
+
+_CONTAINERS: dict[type, Callable[[_Encoder, Any], None]] = {
+    tuple: lambda to, value: to.items(b"t", value),
+    list: lambda to, value: to.items(b"l", value),
+    collections.OrderedDict: lambda to, value: to.pairs(b"O", value),
+    collections.Counter: lambda to, value: to.pairs(b"C", value),
+    collections.defaultdict: _default_dict,
+    dict: lambda to, value: to.pairs(b"d", value),
+    types.MappingProxyType: lambda to, value: to.pairs(b"M", value),
+    set: lambda to, value: to.unordered(b"e", value),
+    frozenset: lambda to, value: to.unordered(b"E", value),
+    collections.deque: lambda to, value: to.items(b"q", (value.maxlen, list(value))),
+    bytearray: lambda to, value: to.leaf(b"Y", bytes(value)),
+    memoryview: lambda to, value: to.items(b"w", (value.format, value.shape, value.tobytes())),
+    array.array: lambda to, value: to.items(b"a", (value.typecode, value.tobytes())),
+}
+
+
+def _put_zone(to: _Encoder, zone: datetime.tzinfo | None, moment: datetime.datetime | datetime.time) -> None:
+    """Write a time zone: its key or its offset; other kinds of zone cannot be compared and are refused."""
+    key = getattr(zone, "key", None) or getattr(zone, "zone", None)
+    if zone is None:
+        to.put(None)
+    elif isinstance(zone, datetime.timezone):
+        to.items(b"z", (zone.utcoffset(None), zone.tzname(None)))
+    elif isinstance(zone, zoneinfo.ZoneInfo) and key:
+        to.text(key)
+    elif isinstance(key, str):
+        to.items(b"z", (key, moment.utcoffset()))
+    else:
+        raise _Opaque(f"has the time zone {zone!r:.60}, which has no name")
+
+
+def _put_datetime(to: _Encoder, value: Any) -> None:
+    to.count(b"T", 2)
+    to.text(f"{value.replace(tzinfo=None).isoformat()}/{value.fold}")
+    _put_zone(to, value.tzinfo, value)
+
+
+#: Standard-library objects, tried in this order; subclasses come before their bases.
+_OBJECTS: tuple[tuple[Any, Callable[[_Encoder, Any], None]], ...] = (
+    (enum.Enum, lambda to, value: to.object(b"n", value, [("name", value.name), ("value", value.value)])),
+    (datetime.datetime, _put_datetime),
+    (datetime.date, lambda to, value: to.leaf(b"D", value.isoformat().encode())),
+    (datetime.time, _put_datetime),
+    (datetime.timedelta, lambda to, value: to.items(b"L", (value.days, value.seconds, value.microseconds))),
+    (datetime.tzinfo, lambda to, value: _put_zone(to, value, datetime.datetime(2000, 1, 1))),
+    (decimal.Decimal, lambda to, value: to.leaf(b"m", str(value).encode())),
+    (fractions.Fraction, lambda to, value: to.items(b"r", (value.numerator, value.denominator))),
+    (pathlib.PurePath, lambda to, value: to.items(b"p", (type(value).__name__, str(value)))),
+    (uuid.UUID, lambda to, value: to.leaf(b"u", value.bytes)),
+    (range, lambda to, value: to.items(b"R", (value.start, value.stop, value.step))),
+    (slice, lambda to, value: to.items(b"x", (value.start, value.stop, value.step))),
+    (re.Pattern, lambda to, value: to.items(b"P", (value.pattern, value.flags))),
+    (types.SimpleNamespace, lambda to, value: to.object(b"o", value, sorted(vars(value).items()))),
+    (
+        (ipaddress.IPv4Address, ipaddress.IPv6Address, ipaddress.IPv4Network, ipaddress.IPv6Network),
+        lambda to, value: to.items(b"I", (type(value).__name__, str(value))),
+    ),
+)
+
+
+def _record_fields(value: Any) -> list[tuple[str, Any]] | None:
+    """Return the named parts of a dataclass, msgspec, attrs or pydantic instance; None for anything else."""
+    cls = type(value)
+    if isinstance(value, type):
+        return None
+    if hasattr(cls, "__dataclass_fields__"):
+        names = [field.name for field in dataclasses.fields(value)]
+    elif hasattr(cls, "__struct_fields__"):
+        names = list(cls.__struct_fields__)
+    elif hasattr(cls, "__attrs_attrs__"):
+        names = [attribute.name for attribute in cls.__attrs_attrs__]
+    elif hasattr(cls, "__pydantic_fields__"):
+        names = ["__pydantic_extra__", "__pydantic_private__"]
+    else:
+        return None
+    unset = object()
+    fields = [(name, item) for name in names if (item := getattr(value, name, unset)) is not unset]
+    # What __post_init__ or a caller put on the instance can act too; a cached property only repeats the fields.
+    return fields + [(name, item) for name, item in state_of(value) if name not in names]
+
+
+def _is_cached_property(cls: type, name: str) -> bool:
+    return any(isinstance(vars(base).get(name), functools.cached_property) for base in cls.__mro__)
+
+
+def _numpy(to: _Encoder, value: Any) -> bool:
+    numpy = sys.modules["numpy"]
+    if isinstance(value, numpy.dtype):
+        to.items(b"G", ("dtype", repr(value)))
+    elif isinstance(value, numpy.ma.MaskedArray):
+        to.items(b"G", ("masked", value.filled(), numpy.ma.getmaskarray(value), value.fill_value))
+    elif isinstance(value, numpy.ndarray):
+        if type(value) not in (numpy.ndarray, numpy.memmap):
+            to.text(_name(type(value)))
+        _put_array(to, value)
+    elif isinstance(value, numpy.generic):
+        to.count(b"g", 1)
+        _put_array(to, numpy.asarray(value))
+    else:
+        return False
+    return True
+
+
+def _put_array(to: _Encoder, value: Any) -> None:
+    """Write an array as dtype, shape and content; padding, strides and byte addresses do not count."""
+    numpy = sys.modules["numpy"]
+    dtype = value.dtype
+    to.items(b"A", (repr(dtype) if dtype.fields or dtype.kind not in "biufcmMSU" else dtype.str, tuple(map(int, value.shape))))
+    if dtype.fields:
+        for name in dtype.names:
+            _put_array(to, numpy.asarray(value[name]))
+    elif dtype.kind in "fc" and dtype.itemsize > (8 if dtype.kind == "f" else 16):
+        # The bytes of a long double hold padding that is never set.
+        to.items(b"l", [repr(item) for item in value.reshape(-1)])
+    elif dtype.kind in "biufcmMSUV":
+        flat = numpy.ascontiguousarray(value).reshape(-1)
+        to.leaf(b"y", memoryview(flat.view(numpy.uint8)) if dtype.itemsize and flat.size else b"")
+    else:
+        _put_cells(to, value.reshape(-1).tolist())
+
+
+def _put_cells(to: _Encoder, cells: list[Any]) -> None:
+    """Write a list of cells; a column of text is packed, as one by one it would take many times longer."""
+    if cells and all(type(cell) is str for cell in cells):
+        encoded = [cell.encode("utf-8", "surrogatepass") for cell in cells]
+        to.leaf(b"k", b"".join(_COUNT.pack(len(cell)) for cell in encoded))
+        to.leaf(b"y", b"".join(encoded))
+    else:
+        to.items(b"l", cells)
+
+
+def _polars(to: _Encoder, value: Any) -> bool:
+    polars = sys.modules["polars"]
+    if isinstance(value, polars.DataFrame):
+        to.count(b"B", value.width)
+        to.put(value.height)
+        for column in value.get_columns():
+            to.child(column, lambda column=column: f"[{column.name!r}]")  # type: ignore[misc]
+    elif isinstance(value, polars.Series):
+        to.count(b"H", len(value))
+        to.text(value.name)
+        to.text(repr(value.dtype))
+        _put_series(to, value)
+    elif isinstance(value, polars.DataType) or (isinstance(value, type) and issubclass(value, polars.DataType)):
+        to.items(b"G", ("polars", repr(value)))
+    elif isinstance(value, polars.LazyFrame):
+        raise _Opaque("is a LazyFrame, a plan rather than data", "Call .collect() first.")
+    else:
+        return False
+    return True
+
+
+def _put_series(to: _Encoder, series: Any) -> None:
+    """Write the nulls, then the content of the others, so that what lies under a null does not count."""
+    polars = sys.modules["polars"]
+    to.put(series.is_null().to_numpy() if series.null_count() else None)
+    series = series.drop_nulls()
+    dtype = series.dtype
+    if dtype == polars.Null or not len(series):
+        return
+    if isinstance(dtype, polars.Struct):
+        for field in dtype.fields:
+            _put_series(to, series.struct.field(field.name))
+    elif isinstance(dtype, (polars.List, polars.Array)):
+        lists = series.arr.to_list() if isinstance(dtype, polars.Array) else series
+        lengths = lists.list.len()
+        to.put(lengths.to_numpy())
+        _put_series(to, lists.filter(lengths > 0).explode())
+    elif isinstance(dtype, polars.Object):
+        to.items(b"l", series.to_list())
+    elif isinstance(dtype, polars.Binary):
+        cells = series.to_list()
+        to.put([len(cell) for cell in cells])
+        to.put(b"".join(cells))
+    elif dtype.is_temporal() or dtype.is_float() or dtype == polars.Boolean or (dtype.is_integer() and "128" not in repr(dtype)):
+        _put_array(to, series.to_physical().to_numpy())
+    else:
+        # Text, categories (whose physical codes depend on the process), decimals and 128-bit integers.
+        words = series.cast(polars.String)
+        to.put(words.str.len_bytes().to_numpy())
+        for start in range(0, len(words), 1_000_000):
+            to.text(words.slice(start, 1_000_000).str.join("").item())
+
+
+def _pandas(to: _Encoder, value: Any) -> bool:
+    pandas = sys.modules["pandas"]
+    if value is pandas.NA or value is pandas.NaT or isinstance(value, pandas.api.extensions.ExtensionDtype):
+        to.items(b"G", ("pandas", repr(value)))
+    elif isinstance(value, pandas.DataFrame):
+        to.items(b"X", (value.columns, value.index, value.attrs))
+        for index in range(value.shape[1]):
+            to.child(value.iloc[:, index].array, lambda index=index: f".iloc[:, {index}]")  # type: ignore[misc]
+    elif isinstance(value, pandas.Series):
+        to.items(b"X", (value.name, value.index, value.attrs, value.array))
+    elif isinstance(value, pandas.MultiIndex):
+        levels = [value.get_level_values(level) for level in range(value.nlevels)]
+        to.items(b"J", (tuple(value.names), levels))
+    elif isinstance(value, pandas.Index):
+        to.items(b"J", (type(value).__name__, value.name, getattr(value, "freqstr", None), value.array))
+    elif isinstance(value, pandas.Timestamp):
+        to.count(b"K", 3)
+        to.put((int(value.value), value.unit, value.fold))
+        _put_zone(to, value.tzinfo, value)
+    elif isinstance(value, (pandas.Timedelta, pandas.Interval, pandas.Period)):
+        names = ("value", "unit", "left", "right", "closed", "ordinal", "freqstr")
+        to.items(b"W", [type(value).__name__, *(getattr(value, name, None) for name in names)])
+    elif isinstance(value, pandas.api.extensions.ExtensionArray):
+        _put_extension(to, value)
+    else:
+        return False
+    return True
+
+
+def _put_extension(to: _Encoder, values: Any) -> None:
+    pandas = sys.modules["pandas"]
+    to.text(repr(values.dtype))
+    if isinstance(values, pandas.arrays.NumpyExtensionArray):
+        to.put(values.to_numpy())
+    elif isinstance(values, pandas.Categorical):
+        to.items(b"Z", (values.categories.array, values.ordered, values.codes))
+    elif isinstance(values.dtype, pandas.DatetimeTZDtype) or getattr(values.dtype, "kind", "") in "mM":
+        to.put(values.view("i8") if hasattr(values, "view") else values.asi8)
+    else:
+        _put_cells(to, values.to_numpy(dtype=object).tolist())
+
+
+_LIBRARIES: dict[str, Callable[[_Encoder, Any], bool]] = {"numpy": _numpy, "polars": _polars, "pandas": _pandas}

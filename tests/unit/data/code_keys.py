@@ -1,0 +1,47 @@
+"""Run as a process: for each ``folder module:name`` line of stdin, import it in this fresh process and print its key as JSON."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+
+from plimsoll.data.code import closure
+from plimsoll.errors import Unfingerprintable
+from plimsoll.pipelines.keys import digest_parts
+
+
+def key_of(folder: str, entry: str) -> dict[str, object]:
+    sys.path.insert(0, folder)
+    try:
+        module, _, name = entry.partition(":")
+        parts = closure(getattr(importlib.import_module(module), name))
+        listed = {f"{part.kind}:{part.name}": (part.digest, part.text) for part in parts}
+        return {"key": digest_parts(parts), "parts": listed}
+    except Unfingerprintable as error:
+        return {"refused": str(error)}
+
+
+def main() -> None:
+    answers = []
+    for line in sys.stdin.read().splitlines():
+        folder, entry = line.rsplit(" ", 1)
+        reader, writer = os.pipe()
+        child = os.fork()
+        if not child:
+            # A fork is a process without the modules of the case before, at a hundredth of the price of a new interpreter.
+            try:
+                with os.fdopen(writer, "w") as stream:
+                    json.dump(key_of(folder, entry), stream)
+            finally:
+                os._exit(0)
+        os.close(writer)
+        with os.fdopen(reader) as stream:
+            answers.append(stream.read())
+        os.waitpid(child, 0)
+    print("[" + ",".join(answers) + "]")
+
+
+if __name__ == "__main__":
+    main()

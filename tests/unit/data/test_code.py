@@ -1,0 +1,208 @@
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plimsoll.data.code import closure, value_closure
+from plimsoll.errors import Unfingerprintable
+from plimsoll.pipelines.keys import digest_parts
+from tests.unit.data.edits import CHANGES, HARMLESS, REFUSED, Case
+
+ROOT = Path(__file__).parents[3]
+
+
+def keys_in_fresh_processes(folders: list[Path], hash_seed: int) -> list[dict[str, Any]]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": str(hash_seed)}
+    command = [sys.executable, "-m", "tests.unit.data.code_keys"]
+    lines = "\n".join(f"{folder} steps:run" for folder in folders)
+    done = subprocess.run(command, input=lines, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
+    found: list[dict[str, Any]] = json.loads(done.stdout)
+    return found
+
+
+def write(folder: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], dict[str, Any]]:
+    """Keys of every case before and after its edit, each from its own process; the second side under another hash seed."""
+    root = tmp_path_factory.mktemp("edits")
+    cases: dict[str, Case] = {**CHANGES, **HARMLESS, **REFUSED}
+    found = {}
+    for side, seed in (("before", 1), ("again", 2), ("after", 3)):
+        folders = []
+        for number, case in enumerate(cases.values()):
+            # The same folder name at each side, because a path may count.
+            folders.append(write(root / side / f"case{number}", case.after() if side == "after" else case.before()))
+        for name, answer in zip(cases, keys_in_fresh_processes(folders, seed), strict=True):
+            found[name, side] = answer
+    return found
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_an_edit_that_can_change_the_result_changes_the_key(answers: dict[tuple[str, str], dict[str, Any]], name: str) -> None:
+    before, again, after = (answers[name, side] for side in ("before", "again", "after"))
+    assert "key" in before, before
+    assert "key" in after, after
+    assert before["key"] == again["key"]
+    assert before["key"] != after["key"], before["parts"]
+
+
+@pytest.mark.parametrize("name", HARMLESS)
+def test_an_edit_that_cannot_change_the_result_keeps_the_key(answers: dict[tuple[str, str], dict[str, Any]], name: str) -> None:
+    before, after = answers[name, "before"], answers[name, "after"]
+    assert "key" in before, before
+    assert {part: value[0] for part, value in before["parts"].items()} == {part: value[0] for part, value in after["parts"].items()}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_code_that_cannot_be_seen_is_refused_and_named(answers: dict[tuple[str, str], dict[str, Any]], name: str) -> None:
+    assert "cannot be fingerprinted" in answers[name, "before"].get("refused", ""), answers[name, "before"]
+
+
+def define(source: str, file: str = "<string>", **names: Any) -> dict[str, Any]:
+    """Return the globals of code that has no file, as typed into a notebook."""
+    space: dict[str, Any] = {"__name__": "__main__", **names}
+    exec(compile(source, file, "exec", dont_inherit=True), space)
+    return space
+
+
+def key(function: Any) -> str:
+    return digest_parts(closure(function))
+
+
+def test_code_without_a_file_counts_by_its_bytecode() -> None:
+    one, same, other = (define(f"def run(x):\n    return x + {number}\n")["run"] for number in (1, 1, 2))
+    assert key(one) == key(same) != key(other)
+    assert [part.name for part in closure(one)] == ["run", "python"]
+
+
+def test_a_function_has_the_same_key_in_a_notebook_and_in_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = "K = 2\ndef helper(x):\n    return x * K\ndef run(x):\n    return helper(x)\n"
+    write(tmp_path, {"cell.py": "# a cell\n" + source, "moved_steps.py": source})
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import moved_steps  # type: ignore[import-not-found]
+
+    in_notebook = define("# a cell\n" + source, str(tmp_path / "cell.py"))["run"]
+    assert closure(in_notebook) == closure(moved_steps.run)
+
+
+def test_a_file_edited_after_it_was_imported_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path, {"edited_steps.py": "def run(x):\n    return x + 1\n"})
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import edited_steps  # type: ignore[import-not-found]
+
+    before = closure(edited_steps.run)[0]
+    write(tmp_path, {"edited_steps.py": "def run(x):\n    return x + 222\n"})
+    after = closure(edited_steps.run)[0]
+    assert "222" not in after.text
+    assert "bytecode" in after.text
+    assert before.text == "def run(x):\n    return x + 1"
+
+
+def test_packages_count_by_version_with_what_they_require() -> None:
+    import sklearn.metrics as metrics
+
+    def run(truth: Any, score: Any) -> Any:
+        return metrics.roc_auc_score(truth, score)
+
+    found = {part.name: part.text for part in closure(run) if part.kind == "environment"}
+    assert found["scikit-learn"] == __import__("sklearn").__version__
+    assert found["numpy"] == __import__("numpy").__version__
+    assert "pytest" not in found
+
+
+def test_another_version_of_a_package_changes_the_key(tmp_path: Path) -> None:
+    """A tiny installed package whose only difference is the version in its metadata."""
+    keys = []
+    for version in ("1.0", "1.1"):
+        folder = tmp_path / version
+        write(
+            folder,
+            {
+                "site-packages/tinydep.py": "def go(x):\n    return x\n",
+                "site-packages/tinydep-1.dist-info/METADATA": f"Metadata-Version: 2.1\nName: tinydep\nVersion: {version}\n",
+                "steps.py": "import sys\nsys.path.append(__file__[:-8] + 'site-packages')\nimport tinydep\ndef run(x):\n    return tinydep.go(x)\n",
+            },
+        )
+        (answer,) = keys_in_fresh_processes([folder], 1)
+        assert answer["parts"]["environment:tinydep"][1] == version
+        keys.append(answer["key"])
+    assert keys[0] != keys[1]
+
+
+def test_plimsoll_itself_is_one_part_and_not_the_users_code() -> None:
+    from plimsoll import codec
+
+    def run(x: Any) -> str:
+        return codec.digest(codec.to_json(x))
+
+    assert {(part.kind, part.name.rpartition(".")[2]) for part in closure(run)} == {("code", "run"), ("environment", "plimsoll")}
+
+
+class Weights:
+    def __init__(self, factor: float) -> None:
+        self.factor = factor
+
+    def apply(self, x: float) -> float:
+        return x * self.factor
+
+
+def test_an_argument_counts_with_its_state_and_the_code_of_its_class() -> None:
+    one, parts = value_closure([Weights(1.0)])
+    assert one == value_closure([Weights(1.0)])[0] != value_closure([Weights(2.0)])[0]
+    assert {part.name.rpartition("test_code.")[2] for part in parts if part.kind == "code"} >= {"Weights", "Weights.apply", "Weights.__init__"}
+
+
+def test_two_closures_of_one_factory_are_two_parts() -> None:
+    def make(k: int) -> Any:
+        return lambda x: x * k
+
+    rules = {"a": make(1), "b": make(2)}
+    swapped = {"a": make(2), "b": make(1)}
+    assert value_closure(rules)[0] == value_closure(swapped)[0]  # the digests mention parts by name, and the parts differ
+    assert value_closure(rules)[1] != value_closure(swapped)[1]
+    assert len([part for part in value_closure(rules)[1] if part.kind == "code"]) == 2
+
+
+def test_a_refusal_names_the_function_and_the_expression() -> None:
+    run = define("def run(x):\n    return box['here'], x\n", box={"here": threading.local()})["run"]
+    with pytest.raises(Unfingerprintable, match=r"^box cannot be fingerprinted: value\['here'\]"):
+        closure(run)
+    with pytest.raises(Unfingerprintable, match="run cannot be fingerprinted: the name 'missing' has no value now"):
+        closure(define("def run(x):\n    return missing(x)\n")["run"])
+
+
+def test_a_constant_is_shown_shortened_and_a_secret_not_at_all() -> None:
+    run = define("def run(x):\n    return LIMITS, API_TOKEN\n", LIMITS=list(range(1000)), API_TOKEN="abc")["run"]
+    texts = {part.name: part.text for part in closure(run)}
+    assert texts["LIMITS"] == "[0, 1, 2, 3, 4, 5, ...]"
+    assert texts["API_TOKEN"] == ""
+
+
+def test_the_walk_calls_nothing_and_leaves_the_counters_of_a_cache_alone() -> None:
+    calls = []
+
+    @functools.lru_cache
+    def helper(x: int) -> int:
+        calls.append(x)
+        return x
+
+    def run(x: int) -> int:
+        return helper(x)
+
+    closure(run)
+    assert calls == []
+    assert helper.cache_info().currsize == 0
