@@ -219,7 +219,8 @@ def _public(tree: ast.Module) -> Iterator[tuple[ast.ClassDef | None, ast.Functio
             yield None, node
         if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
             for inner in node.body:
-                if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef) and not inner.name.startswith("_"):
+                # A test's name is its sentence.
+                if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef) and not inner.name.startswith(("_", "test_")):
                     yield node, inner
 
 
