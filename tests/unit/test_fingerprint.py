@@ -68,7 +68,7 @@ class Names(list[str]):
     pass
 
 
-class Pair(collections.namedtuple("Pair", "a b")):  # noqa: PYI024
+class Pair(collections.namedtuple("Pair", "a b")):
     pass
 
 
@@ -78,31 +78,49 @@ def quiet_nan(payload: int) -> float:
 
 #: All of these are different values; no two may share a digest.
 DIFFERENT: list[Any] = [
-    None, True, False, 0, 1, -1, 255, 256, -256, 2**64, 0.0, -0.0, 1.0, math.nan, quiet_nan(7), math.inf, -math.inf, 1j, complex(0.0, -0.0),
+    None, True, False, 0, 1, -1, 255, 256, -256, 2**64, 0.0, -0.0, 1.0, math.nan, quiet_nan(7), math.inf, -math.inf, 1j,
+    complex(0.0, -0.0),
     "", "1", "True", "None", b"", b"1", bytearray(b"1"), ..., NotImplemented,
     (), [], {}, set(), frozenset(), (1,), [1], {1}, frozenset({1}), [[1], 2], [[1, 2]], [1, [2]], ["ab", "c"], ["a", "bc"], ["abc"],
     {"a": 1}, {"a": "1"}, {"a": 1, "b": 2}, {"b": 2, "a": 1}, [("a", 1)], collections.OrderedDict(a=1), collections.Counter(a=1),
-    collections.defaultdict(int, a=1), collections.defaultdict(list, a=1), collections.deque([1]), collections.deque([1], 3), Names(["a"]), ["a"],
-    Pair(1, 2), (1, 2), range(3), range(0, 4, 2), slice(1), slice(0, 1), Colour.RED, Colour.GREEN, Level.LOW, Point(1.0), Place(1.0), Point(1.0, 2.0),
-    Record(1), Box(1), {"x": 1}, decimal.Decimal("1.0"), decimal.Decimal("1.00"), fractions.Fraction(1, 2), uuid.UUID(int=1), re.compile("a"), re.compile("a", re.I),
-    pathlib.PurePosixPath("a/b"), pathlib.PureWindowsPath("a/b"), "a/b", int, float, len, np.float64, np.dtype("f8"), pl.Int64, pl.Float64,
+    collections.defaultdict(int, a=1), collections.defaultdict(list, a=1), collections.deque([1]), collections.deque([1], 3),
+    Names(["a"]), ["a"],
+    Pair(1, 2), (1, 2), range(3), range(0, 4, 2), slice(1), slice(0, 1), Colour.RED, Colour.GREEN, Level.LOW, Point(1.0), Place(1.0),
+    Point(1.0, 2.0),
+    Record(1), Box(1), {"x": 1}, decimal.Decimal("1.0"), decimal.Decimal("1.00"), fractions.Fraction(1, 2), uuid.UUID(int=1),
+    re.compile("a"), re.compile("a", re.I),
+    pathlib.PurePosixPath("a/b"), pathlib.PureWindowsPath("a/b"), "a/b", int, float, len, np.float64, np.dtype("f8"), pl.Int64,
+    pl.Float64,
     dt.date(2020, 1, 1), dt.datetime(2020, 1, 1), dt.datetime(2020, 1, 1, tzinfo=dt.UTC), dt.datetime(2020, 1, 1, fold=1),
-    dt.datetime(2020, 1, 1, tzinfo=zoneinfo.ZoneInfo("Europe/Berlin")), dt.datetime(2020, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=1))),
+    dt.datetime(2020, 1, 1, tzinfo=zoneinfo.ZoneInfo("Europe/Berlin")),
+    dt.datetime(2020, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=1))),
     dt.time(1), dt.timedelta(1), dt.timedelta(microseconds=1), dt.UTC,
-    np.int64(1), np.int32(1), np.float64(1), np.float32(1), np.bool_(True), np.datetime64("2020-01-01"), np.datetime64("2020-01-01", "s"), np.str_("1"),
-    np.array(1), np.array([1]), np.array([[1]]), np.array([1, 2]), np.array([1.0, 2.0]), np.array([1, 2], ">i8"), np.array([1, 2], "i4"),
-    np.array([[1, 2], [3, 4]]), np.array([[1, 3], [2, 4]]), np.array([1, 2, 3, 4]), np.zeros((0, 3)), np.zeros((3, 0)), np.array(["a", "bc"]),
-    np.array(["a", "bc"], object), np.array([1, "1"], object), np.array(["1", 1], object), np.array([(1, 2.0)], [("a", "i4"), ("b", "f8")]),
+    np.int64(1), np.int32(1), np.float64(1), np.float32(1), np.bool_(True), np.datetime64("2020-01-01"),
+    np.datetime64("2020-01-01", "s"), np.str_("1"),
+    np.array(1), np.array([1]), np.array([[1]]), np.array([1, 2]), np.array([1.0, 2.0]), np.array([1, 2], ">i8"),
+    np.array([1, 2], "i4"),
+    np.array([[1, 2], [3, 4]]), np.array([[1, 3], [2, 4]]), np.array([1, 2, 3, 4]), np.zeros((0, 3)), np.zeros((3, 0)),
+    np.array(["a", "bc"]),
+    np.array(["a", "bc"], object), np.array([1, "1"], object), np.array(["1", 1], object),
+    np.array([(1, 2.0)], [("a", "i4"), ("b", "f8")]),
     np.array([(1, 2.0)], [("a", "i4"), ("c", "f8")]), np.ma.array([1, 2], mask=[False, True]), np.array([-0.0]), np.array([0.0]),
-    pl.Series("a", [1, 2]), pl.Series("b", [1, 2]), pl.Series("a", [1, None]), pl.Series("a", [1, 2], pl.Int32), pl.Series("a", ["x", ""]),
-    pl.Series("a", ["x", None]), pl.Series("a", ["", "x"]), pl.Series("a", [[1], []]), pl.Series("a", [[1], None]), pl.Series("a", [[], [1]]),
-    pl.Series("a", [[1, 2], []]), pl.Series("a", ["x"], pl.Categorical), pl.Series("a", ["x"], pl.Enum(["x"])), pl.Series("a", ["x"], pl.Enum(["x", "y"])),
-    pl.Series("a", [{"p": 1}]), pl.Series("a", [{"p": None}]), pl.Series("a", [None], pl.Struct({"p": pl.Int64})), pl.Series("a", [{"q": 1}]),
-    pl.DataFrame({"a": [1], "b": [2]}), pl.DataFrame({"b": [2], "a": [1]}), pl.DataFrame({"a": [1]}), pl.DataFrame(), pl.DataFrame({"a": []}),
-    pd.Series([1, 2]), pd.Series([1, 2], name="a"), pd.Series([1, 2], index=[1, 2]), pd.Series([1, 2], dtype="Int64"), pd.Series([1.0, 2.0]),
-    pd.Series(["a", "b"]), pd.Series(["a", "b"], dtype="category"), pd.Series(["a", "b"], dtype=object), pd.Series(["a", None]), pd.Index([0, 1]), pd.RangeIndex(2),
+    pl.Series("a", [1, 2]), pl.Series("b", [1, 2]), pl.Series("a", [1, None]), pl.Series("a", [1, 2], pl.Int32),
+    pl.Series("a", ["x", ""]),
+    pl.Series("a", ["x", None]), pl.Series("a", ["", "x"]), pl.Series("a", [[1], []]), pl.Series("a", [[1], None]),
+    pl.Series("a", [[], [1]]),
+    pl.Series("a", [[1, 2], []]), pl.Series("a", ["x"], pl.Categorical), pl.Series("a", ["x"], pl.Enum(["x"])),
+    pl.Series("a", ["x"], pl.Enum(["x", "y"])),
+    pl.Series("a", [{"p": 1}]), pl.Series("a", [{"p": None}]), pl.Series("a", [None], pl.Struct({"p": pl.Int64})),
+    pl.Series("a", [{"q": 1}]),
+    pl.DataFrame({"a": [1], "b": [2]}), pl.DataFrame({"b": [2], "a": [1]}), pl.DataFrame({"a": [1]}), pl.DataFrame(),
+    pl.DataFrame({"a": []}),
+    pd.Series([1, 2]), pd.Series([1, 2], name="a"), pd.Series([1, 2], index=[1, 2]), pd.Series([1, 2], dtype="Int64"),
+    pd.Series([1.0, 2.0]),
+    pd.Series(["a", "b"]), pd.Series(["a", "b"], dtype="category"), pd.Series(["a", "b"], dtype=object), pd.Series(["a", None]),
+    pd.Index([0, 1]), pd.RangeIndex(2),
     pd.DataFrame({"a": [1], "b": [2]}), pd.DataFrame({"b": [2], "a": [1]}), pd.DataFrame({"a": [1]}, index=["r"]), pd.NA, pd.NaT,
-    pd.Timestamp("2020-01-01"), pd.Timestamp("2020-01-01", tz="UTC"), pd.Timedelta(1, "D"), pd.Interval(0, 1), pd.Period("2020-01", "M"),
+    pd.Timestamp("2020-01-01"), pd.Timestamp("2020-01-01", tz="UTC"), pd.Timedelta(1, "D"), pd.Interval(0, 1),
+    pd.Period("2020-01", "M"),
     pd.MultiIndex.from_tuples([(1, "a")]), pd.MultiIndex.from_tuples([(1, "a")], names=["p", "q"]),
 ]  # fmt: skip
 
@@ -139,7 +157,9 @@ SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_
 KEYS = st.text(max_size=4) | st.integers() | st.booleans()
 VALUES = st.recursive(
     SCALARS,
-    lambda inner: st.lists(inner, max_size=4) | st.tuples(inner, inner) | st.dictionaries(KEYS, inner, max_size=4) | st.frozensets(KEYS, max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.tuples(inner, inner) | st.dictionaries(KEYS, inner, max_size=4) | st.frozensets(KEYS, max_size=5)
+    ),
     max_leaves=12,
 )
 
@@ -216,7 +236,9 @@ def test_every_process_gives_the_same_digests() -> None:
     answers = []
     for seed in ("1", "2"):
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": seed, "PYTHONDONTWRITEBYTECODE": "1"}
-        done = subprocess.run([sys.executable, "-c", _CHILD], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", _CHILD], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+        )
         answers.append(json.loads(done.stdout))
     assert answers[0] == answers[1]
     assert answers[0][:-1] == [digest_value(value) for value in DIFFERENT]

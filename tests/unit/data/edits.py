@@ -1,3 +1,4 @@
+# ruff: noqa: E501
 """Edits of small projects, and what each must do to the key of ``steps:run``.
 
 A case is files, and edits as (file, old, new). ``CHANGES`` alter what ``run`` computes; ``HARMLESS`` do not.
@@ -142,18 +143,24 @@ _MANY = "import helper\ndef run(x):\n    return helper.scale(x)\n"
 CHANGES: dict[str, Case] = {
     "own body": Case("def run(x):\n    return x + 1\n", "x + 1", "x + 2"),
     "helper in the same module": Case("def helper(x):\n    return x + 1\ndef run(x):\n    return helper(x)\n", "x + 1", "x - 1"),
-    "helper in another module": Case("from helper import scale\ndef run(x):\n    return scale(x)\n", "x * 2", "x * 3", _HELPER, "helper.py"),
+    "helper in another module": Case(
+        "from helper import scale\ndef run(x):\n    return scale(x)\n", "x * 2", "x * 3", _HELPER, "helper.py"
+    ),
     "helper through its module": Case(_MANY, "x * 2", "x * 3", _HELPER, "helper.py"),
     "helper under another name": Case("import helper as h\ndef run(x):\n    return h.scale(x)\n", "* 2", "* 3", _HELPER, "helper.py"),
     "import in the body": Case("def run(x):\n    import helper\n    return helper.scale(x)\n", "* 2", "* 3", _HELPER, "helper.py"),
-    "from-import in the body": Case("def run(x):\n    from helper import scale as s\n    return s(x)\n", "* 2", "* 3", _HELPER, "helper.py"),
+    "from-import in the body": Case(
+        "def run(x):\n    from helper import scale as s\n    return s(x)\n", "* 2", "* 3", _HELPER, "helper.py"
+    ),
     "module imported by name": Case(
         "import importlib\ndef run(x):\n    return importlib.import_module('helper').scale(x)\n", "* 2", "* 3", _HELPER, "helper.py"
     ),
     "star import": Case("from helper import *\ndef run(x):\n    return scale(x)\n", "* 2", "* 3", _HELPER, "helper.py"),
     "deep re-export": Case("import pkg\ndef run(x):\n    return pkg.scale(x)\n", "* 2", "* 3", _DEEP, "pkg/inner.py"),
     "helper in a submodule": Case("import pkg.inner\ndef run(x):\n    return pkg.inner.scale(x)\n", "* 2", "* 3", _DEEP, "pkg/inner.py"),
-    "getattr on a module": Case("import helper\ndef run(x, n='scale'):\n    return getattr(helper, n)(x)\n", "* 2", "* 3", _HELPER, "helper.py"),
+    "getattr on a module": Case(
+        "import helper\ndef run(x, n='scale'):\n    return getattr(helper, n)(x)\n", "* 2", "* 3", _HELPER, "helper.py"
+    ),
     "globals by name": Case("def h(x):\n    return x + 1\ndef run(x, n='h'):\n    return globals()[n](x)\n", "x + 1", "x + 2"),
     "base class": Case(_CLASS, "x + self.offset", "x - self.offset"),
     "class attribute of a base": Case(_CLASS, "offset = 1", "offset = 2"),
@@ -181,7 +188,9 @@ CHANGES: dict[str, Case] = {
     "literal 1 to True": Case("def run(x):\n    return [x, 1]\n", "1", "True"),
     "literal 1 to 1.0": Case("def run(x):\n    return [x, 1]\n", "1", "1.0"),
     "literal 0.0 to -0.0": Case("def run(x):\n    return [x, 0.0]\n", "0.0", "-0.0"),
-    "constant in another module": Case("import helper\ndef run(x):\n    return helper.K\n", "K = 1", "K = 2", {"helper.py": "K = 1\n"}, "helper.py"),
+    "constant in another module": Case(
+        "import helper\ndef run(x):\n    return helper.K\n", "K = 1", "K = 2", {"helper.py": "K = 1\n"}, "helper.py"
+    ),
     "two constants that read alike": Case("A = 1\nB = 23\ndef run(x):\n    return A, B\n", "A = 1\nB = 23", "A = 12\nB = 3"),
     "mutable config": Case("CFG = {'a': [1, {'b': 2}]}\ndef run(x):\n    return CFG\n", "'b': 2", "'b': 3"),
     "config changed at import": Case("CFG = {}\nCFG['a'] = 1\ndef run(x):\n    return CFG\n", "= 1", "= 2"),
@@ -199,39 +208,51 @@ CHANGES: dict[str, Case] = {
     "first of two lambdas": Case(_LAMBDAS, "x + 1", "x + 3"),
     "second of two lambdas": Case(_LAMBDAS, "x + 2", "x + 3"),
     "swapped lambdas": Case(_LAMBDAS, "lambda x: x + 1, lambda x: x + 2", "lambda x: x + 2, lambda x: x + 1"),
-    "partial argument": Case("import functools\ndef h(x, k):\n    return x * k\np = functools.partial(h, k=2)\ndef run(x):\n    return p(x)\n", "k=2", "k=3"),
+    "partial argument": Case(
+        "import functools\ndef h(x, k):\n    return x * k\np = functools.partial(h, k=2)\ndef run(x):\n    return p(x)\n", "k=2", "k=3"
+    ),
     "partial function": Case(
         "import functools\ndef h(x, k):\n    return x * k\np = functools.partial(h, k=2)\ndef run(x):\n    return p(x)\n", "x * k", "x + k"
     ),
     "registry": Case(_REGISTRY, "x * 2", "x * 3"),
     "new name in a registry": Case(_REGISTRY, "def run", "@rule\ndef triple(x):\n    return x * 3\ndef run"),
-    "cached helper": Case("import functools\n@functools.lru_cache\ndef h(x):\n    return x + 1\ndef run(x):\n    return h(x)\n", "x + 1", "x + 2"),
+    "cached helper": Case(
+        "import functools\n@functools.lru_cache\ndef h(x):\n    return x + 1\ndef run(x):\n    return h(x)\n", "x + 1", "x + 2"
+    ),
     "cached property": Case(
-        "import functools\nclass A:\n    @functools.cached_property\n    def v(self):\n        return 1\ndef run(x):\n    return A().v\n", "return 1", "return 2"
+        "import functools\nclass A:\n    @functools.cached_property\n    def v(self):\n        return 1\ndef run(x):\n    return A().v\n",
+        "return 1",
+        "return 2",
     ),
     "dispatched implementation": Case(_DISPATCH, "'int'", "'whole'"),
     "new dispatched implementation": Case(_DISPATCH, "def run", "@show.register\ndef _(x: str):\n    return 'str'\ndef run"),
     "generator": Case(_GENERATOR, "i * 2", "i * 3"),
     "context manager": Case(
-        "import contextlib\n@contextlib.contextmanager\ndef c():\n    yield 1\ndef run(x):\n    with c() as v:\n        return v\n", "yield 1", "yield 2"
+        "import contextlib\n@contextlib.contextmanager\ndef c():\n    yield 1\ndef run(x):\n    with c() as v:\n        return v\n",
+        "yield 1",
+        "yield 2",
     ),
     "nested function": Case("def run(x):\n    def inner(y):\n        return y + 1\n    return inner(x)\n", "y + 1", "y + 2"),
     "nested class": Case("def run(x):\n    class A:\n        v = 1\n    return A.v\n", "v = 1", "v = 2"),
     "helper used in a comprehension": Case("def h(x):\n    return x + 1\ndef run(x):\n    return [h(i) for i in x]\n", "x + 1", "x + 2"),
     "the name a comprehension reads": Case("def run(x, y):\n    return [x for x in x]\n", "in x]", "in y]"),
     "other local used": Case("def run(x):\n    a = x + 1\n    b = x + 2\n    return a\n", "return a", "return b"),
-    "rebound helper": Case("def h(x):\n    return 1\ndef g(x):\n    return 2\nuse = h\ndef run(x):\n    return use(x)\n", "use = h", "use = g"),
+    "rebound helper": Case(
+        "def h(x):\n    return 1\ndef g(x):\n    return 2\nuse = h\ndef run(x):\n    return use(x)\n", "use = h", "use = g"
+    ),
     "recursion partner": Case(
-        "def even(n):\n    return n == 0 or odd(n - 1)\ndef odd(n):\n    return n != 0 and even(n - 1)\ndef run(x):\n    return even(x)\n", "n != 0", "n > 0"
+        "def even(n):\n    return n == 0 or odd(n - 1)\ndef odd(n):\n    return n != 0 and even(n - 1)\ndef run(x):\n    return even(x)\n",
+        "n != 0",
+        "n > 0",
     ),
     "parameter name": Case("def run(x, k=1):\n    return x\n", "k=1", "j=1"),
-    "annotation that is read": Case(
-        "def run(x: int):\n    return typing.get_type_hints(run)\nimport typing\n", "x: int", "x: float"
-    ),
+    "annotation that is read": Case("def run(x: int):\n    return typing.get_type_hints(run)\nimport typing\n", "x: int", "x: float"),
     "docstring that is read": Case("def h():\n    'one'\ndef run(x):\n    return h.__doc__\n", "'one'", "'two'"),
     "local name that is read": Case("def run(x):\n    a = 1\n    return locals()\n", "a = 1", "b = 1"),
     "step behind a step": Case(
-        "from plimsoll.pipelines.step import step\n@step\ndef h(x):\n    return x + 1\n@step\ndef run(x):\n    return h(x)\n", "x + 1", "x + 2"
+        "from plimsoll.pipelines.step import step\n@step\ndef h(x):\n    return x + 1\n@step\ndef run(x):\n    return h(x)\n",
+        "x + 1",
+        "x + 2",
     ),
     "regular expression": Case("import re\nP = re.compile('a+')\ndef run(x):\n    return P.findall(x)\n", "a+", "a*"),
     "polars expression": Case("import polars as pl\nE = pl.col('a') * 2\ndef run(x):\n    return x.select(E)\n", "* 2", "* 3"),
@@ -249,7 +270,9 @@ HARMLESS: dict[str, Case] = {
     "blank lines": Case("def run(x):\n    y = x + 1\n    return y\n", "    return", "\n\n    return"),
     "lines above": Case("def run(x):\n    return x + 1\n", "def run", "A = 1\n\n\ndef run"),
     "renamed local": Case("def run(x):\n    y = x + 1\n    return [y for _ in range(y)]\n", "y", "total"),
-    "renamed local of a closure": Case(_CLOSURE.replace("(k)", "(k)").replace("def make(k):\n", "def make(j):\n    k = j\n"), " k", " factor"),
+    "renamed local of a closure": Case(
+        _CLOSURE.replace("(k)", "(k)").replace("def make(k):\n", "def make(j):\n    k = j\n"), " k", " factor"
+    ),
     "reordered functions": Case(
         "def a():\n    return 1\ndef b():\n    return 2\ndef run(x):\n    return a() + b()\n",
         "def a():\n    return 1\ndef b():\n    return 2\n",
@@ -266,9 +289,15 @@ HARMLESS: dict[str, Case] = {
     "comment in a helper": Case(_MANY, "return", "# why\n    return", _HELPER, "helper.py"),
     "docstring of a class": Case(_CLASS, "class Base:\n", "class Base:\n    'A base.'\n"),
     "annotation in a class": Case(_CLASS, "offset = 1", "offset: int = 1"),
-    "logger": Case("import logging\nlog = logging.getLogger('a')\ndef run(x):\n    log.info('a')\n    return x\n", "import logging\n", "import logging\n# why\n"),
+    "logger": Case(
+        "import logging\nlog = logging.getLogger('a')\ndef run(x):\n    log.info('a')\n    return x\n",
+        "import logging\n",
+        "import logging\n# why\n",
+    ),
     "step's options": Case(
-        "from plimsoll.pipelines.step import step\n@step\ndef h(x):\n    return x + 1\n@step\ndef run(x):\n    return h(x)\n", "@step", "@step(memory='1GB')"
+        "from plimsoll.pipelines.step import step\n@step\ndef h(x):\n    return x + 1\n@step\ndef run(x):\n    return h(x)\n",
+        "@step",
+        "@step(memory='1GB')",
     ),
 }
 

@@ -16,8 +16,9 @@ from plimsoll.errors import Conflict, Corrupt, InvalidInput
 PROJECT = {
     "shop/__init__.py": "LEVEL = 1\n",
     "shop/features.py": (
-        "from __future__ import annotations\nimport math, tools\nimport shop.rules\nfrom . import rules as near\nfrom shop.deep import inner\n"
-        "def prepare(x):\n    from .late import extra\n    return [math.floor(x), tools.K, shop.rules.R, near.R, inner.D, extra(), shop.LEVEL]\n"
+        "from __future__ import annotations\nimport math, tools\nimport shop.rules\nfrom . import rules as near\n"
+        "from shop.deep import inner\ndef prepare(x):\n    from .late import extra\n"
+        "    return [math.floor(x), tools.K, shop.rules.R, near.R, inner.D, extra(), shop.LEVEL]\n"
         "def broken(x):\n    return x / 0\n"
     ),
     "shop/rules.py": "import tools as t\nR = t.K * 10\n",
@@ -58,7 +59,9 @@ def test_the_files_of_a_function_are_all_modules_that_it_imports_and_no_others(p
     assert files["tools.py"] == b"import json\nK = 1\n"
 
 
-def test_a_source_folder_inside_the_project_is_the_root_of_the_paths(tmp_path: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_source_folder_inside_the_project_is_the_root_of_the_paths(
+    tmp_path: Path, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(project, {"src/inside/one.py": "from inside.two import T\ndef f():\n    return T\n", "src/inside/two.py": "T = 2\n"})
     monkeypatch.syspath_prepend(str(project / "src"))
     function = importlib.import_module("inside.one").f
