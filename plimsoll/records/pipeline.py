@@ -44,7 +44,7 @@ class CacheEntry:
 
     #: Digest over all parts.
     key: str
-    #: Qualified name of the step's function.
+    #: Name of the call, as in ``StepRecord.name``.
     step: str
     #: What it gave.
     output: Output
@@ -62,7 +62,7 @@ class RecordEntry(Request[CacheEntry]):
 
     #: Digest over all parts.
     key: str
-    #: Qualified name of the step's function.
+    #: Name of the call, as in ``StepRecord.name``.
     step: str
     #: What it gave.
     output: Output
@@ -87,7 +87,7 @@ class GetEntry(Request[CacheEntry]):
 class GetLatestEntry(Request[CacheEntry]):
     """Return the newest entry of a step, to explain a miss; none is ``NotFound``."""
 
-    #: Qualified name of the step's function.
+    #: Name of the call, as in ``StepRecord.name``.
     step: str
 
 

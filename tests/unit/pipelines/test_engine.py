@@ -235,20 +235,22 @@ def test_a_failed_step_is_tried_again_as_often_as_it_may(bench: Bench) -> None:
         from plimsoll.pipelines.step import pipeline, step
 
         @step(retries=1)
-        def flaky(folder):
+        def flaky(folder, given):
+            given.append(1)
             mark = Path(folder) / "mark"
             if not mark.exists():
                 mark.touch()
                 raise OSError("not yet")
-            return 1
+            return given
 
         @pipeline
         def flow(folder: str):
-            return flaky(folder)
+            return flaky(folder, [0])
         """,
     )
     result = bench.run(folder=str(bench.project))
     assert states(result) == {"flaky": "ran"}
+    assert result.value == [0, 1], "the second try got what the first one had changed"
     assert [event.state for event in bench.events] == ["started", "retrying", "ran"]
 
 

@@ -316,3 +316,48 @@ def _gone(process: int) -> None:
     _until(ended)
 
 
+
+
+def test_finished_steps_are_not_repeated_after_the_whole_run_was_killed(bench: Bench) -> None:
+    mark = bench.project / "slow"
+    source = """
+        import time
+        from pathlib import Path
+        from plimsoll.pipelines.step import pipeline, step
+
+        @step
+        def fast():
+            return 1
+
+        @step
+        def slow(value, mark):
+            if not Path(mark).exists():
+                Path(mark).touch()
+                time.sleep(600)
+            return value + 1
+
+        @pipeline
+        def flow(mark: str = ""):
+            return slow(fast(), mark)
+        """
+    bench.write("pipe.py", source)
+    script = f"""
+from pathlib import Path
+from plimsoll.data.project import load_object
+from plimsoll.pipelines.running import execute
+from plimsoll.workspace import open_workspace
+from tests.unit.pipelines.bench import OWNER
+project = Path({str(bench.project)!r})
+opened = open_workspace(Path({str(bench.workspace.home)!r}), project)
+function = load_object(project, "pipe.py:flow")
+execute(function, {{"mark": {str(mark)!r}}}, do=lambda request: opened.do(request, OWNER), blobs=opened.stores.blobs, project=project)
+"""
+    parent = subprocess.Popen([sys.executable, "-c", script], cwd=Path.cwd())
+    try:
+        _until(mark.exists)
+    finally:
+        parent.kill()
+        parent.wait()
+    result = bench.run(executor="processes", mark=str(mark))
+    assert states(result) == {"fast": "hit", "slow": "ran"}
+    assert result.value == 2
