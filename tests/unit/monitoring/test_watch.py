@@ -53,6 +53,16 @@ def test_a_broken_unit_raises_one_alert_for_its_whole_episode(deployed: Deployed
     assert alert.decision == "Not retrained: the deployment has no retraining policy."
 
 
+def test_the_same_fault_under_a_new_release_is_a_new_alert(deployed: Deployed) -> None:
+    deployed.serve(50, change=pl.col("weight") * 1.6)
+    first = deployed.watch(50)
+    deployed.live(2)
+    deployed.serve(51, change=pl.col("weight") * 1.6)
+    second = deployed.watch(51)
+    assert len(second.alerts) == 1
+    assert second.alerts != first.alerts
+
+
 def test_decay_is_found_and_the_policy_leaves_a_retraining_in_the_queue(deployed: Deployed) -> None:
     policy = RetrainPolicy(minimum_labels=2_000, params={"until": "{end}", "nested": {"dates": ["{end}"]}})
     deployed.workspace.do(SetRetrainPolicy(model="parcels", policy=policy), WORKER)
