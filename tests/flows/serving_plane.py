@@ -1,0 +1,58 @@
+"""A real plane process whose server is a folder: what the tests of serving start.
+
+The folder holds ``desired.json``, ``packages/DIGEST`` and what the plane sent: ``report.json`` and ``taken.jsonl``. While a file
+``down`` is there, the server does not answer.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+from plimsoll import codec
+from plimsoll.errors import Unreachable
+from plimsoll.records.deployment import DesiredState, GetDesiredState, ReportPlane
+from plimsoll.records.monitor import AppendPredictions, PredictionReceipt
+from plimsoll.server.plane import PlaneSettings, run_plane
+
+
+class FolderServer:
+    """Answers the three verbs of a plane; a batch whose sequence was seen before changes nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.taken = folder / "taken.jsonl"
+
+    def do(self, request: Any, /) -> Any:
+        """Do one verb."""
+        if (self.folder / "down").exists():
+            raise Unreachable("The server does not answer.")
+        if isinstance(request, GetDesiredState):
+            return codec.from_json((self.folder / "desired.json").read_bytes(), DesiredState)
+        if isinstance(request, ReportPlane):
+            path = self.folder / "report.json"
+            path.with_suffix(".new").write_bytes(codec.to_json(request))
+            path.with_suffix(".new").replace(path)
+            return None
+        assert isinstance(request, AppendPredictions)
+        last = max((json.loads(line)["sequence"] for line in self.taken.read_text().splitlines()), default=0) if self.taken.exists() else 0
+        if request.sequence > last:
+            assert request.sequence == last + 1
+            with self.taken.open("ab") as file:
+                file.write(codec.to_json(request) + b"\n")
+        return PredictionReceipt(sequence=request.sequence, added=0)
+
+    def fetch(self, digest: str, folder: Path) -> None:
+        """Copy a package."""
+        if (self.folder / "down").exists():
+            raise Unreachable("The server does not answer.")
+        shutil.copytree(self.folder / "packages" / digest, folder)
+
+
+if __name__ == "__main__":
+    server = FolderServer(Path(sys.argv[1]))
+    settings = PlaneSettings(environment="production", folder=server.folder / "plane", home=server.folder)
+    run_plane(settings, server.do, server.fetch, lambda address: print(address, flush=True))

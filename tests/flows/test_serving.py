@@ -1,0 +1,438 @@
+"""A plane with real processes on loopback: what callers see when models, replicas, the server or the plane itself fail."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import polars as pl
+import pytest
+
+from plimsoll import clock, codec
+from plimsoll.extras import require
+from plimsoll.records.deployment import DesiredModel, DesiredState, Kill, ServingConfig, Track
+from plimsoll.records.model import Costs, Purpose
+from plimsoll.registry.package import Model, open_package, package_digest
+
+#: The feature code of the tests' models: an input of ``a`` above 100 asks for trouble.
+GOOD = """
+import time
+
+def features(rows):
+    if rows.height and rows.get_column("a").max() == 500:
+        time.sleep(0.3)
+    return rows.select("a", "n")
+"""
+BAD = """
+def features(rows):
+    if rows.height and rows.get_column("a").max() == 666:
+        raise RuntimeError("cannot")
+    return rows.select(-rows.get_column("a"), "n")
+"""
+
+
+def until(condition: Callable[[], Any], seconds: float = 40) -> Any:
+    deadline = clock.monotonic() + seconds
+    while not (found := condition()):
+        assert clock.monotonic() < deadline, "the condition never came true"
+        clock.sleep(0.02)
+    return found
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Two trusted packages with code, by name; the bad one decides the other way round."""
+    project = tmp_path_factory.mktemp("project")
+    (project / "pyproject.toml").write_text('[project]\nname = "demo"\n')
+    random = np.random.default_rng(1)
+    frame = pl.DataFrame({"a": random.normal(size=200), "n": random.integers(0, 9, 200)})
+    estimator = require("sklearn.linear_model").LogisticRegression().fit(frame.to_numpy(), frame.get_column("a").to_numpy() > 0)
+    purpose = Purpose(goal="g", label="y", unit="flight", time="t", costs=Costs(false_alarm=1.0, missed=1.0))
+    made = {}
+    sys.path.insert(0, str(project))
+    try:
+        for name, code in (("good", GOOD), ("bad", BAD)):
+            (project / f"features_{name}.py").write_text(code)
+            module = __import__(f"features_{name}")
+            folder = tmp_path_factory.mktemp(name)
+            model = Model(estimator, name="demo", example=frame.head(5), features=module.features, purpose=purpose)
+            model.__plimsoll_save__(folder, project)
+            made[name] = folder
+    finally:
+        sys.path.remove(str(project))
+    return made
+
+
+def track(name: Any, folder: Path, share: float, release: str, **config: Any) -> Track:
+    number = 1 if release == "old" else 2
+    digest = package_digest(folder)
+    return Track(name=name, release_id=release, number=number, package=digest, share=share, config=ServingConfig(**config), trusted=True)
+
+
+class World:
+    """A plane's process and its folder for a server."""
+
+    def __init__(self, folder: Path, packages: dict[str, Path]) -> None:
+        self.folder = folder
+        self.process: subprocess.Popen[str] | None = None
+        self.address = ""
+        self.generation = 0
+        (folder / "packages").mkdir()
+        for path in packages.values():
+            (folder / "packages" / package_digest(path)).symlink_to(path)
+
+    def want(self, *tracks: Track, kill: Kill | None = None) -> None:
+        self.generation += 1
+        model = DesiredModel(model="demo", generation=self.generation, tracks=tracks, kill=kill)
+        new = self.folder / "desired.new"
+        new.write_bytes(codec.to_json(DesiredState(environment="production", models=(model,))))
+        new.replace(self.folder / "desired.json")
+
+    def start(self) -> None:
+        script = Path(__file__).with_name("serving_plane.py")
+        root = Path(__file__).parents[2]
+        environment = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+        self.process = subprocess.Popen([sys.executable, str(script), str(self.folder)], stdout=subprocess.PIPE, text=True, env=environment)
+        assert self.process.stdout is not None
+        self.address = self.process.stdout.readline().strip()
+        assert self.address.startswith("http://127.0.0.1:")
+
+    def ready(self) -> None:
+        until(lambda: httpx.get(f"{self.address}/v2/health/ready").status_code == 200)
+
+    def served(self) -> None:
+        """Wait until every track of the newest generation is loaded and routed to."""
+        path = self.folder / "report.json"
+        until(lambda: path.exists() and json.loads(path.read_bytes())["generations"].get("demo") == self.generation)
+
+    def ask(self, rows: list[dict[str, Any]], client: Any = httpx, **headers: str) -> httpx.Response:
+        body = {"dataframe_records": rows}
+        response: httpx.Response = client.post(f"{self.address}/invocations", json=body, headers=headers, timeout=30)
+        return response
+
+    def tracks(self) -> set[str]:
+        """Return the tracks that answer twenty requests of different names."""
+        return {self.ask([ROW], **{"x-request-id": str(index)}).headers["plimsoll-track"] for index in range(20)}
+
+    def replica(self, folder: Path) -> int:
+        """Return the process id of a package's replica."""
+        assert self.process is not None
+        digest = package_digest(folder)
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        return next(int(pid) for pid in children if digest in Path(f"/proc/{pid}/cmdline").read_text())
+
+    def taken(self) -> list[dict[str, Any]]:
+        path = self.folder / "taken.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def logged(self) -> list[tuple[str, str, int]]:
+        """Return request id, track and status of every row that reached the server."""
+        batches = [batch["rows"] for batch in self.taken()]
+        return [found for rows in batches for found in zip(rows["request_id"], rows["track"], rows["status"], strict=True)]
+
+    def counted(self, name: str) -> dict[str, int]:
+        counts = [count for batch in self.taken() for count in batch["counts"] if count["track"] == name]
+        return {key: sum(count[key] for count in counts) for key in ("requests", "errors", "paired", "flipped")}
+
+    def stop(self) -> None:
+        if self.process is not None:
+            if self.process.poll() is None:
+                self.process.kill()
+            self.process.wait(20)
+            assert self.process.stdout is not None
+            self.process.stdout.close()
+
+
+@pytest.fixture
+def world(tmp_path: Path, packages: dict[str, Path]) -> Iterator[World]:
+    found = World(tmp_path, packages)
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def serving(world: World, packages: dict[str, Path]) -> World:
+    world.want(track("stable", packages["good"], 1.0, "old"))
+    world.start()
+    world.ready()
+    return world
+
+
+ROW = {"a": 1.0, "n": 3}
+
+
+def test_every_way_of_asking_gives_what_the_model_answers(serving: World, packages: dict[str, Path]) -> None:
+    model = open_package(packages["good"], package_digest(packages["good"]), trusted=True)
+    rows = [{"a": index / 7 - 2, "n": index % 9} for index in range(30)]
+    expected = model.predict({"a": [row["a"] for row in rows], "n": [row["n"] for row in rows]}).tolist()
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    answer = serving.ask(rows, **{"x-request-id": "mine", "traceparent": trace})
+    assert answer.json() == {"predictions": expected}
+    marks = ("x-request-id", "traceparent", "plimsoll-version", "plimsoll-track")
+    assert [answer.headers[name] for name in marks] == ["mine", trace, "1", "stable"]
+    assert "plimsoll-fallback" not in answer.headers
+    body = {
+        "id": "open-1",
+        "inputs": [
+            {"name": "a", "shape": [30, 1], "datatype": "FP64", "data": [[row["a"]] for row in rows]},
+            {"name": "n", "shape": [30], "datatype": "INT64", "data": [row["n"] for row in rows]},
+        ],
+    }
+    for path in ("/v2/models/demo/infer", "/v2/models/demo/versions/1/infer"):
+        found = httpx.post(serving.address + path, json=body).json()
+        assert found["outputs"] == [{"name": "prediction", "shape": [30], "datatype": "FP64", "data": expected}]
+        assert (found["model_name"], found["model_version"], found["id"]) == ("demo", "1", "open-1")
+    described = httpx.get(f"{serving.address}/v2/models/demo").json()
+    assert [(one["name"], one["datatype"]) for one in described["inputs"]] == [("a", "FP64"), ("n", "INT64")]
+    assert httpx.get(f"{serving.address}/v2/models/demo/versions/1/ready").json() == {"name": "demo", "ready": True}
+    assert httpx.get(f"{serving.address}/v2").json()["name"] == "plimsoll"
+    metrics = httpx.get(f"{serving.address}/metrics").text
+    assert 'plimsoll_requests_total{model="demo",status="200",track="stable",version="1"} 3.0' in metrics
+    assert "plimsoll_replica_up" in metrics
+
+
+BAD_REQUESTS: list[tuple[str, str, bytes, dict[str, str], int]] = [
+    ("POST", "/invocations", b"{", {}, 400),
+    ("POST", "/invocations", b'{"dataframe_records": [{"a": "x", "n": 1}]}', {}, 400),
+    ("POST", "/invocations", b'{"dataframe_records": [{"a": 1}]}', {}, 400),
+    ("POST", "/invocations", b'{"dataframe_records": [{"a": 1, "n": 1, "z": 1}]}', {}, 400),
+    ("POST", "/invocations", b"a,n\n1,2,3\n", {"content-type": "text/csv"}, 400),
+    ("POST", "/invocations", b"x", {"content-type": "application/x-parquet"}, 415),
+    ("POST", "/invocations", b"x", {"content-encoding": "gzip"}, 415),
+    ("POST", "/invocations", b" " * (17 * 2**20), {}, 413),
+    ("POST", "/invocations", b'{"instances": [[1.0, 1]]}', {"plimsoll-deadline-ms": "soon"}, 400),
+    ("POST", "/invocations", b'{"instances": [[1.0, 1]]}', {"x-request-id": "a b"}, 400),
+    ("POST", "/invocations", b'{"instances": [[1.0, 1]]}', {"host": "evil.example"}, 400),
+    ("POST", "/models/other/invocations", b"{}", {}, 404),
+    ("POST", "/v2/models/other/infer", b"{}", {}, 404),
+    ("POST", "/v2/models/demo/versions/9/infer", b'{"inputs": []}', {}, 400),
+    ("POST", "/v2/models/demo/versions/x/infer", b"{}", {}, 404),
+    ("POST", "/v2/models/demo/infer", b"\x00" * 10, {"inference-header-content-length": "5"}, 415),
+    ("POST", "/v2/models/demo/infer", b'{"inputs": [{"name": "a", "shape": [2, 2], "datatype": "FP64", "data": [1,2,3,4]}]}', {}, 400),
+    ("GET", "/v2/models/demo/infer", b"", {}, 405),
+    ("GET", "/invocations", b"", {}, 405),
+    ("POST", "/v2/repository/index", b"", {}, 404),
+    ("GET", "/v2/models/demo/config", b"", {}, 404),
+    ("GET", "/v2/models/demo/versions/7", b"", {}, 404),
+    ("GET", "/nowhere", b"", {}, 404),
+    ("DELETE", "/metrics", b"", {}, 405),
+]
+
+
+def test_no_bad_request_is_the_servers_fault(serving: World) -> None:
+    with httpx.Client(base_url=serving.address) as client:
+        for method, path, content, headers, status in BAD_REQUESTS:
+            answer = client.request(method, path, content=content, headers=headers)
+            assert answer.status_code == status, (method, path, content[:60], answer.text)
+            body = answer.json()
+            assert body.get("error") or (body["error_code"] and body["message"])
+        named = client.post("/invocations", content=b'{"dataframe_records": [{"a": 1, "n": 1}, {"a": "x", "n": 1}]}').json()["message"]
+        assert "'a'" in named
+        assert "row 1" in named
+    assert serving.ask([ROW]).status_code == 200
+
+
+def test_a_canary_killed_under_load_fails_no_request(world: World, packages: dict[str, Path]) -> None:
+    good, bad = packages["good"], packages["bad"]
+    world.want(track("stable", good, 0.5, "old"), track("canary", bad, 0.5, "new"))
+    world.start()
+    world.served()
+    before = world.replica(bad)
+
+    def load(worker: int) -> list[tuple[int, str]]:
+        with httpx.Client() as client:
+            answers = [world.ask([ROW], client, **{"x-request-id": f"{worker}-{index}"}) for index in range(60)]
+        return [(answer.status_code, answer.headers.get("plimsoll-track", "")) for answer in answers]
+
+    with ThreadPoolExecutor(8) as pool:
+        running = [pool.submit(load, worker) for worker in range(8)]
+        until(lambda: len(world.taken()) >= 1)
+        os.kill(before, signal.SIGKILL)
+        answers = [answer for one in running for answer in one.result()]
+    assert {status for status, _ in answers} == {200}
+    assert {name for _, name in answers} == {"stable", "canary"}
+    until(lambda: world.counted("stable")["requests"] + world.counted("canary")["requests"] - world.counted("canary")["errors"] == 480)
+    assert world.counted("canary")["errors"] > 0
+    assert world.counted("stable")["errors"] == 0
+    # The report may still tell of the process that died; only a new one counts.
+    until(lambda: httpx.get(f"{world.address}/metrics").text.count("plimsoll_replica_up{") == 2)
+    until(
+        lambda: {world.ask([ROW], **{"x-request-id": str(index)}).headers["plimsoll-track"] for index in range(20)} == {"stable", "canary"}
+    )
+    assert world.replica(bad) != before
+
+
+def test_what_the_canary_cannot_answer_is_answered_by_stable(world: World, packages: dict[str, Path]) -> None:
+    world.want(track("stable", packages["good"], 0.0, "old"), track("canary", packages["bad"], 1.0, "new"))
+    world.start()
+    world.served()
+    assert world.ask([ROW]).headers["plimsoll-track"] == "canary"
+    answer = world.ask([{"a": 666.0, "n": 1}])
+    assert (answer.status_code, answer.headers["plimsoll-track"], answer.headers["plimsoll-version"]) == (200, "stable", "1")
+    until(lambda: world.counted("canary") == {"requests": 2, "errors": 1, "paired": 0, "flipped": 0})
+
+
+def test_a_shadow_is_compared_and_never_answers(world: World, packages: dict[str, Path]) -> None:
+    world.want(track("stable", packages["good"], 1.0, "old"), track("shadow", packages["bad"], 0.0, "new"))
+    world.start()
+    world.served()
+    answers = [world.ask([{"a": 2.0, "n": 1}, {"a": -2.0, "n": 1}]) for _ in range(5)]
+    assert {answer.headers["plimsoll-track"] for answer in answers} == {"stable"}
+    assert world.ask([{"a": 666.0, "n": 1}]).status_code == 200
+    until(lambda: world.counted("shadow")["requests"] == 6)
+    assert world.counted("shadow") == {"requests": 6, "errors": 1, "paired": 10, "flipped": 10}
+
+
+def test_answers_go_on_while_the_server_is_down_and_are_logged_when_it_is_back(serving: World) -> None:
+    down = serving.folder / "down"
+    down.touch()
+    assert serving.ask([ROW], **{"x-request-id": "while-down"}).status_code == 200
+    assert serving.process is not None
+    serving.process.kill()
+    serving.stop()
+    serving.start()
+    serving.ready()
+    assert serving.ask([ROW], **{"x-request-id": "after-restart"}).status_code == 200
+    down.unlink()
+    until(lambda: len(serving.logged()) == 2)
+    assert [found[0] for found in serving.logged()] == ["while-down", "after-restart"]
+
+
+def test_a_killed_plane_loses_no_acknowledged_row_and_logs_none_twice(serving: World) -> None:
+    acknowledged: list[str] = []
+    for round_number in range(3):
+        with httpx.Client() as client:
+            for index in range(40):
+                name = f"{round_number}-{index}"
+                if serving.ask([ROW, ROW], client, **{"x-request-id": name}).status_code == 200:
+                    acknowledged.append(name)
+        assert serving.process is not None
+        serving.process.send_signal(signal.SIGKILL)
+        serving.stop()
+        serving.start()
+        serving.ready()
+    until(lambda: len(serving.logged()) >= 2 * len(acknowledged))
+    assert sorted(name for name, _, _ in serving.logged()) == sorted(acknowledged * 2)
+
+
+def test_overload_is_answered_fast_and_the_rest_in_time(world: World, packages: dict[str, Path]) -> None:
+    world.want(track("stable", packages["good"], 1.0, "old", queue=3, batch_rows=1))
+    world.start()
+    world.ready()
+
+    def slow(index: int) -> tuple[int, float, str]:
+        began = clock.monotonic()
+        answer = world.ask([{"a": 500.0, "n": 1}])
+        return answer.status_code, clock.monotonic() - began, answer.headers.get("retry-after", "")
+
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(slow, range(16)))
+    refused = [answer for answer in answers if answer[0] == 429]
+    assert {status for status, _, _ in answers} == {200, 429}
+    assert 4 <= len(answers) - len(refused) <= 6
+    assert all(seconds < 1.5 and int(after) >= 1 for _, seconds, after in refused)
+
+
+def test_an_answer_that_would_come_too_late_is_given_up(serving: World) -> None:
+    began = clock.monotonic()
+    answer = serving.ask([{"a": 500.0, "n": 1}], **{"plimsoll-deadline-ms": "50"})
+    assert answer.status_code == 504
+    assert clock.monotonic() - began < 0.3
+    until(lambda: serving.counted("stable")["errors"] == 1)
+
+
+def test_the_kill_switch_answers_from_stable_or_the_declared_default(world: World, packages: dict[str, Path]) -> None:
+    stable = track("stable", packages["good"], 0.0, "old", fallback=0.125)
+    canary = track("canary", packages["bad"], 1.0, "new")
+    world.want(stable, canary)
+    world.start()
+    world.served()
+    world.want(stable, canary, kill=Kill(mode="stable", reason="odd answers", actor="dana", at=1))
+    world.served()
+    answer = world.ask([ROW])
+    assert (answer.headers["plimsoll-track"], answer.headers["plimsoll-fallback"], answer.headers["plimsoll-kill"]) == (
+        "stable",
+        "true",
+        "stable",
+    )
+    world.want(stable, canary, kill=Kill(mode="fallback", reason="odd answers", actor="dana", at=1))
+    world.served()
+    answer = world.ask([ROW, ROW])
+    assert answer.json() == {"predictions": [0.125, 0.125]}
+    assert (answer.headers["plimsoll-track"], answer.headers["plimsoll-fallback"]) == ("fallback", "true")
+    inputs = [{"name": "a", "shape": [1], "datatype": "FP64", "data": [1]}, {"name": "n", "shape": [1], "datatype": "INT64", "data": [1]}]
+    found = httpx.post(f"{world.address}/v2/models/demo/infer", json={"inputs": inputs}).json()
+    assert found["parameters"]["fallback"] is True
+    assert found["outputs"][0]["data"] == [0.125]
+    none = replace(stable, config=ServingConfig())
+    world.want(none, canary, kill=Kill(mode="fallback", reason="odd answers", actor="dana", at=1))
+    world.served()
+    answer = world.ask([ROW])
+    assert answer.status_code == 503
+    assert int(answer.headers["retry-after"]) >= 1
+
+
+def test_a_package_that_nobody_trusts_is_reported_and_gets_no_request(world: World, packages: dict[str, Path]) -> None:
+    world.want(track("stable", packages["good"], 0.5, "old"), replace(track("canary", packages["bad"], 0.5, "new"), trusted=False))
+    world.start()
+    world.ready()
+    report = world.folder / "report.json"
+    until(lambda: report.exists() and any(one["state"] == "failed" for one in json.loads(report.read_bytes())["tracks"]))
+    failed = next(one for one in json.loads(report.read_bytes())["tracks"] if one["state"] == "failed")
+    assert failed["release_id"] == "new"
+    assert "allowed" in failed["reason"] or "trust" in failed["reason"]
+    assert world.tracks() == {"stable"}
+
+
+def test_a_plane_told_to_stop_answers_what_it_has_and_sends_its_log(serving: World, packages: dict[str, Path]) -> None:
+    assert serving.process is not None
+    replica = serving.replica(packages["good"])
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(serving.ask, [{"a": 500.0, "n": 1}], httpx, **{"x-request-id": "last"})
+        until(lambda: "plimsoll_queue" in httpx.get(f"{serving.address}/metrics").text)
+        clock.sleep(0.1)
+        serving.process.terminate()
+        assert running.result().status_code == 200
+    assert serving.process.wait(20) == 0
+    assert ("last", "stable", 200) in serving.logged()
+    until(lambda: not Path(f"/proc/{replica}").exists())
+
+
+def test_a_replica_does_not_outlive_its_plane(serving: World, packages: dict[str, Path]) -> None:
+    replica = serving.replica(packages["good"])
+    assert serving.process is not None
+    serving.process.kill()
+    serving.process.wait(10)
+    until(lambda: not Path(f"/proc/{replica}").exists() or " Z " in Path(f"/proc/{replica}/stat").read_text())
+
+
+def test_one_folder_is_served_without_any_server(packages: dict[str, Path]) -> None:
+    folder = packages["good"]
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    command = [sys.executable, "-m", "plimsoll.server.standalone", str(folder), "--digest", package_digest(folder)]
+    refused = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+    assert refused.returncode != 0
+    assert "allowed" in refused.stderr
+    process = subprocess.Popen([*command, "--trusted"], stdout=subprocess.PIPE, text=True, env=environment)
+    try:
+        assert process.stdout is not None
+        line = json.loads(process.stdout.readline())
+        assert line["pid"] == process.pid
+        assert httpx.post(f"{line['address']}/invocations", json={"dataframe_records": [ROW]}).status_code == 200
+        process.terminate()
+        assert process.wait(20) == 0
+    finally:
+        process.kill()
+        process.wait(10)
+        process.stdout.close()
