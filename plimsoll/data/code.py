@@ -10,8 +10,7 @@ and a miss can be explained part by part.
 * A user's module that is used as a value (``getattr(module, name)``) counts whole.
 * What cannot be seen (``eval``, an import by a computed name, an object without an encoding) is refused, naming the function and
   the expression. The caller then runs the step and does not cache it.
-
-Environment variables and files that the code reads are not seen here.
+* Environment variables and files that the code reads are not seen here.
 """
 
 from __future__ import annotations
@@ -47,6 +46,7 @@ _DYNAMIC = {
     "builtins.eval", "builtins.exec", "builtins.__import__", "sys.modules", "importlib.reload", "runpy.run_path", "runpy.run_module",
     "importlib.util.spec_from_file_location", "importlib.metadata.entry_points", "pkgutil.iter_modules", "pkgutil.walk_packages",
 }  # fmt: skip
+_IMPORTERS = {"importlib.import_module", "plimsoll.extras.require"}
 _DESCRIPTORS = (
     types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassMethodDescriptorType, types.MethodWrapperType,
     types.GetSetDescriptorType, types.MemberDescriptorType,
@@ -127,7 +127,7 @@ class _Walk:
         self.sources = sources
         self.home = home
         self.labels: dict[int, str] = {}
-        #: Keeps what was met alive, so that no identity is used twice.
+        #: Kept alive, so that no identity is used twice.
         self.alive: list[Any] = []
         self.taken: set[str] = set()
         self.queue: deque[tuple[str, Callable[[str], None]]] = deque()
@@ -365,7 +365,7 @@ class _Walk:
                 full = f"{value.__name__}.{'.'.join(rest)}"
                 if any(full == each or full.startswith(f"{each}.") for each in _DYNAMIC):
                     raise self.refusal(label, f"{full} runs or finds code that no name leads to")
-                if full == "importlib.import_module":
+                if full in _IMPORTERS:
                     return self.by_name(label, found)
                 break
             module, name, value = value.__name__, rest[0], self.attribute(label, value, rest.pop(0))
@@ -374,10 +374,10 @@ class _Walk:
     def held(self, label: str, function: types.FunctionType, found: Reference, value: Any, module: str, name: str) -> Any:
         """Return a looked-up value as it goes into the content: code and cells as they are, constants as parts of their own."""
         value = _unwrap(value)
-        if value is importlib.import_module:
-            return self.by_name(label, found)
         is_code = isinstance(value, (types.FunctionType, types.BuiltinFunctionType, type, types.ModuleType))
         full = f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', '')}" if is_code else ""
+        if full in _IMPORTERS:
+            return self.by_name(label, found)
         if full in _DYNAMIC or value is sys.modules:
             raise self.refusal(label, f"{found.name!r} runs or finds code that no name leads to")
         if value is globals:
@@ -412,12 +412,15 @@ class _Walk:
 
     def load(self, label: str, name: str) -> Any:
         """Return a module by name: the user's is imported, of another only its package is noted."""
-        if name in sys.modules:
-            return sys.modules[name]
         package = name.partition(".")[0]
+        if name in sys.modules:
+            module = sys.modules[name]
+            origin = self.sources.origin(name, getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), None))
+            # The same answer as below: a key must not depend on what happens to be imported already.
+            return module if origin == "user" else ("module", self.touch(name, origin))
         try:
             spec = importlib.util.find_spec(package)
-        except (ImportError, ValueError):
+        except ValueError:
             spec = None
         if spec is None:
             return ("absent", name)
@@ -442,9 +445,6 @@ class _Walk:
             name = importlib.util.resolve_name("." * found.level + name, package)
         module = self.load(label, name)
         if not isinstance(module, types.ModuleType) or not found.chain:
-            return module
-        origin = self.sources.origin(module.__name__, getattr(module, "__file__", None))
-        if origin != "user" and not (getattr(module, "__file__", None) is None and hasattr(module, "__path__")):
             return module
         values = []
         for each in found.chain:

