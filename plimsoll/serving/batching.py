@@ -427,9 +427,13 @@ class Replica:
             return
         try:
             await asyncio.to_thread(process.wait, STOP_SECONDS)
-        except (subprocess.TimeoutExpired, asyncio.CancelledError):
+        except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        except asyncio.CancelledError:
+            process.kill()
+            process.wait()
+            raise
 
 
 def _late() -> DeadlineExceeded:
