@@ -304,10 +304,23 @@ def open_package(folder: Path, digest: str, trusted: bool) -> Model:
         Untrusted: the package has code, or classes that are not known here, and ``trusted`` is False; nothing of it ran.
         Refused: it was made with another release of scikit-learn.
     """
+    check_package(folder, digest)
+    return _open(folder, read_meta(folder), digest, trusted)
+
+
+def check_package(folder: Path, digest: str) -> None:
+    """Compare every file of an unpacked package with its digest; nothing of it runs.
+
+    Args:
+        folder: an unpacked package.
+        digest: the digest that it must have.
+
+    Raises:
+        Corrupt: a file is missing, added or changed.
+    """
     found = package_digest(folder)
     if found != digest:
         raise Corrupt(f"The package in {str(folder)!r} is {found[:12]}, not {digest[:12]}.", "Fetch it again; the folder may be removed.")
-    return _open(folder, read_meta(folder), digest, trusted)
 
 
 def package_digest(folder: Path) -> str:

@@ -1,7 +1,7 @@
 """A trial voyage: a package in a fresh process behind the real server, measured from outside over HTTP.
 
 The process is started anew in an empty folder, so that nothing but the package and the installed packages can help it, and it
-is ended with all its children whatever happens. It also ends by itself when this process dies, because its standard input closes.
+is ended with all its children whatever happens: also when this process is killed, because then its standard input closes.
 """
 
 from __future__ import annotations
@@ -27,10 +27,17 @@ import polars as pl
 import plimsoll
 from plimsoll import clock, codec
 from plimsoll.errors import Unavailable
-from plimsoll.registry.package import read_answers, read_meta
+from plimsoll.registry.package import check_package, read_answers, read_meta
 
 #: Module that serves one unpacked package.
 SERVER = "plimsoll.server.standalone"
+
+#: Runs the module named by the first argument, and ends the process at once when its standard input closes.
+_TETHERED = (
+    "import os, runpy, sys, threading; "
+    "threading.Thread(target=lambda: (os.read(0, 1), os._exit(1)), daemon=True).start(); "
+    "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
+)
 
 #: One-row requests before the counted ones: caches and branch predictors are cold only once in a server's life.
 _WARMING = 20
@@ -126,8 +133,9 @@ def try_package(folder: Path, digest: str, *, trusted: bool, seconds: float = 12
 
     Raises:
         Unavailable: the process ended or did not answer in time; the message shows what it wrote last.
-        Corrupt: the package has no reference answers.
+        Corrupt: the package has another digest, or no reference answers.
     """
+    check_package(folder, digest)
     meta = read_meta(folder)
     reference = read_answers(folder, meta)
     with _served(folder.absolute(), digest, trusted, seconds) as serving:
@@ -187,7 +195,8 @@ def _body(rows: pl.DataFrame) -> bytes:
 
 @contextlib.contextmanager
 def _served(folder: Path, digest: str, trusted: bool, seconds: float) -> Iterator[_Serving]:
-    command = [sys.executable, "-m", SERVER, str(folder), "--digest", digest, "--port", "0", *(["--trusted"] if trusted else [])]
+    command = [sys.executable, "-c", _TETHERED, SERVER, str(folder), "--digest", digest, "--port", "0"]
+    command += ["--trusted"] if trusted else []
     own = str(Path(plimsoll.__path__[0]).absolute().parent)
     path = os.pathsep.join(part for part in (own, os.environ.get("PYTHONPATH", "")) if part)
     with tempfile.TemporaryDirectory(prefix="plimsoll-trial-") as empty, tempfile.TemporaryFile() as log:
@@ -235,14 +244,14 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     # The leader may be gone while a child lives on; the group's number is the leader's as long as any of them lives.
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGTERM)
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            pipe.close()
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_END_SECONDS)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
 
 
 def _peak_mib(pid: int) -> float | None:

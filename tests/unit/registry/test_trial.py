@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
 
 from plimsoll import clock, codec
-from plimsoll.errors import Unavailable
+from plimsoll.errors import Corrupt, Unavailable
 from plimsoll.records.model import Costs, Purpose
+from plimsoll.registry import flavors
 from plimsoll.registry.package import Model, package_digest
 from plimsoll.registry.trial import try_package
 
@@ -52,7 +56,7 @@ def wait_until_ended(folder: Path) -> None:
 
 @pytest.mark.skipif(not Path("/proc").exists(), reason="memory is read from /proc")
 def test_a_package_behind_the_real_server_answers_exactly_what_training_computed(package: Path) -> None:
-    trial = try_package(package, package_digest(package), trusted=False, requests=30)
+    trial = try_package(package, package_digest(package), trusted=False, seconds=60, requests=30)
     assert trial.failed == 0, trial.failure
     assert trial.rows == 250
     assert np.array_equal(trial.answered, trial.expected)
@@ -65,16 +69,43 @@ def test_a_package_behind_the_real_server_answers_exactly_what_training_computed
 
 
 def test_a_package_that_does_not_load_is_reported_with_what_its_process_wrote(package: Path) -> None:
+    rows = pl.read_parquet(package / "answers.parquet").select("a", "b")
+    needs_trust = KNeighborsClassifier(3).fit(rows, (rows["a"] > 0.5).cast(pl.Int8).to_numpy())
+    flavors.save(needs_trust, package / "model.skops")
+    with pytest.raises(Unavailable, match=r"ended before it was ready.*KDTree"):
+        try_package(package, package_digest(package), trusted=False, seconds=60)
+    wait_until_ended(package)
+
+
+def test_a_damaged_package_is_not_even_started(package: Path) -> None:
     digest = package_digest(package)
     (package / "model.skops").write_bytes(b"broken")
-    with pytest.raises(Unavailable, match="ended before it was ready"):
+    with pytest.raises(Corrupt):
         try_package(package, digest, trusted=False)
-    wait_until_ended(package)
 
 
 def test_a_process_that_is_not_ready_in_time_is_ended(package: Path) -> None:
     with pytest.raises(Unavailable, match="in time"):
         try_package(package, package_digest(package), trusted=False, seconds=0.05)
+    wait_until_ended(package)
+
+
+@pytest.mark.skipif(not Path("/proc").exists(), reason="processes are found in /proc")
+def test_nothing_is_left_when_the_measuring_process_is_killed(package: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from plimsoll.registry.trial import try_package; "
+        "try_package(Path(sys.stdin.readline().strip()), sys.argv[1], trusted=False, requests=10**6)"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, package_digest(package)], stdin=subprocess.PIPE) as measuring:
+        assert measuring.stdin is not None
+        measuring.stdin.write(f"{package}\n".encode())
+        measuring.stdin.flush()
+        until = clock.monotonic() + 60
+        while len(of_group(package)) < 2:
+            assert measuring.poll() is None
+            assert clock.monotonic() < until, "the server and its replica did not start"
+            clock.sleep(0.02)
+        measuring.kill()
     wait_until_ended(package)
 
 
