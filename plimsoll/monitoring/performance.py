@@ -26,7 +26,7 @@ Floats = npt.NDArray[np.float64]
 ALPHA = 0.05
 
 #: Windows that a promise needs; without a packed promise the release's first so many labelled windows are the promise.
-LEAST_WINDOWS = 7
+LEAST_WINDOWS = 14
 
 #: A window counts when at least so many of its rows are labelled …
 LEAST_LABELS = 50
@@ -42,6 +42,9 @@ _SIZES = np.array([0.25, 0.5, 1.0, 1.5, 2.0])
 
 #: A single window counts for at most so many standard deviations, so that one freak day is no proof.
 _CLIP = 3.0
+
+#: Windows in which a decay is equally likely to begin; half of all stakes are there, the others thin out as 1 / s².
+_LIFE = 400
 
 #: Day-to-day correlation of a promise beyond which more windows are needed rather than a correction.
 _MOST_CORRELATED = 0.8
@@ -218,7 +221,7 @@ def _judge(name: str, sign: float, lived: list[Outcome], reference: list[Outcome
     labels = np.array([outcome.labels for outcome in reference], np.float64)
     center, deviation = float(values.mean()), _deviation(values)
     # The promise itself is known only from so many windows; a release is not blamed for what lies within that.
-    tolerance = 2 * deviation / math.sqrt(len(values))
+    tolerance = 1.5 * deviation / math.sqrt(max(1, len(values) - 5))
     usual = float(np.median(labels))
     # Fewer labels than usual only add noise; how much is not known per measure, so all of it is taken to be sampling.
     spread = deviation * np.sqrt(np.maximum(1.0, usual / np.array([outcome.labels for outcome in lived], np.float64)))
@@ -248,12 +251,12 @@ def _judge(name: str, sign: float, lived: list[Outcome], reference: list[Outcome
 
 
 def _deviation(values: Floats) -> float:
-    """Return the standard deviation of a window, raised for few windows and for windows that resemble the ones before them."""
+    """Return the standard deviation of a window, raised for few windows and for those that clearly resemble the ones before."""
     deviation = float(values.std(ddof=1))
     centered = values - values.mean()
     power = float(np.sum(centered**2))
     correlation = float(np.sum(centered[1:] * centered[:-1])) / power if power > 0 else 0.0
-    correlation = min(max(correlation, 0.0), _MOST_CORRELATED)
+    correlation = min(max(correlation - 0.5 / math.sqrt(len(values)), 0.0), _MOST_CORRELATED)
     few = math.sqrt((len(values) - 1) / max(1, len(values) - 3))
     return max(deviation * few * math.sqrt((1 + correlation) / (1 - correlation)), 1e-9)
 
@@ -268,8 +271,8 @@ def e_process(scores: Floats) -> tuple[float, int]:
     wealth = np.full(len(_SIZES), -np.inf)
     largest = 0.0
     for index, bet in enumerate(bets):
-        # A fresh stake on "it begins here"; the stakes add up to 1 over all time.
-        stake = -math.log((index + 1) * (index + 2))
+        # A fresh stake on "it begins here".
+        stake = -math.log(2 * _LIFE) if index < _LIFE else math.log(_LIFE / 2) - 2 * math.log(index + 1)
         wealth = np.logaddexp(wealth, stake) + bet
         largest = max(largest, float(np.exp(np.minimum(wealth, 700.0)).mean()))
     sums = np.concatenate([np.zeros((1, len(_SIZES))), np.cumsum(bets, axis=0)])

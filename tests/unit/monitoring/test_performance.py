@@ -105,7 +105,7 @@ def test_without_a_packed_promise_the_first_windows_are_the_promise() -> None:
     worse = [window(rng, 60 + index, distance=0.5) for index in range(30)]
     findings = judge_performance([*days, *worse], [])
     assert "auc" in alarms(findings)
-    assert "first 7 labelled windows" in findings[0].reason
+    assert "first 14 labelled windows" in findings[0].reason
 
 
 def test_the_promise_of_a_profile_gives_the_same_measures_as_the_rows_themselves() -> None:
