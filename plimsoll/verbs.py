@@ -142,7 +142,7 @@ VERBS: tuple[Verb, ...] = (
     _write(mon.AppendLabels, log.append_labels, audited=False),
     _job(mon.SealPredictions, "plimsoll.monitoring.watch:seal_predictions", "operate"),
     _job(mon.WatchWindow, "plimsoll.monitoring.watch:watch_window", "operate"),
-    _write(mon.RecordWindow, alerts.record_window, "work"),
+    _write(mon.RecordWindow, alerts.record_window, "work", audited=False),
     _read(mon.ListWindows, alerts.list_windows),
     _read(mon.ListAlerts, alerts.list_alerts),
     _write(mon.AcknowledgeAlert, alerts.acknowledge_alert, "operate"),

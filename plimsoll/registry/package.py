@@ -254,7 +254,15 @@ class Model:
         time = None
         if all(purpose.time in frame.columns for frame in frames):
             time = pl.concat([frame.get_column(purpose.time) for frame in frames])
-        return Profile.build(pl.concat(inputs), time=time, answers=answers)
+        profile = Profile.build(pl.concat(inputs), time=time, answers=answers)
+        if self.holdout is None or time is None:
+            return profile
+        labels = self.holdout.get_column(purpose.label)
+        if not set(labels.unique()) <= {0, 1, False, True}:
+            return profile
+        # What the holdout promises, day by day: later days of live traffic are judged against it.
+        moments = self.holdout.get_column(purpose.time)
+        return profile.promising(time=moments, answers=unseen, labels=labels.to_numpy(), threshold=purpose.costs.threshold)
 
     def _kept(self) -> dict[str, bytes]:
         if self._files is None:
