@@ -227,7 +227,9 @@ def _desired(context: Context, deployment: Deployment, policy: ReleasePolicy) ->
         share = policy.steps[deployment.step].share if candidate is not None else 0.0
         tracks.append(_track(context, "stable", stable, 1.0 - share))
         if candidate is not None:
-            tracks.append(_track(context, "canary" if share > 0 else "shadow", candidate, share))
+            # Shadowed in every stage: what stable answers is answered by the candidate too, so their decisions can be compared.
+            tracks.append(_track(context, "shadow", candidate, 0.0))
+            tracks += [_track(context, "canary", candidate, share)] if share > 0 else []
         if previous is not None:
             tracks.append(_track(context, "stable", previous, 0.0))
     return DesiredModel(model=deployment.model, generation=deployment.generation, tracks=tuple(tracks), kill=kill)
@@ -251,6 +253,4 @@ def report_plane(request: ReportPlane, context: Context) -> None:
 def list_planes(request: ListPlanes, context: Context) -> tuple[Plane, ...]:
     """Return the last report of every plane of an environment."""
     query = select(planes).where(planes.c.environment == request.environment).order_by(planes.c.plane)
-    return tuple(
-        Plane(report=codec.convert(row.report, ReportPlane, "The stored report"), at=row.at) for row in context.tx.execute(query)
-    )
+    return tuple(Plane(report=codec.convert(row.report, ReportPlane, "The stored report"), at=row.at) for row in context.tx.execute(query))

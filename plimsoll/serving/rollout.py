@@ -209,9 +209,12 @@ def _stages(context: Context, deployment: Deployment, policy: ReleasePolicy) -> 
             traffic.c.generation == generation,
         )
         rows = context.tx.execute(query).all()
-        candidate = _arm([row for row in rows if row.release_id == deployment.candidate])
-        stable = _arm([row for row in rows if row.release_id == deployment.stable and row.track == "stable"])
         share = policy.steps[index].share
+        own = [row for row in rows if row.release_id == deployment.candidate]
+        both = _arm(own)
+        candidate = _arm([row for row in own if row.track == ("canary" if share > 0 else "shadow")])
+        candidate = replace(candidate, paired=both.paired, flipped=both.flipped)
+        stable = _arm([row for row in rows if row.release_id == deployment.stable and row.track == "stable"])
         if share == 0:
             # A shadow sees a copy of every request that it has time for, so its exposure is what it answered.
             share = candidate.requests / max(1, candidate.requests + stable.requests)

@@ -42,7 +42,9 @@ Finding = tuple[str, bool, str]
 def _findings(flag: str | None) -> Iterator[Finding]:
     yield "python", sys.version_info >= (3, 11), sys.version.split()[0]
     project = project_folder()
-    yield _tried("project", lambda: f"{project}: {len(read_project(project).models)} models" if project else "no pyproject.toml here or above")
+    yield _tried(
+        "project", lambda: f"{project}: {len(read_project(project).models)} models" if project else "no pyproject.toml here or above"
+    )
     for module, extra in EXTRA_OF.items():
         try:
             require(module)

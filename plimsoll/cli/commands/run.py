@@ -44,7 +44,11 @@ def run(pipeline: str | None = None, *, set: Annotated[list[str] | None, Paramet
             sys.stderr.write(error.details.get("traceback", ""))
             raise
         states = [step.state for step in result.steps]
-        say(f"{states.count('ran')} of {len(states)} steps ran, {states.count('hit')} were reused." if "ran" in states else "Nothing changed: no step ran.")
+        say(
+            f"{states.count('ran')} of {len(states)} steps ran, {states.count('hit')} were reused."
+            if "ran" in states
+            else "Nothing changed: no step ran."
+        )
         made = [version for version in opened.do(ListVersions(limit=10)) if version.run_id == result.id]
     print(result.id)
     if made:

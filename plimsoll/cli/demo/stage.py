@@ -20,7 +20,7 @@ import plimsoll
 from plimsoll import clock
 from plimsoll.data.project import read_project
 from plimsoll.errors import Conflict, NotFound, PlimsollError, Unreachable
-from plimsoll.records.access import AddActor
+from plimsoll.records.access import AddActor, Job
 from plimsoll.records.request import Request
 from plimsoll.sdk.door import HttpDoor
 from plimsoll.workspace import open_workspace
@@ -63,6 +63,20 @@ class Person:
             except Unreachable:
                 self.restart()
         return self.door.do(request)
+
+    def submit(self, request: Request[Any], key: str) -> Job:
+        """Leave a job for the worker; a waiting one of the same key is that job.
+
+        Args:
+            request: whose row is a job.
+            key: makes it idempotent.
+        """
+        for _ in range(5):
+            try:
+                return self.door.submit(request, key)
+            except Unreachable:
+                self.restart()
+        return self.door.submit(request, key)
 
 
 class Stage:

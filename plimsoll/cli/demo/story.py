@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any
 
-import polars as pl
 from rich.console import Console
 
-from plimsoll import clock, sdk
-from plimsoll.cli.demo.ledger import Ledger
+from plimsoll import clock
 from plimsoll.cli.demo.stage import APPROVER, AUTHOR, Person, Stage, refused
-from plimsoll.errors import StepFailed
+from plimsoll.errors import NotFound, StepFailed
 from plimsoll.records.access import GetJob, Job
 from plimsoll.records.deployment import ApproveRelease, CreateRelease, GetRelease, ListPlanes, ListReleases, Release
-from plimsoll.records.model import CheckReport, CheckVersion, GetVersion, ListVersions, Version
+from plimsoll.records.model import CheckReport, CheckVersion, GetReport, GetVersion, ListVersions, Version
 from plimsoll.records.pipeline import ListSteps, RunPipeline
-from plimsoll.records.run import Run
+from plimsoll.records.run import GetRun, Run
 
 PIPELINE = "late/pipeline.py:late_arrivals"
 
@@ -131,6 +128,19 @@ class Making:
         self.tell.verdicts(report)
         return report
 
+    def examined(self, version: Version) -> CheckReport:
+        """Return the report of a version, examining it unless an earlier demo did.
+
+        Args:
+            version: which one.
+        """
+        try:
+            report = self.dana.do(GetReport(ref=version.digest))
+        except NotFound:
+            return self.examine(version)
+        self.tell.verdicts(report)
+        return report
+
     def propose(self, version: Version) -> Release:
         """Propose a version for production.
 
@@ -148,12 +158,44 @@ class Making:
             release: which one.
             note: what he writes.
         """
+        if release.state != "proposed":
+            self.tell.say(f"Release {release.id[:16]} is {release.state} already.", "dim")
+            return
         self.omar.do(ApproveRelease(id=release.id, digest=release.digest, note=note))
         self.tell.say(f'omar approves release {release.id[:16]}: "{note}"', "green")
 
     def waiting(self) -> list[Release]:
         """Return the releases that wait for omar."""
         return [found for found in self.omar.do(ListReleases(state="proposed")) if found.author != APPROVER]
+
+    def approved(self) -> list[Release]:
+        """Return the releases that omar has let pass and that are not over."""
+        return [found for found in self.omar.do(ListReleases()) if found.state in ("approved", "rolling", "live")]
+
+    def moving(self, known: set[str]) -> list[Release]:
+        """Return the releases that are or were on their way, oldest first.
+
+        Args:
+            known: ids that are told in any state; others are told once they have left ``proposed``.
+        """
+        found = [release for release in self.omar.do(ListReleases()) if release.id in known or release.state != "proposed"]
+        return found[::-1]
+
+    def job(self, id: str) -> Job:
+        """Return a job.
+
+        Args:
+            id: the job's id.
+        """
+        return self.dana.do(GetJob(id=id))
+
+    def cause(self, version: Version) -> str:
+        """Return the id of the alert that a version was made for, or empty text.
+
+        Args:
+            version: which one.
+        """
+        return self.dana.do(GetRun(id=version.run_id)).run.cause.id
 
     def wait(self, job: Job) -> Job:
         """Return a job once it has ended.
@@ -201,12 +243,12 @@ def first_model(making: Making, plot: Plot) -> Version:
     making.train(params)
     tell.chapter("A colleague's idea: dep_delay is such a good feature")
     leaked = making.train({**params, "extra": ["dep_delay"]})
-    report = making.examine(leaked)
+    report = making.examined(leaked)
     why = refused(lambda: making.dana.do(CreateRelease(ref=leaked.digest, config=making.stage.config())))
     tell.say(f"Refused: {why[:200]}", "red")
     assert report.outcome == "fail"
     tell.chapter(f"{version.model}/{version.number} is checked, approved and released")
-    making.examine(version)
+    making.examined(version)
     release = making.propose(version)
     why = refused(lambda: making.dana.do(ApproveRelease(id=release.id, digest=release.digest)))
     tell.say(f"dana approves it herself: refused. {why}", "red")
@@ -216,16 +258,15 @@ def first_model(making: Making, plot: Plot) -> Version:
     return version
 
 
-def broken_candidate(making: Making, plot: Plot, until: str) -> Release | None:
+def broken_candidate(making: Making, plot: Plot) -> Release | None:
     """Let dana propose a version that forgets a unit; its checks cannot see it. Return its release, or None if they did.
 
     Args:
         making: what can be done.
         plot: the story's days and seed.
-        until: last day of its data.
     """
     making.tell.chapter("A tidy-up: who needs temp_unit? Every row says F")
-    params = {"first": plot.first, "last": until, "seed": plot.seed, "features": "prepare_without_unit"}
+    params = {"first": plot.first, "last": plot.start, "seed": plot.seed, "features": "prepare_without_unit"}
     version = making.train(params)
     report = making.examine(version)
     if report.outcome == "fail":
@@ -261,5 +302,3 @@ def versions_of(making: Making) -> dict[int, Version]:
         making: what can be done.
     """
     return {version.number: version for version in making.dana.do(ListVersions(model="flights", limit=100))}
-
-

@@ -16,7 +16,15 @@ from plimsoll import clock, codec
 from plimsoll.errors import Unavailable
 
 #: Open Inference types of the columns' polars types.
-_DATATYPES = {"String": "BYTES", "Float64": "FP64", "Int64": "INT64", "Int32": "INT32", "Int16": "INT16", "Int8": "INT8", "UInt32": "UINT32"}
+_DATATYPES = {
+    "String": "BYTES",
+    "Float64": "FP64",
+    "Int64": "INT64",
+    "Int32": "INT32",
+    "Int16": "INT16",
+    "Int8": "INT8",
+    "UInt32": "UINT32",
+}
 
 #: Seconds for which a request is sent again while the model server starts anew.
 _PATIENCE = 60.0
