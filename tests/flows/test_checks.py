@@ -55,7 +55,7 @@ def prepare(rows):
 
 ADA = Actor(name="ada", roles=("admin",), person=True)
 BOB = Actor(name="bob", roles=("write",), person=True)
-EVERY = ("availability", "quality", "baseline", "champion", "slices", "stability", "parity", "footprint")
+EVERY = ("availability", "purpose", "quality", "baseline", "champion", "slices", "stability", "parity", "footprint")
 
 
 def trains(count: int, first_day: int) -> pl.DataFrame:
@@ -140,8 +140,11 @@ def test_a_good_version_passes_every_check_and_is_then_the_one_to_beat(yard: Yar
     assert same.numbers["flip_rate"] == 0
 
     strong = yard.version(("rain", "wind"))
+    table = yard.workspace.project / "pyproject.toml"
+    table.write_text(table.read_text().replace("minimum_saving = 0.01", "minimum_saving = 0.02"))
     found = yard.check(strong)
-    assert outcomes(found) == {}
+    assert list(outcomes(found)) == ["purpose"]
+    assert "another minimum_saving now" in found["purpose"].reason
     assert found["champion"].numbers["champion"] == "trains/1"
     assert found["champion"].numbers["flip_rate"] > 0.05
     assert found["champion"].numbers["seen"] == 0

@@ -108,7 +108,7 @@ def _rates(known: pl.Series, truth: pl.Series, asked: pl.Series) -> Floats:
         keys, wanted = known.cast(pl.String), asked.cast(pl.String)
     labels = truth.cast(pl.Float64, strict=False)
     rates = pl.DataFrame({"key": keys, "label": labels}).group_by("key").agg(pl.col("label").mean())
-    found = pl.DataFrame({"key": wanted}).join(rates, on="key", how="left", nulls_equal=True, maintain_order="left").get_column("label")
+    found = pl.DataFrame({"key": wanted}).join(rates, on="key", how="left", maintain_order="left").get_column("label")
     return found.fill_null(labels.mean() or 0.0).to_numpy()
 
 

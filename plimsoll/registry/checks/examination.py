@@ -20,19 +20,19 @@ import numpy.typing as npt
 import polars as pl
 
 from plimsoll import clock
-from plimsoll.data.project import load_object
+from plimsoll.data.project import load_object, read_project
 from plimsoll.data.snapshot import get_tree
 from plimsoll.data.table import get_table
 from plimsoll.errors import InvalidInput, NotFound, PlimsollError, Untrusted
 from plimsoll.records.deployment import GetDeployment, GetRelease, Release
-from plimsoll.records.model import CheckReport, CheckVersion, GetVersion, ListGrants, RecordReport, Verdict, Version
+from plimsoll.records.model import CheckReport, CheckVersion, GetVersion, ListGrants, Purpose, RecordReport, Verdict, Version
 from plimsoll.records.request import Json
 from plimsoll.registry.checks.availability import check_availability
 from plimsoll.registry.checks.evidence import Answers, Bools, Champion, Data, Floats
 from plimsoll.registry.checks.footprint import check_footprint
 from plimsoll.registry.checks.money import check_baseline, check_champion
 from plimsoll.registry.checks.parity import check_parity
-from plimsoll.registry.checks.quality import check_quality
+from plimsoll.registry.checks.quality import check_purpose, check_quality
 from plimsoll.registry.checks.slices import check_slices
 from plimsoll.registry.checks.stability import check_stability, disturb
 from plimsoll.registry.package import Model, open_package
@@ -71,6 +71,7 @@ def check_version(request: CheckVersion, context: JobContext) -> CheckReport:
 def _checks(evidence: _Evidence) -> tuple[tuple[str, Callable[[], Verdict]], ...]:
     return (
         ("availability", lambda: check_availability(evidence.data)),
+        ("purpose", lambda: check_purpose(evidence.data.purpose, evidence.declared)),
         ("quality", lambda: check_quality(evidence.data)),
         ("baseline", lambda: check_baseline(evidence.answers, evidence.rule)),
         ("champion", lambda: check_champion(evidence.answers, evidence.champion)),
@@ -161,6 +162,14 @@ class _Evidence:
             training=_table(self._context, self._version, "training"),
             holdout=_table(self._context, self._version, "holdout"),
         )
+
+    @property
+    def declared(self) -> Purpose | None:
+        """What the project's table says about this model now."""
+        try:
+            return read_project(self._context.project).models.get(self._version.model)
+        except NotFound:
+            return None
 
     @cached_property
     def _judged(self) -> pl.DataFrame:

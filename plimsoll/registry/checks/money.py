@@ -23,7 +23,7 @@ from plimsoll.registry.checks.evidence import Answers, Bools, Champion, Floats, 
 ALPHA = 0.05
 
 #: Correlation of a day with the next that is assumed at most; more cannot be told from a trend in a few weeks.
-_MOST_CORRELATED = 0.8
+_MOST_CORRELATED = 0.6
 
 #: Days below which no interval is given: the spread between them is not known well enough.
 LEAST_DAYS = 5
@@ -39,8 +39,6 @@ class Estimate:
     error: float
     #: Days behind it.
     days: int
-    #: Degrees of freedom of the error: independent days that the correlated ones are worth, less 1.
-    degrees: float
 
     def lower(self, alpha: float = ALPHA) -> float:
         """Return the bound that the true mean is above with confidence ``1 - alpha``; minus infinity with too few days.
@@ -68,7 +66,7 @@ class Estimate:
             return 1.0
         if self.error == 0:
             return 0.0 if self.value < bound else 1.0
-        return float(stdtr(self.degrees, (self.value - bound) / self.error))
+        return float(stdtr(self.days - 1, (self.value - bound) / self.error))
 
     def numbers(self, name: str) -> dict[str, Json]:
         """Return the value and its two-sided 95 % interval under names that begin with ``name``.
@@ -81,7 +79,7 @@ class Estimate:
     def _reach(self, alpha: float) -> float:
         if self.days < LEAST_DAYS:
             return math.inf
-        return float(stdtrit(self.degrees, 1 - alpha)) * self.error
+        return float(stdtrit(self.days - 1, 1 - alpha)) * self.error
 
 
 def mean_by_day(values: Floats, days: npt.NDArray[np.int64]) -> Estimate:
@@ -95,7 +93,7 @@ def mean_by_day(values: Floats, days: npt.NDArray[np.int64]) -> Estimate:
     sums, counts = np.bincount(place, weights=values), np.bincount(place)
     value, groups = float(values.mean()), len(counts)
     if groups < 2:
-        return Estimate(value=value, error=math.inf, days=groups, degrees=1.0)
+        return Estimate(value=value, error=math.inf, days=groups)
     residuals = sums - value * counts
     power = float(np.sum(residuals**2))
     # The correlation seen around the days' own mean is too small by about 1 / groups.
@@ -103,7 +101,7 @@ def mean_by_day(values: Floats, days: npt.NDArray[np.int64]) -> Estimate:
     correlation = min(max(seen, 0.0), _MOST_CORRELATED)
     factor = (1 + correlation) / (1 - correlation)
     error = math.sqrt(factor * power * groups / (groups - 1)) / len(values)
-    return Estimate(value=value, error=error, days=groups, degrees=max(1.0, groups / factor - 1))
+    return Estimate(value=value, error=error, days=groups)
 
 
 def auc_parts(labels: Floats, answers: Floats) -> tuple[float, Floats]:
@@ -138,7 +136,7 @@ def auc_by_day(labels: Floats, answers: Floats, days: npt.NDArray[np.int64]) -> 
     """
     area, shares = auc_parts(labels, answers)
     around = mean_by_day(shares, days)
-    return Estimate(value=area, error=around.error, days=around.days, degrees=around.degrees)
+    return Estimate(value=area, error=around.error, days=around.days)
 
 
 def auc_difference(labels: Floats, first: Floats, second: Floats, days: npt.NDArray[np.int64]) -> Estimate:
@@ -153,7 +151,7 @@ def auc_difference(labels: Floats, first: Floats, second: Floats, days: npt.NDAr
     area, shares = auc_parts(labels, first)
     other, others = auc_parts(labels, second)
     around = mean_by_day(shares - others, days)
-    return Estimate(value=area - other, error=around.error, days=around.days, degrees=around.degrees)
+    return Estimate(value=area - other, error=around.error, days=around.days)
 
 
 def check_baseline(answers: Answers, rule: Bools | None) -> Verdict:

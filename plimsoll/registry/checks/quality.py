@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import polars as pl
 
-from plimsoll.records.model import Outcome, Verdict
+from plimsoll.records.model import Outcome, Purpose, Verdict
 from plimsoll.records.request import Json
 from plimsoll.registry.checks.evidence import Data
 
@@ -49,6 +51,28 @@ def check_quality(data: Data) -> Verdict:
     if not said:
         said = [_summary(data, numbers)]
     return Verdict(check="quality", outcome=outcome, reason=" ".join(said), numbers=numbers)
+
+
+def check_purpose(packed: Purpose, declared: Purpose | None) -> Verdict:
+    """Tell the approver when a package is judged by another purpose than the project declares now.
+
+    Args:
+        packed: what the package says it is for; every other check goes by it.
+        declared: what the project's table says now, or None when it says nothing about this model.
+    """
+    if declared is None:
+        reason = "The project's table says nothing about this model, so it is judged by what its package says."
+        return Verdict(check="purpose", outcome="pass", reason=reason)
+    names = [field.name for field in fields(Purpose) if getattr(packed, field.name) != getattr(declared, field.name)]
+    numbers: dict[str, Json] = {"differing": names}
+    if not names:
+        reason = "It is judged by exactly what the project declares now: goal, costs, slices, stages and budget."
+        return Verdict(check="purpose", outcome="pass", reason=reason, numbers=numbers)
+    reason = (
+        f"It is judged by what was declared when it was trained; the project declares another {', '.join(names)} now. "
+        "Train it again to judge it by that."
+    )
+    return Verdict(check="purpose", outcome="warn", reason=reason, numbers=numbers)
 
 
 def _summary(data: Data, numbers: dict[str, Json]) -> str:

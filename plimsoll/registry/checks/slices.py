@@ -118,7 +118,7 @@ def _behind(inside: Bools, answers: Answers, area: float) -> tuple[float, Estima
     both[inside] = shares * (len(inside) / len(shares))
     both[~inside] = -others * (len(inside) / len(others))
     around = mean_by_day(both, answers.days)
-    return rest, Estimate(value=area - rest, error=around.error, days=around.days, degrees=around.degrees)
+    return rest, Estimate(value=area - rest, error=around.error, days=around.days)
 
 
 def _holm(chances: list[float]) -> list[float]:

@@ -65,6 +65,13 @@ def test_a_column_that_is_missing_exactly_where_the_label_is_one_is_refused() ->
     assert "'b' alone" in check_availability(data(*leaking)).reason
 
 
+def test_an_echo_is_seen_without_training_data_whichever_way_it_points() -> None:
+    turned = HOLDOUT.with_columns(b=pl.col("late") * -1.0 + pl.col("b") / 2)
+    assert "'b' alone" in check_availability(data(None, turned)).reason
+    gone = HOLDOUT.with_columns(b=pl.when(pl.col("late") == 0).then("b"))
+    assert "'b' alone" in check_availability(data(None, gone)).reason
+
+
 def test_a_number_that_tells_the_label_without_order_is_refused() -> None:
     leaking = [
         frame.with_columns(b=pl.when(pl.col("late") == 1).then(0.4 + pl.col("b") / 10).otherwise((pl.col("b") * 10).floor() * 3 - 9.5))

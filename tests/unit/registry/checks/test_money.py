@@ -32,6 +32,10 @@ def test_a_model_that_is_shown_to_save_enough_over_the_rule_passes_with_its_numb
     assert verdict.numbers["auc"] == pytest.approx(roc_auc_score(FOUND.labels, FOUND.candidate))
 
 
+def test_one_acts_from_the_cost_threshold_on() -> None:
+    assert FOUND.acts(np.array([0.2499, 0.25, 0.9])).tolist() == [False, True, True]
+
+
 def test_a_model_is_refused_when_the_saving_is_there_but_not_the_required_one() -> None:
     saving = check_baseline(FOUND, rule(FOUND)).numbers["saving_at_least"]
     wanting = replace(FOUND, purpose=purpose(minimum_saving=saving + 0.001))
@@ -79,6 +83,7 @@ def test_nothing_in_production_is_nothing_to_compare_with() -> None:
 def test_the_version_in_production_itself_passes_without_a_margin() -> None:
     verdict = check_champion(FOUND, replace(champion(FOUND.candidate), same=True))
     assert verdict.outcome == "pass"
+    assert verdict.reason == "It is flights/3, which is in production."
     assert verdict.numbers["flip_rate"] == 0
 
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import polars as pl
 import pytest
 
-from plimsoll.registry.checks.quality import check_quality
-from tests.unit.registry.checks.made import data, rows
+from plimsoll.registry.checks.quality import check_purpose, check_quality
+from tests.unit.registry.checks.made import data, purpose, rows
 
 TRAINING, HOLDOUT = rows(2000, 0), rows(500, 60)
 Change = Callable[[pl.DataFrame], pl.DataFrame]
@@ -83,3 +83,11 @@ def test_missing_values_that_stay_as_they_were_are_nothing_to_look_at() -> None:
 
 def test_empty_tables_are_refused_rather_than_divided_by() -> None:
     assert check_quality(data(TRAINING.clear(), HOLDOUT.clear())).outcome == "fail"
+
+
+def test_a_package_that_is_judged_by_another_purpose_than_the_project_declares_is_told_to_the_approver() -> None:
+    verdict = check_purpose(purpose(margin=5.0, known_at={}), purpose(margin=1.0, known_at={"b": "later"}))
+    assert verdict.outcome == "warn"
+    assert "another margin, known_at now" in verdict.reason
+    assert check_purpose(purpose(), purpose()).outcome == "pass"
+    assert check_purpose(purpose(), None).outcome == "pass"

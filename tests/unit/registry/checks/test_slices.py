@@ -83,6 +83,39 @@ def test_a_slice_of_one_class_has_no_auc_and_is_judged_by_money_alone() -> None:
     assert "saving" in numbers
 
 
+def test_a_slice_on_which_model_and_rule_hardly_ever_differ_is_not_judged_by_money() -> None:
+    acts = FOUND.candidate >= 0.25
+    differing = np.flatnonzero((CARRIERS == "c03") & (acts == (FOUND.labels == 1)))[::20][:15]
+    turned = acts.copy()
+    turned[differing] ^= True
+    found = replace(FOUND, candidate=np.where(turned, 0.9, 0.1))
+    verdict = check_slices(found, acts, {"carrier": CARRIERS})
+    assert verdict.outcome == "pass", verdict.reason
+    assert "saving" not in verdict.numbers["judged"]["carrier=c03"]
+
+
+def test_a_slice_that_is_ordered_a_little_worse_is_nothing_to_look_at_however_surely_that_is_known() -> None:
+    many = answers(count=40_000, days=30)
+    odd = np.arange(40_000) % 2 == 0
+    noise = np.random.default_rng(8).normal(0, 0.6, 40_000)
+    odds = np.log(many.candidate / (1 - many.candidate)) + np.where(odd, noise, 0.0)
+    found = replace(many, candidate=1 / (1 + np.exp(-odds)))
+    verdict = check_slices(found, None, {"group": np.where(odd, "odd", "even")})
+    part = verdict.numbers["judged"]["group=odd"]
+    assert part["p_weak"] < 0.01
+    assert -0.05 < part["auc_behind_rest"] < 0
+    assert verdict.outcome == "pass"
+
+
+def test_a_day_on_which_the_model_knows_little_everywhere_does_not_make_a_slice_s_gap_less_sure() -> None:
+    good = FOUND.days % 3 > 0
+    lost = np.random.default_rng(9).random(6000)
+    found = replace(FOUND, candidate=np.where(good, FOUND.candidate, lost))
+    part = check_slices(found, None, {"half": np.where(np.arange(6000) % 2 == 0, "one", "two")}).numbers["judged"]["half=one"]
+    alone, gap = (part[f"{name}_high"] - part[f"{name}_low"] for name in ("auc", "auc_behind_rest"))
+    assert gap < alone
+
+
 def test_twenty_slices_on_which_the_model_is_like_the_rule_are_refused_once_in_twenty_at_most() -> None:
     failed = warned = 0
     for seed in range(120):
