@@ -13,8 +13,9 @@ def append_points(request: AppendPoints, context: Context) -> PointsReceipt:
     if request.sequence < 1:
         raise InvalidInput(f"The sequence {request.sequence} is below 1.", "Count a writer's batches from 1.")
     points = context.stores.points
-    if request.sequence <= points.last_sequence(context.tx, request.run_id, request.writer):
-        return PointsReceipt(sequence=request.sequence, added=0)
+    last = points.last_sequence(context.tx, request.run_id, request.writer)
+    if request.sequence <= last:
+        return PointsReceipt(sequence=last, added=0)
     running(context, request.run_id)
     added = points.append(context.tx, request.run_id, request.writer, request.sequence, request.points)
     return PointsReceipt(sequence=request.sequence, added=added)
