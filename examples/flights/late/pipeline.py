@@ -114,7 +114,7 @@ def evaluate(model: Model, rows: pl.DataFrame) -> dict[str, float]:
 def late_arrivals(
     first: str = "2013-01-01",
     last: str = "2013-05-01",
-    holdout_days: int = 21,
+    holdout_days: int = 50,
     depth: int | None = None,
     leaves: int = 15,
     learning_rate: float = 0.1,
@@ -127,7 +127,8 @@ def late_arrivals(
     Args:
         first: first day in New York, as ``YYYY-MM-DD``.
         last: the day after the last one; nothing that became known later is used.
-        holdout_days: so many last days are kept from training.
+        holdout_days: so many last days are kept from training. Flights of one day resemble each other, so what counts as
+            evidence is days: three weeks could neither show a candidate's worth nor, later, a decay.
         depth: of each tree, or None without a limit.
         leaves: of each tree, at most.
         learning_rate: share of each tree's correction that is taken.
