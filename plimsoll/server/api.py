@@ -19,7 +19,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from plimsoll import access, clock, codec, verbs
-from plimsoll.errors import Corrupt, Internal, InvalidInput, PlimsollError, StorageFull
+from plimsoll.errors import Corrupt, Internal, InvalidInput, NotFound, PlimsollError, Refused, StorageFull
 from plimsoll.records.access import Actor, Job
 from plimsoll.records.request import check_digest, result_type
 from plimsoll.server.answers import MSGPACK, answer, refusal
@@ -115,11 +115,34 @@ def routes(workspace: Workspace) -> list[Route]:
             raise Corrupt(f"The bytes sent have the digest {stored[:12]}, not {digest[:12]}.", "Send them again.")
         return answer({"digest": stored, "size": size}, request.headers.get("accept", ""))
 
+    @_guarded
+    async def drop_damaged_blob(request: HttpRequest) -> Response:
+        # Whoever finds bytes damaged can compute them again, but they would not be stored beside what is there.
+        access.require(_actor(request), "write", "drop damaged blobs")
+        digest = request.path_params["digest"]
+        check_digest("Blob", digest)
+        await run_in_threadpool(_drop_damaged, workspace, digest)
+        return Response(status_code=204)
+
     return [
         Route("/api/v1/{verb}", do, methods=["POST"]),
         Route("/blobs/{digest}", read_blob, methods=["GET", "HEAD"]),
         Route("/blobs/{digest}", write_blob, methods=["PUT"]),
+        Route("/blobs/{digest}", drop_damaged_blob, methods=["DELETE"]),
     ]
+
+
+def _drop_damaged(workspace: Workspace, digest: str) -> None:
+    blobs = workspace.stores.blobs
+    with tempfile.TemporaryDirectory(prefix="plimsoll-") as folder:
+        try:
+            blobs.get_file(digest, Path(folder) / digest)
+        except NotFound:
+            return
+        except Corrupt:
+            blobs.delete(digest)
+            return
+    raise Refused(f"The bytes of {digest[:12]} are sound.", "Only damaged ones are dropped through the server; it collects the others.")
 
 
 async def _store(workspace: Workspace, stream: AsyncIterator[bytes]) -> tuple[str, int]:
