@@ -1,0 +1,100 @@
+"""The way of a metric point: from ``run.log`` through a server that is killed on the way to the store, and back exactly."""
+
+from __future__ import annotations
+
+import math
+import struct
+import threading
+
+import pytest
+
+import plimsoll
+from plimsoll import clock
+from plimsoll.errors import Unreachable
+from plimsoll.records.run import AppendPoints, FinishRun, GetRun, GetSeries, ListRuns, PointColumns, PointsReceipt, StartRun
+from tests.flows.platform import Platform, until
+
+pytestmark = pytest.mark.slow
+
+#: Values that JSON or a careless column would change.
+ODD = (0.1, -0.0, 0.0, 5e-324, 1.7976931348623157e308, 1 / 3, math.inf, -math.inf, math.nan)
+
+
+def bits(values: tuple[float, ...]) -> list[bytes]:
+    return [struct.pack(">d", value) for value in values]
+
+
+def batch(run: str, sequence: int, size: int = 3) -> AppendPoints:
+    steps = tuple(range((sequence - 1) * size, sequence * size))
+    columns = PointColumns(names=("loss",) * size, steps=steps, times=(clock.now(),) * size, values=tuple(1 / (step + 1) for step in steps))
+    return AppendPoints(run_id=run, writer="trainer", sequence=sequence, points=columns)
+
+
+def test_what_a_run_logs_comes_back_bit_for_bit(platform: Platform) -> None:
+    with plimsoll.run(door=platform.author, experiment="points", seed=7) as run:
+        for value in ODD:
+            run.log(odd=value)
+        run.log({"a/b c": 2.5}, step=10)
+        run.tag(kind="odd")
+    odd = platform.author.do(GetSeries(run_id=run.id, name="odd"))
+    assert bits(odd.values) == bits(ODD)
+    assert odd.steps == tuple(range(len(ODD)))
+    assert not odd.sampled
+    detail = platform.author.do(GetRun(id=run.id))
+    assert (detail.run.state, detail.run.params, detail.run.tags, detail.run.author) == ("finished", {"seed": 7}, {"kind": "odd"}, "dana")
+    summary = {metric.name: metric for metric in detail.metrics}
+    assert math.isnan(summary["odd"].last)
+    assert (summary["odd"].count, summary["odd"].min, summary["odd"].max) == (len(ODD), -math.inf, math.inf)
+    assert (summary["a/b c"].last, summary["a/b c"].last_step) == (2.5, 10)
+    listed = platform.author.do(ListRuns(experiment="points"))
+    assert [(found.run.id, len(found.metrics)) for found in listed] == [(run.id, 2)]
+
+
+def test_a_writers_batch_that_is_sent_again_changes_nothing(platform: Platform) -> None:
+    run = platform.author.do(StartRun(experiment="again")).id
+    assert platform.author.do(batch(run, 1)) == PointsReceipt(sequence=1, added=3)
+    assert platform.author.do(batch(run, 2)) == PointsReceipt(sequence=2, added=3)
+    before = platform.author.do(GetSeries(run_id=run, name="loss"))
+    for sequence in (1, 2):
+        assert platform.author.do(batch(run, sequence)) == PointsReceipt(sequence=2, added=0)
+    assert platform.author.do(GetSeries(run_id=run, name="loss")) == before
+    assert platform.author.do(GetRun(id=run)).metrics[0].count == 6
+
+
+def test_a_server_that_is_killed_in_the_middle_loses_nothing_that_it_acknowledged(platform: Platform) -> None:
+    run = platform.author.do(StartRun(experiment="killed")).id
+    sent: list[int] = []
+    refused: list[int] = []
+
+    def write() -> None:
+        for sequence in range(1, 301):
+            while True:
+                try:
+                    receipt = platform.author.do(batch(run, sequence))
+                except Unreachable:
+                    # What was not acknowledged is sent again under its own sequence, as every writer must.
+                    refused.append(sequence)
+                    clock.sleep(0.05)
+                    continue
+                assert receipt.sequence == sequence
+                sent.append(sequence)
+                break
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    for mark in (40, 120):
+        until(lambda mark=mark: len(sent) >= mark, "some batches are acknowledged")  # type: ignore[misc]
+        platform.kill()
+        acknowledged = len(sent)
+        until(lambda: refused, "the writer has noticed")
+        platform.start()
+        held = platform.author.do(GetSeries(run_id=run, name="loss")).steps
+        assert held[: acknowledged * 3] == tuple(range(acknowledged * 3))
+        refused.clear()
+    writer.join(60)
+    assert sent == list(range(1, 301))
+    series = platform.author.do(GetSeries(run_id=run, name="loss"))
+    assert series.steps == tuple(range(900))
+    assert series.values == tuple(1 / (step + 1) for step in range(900))
+    assert platform.author.do(FinishRun(id=run)).state == "finished"
+    assert platform.author.do(GetRun(id=run)).metrics[0].count == 900
