@@ -27,8 +27,8 @@ def build() -> App:
     app.command(f"{here}.demo:demo", name="demo", help="Watch one model go all the way round on real flights.")
     app.command(f"{here}.doctor:doctor", name="doctor", help="Look for what is wrong with this home and this machine.")
     app.command(f"{here}.config:app", name="config", help="Settings, and where each comes from.")
+    access = {"actors": "Who may do what.", "jobs": "What the worker does and has done.", "events": "The audit log."}
     nouns = {
-        "actors": "Who may do what.",
         "runs": "Executions with their parameters, metrics, code and data.",
         "models": "Registered models and their versions.",
         "checks": "What was found out about a version.",
@@ -36,11 +36,10 @@ def build() -> App:
         "deployments": "What answers, what is on its way, and the kill switch.",
         "predictions": "Answers, and where they came from.",
         "alerts": "Findings worth a person.",
-        "jobs": "What the worker does and has done.",
-        "events": "The audit log.",
     }
-    for noun, help in nouns.items():
-        app.command(f"plimsoll.cli.nouns.{noun}:app", name=noun, help=help)
+    for room, words in (("nouns", nouns), ("access", access)):
+        for noun, help in words.items():
+            app.command(f"plimsoll.cli.{room}.{noun}:app", name=noun, help=help)
     app.command("plimsoll.cli.nouns.releases:approve", name="approve", help="Say yes to a release that somebody else made.")
     return app
 

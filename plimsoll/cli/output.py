@@ -64,8 +64,10 @@ def show_list(rows: Rows, form: Format, empty: str) -> None:
             table.add_column(head, overflow="fold")
         for row in cells:
             table.add_row(*row)
-        Console().print(table)
+        # Reasons and errors hold brackets, which are not rich's markup.
+        Console(markup=False, emoji=False, highlight=False).print(table)
     else:
+        cells = [[cell.replace("\n", " ") for cell in row] for row in cells]
         widths = [max(len(head), *(len(row[index]) for row in cells)) for index, head in enumerate(heads)]
         for line in [heads, *cells]:
             _write("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() + "\n")

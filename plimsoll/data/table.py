@@ -65,7 +65,7 @@ def put_table(blobs: Blobs, frame: pl.DataFrame, **meta: Json) -> tuple[str, int
 
 
 def get_table(blobs: Blobs, digest: str) -> pl.DataFrame:
-    """Return a stored table with the types it had.
+    """Return a stored table, (rows, columns), with the types it had.
 
     Args:
         blobs: where from.

@@ -24,7 +24,6 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-import plimsoll
 from plimsoll import clock, codec
 from plimsoll.errors import Unavailable
 from plimsoll.registry.package import check_package, read_answers, read_meta
@@ -197,7 +196,7 @@ def _body(rows: pl.DataFrame) -> bytes:
 def _served(folder: Path, digest: str, trusted: bool, seconds: float) -> Iterator[_Serving]:
     command = [sys.executable, "-c", _TETHERED, SERVER, str(folder), "--digest", digest, "--port", "0"]
     command += ["--trusted"] if trusted else []
-    own = str(Path(plimsoll.__path__[0]).absolute().parent)
+    own = str(Path(clock.__file__).absolute().parents[1])
     path = os.pathsep.join(part for part in (own, os.environ.get("PYTHONPATH", "")) if part)
     with tempfile.TemporaryDirectory(prefix="plimsoll-trial-") as empty, tempfile.TemporaryFile() as log:
         started = clock.monotonic()

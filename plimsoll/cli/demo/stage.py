@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-import plimsoll
 from plimsoll import clock
 from plimsoll.data.project import read_project
 from plimsoll.errors import Conflict, NotFound, PlimsollError, Unreachable
@@ -200,7 +199,7 @@ class Stage:
 
 
 def _example() -> Path:
-    package = Path(plimsoll.__file__).parent
+    package = Path(clock.__file__).parent
     for candidate in (package / "examples" / "flights", package.parent / "examples" / "flights"):
         if (candidate / "pyproject.toml").is_file():
             return candidate
