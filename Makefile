@@ -58,6 +58,7 @@ $(VENV)/.docs: $(VENV)/.test requirements/docs.txt
 # Needs uv; the locks carry no index address, so that a mirror works as well.
 lock:
 	printf "hatchling\neditables\n" | uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements/build.txt -
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml -o requirements/core.txt
 	for extra in demo test docs; do \
 	  uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	    --extra $$extra pyproject.toml -o requirements/$$extra.txt || exit 1; done

@@ -1,0 +1,25 @@
+"""``python -m bench [NAME …]``: run the named benchmarks, or all of them."""
+
+from __future__ import annotations
+
+import sys
+
+from bench import footprint
+
+BENCHMARKS = {"footprint": footprint.main}
+
+
+def main() -> int:
+    """Run what the command line names."""
+    names = [name for name in sys.argv[1:] if not name.startswith("-")] or list(BENCHMARKS)
+    unknown = [name for name in names if name not in BENCHMARKS]
+    if unknown:
+        print(f"There is no benchmark {unknown[0]!r}. There are: {', '.join(BENCHMARKS)}.", file=sys.stderr)
+        return 2
+    for name in names:
+        BENCHMARKS[name](peers="--peers" in sys.argv)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
