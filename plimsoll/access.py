@@ -7,7 +7,7 @@ import hashlib
 from sqlalchemy import select, update
 
 from plimsoll import clock, codec
-from plimsoll.errors import Denied, InvalidInput, Unauthenticated
+from plimsoll.errors import Denied, InvalidInput, Refused, Unauthenticated
 from plimsoll.records.access import (
     Actor,
     AddActor,
@@ -25,6 +25,9 @@ from plimsoll.records.access import (
 )
 from plimsoll.store.contracts import Context
 from plimsoll.store.schema import actors
+
+#: Names of the programs that every home has; they are nobody's to give.
+PROGRAMS = ("worker", "plane")
 
 
 def token_digest(token: str) -> str:
@@ -71,11 +74,24 @@ def add_actor(request: AddActor, context: Context) -> Invitation:
     """Add an actor, or give a known one a new token and new roles; the old token stops working."""
     if "work" in request.roles:
         raise InvalidInput("The role 'work' is not given away.", "It belongs to the worker of this workspace.")
+    if request.name in PROGRAMS:
+        # A job that is left under the worker's name is done with the worker's role.
+        raise Refused(f"{request.name!r} is a program of this workspace.", "Choose another name.")
+    return invite(context, Actor(name=request.name, roles=request.roles, person=request.person))
+
+
+def invite(context: Context, actor: Actor) -> Invitation:
+    """Store an actor under a new token.
+
+    Args:
+        context: an open writing transaction; its actor is not looked at.
+        actor: new, or known and replaced.
+    """
     token = clock.new_secret()
-    values = {"roles": list(request.roles), "person": request.person, "token_digest": token_digest(token)}
-    if context.tx.execute(update(actors).where(actors.c.name == request.name).values(**values)).rowcount == 0:
-        context.tx.execute(actors.insert().values(name=request.name, created=clock.now(), **values))
-    return Invitation(actor=Actor(name=request.name, roles=request.roles, person=request.person), token=token)
+    values = {"roles": list(actor.roles), "person": actor.person, "token_digest": token_digest(token)}
+    if context.tx.execute(update(actors).where(actors.c.name == actor.name).values(**values)).rowcount == 0:
+        context.tx.execute(actors.insert().values(name=actor.name, created=clock.now(), **values))
+    return Invitation(actor=actor, token=token)
 
 
 def who_am_i(request: WhoAmI, context: Context) -> Actor:

@@ -175,6 +175,8 @@ def subject_of(request: Request[Any], result: Any) -> str:
         request: what was asked.
         result: what it gave.
     """
+    if isinstance(result, a.Invitation):
+        return f"actor:{result.actor.name}"
     kind = type(result).__name__.lower()
     for source in (result, request):
         if (id := getattr(source, "id", None)) is not None:

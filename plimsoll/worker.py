@@ -23,7 +23,16 @@ from typing import Any
 from plimsoll import clock, codec, verbs
 from plimsoll.errors import Internal, PlimsollError, Refused, StepFailed, to_wire
 from plimsoll.records.access import Job
-from plimsoll.records.deployment import JudgeRollout, ListDeployments, ListReleases, MoveRollout, RejectRelease, StartRollout
+from plimsoll.records.deployment import (
+    Deployment,
+    JudgeRollout,
+    ListDeployments,
+    ListReleases,
+    MoveRollout,
+    RejectRelease,
+    Release,
+    StartRollout,
+)
 from plimsoll.records.monitor import SealPredictions
 from plimsoll.workspace import WORKER, Workspace, open_workspace
 
@@ -120,11 +129,10 @@ class Worker:
             if code is None:
                 self._beat(self._job)
                 return
-            self._child = None
-            if code != 0:
-                how = f"was ended by signal {-code}" if code < 0 else f"ended with status {code}"
-                self._fail(self._job, f"The process of the job {how}.")
-            self._job = None
+            how = f"was ended by signal {-code}" if code < 0 else f"ended with status {code}"
+            # A job that said how it ended stays as it is: only one that did not is still this worker's.
+            self._fail(self._job, f"The process of the job {how} before the job was done.")
+            self._child, self._job = None, None
         with self.workspace.stores.database.read() as tx:
             if not self.workspace.stores.queue.due(tx):
                 return
@@ -162,33 +170,38 @@ class Worker:
         self._child, self._job = None, None
 
     def _roll(self) -> None:
+        # The oldest first, so that where nothing is asked the newest is what stays.
+        for release in reversed(self.workspace.do(ListReleases(state="approved", limit=1000), WORKER)):
+            with self._survive():
+                self._begin(release)
+        for found in self.workspace.do(ListDeployments(), WORKER):
+            with self._survive():
+                self._move(found)
+
+    def _begin(self, release: Release) -> None:
         do = self.workspace.do
-        for release in do(ListReleases(state="approved"), WORKER):
-            busy = [
-                found
-                for found in do(ListDeployments(environment=release.environment), WORKER)
-                if found.model == release.model and (found.candidate is not None or found.kill is not None)
-            ]
-            if busy:
-                continue
-            try:
-                do(StartRollout(release_id=release.id), WORKER)
-            except Refused as refused:
-                # Another version went live since its checks: what was approved cannot be rolled out any more.
-                do(RejectRelease(id=release.id, reason=str(refused)), WORKER)
-        for found in do(ListDeployments(), WORKER):
-            if found.candidate is None:
-                continue
-            judgement = do(JudgeRollout(model=found.model, environment=found.environment), WORKER)
-            if judgement.advice != "wait":
-                move = MoveRollout(
-                    model=found.model,
-                    environment=found.environment,
-                    to=judgement.advice,
-                    reason=judgement.reason,
-                    generation=judgement.generation,
-                )
-                do(move, WORKER)
+        for found in do(ListDeployments(environment=release.environment), WORKER):
+            if found.model == release.model and (found.candidate is not None or found.kill is not None):
+                return
+        try:
+            do(StartRollout(release_id=release.id), WORKER)
+        except Refused as refused:
+            # Another version went live since its checks: what was approved cannot be rolled out any more.
+            do(RejectRelease(id=release.id, reason=str(refused)), WORKER)
+
+    def _move(self, found: Deployment) -> None:
+        if found.candidate is None:
+            return
+        judgement = self.workspace.do(JudgeRollout(model=found.model, environment=found.environment), WORKER)
+        if judgement.advice != "wait":
+            move = MoveRollout(
+                model=found.model,
+                environment=found.environment,
+                to=judgement.advice,
+                reason=judgement.reason,
+                generation=judgement.generation,
+            )
+            self.workspace.do(move, WORKER)
 
     def _seal(self) -> None:
         with self.workspace.stores.database.read() as tx:

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from plimsoll import access, clock, codec, verbs
-from plimsoll.errors import InvalidInput, NotFound, PlimsollError
-from plimsoll.records.access import Actor, AddActor, Job, Role
+from plimsoll.errors import Conflict, InvalidInput, NotFound, PlimsollError
+from plimsoll.records.access import Actor, Job
 from plimsoll.records.deployment import ReleasePolicy, RolloutStep, SetEnvironment
 from plimsoll.records.request import Request
 from plimsoll.store.blobs import LocalBlobs
@@ -26,7 +26,7 @@ from plimsoll.store.database import open_database
 from plimsoll.store.events import SqlEvents
 from plimsoll.store.points import SqlPoints
 from plimsoll.store.queue import SqlQueue
-from plimsoll.store.schema import actors, environments
+from plimsoll.store.schema import actors, environments, jobs
 from plimsoll.store.segments.rows import SqlSegments
 
 R = TypeVar("R")
@@ -110,14 +110,20 @@ class Workspace:
 
         Raises:
             InvalidInput: the verb is done at once and needs no worker.
+            Conflict: another verb's job has the key.
         """
         verb = verbs.find(type(request).__name__)
         access.require(actor, verb.role, verb.name)
         if verb.kind != "job":
             raise InvalidInput(f"{verb.name} is no job.", "Do it directly.")
         with self.stores.database.write() as tx:
+            of_key = select(func.count()).select_from(jobs).where(jobs.c.key == key)
+            known = tx.execute(of_key).scalar_one()
             job = self.stores.queue.put(tx, request, actor.name, due, key)
-            self.stores.events.append(tx, actor.name, f"Submit{verb.name}", f"job:{job.id}", codec.plain(request))
+            if job.verb != verb.name:
+                raise Conflict(f"The key {key!r} belongs to a {job.verb} that is {job.state}.", "Use another key.")
+            if key is None or tx.execute(of_key).scalar_one() > known:
+                self.stores.events.append(tx, actor.name, f"Submit{verb.name}", f"job:{job.id}", codec.plain(request))
         return job
 
     def identify(self, token: str) -> Actor:
@@ -184,28 +190,20 @@ def _keep_token(path: Path, token: str) -> None:
 
 def _prepare(workspace: Workspace, owner: str) -> None:
     """Make what a new home lacks: its environments, and its owner, worker and plane with their tokens."""
-    wanted: tuple[tuple[str, str, tuple[Role, ...], bool], ...] = (
-        ("owner", owner, ("admin",), True),
-        ("worker", WORKER.name, WORKER.roles, False),
-        ("plane", PLANE.name, PLANE.roles, False),
-    )
+    wanted = (("owner", Actor(name=owner, roles=("admin",))), ("worker", WORKER), ("plane", PLANE))
     with workspace.stores.database.read() as tx:
         known = set(tx.execute(select(actors.c.name)).scalars())
         placed = set(tx.execute(select(environments.c.name)).scalars())
     secrets = workspace.home / "secrets"
-    if known and placed >= set(ENVIRONMENTS) and all((secrets / file).exists() for file, *_ in wanted):
+    if known and placed >= set(ENVIRONMENTS) and all((secrets / file).exists() for file, _ in wanted):
         return
     with workspace.stores.database.write() as tx:
         context = Context(actor=Actor(name=owner, roles=("admin",)), tx=tx, stores=workspace.stores)
-        for file, name, roles, person in wanted:
-            if (secrets / file).exists() and name in known:
+        for file, actor in wanted:
+            if (secrets / file).exists() and actor.name in known:
                 continue
-            # ``work`` is given to nobody but here, so the row is made without it and completed below.
-            asked = AddActor(name=name, roles=tuple(role for role in roles if role != "work"), person=person)
-            invitation = access.add_actor(asked, context)
-            tx.execute(actors.update().where(actors.c.name == name).values(roles=list(roles)))
-            _keep_token(secrets / file, invitation.token)
-            workspace.stores.events.append(tx, owner, "AddActor", f"actor:{name}", codec.plain(asked))
+            _keep_token(secrets / file, access.invite(context, actor).token)
+            workspace.stores.events.append(tx, owner, "AddActor", f"actor:{actor.name}", codec.plain(actor))
         for name, policy in ENVIRONMENTS.items():
             if name not in placed:
                 promotion = verbs.find("SetEnvironment").load()
@@ -254,4 +252,4 @@ def open_workspace(home: Path, project: Path | None = None, *, database: str | N
 def _user() -> str:
     name = os.environ.get("USER") or os.environ.get("LOGNAME") or "owner"
     cleaned = "".join(char for char in name if char.isalnum() or char in "._-").lstrip("._-")
-    return cleaned if cleaned and cleaned not in (WORKER.name, PLANE.name) else "owner"
+    return cleaned if cleaned and cleaned not in access.PROGRAMS else "owner"

@@ -116,6 +116,8 @@ class PackageMeta:
     data: dict[str, str]
     #: Estimator's class and parameters, for people.
     estimator: dict[str, Json] = field(default_factory=dict)
+    #: Classes and functions in the model file that are not known to be harmless; only a grant for this very package lets them be built.
+    types: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ import io
 import json
 import math
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -91,15 +91,15 @@ def save(estimator: Any, path: Path) -> None:
     path.write_bytes(data)
 
 
-def load(path: Path, trusted: bool) -> Any:
+def load(path: Path, allowed: Collection[str] = ()) -> Any:
     """Return the estimator of a file, ready to predict in one thread.
 
     Args:
         path: a file that :func:`save` wrote, or that pretends to be one.
-        trusted: a person granted that the package's code may run; then classes that are not known here are built too.
+        allowed: classes and functions beyond the known ones that a person let be built.
 
     Raises:
-        Untrusted: the file names classes that are not known here; nothing of it was built.
+        Untrusted: the file names others; nothing of it was built.
         Corrupt: the file is not a skops file, or its contents do not fit its classes.
     """
     data = path.read_bytes()
@@ -108,8 +108,8 @@ def load(path: Path, trusted: bool) -> Any:
         named = skops.get_untrusted_types(data=data)
     except Exception as error:
         raise Corrupt(f"{path.name} is not a skops file: {error!r}.", "Make the package again with plimsoll.Model.") from error
-    unknown = [name for name in named if name not in KNOWN]
-    if unknown and not trusted:
+    unknown = [name for name in named if name not in KNOWN and name not in allowed]
+    if unknown:
         raise Untrusted(
             f"The model file uses {', '.join(unknown)}, which is not known to be harmless.",
             "If you know where the model comes from, run: plimsoll models trust REF",

@@ -187,8 +187,9 @@ class Model:
         if self.meta is not None:
             _write(folder, self._kept())
             return {}
-        files, meta = self._made(project)
-        flavors.save(self.estimator, folder / "model.skops")
+        stored = folder / "model.skops"
+        flavors.save(self.estimator, stored)
+        files, meta = self._made(project, tuple(flavors.unknown_types(stored.read_bytes())))
         _write(folder, files)
         reference = read_answers(folder, meta)
         # Under a name of its own: this folder goes away, and the same package may be opened from a lasting one later.
@@ -201,7 +202,7 @@ class Model:
             )
         return {}
 
-    def _made(self, project: Path) -> tuple[dict[str, bytes], PackageMeta]:
+    def _made(self, project: Path, types: tuple[str, ...]) -> tuple[dict[str, bytes], PackageMeta]:
         purpose = self.purpose or _declared(self.name, project)
         self._check_purpose(purpose)
         files: dict[str, bytes] = {}
@@ -231,6 +232,7 @@ class Model:
             requirements=requirements.exact(self.estimator, self.features),
             data=data,
             estimator=flavors.describe(self.estimator),
+            types=types,
         )
         files["package.json"] = codec.canonical(meta)
         return files, meta
@@ -258,7 +260,7 @@ class Model:
         if self.holdout is None or time is None:
             return profile
         labels = self.holdout.get_column(purpose.label)
-        if not set(labels.unique()) <= {0, 1, False, True}:
+        if not set(labels.unique()) <= {0, 1}:
             return profile
         # What the holdout promises, day by day: later days of live traffic are judged against it.
         moments = self.holdout.get_column(purpose.time)
@@ -398,7 +400,8 @@ def _open(folder: Path, meta: PackageMeta, digest: str, trusted: bool) -> Model:
         raise Corrupt(f"The package {digest[:12]} has the flavor {meta.flavor!r}.", "This release knows 'sklearn'; use a newer one.")
     model = Model.__new__(Model)
     model.name, model.signature, model.purpose, model.meta = meta.model, meta.signature, meta.purpose, meta
-    model.estimator = flavors.load(folder / "model.skops", trusted)
+    # A package cannot hold more than it declares: a grant for its code is looked up by what it declares.
+    model.estimator = flavors.load(folder / "model.skops", meta.types if trusted else ())
     model._rule = flavors.output_rule(model.estimator)
     model._schema = schema_of(meta.signature)
     model.example = from_parquet(_file(folder, "example.parquet"), meta.signature.inputs)

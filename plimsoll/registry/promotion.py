@@ -121,7 +121,8 @@ def create_release(request: CreateRelease, context: Context) -> Release:
     policy = policy_of(context, request.environment)
     digest = release_digest(request.environment, version.model, version.digest, request.config)
     query = select(releases).where(releases.c.digest == digest, releases.c.state.in_(["proposed", "approved", "rolling", "live"]))
-    row = context.tx.execute(query).one_or_none()
+    # Several are open when a roll back made a retired one live again after it was proposed anew.
+    row = context.tx.execute(query.order_by(releases.c.id.desc()).limit(1)).one_or_none()
     if row is not None:
         return codec.convert(dict(row._mapping), Release, "The stored release")
     if policy.checks:
@@ -160,7 +161,11 @@ def get_release(request: GetRelease, context: Context) -> Release:
 def list_releases(request: ListReleases, context: Context) -> tuple[Release, ...]:
     """Return releases, newest first."""
     query: Select[tuple[object, ...]] = select(releases).order_by(releases.c.id.desc()).limit(request.limit)
-    for column, wanted in ((releases.c.environment, request.environment), (releases.c.model, request.model), (releases.c.state, request.state)):
+    for column, wanted in (
+        (releases.c.environment, request.environment),
+        (releases.c.model, request.model),
+        (releases.c.state, request.state),
+    ):
         if wanted is not None:
             query = query.where(column == wanted)
     return tuple(codec.convert(dict(row._mapping), Release, "The stored release") for row in context.tx.execute(query))

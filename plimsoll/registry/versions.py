@@ -9,7 +9,7 @@ from sqlalchemy import Row, func, select
 
 from plimsoll import clock, codec
 from plimsoll.data.snapshot import get_manifest
-from plimsoll.errors import Corrupt, InvalidInput, NotFound
+from plimsoll.errors import Corrupt, Denied, InvalidInput, NotFound, Refused
 from plimsoll.records.data import Manifest
 from plimsoll.records.model import (
     CheckReport,
@@ -54,14 +54,20 @@ def package_meta(context: Context, manifest: Manifest, digest: str) -> PackageMe
     return codec.from_json(document, PackageMeta, f"package.json of {digest[:12]}")
 
 
-def code_digest(manifest: Manifest) -> str:
-    """Return one digest over the packed code: the same code gives the same digest whatever it was trained on.
+def code_digest(manifest: Manifest, meta: PackageMeta) -> str | None:
+    """Return one digest over the packed code and what is called in it, or None when only the package as a whole can be trusted.
+
+    The same code gives the same digest whatever it was trained on. A model file with classes that are not known to be harmless
+    may do anything with them in another package, and a package without code has nothing that a later one could carry again.
 
     Args:
         manifest: a package's manifest.
+        meta: its ``package.json``.
     """
     code = [(entry.path, entry.digest) for entry in manifest.files if entry.path.startswith("code/")]
-    return codec.digest(b"plimsoll code 1\n" + codec.canonical(code))
+    if meta.types or not code:
+        return None
+    return codec.digest(b"plimsoll code 2\n" + codec.canonical([meta.features, code]))
 
 
 def _version(context: Context, row: Row[Any]) -> Version:
@@ -75,8 +81,16 @@ def create_version(request: CreateVersion, context: Context) -> Version:
     """Number a package whose bytes are all stored; a person who registers their own run's package thereby trusts its code."""
     known = context.tx.execute(select(versions).where(versions.c.digest == request.digest)).one_or_none()
     if known is not None:
+        if known.model != request.model:
+            raise InvalidInput(
+                f"The package {request.digest[:12]} is {known.model}/{known.number}, not {request.model!r}.",
+                "Register it under the name that plimsoll.Model was given.",
+            )
         return _version(context, known)
     run = get_run(GetRun(id=request.run_id), context).run
+    if run.author != context.actor.name:
+        # The run's author is the one who cannot approve, so nobody may name another run than their own.
+        raise Denied(f"{context.actor.name} may not register a package as the work of {run.author}.", "Register it from a run of your own.")
     manifest = get_manifest(context.stores.blobs, request.digest)
     meta = package_meta(context, manifest, request.digest)
     if meta.model != request.model:
@@ -99,7 +113,7 @@ def create_version(request: CreateVersion, context: Context) -> Version:
         )
     )
     if context.actor.person and context.actor.name == run.author:
-        _grant(context, request.digest, manifest, f"{run.author} made it in run {run.id}")
+        _grant(context, request.digest, code_digest(manifest, meta), f"{run.author} made it in run {run.id}")
     return get_version(GetVersion(ref=f"{request.model}/{number}"), context)
 
 
@@ -112,7 +126,7 @@ def get_version(request: GetVersion, context: Context) -> Version:
         query = query.join(aliases, (aliases.c.model == versions.c.model) & (aliases.c.number == versions.c.number)).where(
             versions.c.model == name, aliases.c.alias == alias
         )
-    elif slash and number.isdigit():
+    elif slash and number.isdecimal():
         query = query.where(versions.c.model == stem, versions.c.number == int(number))
     elif _DIGEST.fullmatch(request.ref):
         query = query.where(versions.c.digest.startswith(request.ref))
@@ -164,18 +178,26 @@ def get_report(request: GetReport, context: Context) -> CheckReport:
     return report
 
 
-def _grant(context: Context, digest: str, manifest: Manifest, reason: str) -> None:
-    for granted in (digest, code_digest(manifest)):
+def _grant(context: Context, digest: str, code: str | None, reason: str) -> None:
+    for granted in (digest, code):
+        if granted is None:
+            continue
         context.tx.execute(grants.delete().where(grants.c.digest == granted, grants.c.actor == context.actor.name))
         context.tx.execute(grants.insert().values(digest=granted, actor=context.actor.name, reason=reason, created=clock.now()))
 
 
+def _code_of(context: Context, digest: str) -> str | None:
+    manifest = get_manifest(context.stores.blobs, digest)
+    row = context.tx.execute(select(versions.c.meta).where(versions.c.digest == digest)).one_or_none()
+    meta = package_meta(context, manifest, digest) if row is None else codec.convert(row.meta, PackageMeta, "The stored version")
+    return code_digest(manifest, meta)
+
+
 def trust_package(request: TrustPackage, context: Context) -> Grant:
     """Allow a package's code to run, here and in any later package that carries the very same code."""
-    manifest = get_manifest(context.stores.blobs, request.digest)
     if not context.actor.person:
-        raise InvalidInput(f"{context.actor.name} is a program.", "A grant is a person's word.")
-    _grant(context, request.digest, manifest, request.reason)
+        raise Refused(f"{context.actor.name} is a program.", "A grant is a person's word.")
+    _grant(context, request.digest, _code_of(context, request.digest), request.reason)
     return grants_of(context, request.digest)[0]
 
 
@@ -186,8 +208,8 @@ def grants_of(context: Context, digest: str) -> tuple[Grant, ...]:
         context: the open transaction.
         digest: the package's digest.
     """
-    code = code_digest(get_manifest(context.stores.blobs, digest))
-    query = select(grants).where(grants.c.digest.in_([digest, code])).order_by(grants.c.created.desc(), grants.c.actor)
+    names = [name for name in (digest, _code_of(context, digest)) if name is not None]
+    query = select(grants).where(grants.c.digest.in_(names)).order_by(grants.c.created.desc(), grants.c.actor)
     found = [codec.convert(dict(row._mapping), Grant, "The stored grant") for row in context.tx.execute(query)]
     named: dict[str, Grant] = {}
     for grant in found:

@@ -180,7 +180,8 @@ def kill_deployment(request: KillDeployment, context: Context) -> Deployment:
     The last good version is the stable one when a candidate was on its way (which is taken back), else the one before it.
     """
     deployment, _ = existing(context, request.model, request.environment)
-    good = deployment.previous
+    # Pulled again, it keeps the version that it found good: what was on its way then is not known any more.
+    good = deployment.previous if deployment.kill is None or deployment.kill.release_id is None else deployment.kill.release_id
     if deployment.candidate is not None:
         good = deployment.stable
         move_release(context, get_release(GetRelease(id=deployment.candidate), context), "rolled_back", f"Kill switch: {request.reason}")

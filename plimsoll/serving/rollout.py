@@ -17,8 +17,8 @@ from plimsoll.errors import Conflict, Refused
 from plimsoll.records.deployment import (
     Deployment,
     GetRelease,
-    JudgeRollout,
     Judgement,
+    JudgeRollout,
     ListPlanes,
     MoveRollout,
     Release,
@@ -85,9 +85,9 @@ def error_evidence(stages: Sequence[Stage]) -> float:
             weight = stage.weight
             if not 0 < weight < 1:
                 continue
-            chance = weight * odds / (weight * odds + 1 - weight)
-            total += stage.candidate.errors * math.log(chance / weight)
-            total += stage.stable.errors * math.log((1 - chance) / (1 - weight))
+            # The candidate's chance of a bad event grows from weight to weight * odds / whole.
+            whole = math.log1p(weight * (odds - 1))
+            total += stage.candidate.errors * (math.log(odds) - whole) - stage.stable.errors * whole
         logs.append(total)
     return _log_mean_exp(logs)
 
@@ -215,10 +215,9 @@ def _stages(context: Context, deployment: Deployment, policy: ReleasePolicy) -> 
         candidate = _arm([row for row in own if row.track == ("canary" if share > 0 else "shadow")])
         candidate = replace(candidate, paired=both.paired, flipped=both.flipped)
         stable = _arm([row for row in rows if row.release_id == deployment.stable and row.track == "stable"])
-        if share == 0:
-            # A shadow sees a copy of every request that it has time for, so its exposure is what it answered.
-            share = candidate.requests / max(1, candidate.requests + stable.requests)
-        stages.append(Stage(weight=share, candidate=candidate, stable=stable))
+        # Not the share of the policy: callers keep their track, so one that sends much moves the split; a shadow drops when busy.
+        weight = candidate.requests / max(1, candidate.requests + stable.requests)
+        stages.append(Stage(weight=weight, candidate=candidate, stable=stable))
     return stages
 
 

@@ -54,7 +54,7 @@ def prepare(rows):
 """
 
 ADA = Actor(name="ada", roles=("admin",), person=True)
-BOB = Actor(name="bob", roles=("write",), person=True)
+BOB = Actor(name="bob", roles=("write",), person=False)
 EVERY = ("availability", "purpose", "quality", "baseline", "champion", "slices", "stability", "parity", "footprint")
 
 
@@ -94,7 +94,7 @@ class Yard:
     def store(self, model: Model, actor: Actor = ADA) -> Version:
         """Store a package and number it."""
         output = save(model, self.workspace.stores.blobs, self.workspace.project)
-        run = self.workspace.do(StartRun(experiment="trains"), ADA)
+        run = self.workspace.do(StartRun(experiment="trains"), actor)
         return self.workspace.do(CreateVersion(model="trains", digest=output.digest, run_id=run.id), actor)
 
     def check(self, version: Version, environment: str = "dev") -> dict[str, Verdict]:

@@ -66,7 +66,7 @@ def test_an_estimator_comes_back_with_the_same_answers_and_without_trust(kind: s
     estimator = ESTIMATORS[kind]()
     path = tmp_path / "model.skops"
     flavors.save(estimator, path)
-    back = flavors.load(path, trusted=False)
+    back = flavors.load(path)
     with flavors.one_thread(estimator):
         expected = flavors.output_rule(estimator)(rows_for(estimator))
     assert np.array_equal(flavors.output_rule(back)(rows_for(estimator)), expected)
@@ -84,9 +84,9 @@ def test_a_class_that_is_not_known_here_needs_trust_and_is_named(tmp_path: Path)
     neighbours = KNeighborsClassifier().fit(NUMBERS, LABEL)
     flavors.save(neighbours, path)
     with pytest.raises(Untrusted, match=r"sklearn\.neighbors\._kd_tree\.KDTree") as refused:
-        flavors.load(path, trusted=False)
+        flavors.load(path)
     assert "plimsoll models trust" in refused.value.remedy
-    back = flavors.load(path, trusted=True)
+    back = flavors.load(path, refused.value.details["types"])
     assert np.array_equal(back.predict_proba(NUMBERS), neighbours.predict_proba(NUMBERS))
 
 
@@ -95,7 +95,7 @@ def test_a_file_cannot_name_a_function_that_starts_a_program(tmp_path: Path) -> 
     flavors.save(make_pipeline(FunctionTransformer(np.log1p), LogisticRegression()).fit(NUMBERS, LABEL), path)
     change_schema(path, '"__module__": "numpy"', '"__module__": "os"', '"log1p"', '"system"')
     with pytest.raises(Untrusted, match=r"os\.system"):
-        flavors.load(path, trusted=False)
+        flavors.load(path)
 
 
 def my_own_scale(values: Any) -> Any:
@@ -120,7 +120,7 @@ def test_a_lambda_inside_an_estimator_is_refused_when_it_is_saved(tmp_path: Path
 def test_something_else_than_a_model_file_is_corrupt(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "model.skops").write_bytes(content)
     with pytest.raises(Corrupt):
-        flavors.load(tmp_path / "model.skops", trusted=False)
+        flavors.load(tmp_path / "model.skops")
 
 
 def test_a_forest_whose_branches_lead_outside_the_tree_is_corrupt(tmp_path: Path) -> None:
@@ -130,11 +130,11 @@ def test_a_forest_whose_branches_lead_outside_the_tree_is_corrupt(tmp_path: Path
     nodes["left"][0] = 1_000_000
     flavors.save(estimator, path)
     with pytest.raises(Corrupt, match="outside the tree"):
-        flavors.load(path, trusted=False)
+        flavors.load(path)
     nodes["left"][0], nodes["feature_idx"][0] = 1, 77
     flavors.save(estimator, path)
     with pytest.raises(Corrupt, match="a feature that does not exist"):
-        flavors.load(path, trusted=False)
+        flavors.load(path)
 
 
 def test_a_forest_that_lies_about_its_number_of_features_is_corrupt(tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ def test_a_forest_that_lies_about_its_number_of_features_is_corrupt(tmp_path: Pa
     estimator.n_features_in_ = 2
     flavors.save(estimator, tmp_path / "model.skops")
     with pytest.raises(Corrupt, match="another number of features"):
-        flavors.load(tmp_path / "model.skops", trusted=False)
+        flavors.load(tmp_path / "model.skops")
 
 
 def test_what_cannot_answer_one_number_a_row_is_refused() -> None:
@@ -171,7 +171,7 @@ def test_the_number_of_threads_is_the_users_again_after_the_block(tmp_path: Path
         assert estimator.n_jobs is None
     assert estimator.n_jobs == 2
     flavors.save(estimator, tmp_path / "model.skops")
-    assert flavors.load(tmp_path / "model.skops", trusted=False).n_jobs is None
+    assert flavors.load(tmp_path / "model.skops").n_jobs is None
 
 
 def test_a_description_is_plain_and_holds_no_addresses() -> None:
