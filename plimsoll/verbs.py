@@ -22,6 +22,7 @@ from plimsoll.records import deployment as dep
 from plimsoll.records import model as m
 from plimsoll.records import monitor as mon
 from plimsoll.records import pipeline as p
+from plimsoll.records import plane as pl
 from plimsoll.records import run as r
 from plimsoll.records.access import Role
 from plimsoll.records.request import Request
@@ -134,9 +135,9 @@ VERBS: tuple[Verb, ...] = (
     _write(dep.RollBack, deployments.roll_back, "operate"),
     _write(dep.KillDeployment, deployments.kill_deployment, "operate"),
     _write(dep.ReviveDeployment, deployments.revive_deployment, "operate"),
-    _read(dep.GetDesiredState, deployments.get_desired_state),
-    _write(dep.ReportPlane, deployments.report_plane, "serve", audited=False),
-    _read(dep.ListPlanes, deployments.list_planes),
+    _read(pl.GetDesiredState, deployments.get_desired_state),
+    _write(pl.ReportPlane, deployments.report_plane, "serve", audited=False),
+    _read(pl.ListPlanes, deployments.list_planes),
     # Monitoring
     _write(mon.AppendPredictions, log.append_predictions, "serve", audited=False),
     _write(mon.AppendLabels, log.append_labels, audited=False),

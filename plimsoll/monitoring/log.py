@@ -13,8 +13,8 @@ from sqlalchemy import func, select, update
 
 from plimsoll import clock, codec
 from plimsoll.errors import InvalidInput, NotFound
-from plimsoll.records.deployment import ReportPlane
 from plimsoll.records.monitor import LATENCY_EDGES, AppendLabels, AppendPredictions, PredictionColumns, PredictionReceipt, TrafficCount
+from plimsoll.records.plane import ReportPlane
 from plimsoll.store.contracts import Context, chunks
 from plimsoll.store.schema import models, planes, prediction_index, traffic
 

@@ -18,8 +18,9 @@ import uvloop
 
 from plimsoll import clock, codec
 from plimsoll.errors import PlimsollError, Unavailable
-from plimsoll.records.deployment import DesiredModel, DesiredState, ServingConfig, Track
+from plimsoll.records.deployment import ServingConfig
 from plimsoll.records.model import PackageMeta
+from plimsoll.records.plane import DesiredModel, DesiredState, Track
 from plimsoll.server.plane import address_of, application, listen, serve
 from plimsoll.serving.plane import Plane
 

@@ -14,27 +14,21 @@ from plimsoll import clock, codec
 from plimsoll.errors import Conflict, NotFound, Refused
 from plimsoll.records.deployment import (
     Deployment,
-    DesiredModel,
-    DesiredState,
     GetDeployment,
-    GetDesiredState,
     GetRelease,
     Kill,
     KillDeployment,
     ListApprovals,
     ListDeployments,
-    ListPlanes,
-    Plane,
     Release,
     ReleasePolicy,
-    ReportPlane,
     ReviveDeployment,
     RollBack,
     StartRollout,
-    Track,
     TrackName,
 )
 from plimsoll.records.model import GetVersion
+from plimsoll.records.plane import DesiredModel, DesiredState, GetDesiredState, ListPlanes, Plane, ReportPlane, Track
 from plimsoll.registry.promotion import get_release, list_approvals, move_release, policy_of, require_checks
 from plimsoll.registry.versions import get_version, grants_of
 from plimsoll.store.contracts import Context

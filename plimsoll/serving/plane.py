@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from plimsoll import clock, codec
 from plimsoll.errors import Conflict, InvalidInput, NotFound, PlimsollError, Unavailable
-from plimsoll.records.deployment import DesiredState, GetDesiredState, ReportPlane, Track, TrackReport
+from plimsoll.records.plane import DesiredState, GetDesiredState, ReportPlane, Track, TrackReport
 from plimsoll.serving.batching import Packages, Replica, ReplicaKey
 from plimsoll.serving.limits import Limits
 from plimsoll.serving.predict import Answer, Call, Log, Predictor, too_late

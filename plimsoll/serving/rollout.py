@@ -14,18 +14,9 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Row, select
 
 from plimsoll.errors import Conflict, Refused
-from plimsoll.records.deployment import (
-    Deployment,
-    GetRelease,
-    Judgement,
-    JudgeRollout,
-    ListPlanes,
-    MoveRollout,
-    Release,
-    ReleasePolicy,
-    RollBack,
-)
+from plimsoll.records.deployment import Deployment, GetRelease, Judgement, JudgeRollout, MoveRollout, Release, ReleasePolicy, RollBack
 from plimsoll.records.monitor import LATENCY_EDGES
+from plimsoll.records.plane import ListPlanes
 from plimsoll.registry.promotion import get_release, move_release
 from plimsoll.registry.versions import newest_report
 from plimsoll.serving.deployments import existing, list_planes, point_alias, roll_back, save

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import msgspec
 from blake3 import blake3
 
-from plimsoll.records.deployment import DesiredModel, Kill, Track, TrackName
+from plimsoll.records.deployment import Kill, TrackName
 from plimsoll.records.model import PackageMeta
 from plimsoll.records.monitor import LATENCY_EDGES, TrafficCount
+from plimsoll.records.plane import DesiredModel, Track
 from plimsoll.serving.batching import Replica
 
 

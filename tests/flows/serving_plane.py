@@ -14,8 +14,8 @@ from typing import Any
 
 from plimsoll import codec
 from plimsoll.errors import Unreachable
-from plimsoll.records.deployment import DesiredState, GetDesiredState, ReportPlane
 from plimsoll.records.monitor import AppendPredictions, PredictionReceipt
+from plimsoll.records.plane import DesiredState, GetDesiredState, ReportPlane
 from plimsoll.server.plane import PlaneSettings, run_plane
 
 

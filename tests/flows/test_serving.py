@@ -20,8 +20,9 @@ import pytest
 
 from plimsoll import clock, codec
 from plimsoll.extras import require
-from plimsoll.records.deployment import DesiredModel, DesiredState, Kill, ServingConfig, Track
+from plimsoll.records.deployment import Kill, ServingConfig
 from plimsoll.records.model import Costs, Purpose
+from plimsoll.records.plane import DesiredModel, DesiredState, Track
 from plimsoll.registry.package import Model, open_package, package_digest
 
 #: The feature code of the tests' models: an input of ``a`` above 100 asks for trouble.

@@ -12,9 +12,10 @@ from plimsoll import clock
 from plimsoll.cli.demo.stage import APPROVER, AUTHOR, Person, Stage, refused
 from plimsoll.errors import NotFound, StepFailed
 from plimsoll.records.access import GetJob, Job
-from plimsoll.records.deployment import ApproveRelease, CreateRelease, GetRelease, ListPlanes, ListReleases, Release
+from plimsoll.records.deployment import ApproveRelease, CreateRelease, GetRelease, ListReleases, Release
 from plimsoll.records.model import CheckReport, CheckVersion, GetReport, GetVersion, ListVersions, Version
 from plimsoll.records.pipeline import ListSteps, RunPipeline
+from plimsoll.records.plane import ListPlanes
 from plimsoll.records.run import GetRun, Run
 
 PIPELINE = "late/pipeline.py:late_arrivals"

@@ -15,10 +15,10 @@ from plimsoll.records.deployment import (
     JudgeRollout,
     KillDeployment,
     ListDeployments,
-    ListPlanes,
     ReviveDeployment,
     RollBack,
 )
+from plimsoll.records.plane import ListPlanes
 from plimsoll.sdk.door import FolderDoor, HttpDoor
 
 app = App(name="deployments")

@@ -3,15 +3,7 @@ from __future__ import annotations
 import pytest
 
 from plimsoll.errors import Conflict, Refused
-from plimsoll.records.deployment import (
-    Deployment,
-    Kill,
-    KillDeployment,
-    MoveRollout,
-    ReviveDeployment,
-    RollBack,
-    RolloutStep,
-)
+from plimsoll.records.deployment import Deployment, Kill, KillDeployment, MoveRollout, ReviveDeployment, RollBack, RolloutStep
 from plimsoll.records.model import GetVersion, TrustPackage
 from plimsoll.workspace import WORKER
 from tests.unit.yard import Yard

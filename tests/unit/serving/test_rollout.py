@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from plimsoll import clock
 from plimsoll.errors import Conflict, InvalidInput
-from plimsoll.records.deployment import Judgement, JudgeRollout, MoveRollout, ReleasePolicy, ReportPlane, TrackReport
+from plimsoll.records.deployment import Judgement, JudgeRollout, MoveRollout, ReleasePolicy
 from plimsoll.records.monitor import LATENCY_EDGES
+from plimsoll.records.plane import ReportPlane, TrackReport
 from plimsoll.serving.rollout import Arm, Stage, error_evidence, judge, quantile, rate_evidence
 from plimsoll.workspace import PLANE
 from tests.unit.yard import Yard

@@ -8,8 +8,9 @@ from typing import Any, cast
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plimsoll.records.deployment import DesiredModel, Kill, ServingConfig, Track, TrackName
+from plimsoll.records.deployment import Kill, ServingConfig, TrackName
 from plimsoll.records.monitor import LATENCY_EDGES
+from plimsoll.records.plane import DesiredModel, Track
 from plimsoll.serving.batching import Replica
 from plimsoll.serving.traffic import Lane, Route, Tally, arrange, cell, flips, merge, place, takes_canary
 
