@@ -7,7 +7,10 @@ written before the row that knows their digest and are made anew when a row has 
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +19,7 @@ from typing import Any, TypeVar
 from sqlalchemy import func, select
 
 from plimsoll import access, clock, codec, verbs
-from plimsoll.errors import Conflict, InvalidInput, NotFound, PlimsollError
+from plimsoll.errors import Conflict, Denied, InvalidInput, NotFound, PlimsollError, StorageFull
 from plimsoll.records.access import Actor, Job
 from plimsoll.records.deployment import ReleasePolicy, RolloutStep, SetEnvironment
 from plimsoll.records.request import Request
@@ -180,12 +183,19 @@ def _silent(line: str) -> None:
 
 
 def _keep_token(path: Path, token: str) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.{clock.new_id()}")
-    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(token)
-    unfinished.replace(path)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(token)
+        unfinished.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull(f"The disk of {path.parent} is full; no token was written.", "Free some room and do it again.") from error
+        raise Denied(f"The token {path} cannot be written: {error.strerror}.", "Give yourself write access to its folder.") from error
 
 
 def _prepare(workspace: Workspace, owner: str) -> None:
@@ -224,13 +234,35 @@ def open_workspace(home: Path, project: Path | None = None, *, database: str | N
         PlimsollError: the home cannot be written, the database is newer, damaged or not reachable.
     """
     home = home.absolute()
+    own = home / "plimsoll.db"
+    elsewhere = database or os.environ.get("PLIMSOLL_DATABASE")
+    if not elsewhere and (home / "secrets" / "owner").exists() and not own.exists():
+        # A new database would be empty, and its tokens would replace those of the old one.
+        raise NotFound(
+            f"The home {home} has tokens, but its database {own.name} is not there.",
+            "Set PLIMSOLL_DATABASE to where the database is, or restore the file from a backup.",
+        )
+    new = not home.exists()
     try:
         home.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidInput(f"The home {home} cannot be made: {error.strerror}.", "Choose another with --home or PLIMSOLL_HOME.") from error
-    url = database or os.environ.get("PLIMSOLL_DATABASE") or f"sqlite:///{home / 'plimsoll.db'}"
+    try:
+        return _opened(home, project, elsewhere or f"sqlite:///{own}", owner)
+    except PlimsollError:
+        if new and not (home / "secrets" / "owner").exists():
+            # Nothing that anybody could miss: what a full disk left of a home that was begun.
+            shutil.rmtree(home, ignore_errors=True)
+        raise
+
+
+def _opened(home: Path, project: Path | None, url: str, owner: str | None) -> Workspace:
     opened = open_database(url)
-    blobs = LocalBlobs(home / "blobs")
+    try:
+        blobs = LocalBlobs(home / "blobs")
+    except PlimsollError:
+        opened.close()
+        raise
     stores = Stores(
         database=opened,
         blobs=blobs,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from importlib.metadata import version
+from typing import NoReturn
 
 from cyclopts import App, CycloptsError
 
@@ -46,32 +48,76 @@ def build() -> App:
 
 def main() -> None:
     """Run the command line; exit 0 ok, 1 failure, 2 usage, 3 a check failed, 4 not found, 5 unreachable."""
+    _stand()
     tokens = [token for token in sys.argv[1:] if token != "--debug"]
     debug = len(tokens) < len(sys.argv) - 1
     try:
-        code = build()(tokens, exit_on_error=False, print_error=True, result_action="return_value")
-    except CycloptsError:
-        sys.exit(2)
+        code = build()(tokens, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
+    except CycloptsError as error:
+        words = [word for word in error.command_chain or () if word != "plimsoll"]
+        _fail(str(error), f"Run: {' '.join(['plimsoll', *words, '--help'])}", 2)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
-        # The reader of our output went away; say nothing more, not even while Python closes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _hush()
         sys.exit(0)
     except PlimsollError as error:
         if debug:
             raise
-        print(f"error: {error.fact}", file=sys.stderr)
-        if error.remedy:
-            print(f"fix:   {error.remedy}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        _fail(error.fact, error.remedy, error.exit_code)
+    except OSError as error:
+        if debug:
+            raise
+        _fail(f"The operating system says no: {error}", _REMEDIES.get(error.errno or 0, "Look at the named file and at the disk."), 1)
     except Exception as defect:
         if debug:
             raise
-        print(f"error: Plimsoll failed: {type(defect).__name__}: {defect}", file=sys.stderr)
-        print("fix:   Run it again with --debug and report the traceback.", file=sys.stderr)
-        sys.exit(1)
+        _fail(f"Plimsoll failed: {type(defect).__name__}: {defect}", "Run it again with --debug and report the traceback.", 1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+#: What to do about an error of the operating system that no part of Plimsoll expected.
+_REMEDIES = {
+    errno.ENOSPC: "Free some room and do it again.",
+    errno.EDQUOT: "Free some room and do it again.",
+    errno.EROFS: "Choose a folder that can be written, with --home or PLIMSOLL_HOME.",
+    errno.EACCES: "Give yourself access to it, or choose another home with PLIMSOLL_HOME.",
+    errno.EPERM: "Give yourself access to it, or choose another home with PLIMSOLL_HOME.",
+    errno.EMFILE: "Close some files, or raise the limit: ulimit -n 4096",
+}
+
+
+def _fail(fact: str, remedy: str, code: int) -> NoReturn:
+    try:
+        print(f"error: {fact}", file=sys.stderr)
+        if remedy:
+            print(f"fix:   {remedy}", file=sys.stderr)
+        sys.stdout.flush()
+    except OSError:
+        # Nobody can read it, or the disk under the output is what is full; the code still tells.
+        _hush()
+    sys.exit(code)
+
+
+def _stand() -> None:
+    """Give the process its three streams when it was started without: the next file that is opened would take their place."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        # A standard stream, unlike other files, is handed on to the processes that are started.
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    sys.stdout = sys.stdout or open(os.devnull, "w")  # noqa: SIM115
+    sys.stderr = sys.stderr or open(os.devnull, "w")  # noqa: SIM115
+
+
+def _hush() -> None:
+    """Say nothing more, not even while Python closes its streams: the reader of our output went away."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(nowhere, stream.fileno())
 
 
 if __name__ == "__main__":

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
+from plimsoll import clock, codec
 from plimsoll.cli.output import next_step, say
 from plimsoll.cli.session import apply_project, door, home_folder, project_folder
-from plimsoll.data.project import read_project
-from plimsoll.sdk.door import FolderDoor
+from plimsoll.data.project import PROJECT_FILE, ProjectTable, read_project
+from plimsoll.errors import InvalidInput
+from plimsoll.sdk.door import FolderDoor, HttpDoor
+from plimsoll.workspace import open_workspace
 
 _PROJECT = """[project]
-name = "{name}"
+name = {name}
 version = "0.1.0"
 requires-python = ">=3.11"
 dependencies = ["plimsoll[sklearn]"]
 
 [tool.plimsoll]
-name = "{name}"
+name = {name}
 """
 
 
@@ -25,17 +30,49 @@ def init(*, home: str | None = None) -> None:
 
     Args:
         home: folder for database, blobs and tokens; .plimsoll beside pyproject.toml unless given.
+
+    Raises:
+        InvalidInput: the home or the file cannot be written; nothing is left of it then.
     """
     project = project_folder()
-    if project is None:
-        file = Path.cwd() / "pyproject.toml"
-        file.write_text(_PROJECT.format(name=Path.cwd().name or "project"))
-        say(f"Wrote {file}.")
-        project = Path.cwd()
+    # Read before anything is made: a table that is wrong must not leave half a project.
+    table = None if project is None else read_project(project)
     folder = home_folder(home)
     known = (folder / "secrets").is_dir()
-    with door(create=True) as opened:
-        apply_project(opened, read_project(project))
-        where = opened.address if not isinstance(opened, FolderDoor) else opened.workspace.home
+    with _opened(home, project or Path.cwd()) as opened:
+        if table is None:
+            table = _begin(Path.cwd())
+        apply_project(opened, table)
+        where = opened.address if isinstance(opened, HttpDoor) else str(folder)
     say(f"The home {where} {'is there already' if known else 'is made'}. Keep it out of version control: it holds tokens.")
     next_step("plimsoll up")
+
+
+@contextlib.contextmanager
+def _opened(home: str | None, project: Path) -> Iterator[FolderDoor | HttpDoor]:
+    if home is None:
+        with door(create=True) as opened:
+            yield opened
+        return
+    workspace = open_workspace(home_folder(home), project)
+    try:
+        yield FolderDoor(workspace, workspace.identify(workspace.token("owner")))
+    finally:
+        workspace.close()
+
+
+def _begin(folder: Path) -> ProjectTable:
+    """Write a ``pyproject.toml`` that declares nothing yet, whole or not at all."""
+    file = folder / PROJECT_FILE
+    unfinished = folder / f".{PROJECT_FILE}.{clock.new_id()}"
+    # A JSON text is a TOML text as well, whatever signs the folder's name holds.
+    name = codec.to_json(folder.name or "project").decode()
+    try:
+        unfinished.write_text(_PROJECT.format(name=name), encoding="utf-8")
+        unfinished.replace(file)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        raise InvalidInput(f"{file} cannot be written: {error.strerror}.", "Choose a folder that you can write to.") from error
+    say(f"Wrote {file}.")
+    return read_project(folder)
