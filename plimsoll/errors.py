@@ -193,4 +193,7 @@ def from_wire(wire: dict[str, Any]) -> PlimsollError:
         wire: a dict made by :func:`to_wire`; an unknown code (a newer peer) becomes :class:`PlimsollError`.
     """
     cls = _tree(PlimsollError).get(wire.get("code", ""), PlimsollError)
-    return cls(wire.get("fact", "The server failed without saying why."), wire.get("remedy", ""), **wire.get("details", {}))
+    error = cls(wire.get("fact", "The server failed without saying why."), wire.get("remedy", ""))
+    # Not as keywords: a newer peer's detail may be called like a parameter.
+    error.details = wire.get("details", {})
+    return error

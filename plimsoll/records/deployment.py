@@ -66,12 +66,9 @@ class ReleasePolicy:
             raise InvalidInput("A rollout must end with all of the traffic.", "Let the last step have share = 1.0.")
         if self.approvals < 0:
             raise InvalidInput(f"{self.approvals} approvals make no sense.", "Use 0 or more.")
-        if not (0 < self.alpha < 1 and 0 < self.flip_floor < 1):
-            raise InvalidInput(f"alpha = {self.alpha} and flip_floor = {self.flip_floor} must lie between 0 and 1.", "Try 0.01 and 0.02.")
-        if not (self.latency_factor >= 1 and self.flip_factor >= 1):
-            raise InvalidInput(
-                f"latency_factor = {self.latency_factor} and flip_factor = {self.flip_factor} must be 1 or more.", "Try 3.0 and 2.0."
-            )
+        if not (0 < self.alpha < 1 and 0 < self.flip_floor < 1 <= min(self.latency_factor, self.flip_factor)):
+            limits = {name: getattr(self, name) for name in ("alpha", "flip_floor", "latency_factor", "flip_factor")}
+            raise InvalidInput(f"Nothing can be judged with {limits}.", "alpha and flip_floor lie between 0 and 1; factors are at least 1.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

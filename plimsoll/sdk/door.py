@@ -14,7 +14,7 @@ import httpx
 
 from plimsoll import clock, codec, verbs
 from plimsoll.data.project import find_project, setting
-from plimsoll.errors import Corrupt, InvalidInput, NotFound, Unauthenticated, Unreachable, from_wire
+from plimsoll.errors import Corrupt, Denied, InvalidInput, NotFound, Unauthenticated, Unreachable, from_wire
 from plimsoll.records.access import Actor, GetJob, Job
 from plimsoll.records.request import Request, check_digest, result_type
 from plimsoll.store.contracts import Blobs
@@ -159,8 +159,7 @@ class HttpBlobs:
         Args:
             digest: 64 hex digits.
         """
-        check_digest("Blob", digest)
-        return _send(self._client, "HEAD", f"/blobs/{digest}").status_code == 200
+        return self._size(digest) is not None
 
     def size(self, digest: str) -> int:
         """Return the blob's bytes.
@@ -168,10 +167,21 @@ class HttpBlobs:
         Args:
             digest: 64 hex digits.
         """
-        response = _send(self._client, "HEAD", f"/blobs/{digest}")
-        if response.status_code != 200:
+        size = self._size(digest)
+        if size is None:
             raise NotFound(f"There is no blob {digest[:12]}.", "It may have been collected; make it again.")
-        return int(response.headers["content-length"])
+        return size
+
+    def _size(self, digest: str) -> int | None:
+        check_digest("Blob", digest)
+        response = _send(self._client, "HEAD", f"/blobs/{digest}")
+        if response.status_code == 404:
+            return None
+        # An answer to HEAD has no body, so an error is told by its status alone.
+        for error in (Unauthenticated, Denied):
+            if response.status_code == error.status:
+                raise error(f"{self._client.base_url} does not let this actor see blobs.", "Use a token with the role 'read'.")
+        return int(_checked(response).headers["content-length"])
 
     def delete(self, digest: str) -> None:
         """Drop bytes that the server finds damaged as well, so that they can be stored again; one that is not there is no error.
@@ -268,9 +278,7 @@ def _checked(response: httpx.Response) -> httpx.Response:
         wire = codec.from_msgpack(response.content, dict[str, Any]).get("error")
         if isinstance(wire, dict):
             raise from_wire(wire)
-    raise Unreachable(
-        f"{response.request.url} answered {response.status_code} like something that is not Plimsoll.", "Check the address."
-    )
+    raise Unreachable(f"{response.request.url} answered {response.status_code} like something that is not Plimsoll.", "Check the address.")
 
 
 def open_door(url: str, token: str | None = None, project: Path | None = None) -> HttpDoor | FolderDoor:

@@ -115,28 +115,37 @@ class OpenRun:
         self._given = door
         self._door = door
         self._asked = (experiment, name, dict(params))
-        self._writer = clock.new_id()
+        self._writer = ""
         self._sequence = 0
         self._logger: StepLogger | None = None
         self._run: Run | None = None
         self._reset: Any = None
 
     def __enter__(self) -> OpenRun:
-        self._door = self._given or connect()
-        experiment, name, params = self._asked
         project = _here()
-        self._run = self._door.do(
+        self._door = door = self._given or connect()
+        self._writer, self._sequence = clock.new_id(), 0
+        try:
+            self._run = self._begin(door, project)
+        except BaseException:
+            if self._given is None:
+                door.close()
+            raise
+        self._logger = StepLogger(self._run.id, self._send, lambda value: self._keep(value, project))
+        self._reset = current.set(self._logger)
+        return self
+
+    def _begin(self, door: FolderDoor | HttpDoor, project: Path) -> Run:
+        experiment, name, params = self._asked
+        return door.do(
             StartRun(
                 experiment=experiment,
                 name=name,
                 params=params,
-                code=code_version(project, self._door.blobs, Path(sys.argv[0]).name or "interactive"),
-                environment=put_environment(self._door.blobs),
+                code=code_version(project, door.blobs, Path(sys.argv[0]).name or "interactive"),
+                environment=put_environment(door.blobs),
             )
         )
-        self._logger = StepLogger(self._run.id, self._send, lambda value: self._keep(value, project))
-        self._reset = current.set(self._logger)
-        return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         current.reset(self._reset)

@@ -14,12 +14,13 @@ from typing import Any
 import msgspec
 from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from plimsoll import access, clock, codec, verbs
-from plimsoll.errors import Corrupt, Internal, InvalidInput, NotFound, PlimsollError, Refused, StorageFull
+from plimsoll.errors import Corrupt, Internal, NotFound, PlimsollError, Refused, StorageFull, TooLarge
 from plimsoll.records.access import Actor, Job
 from plimsoll.records.request import check_digest, result_type
 from plimsoll.server.answers import MSGPACK, answer, refusal
@@ -31,17 +32,24 @@ LARGEST_REQUEST = 64 * 2**20
 Endpoint = Callable[[HttpRequest], Any]
 
 
-def _guarded(endpoint: Endpoint) -> Endpoint:
-    """Answer errors as themselves, and a defect with an id to find in the log instead of a trace."""
+def guarded(endpoint: Endpoint) -> Endpoint:
+    """Return an endpoint that answers errors as themselves, and a defect with an id to find in the log instead of a trace.
+
+    Args:
+        endpoint: what answers.
+    """
 
     @wraps(endpoint)
-    async def guarded(request: HttpRequest) -> Response:
+    async def answered(request: HttpRequest) -> Response:
         accept = request.headers.get("accept", "")
         try:
             response: Response = await endpoint(request)
             return response
         except PlimsollError as error:
             return refusal(error, accept)
+        except ClientDisconnect:
+            # Nobody reads this answer; it is no defect either.
+            return Response(status_code=400)
         except OSError as error:
             if error.errno == 28:
                 return refusal(StorageFull("The server's disk is full.", "Free some space, then send it again."), accept)
@@ -49,7 +57,7 @@ def _guarded(endpoint: Endpoint) -> Endpoint:
         except Exception as error:
             return refusal(_defect(error), accept)
 
-    return guarded
+    return answered
 
 
 def _defect(error: Exception) -> Internal:
@@ -63,12 +71,17 @@ async def _body(request: HttpRequest, limit: int) -> bytes:
     async for part in request.stream():
         size += len(part)
         if size > limit:
-            raise InvalidInput(f"The request is over {limit} bytes.", "Send large things to /blobs and name their digest.")
+            raise TooLarge(f"The request is over {limit} bytes.", "Send large things to /blobs and name their digest.")
         parts.append(part)
     return b"".join(parts)
 
 
-def _actor(request: HttpRequest) -> Actor:
+def actor_of(request: HttpRequest) -> Actor:
+    """Return who asks, as the gate found it.
+
+    Args:
+        request: a request that came through the gate.
+    """
     actor: Actor = request.state.actor
     return actor
 
@@ -80,7 +93,7 @@ def routes(workspace: Workspace) -> list[Route]:
         workspace: does what is asked.
     """
 
-    @_guarded
+    @guarded
     async def do(request: HttpRequest) -> Response:
         verb = verbs.find(request.path_params["verb"])
         body = await _body(request, LARGEST_REQUEST)
@@ -89,25 +102,29 @@ def routes(workspace: Workspace) -> list[Route]:
         asked = codec.from_msgpack(body, verb.request, what) if packed else codec.from_json(body or b"{}", verb.request, what)
         accept = request.headers.get("accept", "")
         if verb.kind == "job":
-            job = await run_in_threadpool(workspace.submit, asked, _actor(request), 0, request.headers.get("idempotency-key"))
+            job = await run_in_threadpool(workspace.submit, asked, actor_of(request), 0, request.headers.get("idempotency-key"))
             return answer(job, accept, 202)
-        return answer(await run_in_threadpool(workspace.do, asked, _actor(request)), accept)
+        return answer(await run_in_threadpool(workspace.do, asked, actor_of(request)), accept)
 
-    @_guarded
+    @guarded
     async def read_blob(request: HttpRequest) -> Response:
-        access.require(_actor(request), "read", "read blobs")
+        access.require(actor_of(request), "read", "read blobs")
         digest = request.path_params["digest"]
         check_digest("Blob", digest)
         size = await run_in_threadpool(workspace.stores.blobs.size, digest)
         if request.method == "HEAD":
             return Response(headers={"content-length": str(size)})
-        path = Path(tempfile.mkdtemp(prefix="plimsoll-")) / digest
-        await run_in_threadpool(workspace.stores.blobs.get_file, digest, path)
-        return FileResponse(path, media_type="application/octet-stream", background=BackgroundTask(shutil.rmtree, path.parent))
+        folder = Path(tempfile.mkdtemp(prefix="plimsoll-"))
+        try:
+            await run_in_threadpool(workspace.stores.blobs.get_file, digest, folder / digest)
+        except BaseException:
+            shutil.rmtree(folder)
+            raise
+        return FileResponse(folder / digest, media_type="application/octet-stream", background=BackgroundTask(shutil.rmtree, folder))
 
-    @_guarded
+    @guarded
     async def write_blob(request: HttpRequest) -> Response:
-        access.require(_actor(request), "write", "write blobs")
+        access.require(actor_of(request), "write", "write blobs")
         digest = request.path_params["digest"]
         check_digest("Blob", digest)
         stored, size = await _store(workspace, request.stream())
@@ -115,10 +132,10 @@ def routes(workspace: Workspace) -> list[Route]:
             raise Corrupt(f"The bytes sent have the digest {stored[:12]}, not {digest[:12]}.", "Send them again.")
         return answer({"digest": stored, "size": size}, request.headers.get("accept", ""))
 
-    @_guarded
+    @guarded
     async def drop_damaged_blob(request: HttpRequest) -> Response:
         # Whoever finds bytes damaged can compute them again, but they would not be stored beside what is there.
-        access.require(_actor(request), "write", "drop damaged blobs")
+        access.require(actor_of(request), "write", "drop damaged blobs")
         digest = request.path_params["digest"]
         check_digest("Blob", digest)
         await run_in_threadpool(_drop_damaged, workspace, digest)

@@ -8,14 +8,16 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from plimsoll import access
 from plimsoll.records.access import ListJobs
 from plimsoll.records.deployment import ListDeployments
-from plimsoll.server.api import openapi, routes
+from plimsoll.server.api import actor_of, guarded, openapi, routes
 from plimsoll.server.auth import Gate
 from plimsoll.workspace import WORKER, Workspace
 
@@ -56,11 +58,15 @@ def build(workspace: Workspace, hosts: frozenset[str]) -> Starlette:
     async def tell_version(request: HttpRequest) -> Response:
         return JSONResponse({"version": release})
 
+    @guarded
     async def describe(request: HttpRequest) -> Response:
+        access.require(actor_of(request), "read", "read the description")
         return JSONResponse(openapi(release))
 
-    def metrics(request: HttpRequest) -> Response:
-        return Response(generate_latest(registry), media_type="text/plain; version=0.0.4")
+    @guarded
+    async def metrics(request: HttpRequest) -> Response:
+        access.require(actor_of(request), "read", "read the metrics")
+        return Response(await run_in_threadpool(generate_latest, registry), media_type="text/plain; version=0.0.4")
 
     return Starlette(
         routes=[

@@ -34,6 +34,9 @@ Announce = Callable[["Address", "Address"], None]
 #: Seconds after which a child that ended is started again; doubled with each try up to the second.
 _BACKOFF = (0.5, 30.0)
 
+#: Seconds that a child must live for its next start to be a first one again.
+_STEADY = 60.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
@@ -47,7 +50,12 @@ class Address:
     @property
     def url(self) -> str:
         """The address as ``http://host:port``."""
-        return f"http://{self.host}:{self.port}"
+        return f"http://{self.name}:{self.port}"
+
+    @property
+    def name(self) -> str:
+        """The interface as it stands in a URL: IPv6 in brackets."""
+        return f"[{self.host}]" if ":" in self.host else self.host
 
 
 def listen(address: Address, flag: str) -> socket.socket:
@@ -123,6 +131,7 @@ class Child:
         self.process: subprocess.Popen[bytes] | None = None
         self._pause = _BACKOFF[0]
         self._next = 0.0
+        self._began = 0.0
 
     def keep(self) -> None:
         """Start it unless it runs."""
@@ -130,11 +139,13 @@ class Child:
             return
         now = clock.monotonic()
         if self.process is not None and self._next == 0.0:
+            if now - self._began > _STEADY:
+                self._pause = _BACKOFF[0]
             self._next = now + self._pause
             self._pause = min(_BACKOFF[1], self._pause * 2)
         if now < self._next:
             return
-        self._next = 0.0
+        self._next, self._began = 0.0, now
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(self.command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
 
@@ -284,7 +295,10 @@ def run(workspace: Workspace, control: Address, serving: Address, announce: Anno
     opened = listen(control, "--port")
     control = Address(host=control.host, port=opened.getsockname()[1])
     (workspace.home / "logs").mkdir(exist_ok=True)
-    hosts = frozenset(f"{name}:{control.port}" for name in (control.host, "127.0.0.1", "localhost"))
+    # Uploads that an earlier server, killed, left half done.
+    for unfinished in workspace.home.glob("upload-*"):
+        unfinished.unlink(missing_ok=True)
+    hosts = frozenset(f"{name}:{control.port}" for name in (control.name, "127.0.0.1", "localhost"))
     ready, stop = threading.Event(), threading.Event()
     planes = Planes(workspace, control, serving)
     if planes.running() is None:

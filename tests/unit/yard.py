@@ -12,9 +12,7 @@ from plimsoll.records.deployment import (
     ApproveRelease,
     CreateRelease,
     Deployment,
-    DesiredModel,
     GetDeployment,
-    GetDesiredState,
     GetRelease,
     MoveRollout,
     Release,
@@ -37,6 +35,7 @@ from plimsoll.records.model import (
     Version,
 )
 from plimsoll.records.monitor import LATENCY_EDGES, AppendPredictions, PredictionColumns, TrackName, TrafficCount
+from plimsoll.records.plane import DesiredModel, GetDesiredState
 from plimsoll.records.run import StartRun
 from plimsoll.workspace import PLANE, WORKER, Workspace, open_workspace
 

@@ -1,0 +1,203 @@
+"""The control server as any client sees it: who is let in, what is refused, and in which words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from plimsoll import codec, verbs
+from plimsoll.records.access import AddActor, WhoAmI
+from plimsoll.records.run import StartRun
+from plimsoll.server import api
+from plimsoll.server.api import openapi
+from tests.unit.conftest import Running
+
+
+@pytest.fixture
+def client(running: Running) -> Iterator[httpx.Client]:
+    """A client without a token."""
+    with httpx.Client(base_url=running.address.url, trust_env=False) as opened:
+        yield opened
+
+
+@pytest.fixture
+def known(running: Running, client: httpx.Client) -> httpx.Client:
+    """A client with the owner's token."""
+    client.headers["authorization"] = f"Bearer {running.yard.workspace.token('owner')}"
+    return client
+
+
+def error(response: httpx.Response) -> tuple[int, str]:
+    return response.status_code, response.json()["error"]["code"]
+
+
+def test_only_health_and_version_answer_without_a_token(client: httpx.Client) -> None:
+    assert client.get("/health").json() == {"status": "ok"}
+    assert client.get("/version").status_code == 200
+    for method, path in (
+        ("GET", "/metrics"),
+        ("GET", "/openapi.json"),
+        ("POST", "/api/v1/WhoAmI"),
+        ("GET", f"/blobs/{'0' * 64}"),
+        ("GET", "/x"),
+    ):
+        response = client.request(method, path)
+        assert error(response) == (401, "unauthenticated"), path
+        assert response.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("header", ["Bearer wrong", "Bearer", "Basic b2xnYTpvbGdh", "", "wrong"])
+def test_a_token_that_is_not_known_is_refused(client: httpx.Client, header: str) -> None:
+    assert error(client.post("/api/v1/WhoAmI", headers={"authorization": header})) == (401, "unauthenticated")
+
+
+def test_an_actor_without_roles_sees_neither_metrics_nor_the_description(running: Running) -> None:
+    token = running.yard.workspace.do(AddActor(name="blind", roles=("serve",)), running.yard.owner).token
+    for path in ("/metrics", "/openapi.json", f"/blobs/{'0' * 64}"):
+        response = httpx.get(f"{running.address.url}{path}", headers={"authorization": f"Bearer {token}"}, trust_env=False)
+        assert error(response) == (403, "denied"), path
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "127.0.0.1:1", "localhost.evil.example"])
+def test_another_host_is_refused_also_for_open_paths(known: httpx.Client, host: str) -> None:
+    for path in ("/health", "/metrics"):
+        assert error(known.get(path, headers={"host": host})) == (400, "invalid_input")
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:1"])
+def test_a_page_of_another_origin_is_refused(known: httpx.Client, origin: str) -> None:
+    response = known.post("/api/v1/WhoAmI", headers={"origin": origin})
+    assert error(response) == (403, "denied")
+    assert "access-control-allow-origin" not in response.headers
+
+
+def test_a_page_of_its_own_is_let_in(running: Running, known: httpx.Client) -> None:
+    assert known.post("/api/v1/WhoAmI", headers={"origin": running.address.url}).status_code == 200
+
+
+def test_an_unknown_verb_is_not_found_by_name(known: httpx.Client) -> None:
+    response = known.post("/api/v1/DropTables")
+    assert error(response) == (404, "not_found")
+    assert "DropTables" in response.json()["error"]["fact"]
+
+
+def test_reading_changes_nothing_so_a_verb_has_no_get(known: httpx.Client) -> None:
+    assert known.get("/api/v1/StartRun").status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b'{"experiment": 3}', "application/json"),
+        (b"{", "application/json"),
+        (b"[]", "application/json"),
+        (b"\xff\xfe", "application/json"),
+        (b"\xc1", "application/msgpack"),
+        (codec.to_msgpack({"experiment": ["a"]}), "application/msgpack"),
+        (codec.to_json({"experiment": "a\nb"}), "application/json"),
+        (b'{"params": ' + b"[" * 5000 + b"]" * 5000 + b"}", "application/json"),
+    ],
+)
+def test_a_request_that_does_not_fit_names_what_is_wrong_and_starts_nothing(
+    running: Running, known: httpx.Client, body: bytes, kind: str
+) -> None:
+    response = known.post("/api/v1/StartRun", content=body, headers={"content-type": kind})
+    assert error(response) == (400, "invalid_input")
+    assert response.json()["error"]["remedy"]
+
+
+def test_a_field_is_named_in_the_refusal(known: httpx.Client) -> None:
+    response = known.post("/api/v1/StartRun", content=b'{"experiment": 3}')
+    assert "$.experiment" in response.json()["error"]["fact"]
+
+
+def test_a_request_that_is_too_large_is_refused(known: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "LARGEST_REQUEST", 1000)
+    assert error(known.post("/api/v1/StartRun", content=b" " * 1001)) == (413, "too_large")
+    assert known.post("/api/v1/StartRun", content=b"{}" + b" " * 998).status_code == 200
+
+
+def test_a_defect_gives_an_id_and_no_trace(
+    known: httpx.Client, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(*_: Any) -> None:
+        raise RuntimeError("secret detail")
+
+    monkeypatch.setattr("plimsoll.workspace.Workspace.do", broken)
+    response = known.post("/api/v1/WhoAmI")
+    assert error(response) == (500, "internal")
+    assert "secret detail" not in response.text
+    printed = capsys.readouterr().out
+    assert response.json()["error"]["details"]["id"] in printed
+    assert "secret detail" in printed
+
+
+def test_the_metrics_tell_jobs_rollouts_and_switches(known: httpx.Client) -> None:
+    text = known.get("/metrics").text
+    assert 'plimsoll_jobs{state="waiting"}' in text
+    assert "plimsoll_rollouts 0.0" in text
+    assert "plimsoll_killed 0.0" in text
+
+
+def test_every_verb_is_described_with_its_role(known: httpx.Client) -> None:
+    described = known.get("/openapi.json").json()
+    assert set(described["paths"]) == {f"/api/v1/{verb.name}" for verb in verbs.VERBS}
+    for verb in verbs.VERBS:
+        assert f"`{verb.role}`" in described["paths"][f"/api/v1/{verb.name}"]["post"]["description"]
+    assert described == codec.from_json(codec.to_json(openapi(described["info"]["version"])), dict[str, Any])
+
+
+def test_json_is_for_everybody_and_msgpack_for_our_own_client(known: httpx.Client) -> None:
+    assert known.post("/api/v1/WhoAmI").json()["name"] == "olga"
+    headers = {"content-type": "application/msgpack", "accept": "application/msgpack"}
+    packed = known.post("/api/v1/WhoAmI", content=codec.to_msgpack(WhoAmI()), headers=headers)
+    assert packed.headers["content-type"] == "application/msgpack"
+    assert codec.from_msgpack(packed.content, dict[str, Any])["name"] == "olga"
+
+
+def test_a_job_sent_twice_with_one_key_is_one_job_and_one_line(running: Running, known: httpx.Client) -> None:
+    first, second = (known.post("/api/v1/SealPredictions", headers={"idempotency-key": "once"}) for _ in range(2))
+    assert (first.status_code, second.status_code) == (202, 202)
+    assert first.json()["id"] == second.json()["id"]
+    subject = {"subject": f"job:{first.json()['id']}"}
+    assert len(known.post("/api/v1/ListEvents", json=subject).json()) == 1
+    other = known.post("/api/v1/CheckVersion", json={"ref": "late/1"}, headers={"idempotency-key": "once"})
+    assert error(other) == (409, "conflict")
+
+
+def test_an_upload_that_is_not_what_its_name_says_is_refused_and_the_name_stays_free(running: Running, known: httpx.Client) -> None:
+    digest = codec.digest(b"what it should be")
+    assert error(known.put(f"/blobs/{digest}", content=b"something else")) == (500, "corrupt")
+    assert known.head(f"/blobs/{digest}").status_code == 404
+    assert known.put("/blobs/..%2fsecrets", content=b"x").status_code == 404
+    assert error(known.put("/blobs/ABC", content=b"x")) == (400, "invalid_input")
+    assert not list(running.yard.workspace.home.glob("upload-*"))
+
+
+def test_a_blob_that_was_damaged_is_not_served_and_leaves_no_copy(
+    running: Running, known: httpx.Client, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    digest = running.yard.workspace.stores.blobs.put(b"sound bytes")
+    assert known.get(f"/blobs/{digest}").content == b"sound bytes"
+    (stored,) = [path for path in (running.yard.workspace.home / "blobs").rglob("*") if path.name.endswith(digest[4:])]
+    stored.chmod(0o600)
+    stored.write_bytes(b"wrong bytes")
+    assert error(known.get(f"/blobs/{digest}")) == (500, "corrupt")
+    assert list(tmp_path.iterdir()) == []
+    assert known.delete(f"/blobs/{digest}").status_code == 204
+    assert known.head(f"/blobs/{digest}").status_code == 404
+
+
+def test_the_length_of_a_blob_is_told_without_sending_it(running: Running, known: httpx.Client) -> None:
+    digest = running.yard.workspace.stores.blobs.put(b"12345")
+    response = known.head(f"/blobs/{digest}")
+    assert (response.headers["content-length"], response.content) == ("5", b"")
+
+
+def test_a_started_run_is_authored_by_the_token_and_not_by_the_body(running: Running, known: httpx.Client) -> None:
+    body = codec.plain(StartRun()) | {"author": "somebody"}
+    assert known.post("/api/v1/StartRun", json=body).json()["author"] == "olga"
