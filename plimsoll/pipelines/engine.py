@@ -22,7 +22,7 @@ from plimsoll.errors import Corrupt, InvalidInput, NotFound, PlimsollError, Step
 from plimsoll.pipelines.cache import damage, explain
 from plimsoll.pipelines.executors import Call, Executor, InProcess, Unsuitable
 from plimsoll.pipelines.keys import code_parts, digest_parts, key_parts
-from plimsoll.pipelines.plan import Node, Plan
+from plimsoll.pipelines.plan import Node, Plan, beside
 from plimsoll.records.pipeline import DropEntry, GetEntry, GetLatestEntry, KeyPart, Output, RecordEntry, RecordStep, StepRecord
 from plimsoll.records.request import Request
 from plimsoll.records.run import AppendPoints, PointColumns, Run
@@ -130,6 +130,7 @@ class _Engine:
         self._damaged = damaged
         self._repairs: dict[int, int] = {}
         self._code = _Code()
+        self._beside = beside(plan)
         self._log = _Log(run.id, do)
         self._records: dict[int, StepRecord] = {}
         self._outputs: dict[int, Output] = {}
@@ -235,6 +236,7 @@ class _Engine:
             code=self._code.digest(attempt.node),
             run_id=self._run.id,
             heard=lambda logged: self._log.heard(writer, logged),
+            beside=self._beside[attempt.node.index],
         )
 
     def _settle(self, attempt: _Attempt, future: Future[Output]) -> None:
@@ -399,8 +401,10 @@ class _Log:
 
 
 def _forget(do: Do, blobs: Blobs, key: str, output: Output, reason: str) -> None:
-    do(DropEntry(key=key, reason=reason))
+    # In this order: killed in between, the entry lacks its bytes and is computed again. Damaged bytes without an entry
+    # would be taken for stored ones for ever.
     _discard(blobs, output)
+    do(DropEntry(key=key, reason=reason))
 
 
 def _discard(blobs: Blobs, output: Output) -> None:

@@ -1,4 +1,4 @@
-"""Where the calls of steps run: each in a fresh process of its own (the default), or in this process.
+"""Where the calls of steps run: each in a process of its own (the default), or in this process.
 
 An executor takes a :class:`Call` and gives a future of its output. It never looks at the cache and never calls back into
 the engine, except to hand over what the step logs. Every executor does the same: load the inputs (verified), call the
@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +28,7 @@ from plimsoll.data import exact, values
 from plimsoll.data.snapshot import get_manifest
 from plimsoll.errors import Corrupt, NotFound, PlimsollError, Refused, StepFailed, Unfingerprintable
 from plimsoll.pipelines.plan import Argument, Literal, Node, Reference, resolve
+from plimsoll.pipelines.warm import Forked, Warm
 from plimsoll.records.pipeline import Output
 from plimsoll.records.request import Request
 from plimsoll.records.run import LogArtifact, LogInput, PointColumns, SetTags
@@ -65,6 +66,8 @@ class Call:
     run_id: str
     #: Takes what the step logs; called from any thread.
     heard: Callable[[PointColumns | Request[Any]], None]
+    #: Calls of the plan that may run at the same time, this one included; they share the processors.
+    beside: int = 1
 
 
 class Executor(Protocol):
@@ -116,8 +119,10 @@ class InProcess:
 
 
 class Processes:
-    """Runs each call in a fresh process, ``python -m plimsoll.pipelines.step_process``, at most so many at once.
+    """Runs each call in a process of its own, at most so many at once.
 
+    Where it can, the process is forked from one that has imported the installed packages (:mod:`plimsoll.pipelines.warm`);
+    elsewhere it is a fresh ``python -m plimsoll.pipelines.step_process``. The project's code is read anew either way.
     A process dies with whoever began it: with :meth:`close`, and when this process is killed. Its blobs are a folder of this
     machine. Blobs that are elsewhere are copied to a temporary folder and back, for the calls that really run.
 
@@ -125,17 +130,21 @@ class Processes:
         blobs: where outputs are.
         project: folder of the project, from which steps are imported.
         at_once: processes at the same time; None takes the number of processors.
+        functions: steps that may run, as far as known; what their modules use is imported once for all of them.
     """
 
-    def __init__(self, blobs: Blobs, project: Path, at_once: int | None = None) -> None:
+    def __init__(
+        self, blobs: Blobs, project: Path, at_once: int | None = None, functions: Iterable[Callable[..., Any]] = ()
+    ) -> None:
         self._blobs = blobs
         self._project = project
         self._stage = None if isinstance(blobs, LocalBlobs) else tempfile.TemporaryDirectory(prefix="plimsoll-stage-")
         self._local = blobs if isinstance(blobs, LocalBlobs) else LocalBlobs(Path(self._stage.name if self._stage else ""))
         self._threads = ThreadPoolExecutor(at_once or os.cpu_count() or 1, thread_name_prefix="plimsoll-step")
         self._lock = threading.Lock()
-        self._running: set[subprocess.Popen[bytes]] = set()
+        self._running: set[_Process] = set()
         self._closed = False
+        self._warm = Warm(functions, self._path())
 
     def submit(self, call: Call) -> Future[Output]:
         """Begin a call and return the future of its stored output.
@@ -145,8 +154,12 @@ class Processes:
         """
         try:
             module, qualname = reference(call.node.step.function)
+            threads = share(call.beside)
             spec = {
-                "path": [str(self._project), *(entry for entry in sys.path if entry != str(self._project))],
+                "path": self._path(),
+                "folder": os.getcwd(),
+                "environment": [[os.fsencode(text) for text in item] for item in environment(threads).items()],
+                "threads": None if "OMP_NUM_THREADS" in os.environ else threads,
                 "project": str(self._project),
                 "blobs": str(self._local.folder),
                 "module": module,
@@ -157,22 +170,29 @@ class Processes:
                 "args": [self._encoded(argument) for argument in call.node.args],
                 "kwargs": {name: self._encoded(argument) for name, argument in call.node.kwargs.items()},
             }
+            task = codec.to_msgpack(spec)
         except PlimsollError as error:
             refused: Future[Output] = Future()
             refused.set_exception(error)
             return refused
         supervise = self._supervise if self._stage is None else self._supervise_staged
-        return self._threads.submit(supervise, call, codec.to_msgpack(spec))
+        return self._threads.submit(supervise, call, task)
 
     def close(self) -> None:
         """Kill every process that still runs, with its children, and wait for the threads that watch them."""
         with self._lock:
             self._closed = True
             for process in self._running:
-                _kill(process)
+                process.kill()
+        self._warm.kill()
         self._threads.shutdown(wait=True, cancel_futures=True)
+        # Again: a thread that had passed the check above may just have begun it.
+        self._warm.kill()
         if self._stage is not None:
             self._stage.cleanup()
+
+    def _path(self) -> list[str]:
+        return [str(self._project), *(entry for entry in sys.path if entry != str(self._project))]
 
     def _encoded(self, argument: Argument) -> list[Any]:
         if isinstance(argument, Reference):
@@ -208,21 +228,11 @@ class Processes:
         return output
 
     def _supervise(self, call: Call, spec: bytes) -> Output:
-        with self._lock:
-            if self._closed:
-                raise StepFailed(f"{call.node.label} was not begun, because the run is ending.")
-            process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "plimsoll.pipelines.step_process"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                start_new_session=True,
-                env=_environment(),
-            )
-            self._running.add(process)
+        process = self._begin(call)
         try:
             return _Watch(process, call).result(spec)
         finally:
-            _kill(process)
+            process.kill()
             process.wait()
             with self._lock:
                 self._running.discard(process)
@@ -230,11 +240,40 @@ class Processes:
                 if pipe is not None:
                     pipe.close()
 
+    def _begin(self, call: Call) -> _Process:
+        process: _Process | None = None if self._closed else self._warm.fork(environment(None))
+        with self._lock:
+            if not self._closed:
+                process = process or _Fresh(
+                    [sys.executable, "-P", "-m", "plimsoll.pipelines.step_process"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    start_new_session=True,
+                    env=environment(share(call.beside)),
+                )
+                self._running.add(process)
+                return process
+        if process is not None:
+            process.kill()
+        raise StepFailed(f"{call.node.label} was not begun, because the run is ending.")
+
+
+class _Fresh(subprocess.Popen[bytes]):
+    """A fresh interpreter."""
+
+    def kill(self) -> None:
+        """Kill it with everything it began."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+
+_Process = _Fresh | Forked
+
 
 class _Watch:
     """Reads what a step's process says until it ends, and ends it when it takes too much."""
 
-    def __init__(self, process: subprocess.Popen[bytes], call: Call) -> None:
+    def __init__(self, process: _Process, call: Call) -> None:
         self._process = process
         self._call = call
         self._options = call.node.step.options
@@ -270,7 +309,7 @@ class _Watch:
                 if not self._stopped and self._answer is None:
                     self._stopped = self._excess(deadline)
                     if self._stopped:
-                        _kill(self._process)
+                        self._process.kill()
 
     def _pause(self, deadline: float | None) -> float | None:
         left = None if deadline is None or self._stopped else max(0.0, deadline - clock.monotonic())
@@ -401,13 +440,31 @@ def _plain_arguments(node: Node, loaded: dict[int, Any]) -> tuple[list[Any], dic
     return [own(argument) for argument in node.args], {name: own(argument) for name, argument in node.kwargs.items()}
 
 
-def _environment() -> dict[str, str]:
-    """Return the child's environment, in which this very Plimsoll can be imported even when it is not installed."""
+def share(beside: int) -> int | None:
+    """Return how many threads one of several calls should use, or None for as many as there are processors.
+
+    Args:
+        beside: calls at the same time.
+    """
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = max(1, processors // beside)
+    return None if threads == processors else threads
+
+
+def environment(threads: int | None) -> dict[str, str]:
+    """Return a child's environment, in which this very Plimsoll can be imported even when it is not installed.
+
+    Threads that wait for work sleep instead of spinning, and are no more than the child's share; what the user has set stays.
+
+    Args:
+        threads: what :func:`share` gave.
+    """
+    limits = {} if threads is None else {"OMP_NUM_THREADS": str(threads), "POLARS_MAX_THREADS": str(threads)}
+    known = {"OMP_WAIT_POLICY": "passive", **limits, **os.environ}
     root = str(Path(errors.__file__).parent.parent)
-    if Path(root).name in ("site-packages", "dist-packages"):
-        return dict(os.environ)
-    known = os.environ.get("PYTHONPATH", "")
-    return {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{known}" if known else root}
+    if Path(root).name not in ("site-packages", "dist-packages"):
+        known["PYTHONPATH"] = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH", ""))))
+    return known
 
 
 def _copy(digest: str, source: Blobs, target: Blobs) -> None:
@@ -418,13 +475,6 @@ def _copy(digest: str, source: Blobs, target: Blobs) -> None:
                 source.get_file(entry.digest, Path(folder, entry.digest))
                 target.put_file(Path(folder, entry.digest))
     target.put(source.get(digest))
-
-
-def _kill(process: subprocess.Popen[bytes]) -> None:
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        return  # it has ended, and its group with it
 
 
 def _resident(pid: int) -> int:

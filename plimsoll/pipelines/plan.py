@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -217,6 +218,22 @@ def trace(function: Callable[..., Any], params: Mapping[str, Any]) -> Plan:
     finally:
         tracing.reset(token)
     return Plan(name=name, params=values, nodes=tuple(tracer.nodes), result=tracer.freeze(result))
+
+
+def beside(plan: Plan) -> tuple[int, ...]:
+    """Return for each node how many nodes have as long a way to them as it has, itself included.
+
+    Those are the calls that usually run at the same time. It follows from the plan alone, so that a step has the same
+    number of threads, and with it the same last bits, in every run.
+
+    Args:
+        plan: what is run.
+    """
+    depths: list[int] = []
+    for node in plan.nodes:
+        depths.append(1 + max((depths[index] for index in node.inputs), default=-1))
+    counts = Counter(depths)
+    return tuple(counts[depth] for depth in depths)
 
 
 def references(argument: Argument) -> Iterator[Reference]:

@@ -121,7 +121,7 @@ def execute(
     blobs: Blobs,
     project: Path,
     experiment: str = "",
-    cause: Cause = Cause(),  # noqa: B008  (frozen)
+    cause: Cause = Cause(),
     key: str | None = None,
     executor: Literal["processes", "in_process"] = "processes",
     on_step: Callable[[StepEvent], None] | None = None,
@@ -152,7 +152,8 @@ def execute(
     project = project.resolve()
     plan = trace(function, params)
     in_process = InProcess(blobs, project)
-    runner: Executor = Processes(blobs, project) if executor == "processes" else in_process
+    functions = [node.step.function for node in plan.nodes]
+    runner: Executor = Processes(blobs, project, functions=functions) if executor == "processes" else in_process
     try:
         run = do(_start(function, plan, blobs, project, experiment, cause, key))
         if run.state != "running":

@@ -1,4 +1,4 @@
-"""The process of one call of a step: ``python -m plimsoll.pipelines.step_process``.
+"""The process of one call of a step: forked by ``warm``, or ``python -m plimsoll.pipelines.step_process``.
 
 It reads its task from stdin (8 bytes of length, then msgpack) and answers in frames on stdout (4 bytes of length, then
 msgpack). What the step prints goes to stderr, so that it cannot garble the answer. Stdin stays open: its end says that
@@ -7,6 +7,7 @@ the process which began this one is gone, and then this one ends too.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import signal
@@ -34,15 +35,26 @@ Send = Callable[[dict[str, Any]], None]
 def main() -> None:
     """Do the one call that stdin describes."""
     # Both channels move away from 0 and 1 before any of the user's code is imported.
-    send = _sender(os.dup(1))
+    answer = os.dup(1)
     os.dup2(2, 1)
     task = os.dup(0)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
+    work(task, answer)
+
+
+def work(task: int, answer: int) -> None:
+    """Read a task, do it and answer.
+
+    Args:
+        task: handle to read the task from.
+        answer: handle to write the frames to.
+    """
+    send = _sender(answer)
     spec = codec.from_msgpack(_read(task, int.from_bytes(_read(task, 8), "big")), dict[str, Any], "The step's task")
     threading.Thread(target=_end_with_parent, args=(task,), daemon=True).start()
-    sys.path[:] = spec["path"]
+    _settle(spec)
     try:
         function = _function(spec)
         if isinstance(function, str):
@@ -55,6 +67,21 @@ def main() -> None:
         # The user's code has its own net in `perform`; what arrives here is ours.
         send({"error": errors.to_wire(StepFailed(f"The step's process failed: {type(defect).__name__}: {defect}"))})
         raise
+
+
+def _settle(spec: dict[str, Any]) -> None:
+    """Take over what the process that began the run has by now: its folder, its environment and its share of processors."""
+    sys.path[:] = spec["path"]
+    with contextlib.suppress(OSError):
+        os.chdir(spec["folder"])
+    wanted = {os.fsdecode(name): os.fsdecode(text) for name, text in spec["environment"]}
+    for name in os.environ.keys() - wanted.keys():
+        del os.environ[name]
+    os.environ.update(wanted)
+    limits = sys.modules.get("threadpoolctl")
+    if limits is not None and spec["threads"] is not None:
+        # Libraries that were loaded before the fork read the environment then.
+        limits.threadpool_limits(spec["threads"])
 
 
 def _function(spec: dict[str, Any]) -> Callable[..., Any] | str:
