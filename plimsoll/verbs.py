@@ -48,6 +48,8 @@ class Verb:
     kind: Kind
     #: Whether a change gets a line in the audit log; off for points, rows and steps, which are counted instead.
     audited: bool = True
+    #: Whether a job may run the project's code or load a model; then it has a process to itself.
+    user_code: bool = True
 
     @property
     def name(self) -> str:
@@ -71,8 +73,8 @@ def _write(request: type[Request[Any]], function: Callable[..., Any], role: Role
     return Verb(request=request, function=function, role=role, kind="write", audited=audited)
 
 
-def _job(request: type[Request[Any]], function: str, role: Role) -> Verb:
-    return Verb(request=request, function=function, role=role, kind="job")
+def _job(request: type[Request[Any]], function: str, role: Role, *, user_code: bool = True) -> Verb:
+    return Verb(request=request, function=function, role=role, kind="job", user_code=user_code)
 
 
 VERBS: tuple[Verb, ...] = (
@@ -141,8 +143,8 @@ VERBS: tuple[Verb, ...] = (
     # Monitoring
     _write(mon.AppendPredictions, log.append_predictions, "serve", audited=False),
     _write(mon.AppendLabels, log.append_labels, audited=False),
-    _job(mon.SealPredictions, "plimsoll.monitoring.watch:seal_predictions", "operate"),
-    _job(mon.WatchWindow, "plimsoll.monitoring.watch:watch_window", "operate"),
+    _job(mon.SealPredictions, "plimsoll.monitoring.watch:seal_predictions", "operate", user_code=False),
+    _job(mon.WatchWindow, "plimsoll.monitoring.watch:watch_window", "operate", user_code=False),
     _write(mon.RecordWindow, alerts.record_window, "work", audited=False),
     _read(mon.ListWindows, alerts.list_windows),
     _read(mon.ListAlerts, alerts.list_alerts),

@@ -1,8 +1,9 @@
 """The worker: a door on the queue. Claim a job, do it in a process of its own, finish.
 
-The loop itself is light and never loads a model or a user's code. Each job runs in a fresh child process
+The loop itself is light and never loads a model or a user's code. A job that may do so runs in a fresh child process
 (``python -m plimsoll.worker HOME --job ID``), so code that was edited is read anew and a job that is killed, or takes too
-much memory, takes nothing else with it. Between jobs the loop starts approved releases and moves rollouts by their
+much memory, takes nothing else with it. The other jobs have one child that stays for a while (``--jobs``), and do not wait
+behind a training. Between jobs the loop starts approved releases and moves rollouts by their
 evidence, through the same verbs as a person.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -41,6 +43,12 @@ LEASE = 15.0
 
 #: Seconds between two looks at the queue and the rollouts.
 PAUSE = 0.2
+
+#: The same, for a second after a job has begun or ended.
+QUICK = 0.02
+
+#: Seconds without a job after which the child that stays is ended, so that an idle worker holds little memory.
+IDLE = 60.0
 
 #: Waiting rows of a prediction log that make it worth sealing.
 SEAL_ROWS = 50_000
@@ -76,6 +84,128 @@ def run_job(workspace: Workspace, id: str, worker: str) -> None:
         queue.finish(tx, id, worker, result, error)
 
 
+def run_jobs(workspace: Workspace, worker: str, ids: int, done: int) -> None:
+    """Do claimed jobs one after another in this process, until there are no more ids to come.
+
+    Args:
+        workspace: the opened home.
+        worker: name under which they were claimed.
+        ids: handle to read ids from, a line each.
+        done: handle that gets a byte for each job that has ended.
+    """
+    with os.fdopen(ids, "rb", closefd=False) as lines:
+        while line := lines.readline():
+            run_job(workspace, line.decode().strip(), worker)
+            os.write(done, b".")
+
+
+class Lane:
+    """One job at a time, of some verbs, in a child process.
+
+    A job that may run the project's code gets a child to itself. The others share one that stays while there is work, since
+    importing polars and SciPy takes longer than such a job; it takes ids on stdin and says on stdout when each is done.
+
+    Args:
+        workspace: the opened home.
+        name: the worker's name.
+        user_code: which jobs are taken; see :class:`plimsoll.verbs.Verb`.
+    """
+
+    def __init__(self, workspace: Workspace, name: str, user_code: bool) -> None:
+        self._workspace = workspace
+        self._name = name
+        self._stays = not user_code
+        self._verbs = tuple(verb.name for verb in verbs.VERBS if verb.kind == "job" and verb.user_code == user_code)
+        self._child: subprocess.Popen[bytes] | None = None
+        self._job: Job | None = None
+        self._beaten = 0.0
+        self._used = 0.0
+
+    def turn(self) -> bool:
+        """Look after the job under way, or claim one; return whether a job has begun or ended."""
+        if self._job is not None and self._child is not None:
+            code = self._child.poll()
+            if code is None and not self._answered(self._child):
+                self._beat(self._job)
+                return False
+            if code is not None:
+                how = f"was ended by signal {-code}" if code < 0 else f"ended with status {code}"
+                # A job that said how it ended stays as it is: only one that did not is still this worker's.
+                self._fail(self._job, f"The process of the job {how} before the job was done.")
+                self._drop()
+            self._job, self._used = None, clock.monotonic()
+            return True
+        queue, database = self._workspace.stores.queue, self._workspace.stores.database
+        with database.read() as tx:
+            due = queue.due(tx, self._verbs)
+        claimed = None
+        if due:
+            with database.write() as tx:
+                claimed = queue.claim(tx, self._name, LEASE, self._verbs)
+        if claimed is None:
+            if self._child is not None and clock.monotonic() - self._used > IDLE:
+                self.end()
+            return False
+        self._give(claimed)
+        self._job, self._beaten = claimed, clock.monotonic()
+        return True
+
+    def end(self) -> None:
+        """End the child; a job under way goes back to the queue."""
+        if self._child is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._child.pid, signal.SIGTERM)
+            try:
+                self._child.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                os.killpg(self._child.pid, signal.SIGKILL)
+                self._child.wait()
+            self._drop()
+        self._job = None
+
+    def _give(self, job: Job) -> None:
+        home = [str(self._workspace.home), "--project", str(self._workspace.project), "--name", self._name]
+        command = [sys.executable, "-m", "plimsoll.worker", *home]
+        if not self._stays:
+            self._child = subprocess.Popen([*command, "--job", job.id], start_new_session=True)
+            return
+        if self._child is not None and self._child.poll() is not None:
+            self._drop()
+        if self._child is None:
+            pipe = subprocess.PIPE
+            self._child = subprocess.Popen([*command, "--jobs"], start_new_session=True, stdin=pipe, stdout=pipe)
+        assert self._child.stdin is not None
+        # A child that has ended this moment is found by the next turn, as one that ended while it worked.
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._child.stdin.fileno(), f"{job.id}\n".encode())
+
+    def _answered(self, child: subprocess.Popen[bytes]) -> bool:
+        if child.stdout is None or not select.select([child.stdout], [], [], 0)[0]:
+            return False
+        return os.read(child.stdout.fileno(), 1) != b""
+
+    def _beat(self, job: Job) -> None:
+        if clock.monotonic() - self._beaten < LEASE / 3:
+            return
+        self._beaten = clock.monotonic()
+        with self._workspace.stores.database.write() as tx:
+            kept = self._workspace.stores.queue.beat(tx, job.id, self._name, LEASE, None)
+        if not kept:
+            self.end()
+
+    def _fail(self, job: Job, fact: str) -> None:
+        error = to_wire(StepFailed(fact, "If it ran out of memory, give it less data or more memory, then submit it again."))
+        with self._workspace.stores.database.write() as tx:
+            self._workspace.stores.queue.finish(tx, job.id, self._name, None, error)
+
+    def _drop(self) -> None:
+        if self._child is not None:
+            for pipe in (self._child.stdin, self._child.stdout):
+                if pipe is not None:
+                    pipe.close()
+        self._child = None
+
+
 class Worker:
     """One loop over the queue of one home.
 
@@ -88,9 +218,8 @@ class Worker:
         self.workspace = workspace
         self.name = name
         self.stopping = False
-        self._child: subprocess.Popen[bytes] | None = None
-        self._job: Job | None = None
-        self._beaten = 0.0
+        self._lanes = tuple(Lane(workspace, name, user_code) for user_code in (True, False))
+        self._quick = 0.0
 
     def stop(self, number: int, frame: FrameType | None) -> None:
         """Ask the loop to end; a job under way goes back to the queue.
@@ -107,12 +236,23 @@ class Worker:
         Args:
             parent: id of a process without which the worker ends as well.
         """
+        rounds = 0.0
         while not self.stopping and (parent is None or os.getppid() == parent):
-            for round in (self._work, self._roll, self._seal):
-                with self._survive():
-                    round()
-            clock.sleep(PAUSE)
-        self._end_child()
+            with self._survive():
+                self._work()
+            if clock.monotonic() >= rounds:
+                for round in (self._roll, self._seal):
+                    with self._survive():
+                        round()
+                rounds = clock.monotonic() + PAUSE
+            clock.sleep(QUICK if clock.monotonic() < self._quick else PAUSE)
+        for lane in self._lanes:
+            lane.end()
+
+    def _work(self) -> None:
+        for lane in self._lanes:
+            if lane.turn():
+                self._quick = clock.monotonic() + 1.0
 
     @contextlib.contextmanager
     def _survive(self) -> Iterator[None]:
@@ -122,52 +262,6 @@ class Worker:
         except PlimsollError as error:
             print(f"worker: {error}", file=sys.stderr, flush=True)
             clock.sleep(1.0)
-
-    def _work(self) -> None:
-        if self._child is not None and self._job is not None:
-            code = self._child.poll()
-            if code is None:
-                self._beat(self._job)
-                return
-            how = f"was ended by signal {-code}" if code < 0 else f"ended with status {code}"
-            # A job that said how it ended stays as it is: only one that did not is still this worker's.
-            self._fail(self._job, f"The process of the job {how} before the job was done.")
-            self._child, self._job = None, None
-        with self.workspace.stores.database.read() as tx:
-            if not self.workspace.stores.queue.due(tx):
-                return
-        with self.workspace.stores.database.write() as tx:
-            self._job = self.workspace.stores.queue.claim(tx, self.name, LEASE)
-        if self._job is not None:
-            self._beaten = clock.monotonic()
-            command = [sys.executable, "-m", "plimsoll.worker", str(self.workspace.home), "--project", str(self.workspace.project)]
-            self._child = subprocess.Popen([*command, "--name", self.name, "--job", self._job.id], start_new_session=True)
-
-    def _beat(self, job: Job) -> None:
-        if clock.monotonic() - self._beaten < LEASE / 3:
-            return
-        self._beaten = clock.monotonic()
-        with self.workspace.stores.database.write() as tx:
-            kept = self.workspace.stores.queue.beat(tx, job.id, self.name, LEASE, None)
-        if not kept:
-            self._end_child()
-
-    def _fail(self, job: Job, fact: str) -> None:
-        error = to_wire(StepFailed(fact, "If it ran out of memory, give it less data or more memory, then submit it again."))
-        with self.workspace.stores.database.write() as tx:
-            self.workspace.stores.queue.finish(tx, job.id, self.name, None, error)
-
-    def _end_child(self) -> None:
-        if self._child is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._child.pid, signal.SIGTERM)
-        try:
-            self._child.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._child.pid, signal.SIGKILL)
-            self._child.wait()
-        self._child, self._job = None, None
 
     def _roll(self) -> None:
         # The oldest first, so that where nothing is asked the newest is what stays.
@@ -216,6 +310,7 @@ def main() -> None:
     parser.add_argument("home", type=Path)
     parser.add_argument("--project", type=Path)
     parser.add_argument("--job")
+    parser.add_argument("--jobs", action="store_true")
     parser.add_argument("--name")
     parser.add_argument("--parent", type=int)
     given = parser.parse_args()
@@ -224,6 +319,11 @@ def main() -> None:
         name = given.name or f"worker-{clock.new_id()}"
         if given.job:
             run_job(workspace, given.job, name)
+            return
+        if given.jobs:
+            done = os.dup(1)
+            os.dup2(2, 1)  # whatever a library prints must not look like an answer
+            run_jobs(workspace, name, 0, done)
             return
         worker = Worker(workspace, name)
         signal.signal(signal.SIGTERM, worker.stop)

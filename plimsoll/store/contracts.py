@@ -133,12 +133,15 @@ class Queue(Protocol):
         """Add a request; with a ``key`` that a waiting or working job has, return that job instead. ``due``: UTC microseconds."""
         ...
 
-    def claim(self, tx: Connection, worker: str, lease: float) -> Job | None:
-        """Return the oldest due job that nobody works on, now leased to ``worker`` for ``lease`` seconds; None when there is none."""
+    def claim(self, tx: Connection, worker: str, lease: float, verbs: Sequence[str] | None = None) -> Job | None:
+        """Return the oldest due job that nobody works on, now leased to ``worker`` for ``lease`` seconds; None when there is none.
+
+        With ``verbs`` only jobs of these verbs are looked at.
+        """
         ...
 
-    def due(self, tx: Connection) -> bool:
-        """Return whether :meth:`claim` would find a job now; a reading transaction is enough."""
+    def due(self, tx: Connection, verbs: Sequence[str] | None = None) -> bool:
+        """Return whether :meth:`claim` with the same ``verbs`` would find a job now; a reading transaction is enough."""
         ...
 
     def beat(self, tx: Connection, id: str, worker: str, lease: float, progress: str | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, insert, or_, select, update
@@ -52,7 +53,7 @@ class SqlQueue:
         tx.execute(insert(table).values({name: getattr(job, name) for name in _FIELDS}))
         return job
 
-    def claim(self, tx: Connection, worker: str, lease: float) -> Job | None:
+    def claim(self, tx: Connection, worker: str, lease: float, verbs: Sequence[str] | None = None) -> Job | None:
         """Return the oldest due job that nobody works on, now leased to ``worker``; None when there is none.
 
         A job whose lease ran out :data:`ATTEMPTS` times is failed instead: it would kill the next worker too.
@@ -61,10 +62,11 @@ class SqlQueue:
             tx: an open writing transaction.
             worker: name of the worker, its own for each process.
             lease: seconds until another worker may take the job over.
+            verbs: names of the verbs to look at; None for all.
         """
         table = schema.jobs
         now = clock.now()
-        oldest = select(table).where(_free(now)).order_by(table.c.due, table.c.id).limit(1).with_for_update(skip_locked=True)
+        oldest = select(table).where(_free(now, verbs)).order_by(table.c.due, table.c.id).limit(1).with_for_update(skip_locked=True)
         while (row := tx.execute(oldest).first()) is not None:
             change: dict[str, Any]
             if row.attempts >= ATTEMPTS:
@@ -76,13 +78,14 @@ class SqlQueue:
                 return self.get(tx, row.id)
         return None
 
-    def due(self, tx: Connection) -> bool:
+    def due(self, tx: Connection, verbs: Sequence[str] | None = None) -> bool:
         """Return whether :meth:`claim` has something to do now; a reading transaction is enough.
 
         Args:
             tx: an open transaction.
+            verbs: as for :meth:`claim`.
         """
-        return tx.execute(select(schema.jobs.c.id).where(_free(clock.now())).limit(1)).first() is not None
+        return tx.execute(select(schema.jobs.c.id).where(_free(clock.now(), verbs)).limit(1)).first() is not None
 
     def beat(self, tx: Connection, id: str, worker: str, lease: float, progress: str | None) -> bool:
         """Renew a lease and, unless None, say how far the work is; False when the job has ended or was given to another worker.
@@ -144,12 +147,13 @@ class SqlQueue:
         return tx.execute(update(table).where(*mine).values(**values)).rowcount == 1
 
 
-def _free(now: int) -> ColumnElement[bool]:
+def _free(now: int, verbs: Sequence[str] | None) -> ColumnElement[bool]:
     table = schema.jobs
-    return or_(
+    free = or_(
         and_(table.c.state == "waiting", table.c.due <= now),
         and_(table.c.state == "working", table.c.lease_until <= now),
     )
+    return free if verbs is None else and_(free, table.c.verb.in_(verbs))
 
 
 def _micros(seconds: float) -> int:

@@ -140,6 +140,22 @@ class QueueSuite:
             claimed = [job.id for job in pool.map(claim, range(24)) if job is not None]
         assert sorted(claimed) == sorted(jobs)
 
+    def test_a_worker_may_ask_for_some_verbs_only(self, database: Database, queue: Queue) -> None:
+        with database.write() as tx:
+            older = queue.put(tx, WhoAmI(), actor="a")
+            job = queue.put(tx, AddActor(name="dana"), actor="a", due=clock.now() + 1)
+        while clock.now() <= job.due:
+            pass
+        with database.write() as tx:
+            assert not queue.due(tx, ("ListJobs",))
+            assert queue.claim(tx, "w1", _LONG, ("ListJobs",)) is None
+            assert queue.due(tx, ("ListJobs", "AddActor"))
+            claimed = queue.claim(tx, "w1", _LONG, ("ListJobs", "AddActor"))
+            assert claimed is not None
+            assert claimed.id == job.id
+            assert not queue.due(tx, ("AddActor",))
+            assert queue.get(tx, older.id).state == "waiting"
+
     def test_an_unknown_job_is_not_found(self, database: Database, queue: Queue) -> None:
         with database.read() as tx, pytest.raises(NotFound):
             queue.get(tx, "none")

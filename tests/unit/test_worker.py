@@ -1,0 +1,142 @@
+"""What the worker does between jobs, by the same verbs as a person."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from plimsoll.errors import Corrupt
+from plimsoll.records.access import ListEvents, ListJobs
+from plimsoll.records.deployment import GetDeployment, KillDeployment, ReleasePolicy, ReviveDeployment, SetEnvironment
+from plimsoll.records.monitor import SealPredictions
+from plimsoll.worker import LEASE, SEAL_ROWS, Worker, run_job
+from plimsoll.workspace import WORKER
+from tests.unit.yard import Yard
+
+
+@pytest.fixture
+def worker(yard: Yard) -> Worker:
+    """A worker in this process."""
+    return Worker(yard.workspace, "worker-1")
+
+
+def test_an_approved_release_is_rolled_out_and_moved_by_its_evidence(yard: Yard, worker: Worker) -> None:
+    first = yard.approved("one")
+    worker._roll()
+    assert yard.release(first.id).state == "live"
+    second = yard.approved("two", first.package)
+    worker._roll()
+    assert yard.release(second.id).state == "rolling"
+    for _ in range(2):
+        worker._roll()
+        yard.count(second.id, 10)
+    worker._roll()
+    assert yard.release(second.id).state == "live"
+    verbs = [event.verb for event in yard.workspace.do(ListEvents(), WORKER) if event.actor == "worker"]
+    assert [verb for verb in verbs if "Rollout" in verb] == ["MoveRollout", "MoveRollout", "StartRollout", "StartRollout"]
+
+
+def test_a_candidate_that_fails_is_taken_back(yard: Yard, worker: Worker) -> None:
+    second = yard.approved("two", yard.live("one").package)
+    worker._roll()
+    yard.count(second.id, 20, errors=20)
+    deployment = yard.deployed()
+    assert deployment is not None
+    assert deployment.stable is not None
+    yard.count(deployment.stable, 20)
+    worker._roll()
+    assert yard.release(second.id).state == "rolled_back"
+    assert "failed 20 times while the stable version failed 0 times" in yard.release(second.id).reason
+
+
+def test_an_approval_that_has_become_stale_is_rejected_with_the_reason(yard: Yard, worker: Worker) -> None:
+    stale = yard.approved("two")
+    yard.live("one")
+    worker._roll()
+    found = yard.release(stale.id)
+    assert found.state == "rejected"
+    assert "compared with another version than late/2" in found.reason
+    assert "plimsoll checks run late/1" in found.reason
+
+
+def test_a_release_waits_while_the_switch_is_on_or_another_is_under_way(yard: Yard, worker: Worker) -> None:
+    champion = yard.live("one").package
+    yard.workspace.do(KillDeployment(model="late", reason="Fire."), yard.nora)
+    second, third = yard.approved("two", champion), yard.approved("three", champion)
+    worker._roll()
+    assert yard.release(second.id).state == "approved"
+    yard.workspace.do(ReviveDeployment(model="late", reason="Out."), yard.nora)
+    worker._roll()
+    assert [yard.release(release.id).state for release in (second, third)] == ["rolling", "approved"]
+
+
+def test_where_nothing_is_asked_the_newest_release_is_what_stays(yard: Yard, worker: Worker) -> None:
+    policy = ReleasePolicy(checks=False, approvals=0, steps=(ReleasePolicy().steps[-1],))
+    yard.workspace.do(SetEnvironment(name="dev", policy=policy), yard.owner)
+    older, newer = (yard.propose(yard.version(mark), "dev") for mark in ("one", "two"))
+    worker._roll()
+    deployment = yard.workspace.do(GetDeployment(model="late", environment="dev"), yard.dana)
+    assert (deployment.stable, deployment.candidate) == (older.id, newer.id)
+
+
+def test_one_deployment_in_trouble_does_not_hold_up_the_others(
+    yard: Yard, worker: Worker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = yard.approved("one"), yard.approved("two")
+    begin: Callable[[Worker, object], None] = Worker._begin
+
+    def troubled(self: Worker, release: object) -> None:
+        if getattr(release, "id", "") == first.id:
+            raise Corrupt("A blob is damaged.")
+        begin(self, release)
+
+    monkeypatch.setattr(Worker, "_begin", troubled)
+    monkeypatch.setattr("plimsoll.clock.sleep", lambda seconds: None)
+    worker._roll()
+    assert yard.release(second.id).state == "live"
+    assert "worker: A blob is damaged." in capsys.readouterr().err
+
+
+def test_a_log_that_has_grown_is_sealed_by_one_job(yard: Yard, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker._seal()
+    assert yard.workspace.do(ListJobs(), WORKER) == ()
+    monkeypatch.setattr("plimsoll.store.segments.rows.SqlSegments.waiting", lambda self, tx: {"p": SEAL_ROWS})
+    before = len(yard.workspace.do(ListEvents(), WORKER))
+    for _ in range(3):
+        worker._seal()
+    (job,) = yard.workspace.do(ListJobs(), WORKER)
+    assert (job.verb, job.state) == ("SealPredictions", "waiting")
+    assert len(yard.workspace.do(ListEvents(), WORKER)) == before + 1
+
+
+def claimed(yard: Yard) -> str:
+    job = yard.workspace.submit(SealPredictions(), yard.nora)
+    with yard.workspace.stores.database.write() as tx:
+        found = yard.workspace.stores.queue.claim(tx, "worker-1", LEASE)
+    assert found is not None
+    assert found.id == job.id
+    return job.id
+
+
+def test_a_job_records_its_result(yard: Yard) -> None:
+    run_job(yard.workspace, claimed(yard), "worker-1")
+    (job,) = yard.workspace.do(ListJobs(), WORKER)
+    assert (job.state, job.result, job.error) == ("done", 0, None)
+
+
+def test_a_defect_within_a_job_is_recorded_with_the_job_to_look_for(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    id = claimed(yard)
+    monkeypatch.setattr("plimsoll.monitoring.watch.seal_predictions", lambda request, context: 1 / 0)
+    run_job(yard.workspace, id, "worker-1")
+    (job,) = yard.workspace.do(ListJobs(), WORKER)
+    assert (job.state, job.error["code"], job.error["details"]) == ("failed", "internal", {"job": id})
+    assert "ZeroDivisionError" in job.error["fact"]
+
+
+def test_a_job_of_an_actor_who_lost_the_role_is_refused(yard: Yard) -> None:
+    id = claimed(yard)
+    yard.add("nora", "read")
+    run_job(yard.workspace, id, "worker-1")
+    (job,) = yard.workspace.do(ListJobs(), WORKER)
+    assert (job.state, job.error["code"]) == ("failed", "denied")
