@@ -309,7 +309,11 @@ def connect(url: str | None = None, token: str | None = None) -> HttpDoor | Fold
         NotFound: there is neither an address nor a project here.
     """
     project = _project()
-    return open_door(str(setting("url", url, project)[0]), token, project)
+    address, origin = setting("url", url, project)
+    if project is None and origin == "home (default)" and not Path(str(address)).exists():
+        # A home made wherever a notebook happens to run would be found by nobody.
+        raise NotFound(f"There is no project at {str(Path.cwd())!r} or above it.", "Run: plimsoll init, or set PLIMSOLL_URL.")
+    return open_door(str(address), token, project)
 
 
 def _project() -> Path | None:

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import plimsoll
+from plimsoll.errors import Conflict, InvalidInput, NotFound
+from plimsoll.records.run import FinishRun, GetRun, GetSeries, ListRuns, RunDetail
+from plimsoll.sdk.door import FolderDoor
+from plimsoll.sdk.run import OpenRun, run
+from plimsoll.workspace import open_workspace
+
+
+@pytest.fixture
+def door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FolderDoor]:
+    """A door to a new home, and a project around it."""
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "notes"\n')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PLIMSOLL_URL", raising=False)
+    workspace = open_workspace(tmp_path / ".plimsoll", owner="dana")
+    opened = FolderDoor(workspace, workspace.identify(workspace.token("owner")))
+    yield opened
+    opened.close()
+
+
+def detail(door: FolderDoor, opened: OpenRun) -> RunDetail:
+    return door.do(GetRun(id=opened.id))
+
+
+def test_a_block_is_a_run_that_ends_finished_with_what_it_logged(door: FolderDoor, tmp_path: Path) -> None:
+    with run(door=door, experiment="notebook", name="first", depth=3) as opened:
+        opened.log(loss=0.5)
+        opened.log({"loss": 0.25, "acc/top 1": 0.75}, step=7)
+        opened.log(loss=math.nan)
+        opened.tag(stage="try")
+        opened.log_artifact("table", {"a": [1, 2]})
+        (tmp_path / "note.txt").write_text("hello")
+        opened.log_artifact("note", tmp_path / "note.txt")
+        assert detail(door, opened).run.state == "running"
+    found = detail(door, opened)
+    assert (found.run.state, found.run.experiment, found.run.name, found.run.params, found.run.tags, found.run.author) == (
+        "finished",
+        "notebook",
+        "first",
+        {"depth": 3},
+        {"stage": "try"},
+        "dana",
+    )
+    assert opened.record == found.run
+    assert found.run.environment is not None
+    assert [artifact.name for artifact in found.artifacts] == ["note", "table"]
+    series = door.do(GetSeries(run_id=opened.id, name="loss"))
+    assert series.steps == (0, 7, 8)
+    assert (series.values[:2], math.isnan(series.values[2])) == ((0.5, 0.25), True)
+
+
+def test_a_block_that_raises_fails_with_the_traceback_and_the_exception_goes_on(door: FolderDoor) -> None:
+    opened = run(door=door)
+
+    def block() -> None:
+        with opened:
+            opened.log(loss=1.0)
+            math.floor(1 / 0)
+
+    with pytest.raises(ZeroDivisionError):
+        block()
+    found = detail(door, opened)
+    assert found.run.state == "failed"
+    assert found.run.error is not None
+    assert found.run.error.startswith("Traceback")
+    assert "math.floor(1 / 0)" in found.run.error
+    assert "ZeroDivisionError: division by zero" in found.run.error
+    assert [metric.name for metric in found.metrics] == ["loss"]
+
+
+def test_an_interrupt_fails_the_run_too(door: FolderDoor) -> None:
+    opened = run(door=door)
+    with pytest.raises(KeyboardInterrupt), opened:
+        raise KeyboardInterrupt
+    assert detail(door, opened).run.state == "failed"
+
+
+def test_code_called_within_the_block_finds_the_run_and_none_outside(door: FolderDoor) -> None:
+    assert plimsoll.current_run().id == ""
+    with run(door=door) as outer:
+        assert plimsoll.current_run().id == outer.id
+        with run(door=door) as inner:
+            plimsoll.current_run().log(depth=2.0)
+        assert plimsoll.current_run().id == outer.id
+    assert plimsoll.current_run().id == ""
+    assert [metric.name for metric in detail(door, inner).metrics] == ["depth"]
+    assert detail(door, outer).metrics == ()
+
+
+def test_the_same_object_used_twice_is_two_runs(door: FolderDoor) -> None:
+    opened = run(door=door)
+    ids = []
+    for _ in range(2):
+        with opened:
+            opened.log(loss=1.0)
+            opened.log(loss=2.0)
+        ids.append(opened.id)
+        assert detail(door, opened).metrics[0].count == 2
+    assert len(set(ids)) == 2
+
+
+def test_a_run_that_has_not_begun_says_how_to_begin_it(door: FolderDoor) -> None:
+    opened = run(door=door)
+    for use in (lambda: opened.log(a=1.0), lambda: opened.id, lambda: opened.record, lambda: opened.tag(a="b")):
+        with pytest.raises(InvalidInput, match=r"with plimsoll\.run"):
+            use()
+    assert door.do(ListRuns()) == ()
+
+
+def test_a_run_that_somebody_else_ended_says_so_when_it_is_logged_to(door: FolderDoor) -> None:
+    opened = run(door=door)
+
+    def block() -> None:
+        with opened:
+            door.do(FinishRun(id=opened.id, state="lost"))
+            opened.log(a=1.0)
+
+    with pytest.raises(Conflict, match="has ended as lost"):
+        block()
+
+
+def test_what_is_no_pipeline_is_refused(door: FolderDoor) -> None:
+    with pytest.raises(InvalidInput, match=r"@plimsoll\.pipeline"):
+        run(lambda: 1, door=door)
+
+
+def test_without_a_door_the_projects_own_home_is_used(door: FolderDoor) -> None:
+    with run() as opened:
+        opened.log(a=1.0)
+    assert detail(door, opened).run.state == "finished"
+
+
+def test_without_a_project_the_error_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    monkeypatch.delenv("PLIMSOLL_URL", raising=False)
+    with pytest.raises(NotFound) as refused, run():
+        pass
+    assert refused.value.remedy
+    assert not (tmp_path / "empty" / ".plimsoll").exists()
