@@ -21,9 +21,10 @@ import httpx
 from plimsoll import clock
 from plimsoll.errors import NotFound, Unreachable
 from plimsoll.records.access import AddActor
-from plimsoll.records.deployment import ApproveRelease, CreateRelease, GetDeployment, GetRelease, ListPlanes, Release, ServingConfig
+from plimsoll.records.deployment import ApproveRelease, CreateRelease, GetDeployment, GetRelease, Release, ServingConfig
 from plimsoll.records.model import CheckReport, CheckVersion, ListVersions, Version
 from plimsoll.records.pipeline import RunPipeline
+from plimsoll.records.plane import ListPlanes
 from plimsoll.sdk.door import HttpDoor
 from plimsoll.workspace import open_workspace
 
