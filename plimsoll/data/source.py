@@ -23,6 +23,8 @@ from pathlib import Path
 from types import CodeType, FunctionType, MemberDescriptorType
 from typing import Any
 
+from plimsoll.data.environment import bringing
+
 #: Functions that see the names of locals; where one is used, those names count.
 _SEES_LOCALS = {"locals", "vars", "dir", "eval", "exec"}
 
@@ -150,7 +152,7 @@ class Sources:
             return {package: own.version if own is not None else "not installed"}
         if package not in self._versions:
             found: dict[str, str] = {}
-            pending = [package] if _installed(package) else list(importlib.metadata.packages_distributions().get(package, []))
+            pending = [package] if _installed(package) else bringing(package)
             while pending:
                 distribution = _installed(pending.pop())
                 if distribution is not None and distribution.name not in found:

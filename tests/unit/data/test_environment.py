@@ -11,7 +11,7 @@ import pytest
 
 from plimsoll import codec
 from plimsoll.data import environment
-from plimsoll.data.environment import capture, code_version, put_environment
+from plimsoll.data.environment import bringing, capture, code_version, put_environment
 from plimsoll.records.run import CodeVersion
 from plimsoll.store.blobs import LocalBlobs
 
@@ -182,3 +182,11 @@ def test_a_git_that_is_too_slow_leaves_a_note_instead_of_a_clean_tree(
     assert version.commit is not None
     assert version.dirty_diff is not None
     assert blobs.get(version.dirty_diff).startswith(b"# plimsoll: git did not tell the changes: TimeoutExpired")
+
+
+def test_the_distributions_that_bring_a_package_are_those_that_python_names() -> None:
+    known = metadata.packages_distributions()
+    for package in ("sklearn", "numpy", "six", "dateutil", "yaml"):
+        assert sorted(bringing(package)) == sorted(known.get(package, []))
+    assert bringing("sklearn") == ["scikit-learn"]
+    assert bringing("sklear") == bringing("klearn") == []
