@@ -106,6 +106,10 @@ def routes(workspace: Workspace) -> list[Route]:
             return answer(job, accept, 202)
         return answer(await run_in_threadpool(workspace.do, asked, actor_of(request)), accept)
 
+    return [Route("/api/v1/{verb}", do, methods=["POST"]), *_blob_routes(workspace)]
+
+
+def _blob_routes(workspace: Workspace) -> list[Route]:
     @guarded
     async def read_blob(request: HttpRequest) -> Response:
         access.require(actor_of(request), "read", "read blobs")
@@ -142,7 +146,6 @@ def routes(workspace: Workspace) -> list[Route]:
         return Response(status_code=204)
 
     return [
-        Route("/api/v1/{verb}", do, methods=["POST"]),
         Route("/blobs/{digest}", read_blob, methods=["GET", "HEAD"]),
         Route("/blobs/{digest}", write_blob, methods=["PUT"]),
         Route("/blobs/{digest}", drop_damaged_blob, methods=["DELETE"]),

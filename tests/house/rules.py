@@ -180,13 +180,13 @@ def import_violations(root: Path) -> list[str]:
                 found.append(f"{path}:{node.lineno}: {top} is asked for in clock.py only")
             if top in {"pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"}:
                 found.append(f"{path}:{node.lineno}: {top} runs code from data")
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Global):
-                found.append(f"{path}:{node.lineno}: module state that a call changes")
-            if isinstance(node, ast.Attribute | ast.Name) and re.fullmatch(r"uuid[1-8]", _name(node)):
-                found.append(f"{path}:{node.lineno}: ids come from clock.py")
-            if isinstance(node, ast.Attribute) and node.attr in {"utcnow", "now", "today"} and _is_datetime(node.value):
-                found.append(f"{path}:{node.lineno}: time comes from clock.py")
+        for used in ast.walk(tree):
+            if isinstance(used, ast.Global):
+                found.append(f"{path}:{used.lineno}: module state that a call changes")
+            if isinstance(used, ast.Attribute | ast.Name) and re.fullmatch(r"uuid[1-8]", _name(used)):
+                found.append(f"{path}:{used.lineno}: ids come from clock.py")
+            if isinstance(used, ast.Attribute) and used.attr in {"utcnow", "now", "today"} and _is_datetime(used.value):
+                found.append(f"{path}:{used.lineno}: time comes from clock.py")
     return found
 
 
