@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from pathlib import Path
 import uvloop
 
 from plimsoll import clock, codec
-from plimsoll.errors import PlimsollError, Unavailable
+from plimsoll.errors import Corrupt, PlimsollError, Unavailable
 from plimsoll.records.deployment import ServingConfig
 from plimsoll.records.model import PackageMeta
 from plimsoll.records.plane import DesiredModel, DesiredState, Track
@@ -31,6 +32,8 @@ class OneFolder:
 
     #: The unpacked package.
     folder: Path
+    #: Called, from any thread, when the files are not the package any more: there is nowhere to fetch them from.
+    damaged: Callable[[], object]
 
     def locate(self, digest: str) -> Path:
         """Return the folder.
@@ -41,11 +44,12 @@ class OneFolder:
         return self.folder
 
     def forget(self, digest: str) -> None:
-        """Leave the folder as it is: it is the caller's.
+        """Leave the folder as it is, since it is the caller's, and tell that it cannot be loaded any more.
 
         Args:
             digest: of the package.
         """
+        self.damaged()
 
     def prune(self, keep: Callable[[], set[str]]) -> None:
         """Leave the folder as it is: it is the caller's.
@@ -65,12 +69,14 @@ async def serve_folder(track: Track, folder: Path, host: str, port: int) -> None
         port: TCP port; 0 takes a free one.
 
     Raises:
+        Corrupt: the folder was changed, so that the model cannot be started again.
         PlimsollError: the package does not load; as :func:`plimsoll.registry.package.open_package` raises.
     """
     began = clock.monotonic()
     listener = listen(host, port)
     meta = codec.from_json((folder / "package.json").read_bytes(), PackageMeta, "package.json")
-    plane = Plane("standalone", OneFolder(folder=folder), None)
+    loop, damaged = asyncio.get_running_loop(), asyncio.Event()
+    plane = Plane("standalone", OneFolder(folder=folder, damaged=lambda: loop.call_soon_threadsafe(damaged.set)), None)
     try:
         desired = DesiredModel(model=meta.model, generation=1, tracks=(track,), kill=None)
         plane.apply(DesiredState(environment="standalone", models=(desired,)))
@@ -85,10 +91,19 @@ async def serve_folder(track: Track, folder: Path, host: str, port: int) -> None
             }
             print(codec.to_json(line).decode(), flush=True)
 
+        stopping = loop.create_task(_stop_when(damaged))
         await serve(application(plane, None, (), {"pid": os.getpid()}), listener, ready)
+        stopping.cancel()
+        if damaged.is_set():
+            raise Corrupt(f"The package in {str(folder)!r} was changed while it was served.", "Unpack it again, then serve it again.")
     finally:
         listener.close()
         await plane.close()
+
+
+async def _stop_when(damaged: asyncio.Event) -> None:
+    await damaged.wait()
+    signal.raise_signal(signal.SIGTERM)
 
 
 async def _loaded(plane: Plane) -> None:

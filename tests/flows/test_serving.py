@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -437,3 +438,23 @@ def test_one_folder_is_served_without_any_server(packages: dict[str, Path]) -> N
         process.kill()
         process.wait(10)
         process.stdout.close()
+
+
+def test_one_folder_that_is_damaged_while_it_is_served_ends_with_the_reason(packages: dict[str, Path], tmp_path: Path) -> None:
+    folder = shutil.copytree(packages["good"], tmp_path / "package")
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
+    command = [sys.executable, "-m", "plimsoll.server.standalone", str(folder), "--digest", package_digest(folder), "--trusted"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    try:
+        assert process.stdout is not None
+        line = json.loads(process.stdout.readline())
+        (folder / "example.parquet").write_bytes(b"changed")
+        os.kill(line["replica"], signal.SIGKILL)
+        _, said = process.communicate(timeout=40)
+        assert process.returncode == 1
+        assert "was changed while it was served" in said
+        assert str(folder) in said
+    finally:
+        process.kill()
+        process.communicate()

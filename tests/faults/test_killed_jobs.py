@@ -1,0 +1,170 @@
+"""Jobs whose process, or whose worker, is killed in the middle."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from plimsoll import clock
+from plimsoll.errors import StepFailed, from_wire
+from plimsoll.records.access import Actor, GetJob, Job
+from plimsoll.records.monitor import SealPredictions
+from plimsoll.records.pipeline import RunPipeline
+from plimsoll.records.run import ListRuns
+from plimsoll.store.schema import jobs
+from plimsoll.workspace import Workspace, open_workspace
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+OWNER = Actor(name="dana", roles=("admin",))
+
+#: What the pipeline's file does when it is imported, by the word in the file ``fate``; a second import goes through.
+PIPELINE = """
+import os
+import signal
+import time
+from pathlib import Path
+
+from plimsoll import pipeline, step
+
+HERE = Path(__file__).parent
+if not (HERE / "began").exists():
+    (HERE / "began").write_text(str(os.getpid()))
+    fate = (HERE / "fate").read_text()
+    if fate == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if fate == "gone":
+        os._exit(0)
+    while fate == "held" and not (HERE / "go").exists():
+        time.sleep(0.02)
+
+
+@step
+def one() -> int:
+    return 1
+
+
+@pipeline
+def tiny():
+    return one()
+"""
+
+
+def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
+    deadline = clock.monotonic() + seconds
+    while not (found := condition()):
+        assert clock.monotonic() < deadline, "the condition never came true"
+        clock.sleep(0.02)
+    return found
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Iterator[Workspace]:
+    """A home whose project has one pipeline."""
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "tiny"\n')
+    (tmp_path / "tiny.py").write_text(PIPELINE)
+    opened = open_workspace(tmp_path / ".plimsoll", owner="dana")
+    yield opened
+    opened.close()
+
+
+@contextmanager
+def worker(workspace: Workspace) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker in a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "plimsoll.worker", str(workspace.home), "--project", str(workspace.project)]
+    process = subprocess.Popen(command, env=environment)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def submitted(workspace: Workspace, fate: str) -> str:
+    (workspace.project / "fate").write_text(fate)
+    return workspace.submit(RunPipeline(pipeline="tiny.py:tiny"), OWNER).id
+
+
+def job(workspace: Workspace, id: str) -> Job:
+    return workspace.do(GetJob(id=id), OWNER)
+
+
+def ended(workspace: Workspace, id: str) -> Job:
+    return until(lambda: (found := job(workspace, id)).state in ("done", "failed") and found)  # type: ignore[no-any-return]
+
+
+def lives(pid: int) -> bool:
+    try:
+        return " Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize(("fate", "how"), [("killed", "was ended by signal 9"), ("gone", "ended with status 0")])
+def test_a_job_whose_process_ends_without_a_word_is_failed_with_how_and_the_next_one_is_done(
+    workspace: Workspace, fate: str, how: str
+) -> None:
+    first, second = submitted(workspace, fate), submitted(workspace, fate)
+    with worker(workspace):
+        lost = ended(workspace, first)
+        assert (lost.state, lost.attempts) == ("failed", 1)
+        error = from_wire(lost.error)
+        assert isinstance(error, StepFailed)
+        assert how in error.fact
+        assert ended(workspace, second).state == "done"
+
+
+def test_a_job_whose_worker_is_killed_is_done_once_more_by_the_next_and_ends_once(workspace: Workspace) -> None:
+    id = submitted(workspace, "held")
+    with worker(workspace) as first:
+        orphan = int(until(lambda: (path := workspace.project / "began").exists() and path.read_text()))
+        first.kill()
+        first.wait(10)
+    assert lives(orphan)
+    with worker(workspace):
+        # Not before its lease has passed; then another worker has it, whatever its orphan still does.
+        assert job(workspace, id).attempts == 1
+        with workspace.stores.database.write() as tx:
+            tx.execute(jobs.update().where(jobs.c.id == id).values(lease_until=clock.now()))
+        done = ended(workspace, id)
+        assert (done.state, done.attempts) == ("done", 2)
+        (workspace.project / "go").touch()
+        until(lambda: not lives(orphan))
+    assert job(workspace, id) == done
+    states = [found.run.state for found in workspace.do(ListRuns(), OWNER)]
+    assert states.count("finished") == len(states)
+
+
+def test_a_worker_asked_to_end_gives_its_job_back(workspace: Workspace) -> None:
+    id = submitted(workspace, "held")
+    with worker(workspace) as first:
+        child = int(until(lambda: (path := workspace.project / "began").exists() and path.read_text()))
+        first.send_signal(signal.SIGTERM)
+        assert first.wait(30) == 0
+    assert not lives(child)
+    assert (job(workspace, id).state, job(workspace, id).error) == ("working", None)
+
+
+def children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_the_process_that_does_short_jobs_is_replaced_when_it_is_killed(workspace: Workspace) -> None:
+    with worker(workspace) as process:
+        done = [ended(workspace, workspace.submit(SealPredictions(), OWNER).id) for _ in range(2)]
+        assert [found.state for found in done] == ["done", "done"]
+        (child,) = children(process.pid)
+        os.kill(child, signal.SIGKILL)
+        assert ended(workspace, workspace.submit(SealPredictions(), OWNER).id).state == "done"
+        assert children(process.pid) != [child]
+    assert not lives(child)
