@@ -72,9 +72,6 @@ def test_a_pipeline_that_is_run_twice_runs_nothing_the_second_time(platform: Pla
 def test_an_edited_helper_reruns_exactly_the_steps_that_reach_it_and_what_their_results_change(platform: Platform) -> None:
     scale = platform.project / "scale.py"
     before = scale.read_text()
-    scale.write_text(f"# A comment is no change.\n{before}")
-    assert states(run(platform)[0]) == {"hit": STEPS}
-
     scale.write_text(before.replace("number * 2", "number + number"))
     same, _ = run(platform)
     # The results are the same as before, so join is not run again.
@@ -86,7 +83,7 @@ def test_an_edited_helper_reruns_exactly_the_steps_that_reach_it_and_what_their_
     other, _ = run(platform)
     assert states(other) == {"ran": ["double", "join", "hold"], "hit": ["begin", "square"]}
     assert "scaled" in other["double"].why
-    assert "double" in other["join"].why or "doubled" in other["join"].why
+    assert "doubled" in other["join"].why
 
     scale.write_text(before)
     assert states(run(platform)[0]) == {"hit": STEPS}
@@ -111,7 +108,7 @@ def test_a_damaged_result_is_computed_again_and_the_run_says_so(platform: Platfo
     assert "damaged" in again["square"].why
     assert "damaged" in said
     assert again["square"].output == output
-    assert states(run(platform)[0]) == {"hit": STEPS}
+    assert platform.author.blobs.get(output.digest)
 
 
 def test_a_step_that_is_killed_is_an_error_that_says_how(platform: Platform) -> None:
@@ -180,3 +177,16 @@ def test_a_job_whose_process_is_killed_fails_and_the_worker_goes_on(platform: Pl
     assert platform.author.do(GetJob(id=job.id)).state == "failed"
     with pytest.raises(StepFailed, match="signal 9"):
         platform.author.do(RunPipeline(pipeline="chain.py:chain", params={"die": True}))
+
+
+def test_a_job_that_was_accepted_is_done_although_server_and_worker_are_killed(platform: Platform, tmp_path: Path) -> None:
+    job = platform.author.submit(RunPipeline(pipeline="chain.py:chain", params={"count": 9, "folder": str(tmp_path)}))
+    holds = tmp_path / "holds"
+    step = int(until(lambda: holds.exists() and holds.read_text(), "the last step is under way"))
+    platform.kill()
+    until(lambda: not alive(step), "the step has ended with the server")
+    (tmp_path / "go").touch()
+    platform.start()
+    ended = platform.author.wait(job)
+    assert (ended.state, ended.attempts) == ("done", 2)
+    assert states(steps(platform, ended.result["id"])) == {"ran": ["hold"], "hit": ["begin", "double", "square", "join"]}
