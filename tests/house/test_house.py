@@ -35,7 +35,7 @@ PLANTED: list[tuple[Rule, str, str, str]] = [
     (rules.layer_violations, "serving/traffic.py", "from plimsoll.serving.rollout import judge", "imports the control side"),
     (rules.layer_violations, "attic/box.py", "x = 1", "on no floor"),
     (rules.layer_violations, "runs/points.py", "from . import lifecycle", "relative import"),
-    (rules.shape_violations, "runs/long.py", "x = 1\n" * 501, "501 lines"),
+    (rules.shape_violations, "runs/long.py", "x = 1\n" * 500 + "x = 1", "501 lines"),
     (rules.shape_violations, "runs/deep.py", "def f():\n" + "    x = 1\n" * 60, "f has 61 lines"),
     (rules.shape_violations, "runs/helpers.py", "x = 1", "says nothing"),
     (rules.shape_violations, "runs/__init__.py", "x = 1", "is empty"),
