@@ -179,13 +179,14 @@ class Yard:
         )
 
 
-def open_yard(home: Path) -> Yard:
+def open_yard(home: Path, database: str | None = None) -> Yard:
     """Open a new home with short rollouts.
 
     Args:
         home: its folder.
+        database: its URL; None for SQLite inside the home.
     """
-    workspace = open_workspace(home, home.parent, owner="olga")
+    workspace = open_workspace(home, home.parent, owner="olga", database=database)
     yard = Yard(workspace, Actor(name="olga", roles=("admin",)))
     yard.rules()
     return yard

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import typing
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ from plimsoll.records.monitor import RecordWindow, WindowReport
 from plimsoll.records.request import Request
 from plimsoll.records.run import StartRun
 from plimsoll.workspace import PLANE, WORKER
-from tests.unit.yard import STEPS, Yard
+from tests.unit.yard import STEPS, Yard, open_yard
 
 
 @pytest.fixture
@@ -295,3 +296,22 @@ def test_each_role_opens_its_own_verbs_only_and_admin_all_but_the_workers(yard: 
                     yard.workspace.do(request, Actor(name="x", roles=(role,)))
             else:
                 verbs.access.require(Actor(name="x", roles=(role,)), verb.role, verb.name)
+
+
+def test_the_way_of_two_releases_is_the_same_on_each_database(database_url: str, tmp_path: Path) -> None:
+    yard = open_yard(tmp_path / "home", database_url)
+    try:
+        first, second = yard.live("one"), yard.live("two")
+        assert [track.number for track in yard.desired()[0].tracks] == [2, 1]
+        yard.workspace.do(dep.KillDeployment(model="late", reason="Fire."), yard.nora)
+        assert [track.number for track in yard.desired()[0].tracks] == [1, 2]
+        yard.workspace.do(dep.ReviveDeployment(model="late", reason="Out."), yard.nora)
+        yard.workspace.do(RollBack(model="late", reason="Worse."), yard.nora)
+        assert [yard.release(release.id).state for release in (first, second)] == ["live", "rolled_back"]
+        assert yard.workspace.do(m.GetLineage(ref="late@production"), yard.dana).version.number == 1
+        for ref in ("late/9", "late/99999999999999999999999", "late/²"):
+            with pytest.raises((NotFound, InvalidInput)):
+                yard.workspace.do(m.GetVersion(ref=ref), yard.dana)
+        assert yard.workspace.do(a.VerifyEvents(), yard.dana).broken_at is None
+    finally:
+        yard.workspace.close()
