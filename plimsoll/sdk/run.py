@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -14,15 +15,19 @@ from typing import Any, Literal, overload
 from plimsoll import clock
 from plimsoll.data import values
 from plimsoll.data.environment import code_version, put_environment
-from plimsoll.data.project import find_project
-from plimsoll.errors import InvalidInput, NotFound
+from plimsoll.data.project import find_project, setting
+from plimsoll.errors import InvalidInput, NotFound, PlimsollError
 from plimsoll.pipelines.running import PipelineResult, execute
 from plimsoll.pipelines.step import is_pipeline
 from plimsoll.records.pipeline import Output
 from plimsoll.records.request import Request
-from plimsoll.records.run import AppendPoints, FinishRun, PointColumns, Run, StartRun
+from plimsoll.records.run import FinishRun, PointColumns, Run, StartRun
 from plimsoll.runs.logger import StepLogger, current
 from plimsoll.sdk.door import FolderDoor, HttpDoor, connect
+from plimsoll.sdk.journal import Frame, Journal, Sender, replay
+
+#: Seconds for which the end of a run is tried before it is left in the journal.
+_PATIENCE = 10.0
 
 
 @overload
@@ -102,7 +107,10 @@ def _project_of(function: Callable[..., Any]) -> Path:
 
 
 class OpenRun:
-    """A run around any code; its points are sent when the block logs them, and it ends with the block.
+    """A run around any code. Points go to a journal at once and to the platform about once a second; the block's end sends the rest.
+
+    While it lasts, an outage of the platform is a warning. At the end what cannot be sent stays in the journal, and the next run
+    of the same project sends it.
 
     Args:
         door: the platform; None takes the one that the settings name.
@@ -115,8 +123,7 @@ class OpenRun:
         self._given = door
         self._door = door
         self._asked = (experiment, name, dict(params))
-        self._writer = ""
-        self._sequence = 0
+        self._sender: Sender | None = None
         self._logger: StepLogger | None = None
         self._run: Run | None = None
         self._reset: Any = None
@@ -124,9 +131,14 @@ class OpenRun:
     def __enter__(self) -> OpenRun:
         project = _here()
         self._door = door = self._given or connect()
-        self._writer, self._sequence = clock.new_id(), 0
         try:
+            folder = _journals(door)
+            replay(folder, door.do, _warn)
             self._run = self._begin(door, project)
+            journal = Journal(folder / f"{self._run.id}.journal")
+            journal.run_id, journal.writer = self._run.id, clock.new_id()
+            journal.write(Frame(begin=(journal.run_id, journal.writer)))
+            self._sender = Sender(journal, door.do, _warn)
         except BaseException:
             if self._given is None:
                 door.close()
@@ -150,12 +162,15 @@ class OpenRun:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         current.reset(self._reset)
         door = self._opened()
+        end = FinishRun(id=self.id)
+        if error is not None:
+            end = FinishRun(id=self.id, state="failed", error="".join(traceback.format_exception(kind, error, trace)))
         try:
-            if error is None:
-                self._run = door.do(FinishRun(id=self.id))
-            else:
-                text = "".join(traceback.format_exception(kind, error, trace))
-                self._run = door.do(FinishRun(id=self.id, state="failed", error=text))
+            if self._sender is not None:
+                self._run = self._sender.finish(end, _PATIENCE)
+        except PlimsollError as refused:
+            # Training is done and must not fail for this; the next run of the project sends it.
+            _warn(f"{refused} What the run logged last is kept in {_journals(door)}.")
         finally:
             if self._given is None:
                 door.close()
@@ -212,14 +227,27 @@ class OpenRun:
         return self._door
 
     def _send(self, what: PointColumns | Request[Any]) -> None:
-        if isinstance(what, PointColumns):
-            self._sequence += 1
-            self._opened().do(AppendPoints(run_id=self.id, writer=self._writer, sequence=self._sequence, points=what))
-        else:
+        if not isinstance(what, PointColumns):
             self._opened().do(what)
+        elif self._sender is not None:
+            self._sender.append(what)
 
     def _keep(self, value: Any, project: Path) -> Output:
         return values.save(value, self._opened().blobs, project)
+
+
+def _journals(door: FolderDoor | HttpDoor) -> Path:
+    """Return where journals lie: in the home, or for a server elsewhere beside the project, or in the user's state folder."""
+    if isinstance(door, FolderDoor):
+        return door.workspace.home / "journal"
+    try:
+        return Path(str(setting("home", None, find_project(Path.cwd()))[0])) / "journal"
+    except NotFound:
+        return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "plimsoll" / "journal"
+
+
+def _warn(line: str) -> None:
+    print(f"plimsoll: {line}", file=sys.stderr, flush=True)
 
 
 def _here() -> Path:

@@ -20,6 +20,7 @@ from plimsoll.registry.package import Model
 from plimsoll.sdk.door import FolderDoor
 from plimsoll.sdk.models import load
 from plimsoll.workspace import WORKER, Workspace, open_workspace
+from tests.unit.conftest import Running
 
 PURPOSE = Purpose(goal="Say who is late.", label="late", unit="id", time="at", costs=Costs(false_alarm=1.0, missed=2.0))
 ROWS = pl.DataFrame({"a": [0.0, 1.0, 2.0, 3.0] * 10})
@@ -107,3 +108,11 @@ def test_a_damaged_package_is_not_loaded(workspace: Workspace) -> None:
 def test_a_model_that_is_not_there_is_not_found(workspace: Workspace) -> None:
     with pytest.raises(NotFound):
         load("late@production", door=FolderDoor(workspace, OWNER))
+
+
+def test_a_model_goes_up_to_a_server_and_comes_back_the_same(running: Running, tmp_path: Path) -> None:
+    door, model = running.http(), plain()
+    run = door.do(StartRun())
+    output = save(model, door.blobs, tmp_path)
+    version = door.do(CreateVersion(model="late", digest=output.digest, run_id=run.id))
+    assert np.array_equal(load(version.digest, door=running.http("read")).predict(ROWS), model.predict(ROWS))

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import plimsoll
-from plimsoll.errors import Conflict, InvalidInput, NotFound
+from plimsoll.errors import InvalidInput, NotFound
 from plimsoll.records.run import FinishRun, GetRun, GetSeries, ListRuns, RunDetail
 from plimsoll.sdk.door import FolderDoor
 from plimsoll.sdk.run import OpenRun, run
@@ -115,16 +115,13 @@ def test_a_run_that_has_not_begun_says_how_to_begin_it(door: FolderDoor) -> None
     assert door.do(ListRuns()) == ()
 
 
-def test_a_run_that_somebody_else_ended_says_so_when_it_is_logged_to(door: FolderDoor) -> None:
-    opened = run(door=door)
-
-    def block() -> None:
-        with opened:
-            door.do(FinishRun(id=opened.id, state="lost"))
-            opened.log(a=1.0)
-
-    with pytest.raises(Conflict, match="has ended as lost"):
-        block()
+def test_a_run_that_somebody_else_ended_says_so_and_training_goes_on(door: FolderDoor, capsys: pytest.CaptureFixture[str]) -> None:
+    with run(door=door) as opened:
+        door.do(FinishRun(id=opened.id, state="lost"))
+        opened.log(a=1.0)
+    assert "has ended as lost" in capsys.readouterr().err
+    kept = list((door.workspace.home / "journal").glob("*.refused"))
+    assert [path.stem for path in kept] == [opened.id]
 
 
 def test_what_is_no_pipeline_is_refused(door: FolderDoor) -> None:

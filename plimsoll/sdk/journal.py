@@ -1,0 +1,330 @@
+"""Points on their way: into a file beside the run at once, to the platform in batches by a thread of its own.
+
+``append`` is a ``write`` to a local file, so a training loop waits for no network, and ``kill -9`` loses nothing that was
+logged. A batch is cut by a mark in the same file before it is sent: whoever sends it again, now or after a crash, sends the same
+points under the same sequence, and the platform applies each sequence once.
+
+A frame is ``length (u32) · crc32 (u32) · msgpack``. A file that was cut in the middle of a frame keeps every frame before it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import struct
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from plimsoll import clock, codec
+from plimsoll.errors import Conflict, Denied, InvalidInput, NotFound, PlimsollError, StorageFull, Unauthenticated
+from plimsoll.records.run import AppendPoints, FinishRun, PointColumns
+from plimsoll.store.contracts import Do
+
+_HEAD = struct.Struct("<II")
+
+#: Points after which a batch is sent without waiting.
+_BATCH = 1_000
+
+#: Seconds after which a batch is sent however small it is.
+_PAUSE = 1.0
+
+
+#: Answers that would be the same another time.
+FINAL = (NotFound, Conflict, InvalidInput, Denied, Unauthenticated)
+
+
+class Frame(msgspec.Struct, omit_defaults=True):
+    """One record of a journal; exactly one field is set."""
+
+    #: The run and the writer's name; the first frame.
+    begin: tuple[str, str] | None = None
+    #: Logged points.
+    points: PointColumns | None = None
+    #: The points since the last cut are the batch of this sequence.
+    cut: int | None = None
+    #: Every batch up to this sequence is acknowledged.
+    sent: int | None = None
+    #: How the run ended.
+    end: FinishRun | None = None
+
+
+def frames(data: bytes) -> Iterator[tuple[Frame, int]]:
+    """Yield (frame, where it ends) for every whole frame from the beginning; what is cut or damaged ends it.
+
+    Args:
+        data: a journal's bytes.
+    """
+    at = 0
+    while at + _HEAD.size <= len(data):
+        length, crc = _HEAD.unpack_from(data, at)
+        body = data[at + _HEAD.size : at + _HEAD.size + length]
+        if len(body) < length or zlib.crc32(body) != crc:
+            return
+        at += _HEAD.size + length
+        yield codec.from_msgpack(body, Frame, "A frame of the journal"), at
+
+
+def joined(parts: list[PointColumns]) -> PointColumns:
+    """Return the points of all parts, in order.
+
+    Args:
+        parts: at least one.
+    """
+    return PointColumns(
+        names=tuple(name for part in parts for name in part.names),
+        steps=tuple(step for part in parts for step in part.steps),
+        times=tuple(time for part in parts for time in part.times),
+        values=tuple(value for part in parts for value in part.values),
+    )
+
+
+class Journal:
+    """The journal of one run; at most one process has it open.
+
+    Args:
+        path: the file; made, with its folder, when it is not there.
+
+    Raises:
+        Conflict: another process has it open.
+        StorageFull: the disk has no room for it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._file)
+            raise Conflict(f"The journal {path} is in use by a run that is under way.", "Let that run end.") from error
+        self.run_id, self.writer = "", ""
+        self.waiting: list[PointColumns] = []
+        self.batches: dict[int, PointColumns] = {}
+        self.sequence = 0
+        self.end: FinishRun | None = None
+        self._recall()
+
+    def _recall(self) -> None:
+        whole = 0
+        for frame, end in frames(self.path.read_bytes()):
+            whole = end
+            if frame.begin is not None:
+                self.run_id, self.writer = frame.begin
+            if frame.points is not None:
+                self.waiting.append(frame.points)
+            if frame.cut is not None:
+                self.batches[frame.cut] = joined(self.waiting)
+                self.waiting, self.sequence = [], frame.cut
+            if frame.sent is not None:
+                self.batches = {number: batch for number, batch in self.batches.items() if number > frame.sent}
+            self.end = frame.end or self.end
+        os.ftruncate(self._file, whole)
+
+    def write(self, frame: Frame) -> None:
+        """Add a frame; once this returns, it survives the death of the process.
+
+        Args:
+            frame: the record.
+
+        Raises:
+            StorageFull: the disk has no room; the journal is as before.
+        """
+        body = codec.to_msgpack(frame)
+        data = _HEAD.pack(len(body), zlib.crc32(body)) + body
+        before = os.fstat(self._file).st_size
+        try:
+            written = os.write(self._file, data)
+        except OSError as error:
+            written = -1
+            cause: OSError | None = error
+        else:
+            cause = None
+        if written != len(data):
+            os.ftruncate(self._file, before)
+            raise StorageFull(f"The journal {self.path} cannot grow.", "Free some space; training may go on.") from cause
+
+    def cut(self) -> None:
+        """Make a batch of the points that wait, if any do."""
+        if self.waiting:
+            batch = joined(self.waiting)
+            self.write(Frame(cut=self.sequence + 1))
+            self.sequence += 1
+            self.batches[self.sequence] = batch
+            self.waiting = []
+
+    def remove(self) -> None:
+        """Forget the journal: everything in it is acknowledged."""
+        self.path.unlink(missing_ok=True)
+        self.close()
+
+    def set_aside(self) -> Path:
+        """Keep a journal that the platform refuses for good where nobody sends it again, and return where that is."""
+        kept = self.path.with_suffix(".refused")
+        self.path.rename(kept)
+        self.close()
+        return kept
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+class Sender:
+    """Takes points at once and sends them in batches, about one a second, from a thread of its own.
+
+    Args:
+        journal: empty, or of an earlier process.
+        do: the door.
+        warn: is told, once an outage, that points stay in the journal for now.
+    """
+
+    def __init__(self, journal: Journal, do: Do, warn: Callable[[str], None]) -> None:
+        self.journal = journal
+        self._do = do
+        self._warn = warn
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._stopping = False
+        self._count = 0
+        self._warned = False
+        self._thread = threading.Thread(target=self._run, name="plimsoll-points", daemon=True)
+        self._thread.start()
+
+    def append(self, points: PointColumns) -> None:
+        """Write points to the journal and return; they are sent soon.
+
+        Args:
+            points: of one moment.
+
+        Raises:
+            StorageFull: the disk has no room; these points are not kept.
+        """
+        with self._lock:
+            self.journal.write(Frame(points=points))
+            self.journal.waiting.append(points)
+            self._count += len(points.names)
+            full = self._count >= _BATCH
+        if full:
+            self._wake.set()
+
+    def finish(self, end: FinishRun, seconds: float) -> Any:
+        """Send what is left, end the run, and forget the journal; return the ended run.
+
+        Args:
+            end: how the run ended.
+            seconds: how long to try.
+
+        Raises:
+            PlimsollError: the platform does not take it now; the journal keeps everything, for the next run to send.
+        """
+        with self._lock:
+            self.journal.write(Frame(end=end))
+            self._stopping = True
+        self._wake.set()
+        self._thread.join()
+        deadline = clock.monotonic() + seconds
+        while True:
+            try:
+                run = deliver(self.journal, self._do, end)
+                self.journal.remove()
+                return run
+            except FINAL:
+                self.journal.set_aside()
+                raise
+            except PlimsollError:
+                if clock.monotonic() > deadline:
+                    self.journal.close()
+                    raise
+                clock.sleep(0.2)
+
+    def _run(self) -> None:
+        while not self._stopping:
+            self._wake.wait(_PAUSE)
+            self._wake.clear()
+            with contextlib.suppress(StorageFull):
+                self._send()
+
+    def _send(self) -> None:
+        with self._lock:
+            self._count = 0
+            if not self.journal.batches:
+                self.journal.cut()
+        while self.journal.batches and not self._stopping:
+            number = min(self.journal.batches)
+            try:
+                _post(self.journal, self._do, number)
+            except FINAL as error:
+                self._warn(f"{error} Points stay in {self.journal.path}.")
+                self._stopping = True
+                return
+            except PlimsollError as error:
+                if not self._warned:
+                    self._warn(f"{error} Points stay in {self.journal.path} for now; the run goes on.")
+                self._warned = True
+                return
+            self._warned = False
+            with self._lock:
+                self.journal.write(Frame(sent=number))
+                del self.journal.batches[number]
+                if not self.journal.batches and self._count >= _BATCH:
+                    self._count = 0
+                    self.journal.cut()
+
+
+def _post(journal: Journal, do: Do, number: int) -> None:
+    batch = journal.batches[number]
+    do(AppendPoints(run_id=journal.run_id, writer=journal.writer, sequence=number, points=batch))
+
+
+def deliver(journal: Journal, do: Do, end: FinishRun | None) -> Any:
+    """Send every batch that a journal still has, and the end of its run; return the ended run, or None without an end.
+
+    Args:
+        journal: opened.
+        do: the door.
+        end: how the run ended, or None when nobody knows.
+    """
+    journal.cut()
+    for number in sorted(journal.batches):
+        _post(journal, do, number)
+        journal.write(Frame(sent=number))
+        del journal.batches[number]
+    return do(end) if end is not None else None
+
+
+def replay(folder: Path, do: Do, warn: Callable[[str], None]) -> int:
+    """Send what earlier runs left in their journals, each point once; return how many journals are done.
+
+    A run whose process died is ended as lost. A journal that the platform refuses for good is kept beside the others.
+
+    Args:
+        folder: of the journals.
+        do: the door.
+        warn: is told what could not be sent.
+    """
+    done = 0
+    for path in sorted(folder.glob("*.journal")) if folder.is_dir() else ():
+        try:
+            journal = Journal(path)
+        except Conflict:
+            continue  # its run is under way
+        try:
+            if journal.run_id:
+                gone = FinishRun(id=journal.run_id, state="lost", error="Its process ended without saying how.")
+                deliver(journal, do, journal.end or gone)
+            journal.remove()
+            done += 1
+        except FINAL as error:
+            warn(f"{error} Its points are kept in {journal.set_aside()}.")
+        finally:
+            journal.close()
+    return done
