@@ -275,6 +275,8 @@ def configure(app: Any) -> uvicorn.Config:
         timeout_keep_alive=30,
         timeout_graceful_shutdown=10,
         lifespan="off",
+        # Nothing here speaks it, so no request may get past the gate by asking for it.
+        ws="none",
     )
 
 

@@ -201,3 +201,8 @@ def test_the_length_of_a_blob_is_told_without_sending_it(running: Running, known
 def test_a_started_run_is_authored_by_the_token_and_not_by_the_body(running: Running, known: httpx.Client) -> None:
     body = codec.plain(StartRun()) | {"author": "somebody"}
     assert known.post("/api/v1/StartRun", json=body).json()["author"] == "olga"
+
+
+def test_a_request_for_another_protocol_is_still_a_request_at_the_gate(client: httpx.Client) -> None:
+    headers = {"connection": "upgrade", "upgrade": "websocket", "sec-websocket-version": "13", "sec-websocket-key": "A" * 22 + "=="}
+    assert error(client.get("/metrics", headers=headers)) == (401, "unauthenticated")
