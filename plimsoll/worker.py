@@ -16,6 +16,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
@@ -164,7 +165,7 @@ class Lane:
         self._job = None
 
     def _give(self, job: Job) -> None:
-        home = [str(self._workspace.home), "--project", str(self._workspace.project), "--name", self._name]
+        home = [str(self._workspace.home), "--project", str(self._workspace.project), "--name", self._name, "--parent", str(os.getpid())]
         command = [sys.executable, "-m", "plimsoll.worker", *home]
         if not self._stays:
             self._child = subprocess.Popen([*command, "--job", job.id], start_new_session=True)
@@ -304,6 +305,13 @@ class Worker:
             self.workspace.submit(SealPredictions(), WORKER, key="seal")
 
 
+def _end_with(parent: int) -> None:
+    """End this process once its parent was killed: another worker gets the job when its lease is over, and must not find it at work."""
+    while os.getppid() == parent:
+        clock.sleep(0.2)
+    os._exit(1)
+
+
 def main() -> None:
     """Run the worker of a home, or one job of it."""
     parser = argparse.ArgumentParser(prog="python -m plimsoll.worker")
@@ -314,6 +322,8 @@ def main() -> None:
     parser.add_argument("--name")
     parser.add_argument("--parent", type=int)
     given = parser.parse_args()
+    if given.parent is not None and (given.job or given.jobs):
+        threading.Thread(target=_end_with, args=(given.parent,), name="tether", daemon=True).start()
     workspace = open_workspace(given.home, given.project)
     try:
         name = given.name or f"worker-{clock.new_id()}"

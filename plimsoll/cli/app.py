@@ -59,7 +59,8 @@ def main() -> None:
         _fail(str(error), f"Run: {' '.join(['plimsoll', *words, '--help'])}", 2)
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):
+        # The reader went away; rich, which prints help and tables, says so by ending the process.
         _hush()
         sys.exit(0)
     except PlimsollError as error:

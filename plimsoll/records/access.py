@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from plimsoll.records.request import Json, Request, check_slug
+from plimsoll.records.request import Json, Request, check_limit, check_slug
 
 #: What an actor may do. ``admin`` includes every role but ``work``, which only the worker has: verdicts are not typed in.
 Role = Literal["read", "write", "approve", "operate", "serve", "work", "admin"]
@@ -94,6 +94,9 @@ class ListEvents(Request[tuple[Event, ...]]):
     #: At most so many.
     limit: int = 100
 
+    def __post_init__(self) -> None:
+        check_limit(self.limit)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
@@ -156,3 +159,6 @@ class ListJobs(Request[tuple[Job, ...]]):
     state: JobState | None = None
     #: At most so many.
     limit: int = 50
+
+    def __post_init__(self) -> None:
+        check_limit(self.limit)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from plimsoll.records.request import Json, Request, check_digest, check_name
+from plimsoll.records.request import Json, Request, check_digest, check_limit, check_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,3 +96,6 @@ class ListSnapshots(Request[tuple[Snapshot, ...]]):
     name: str | None = None
     #: At most so many.
     limit: int = 50
+
+    def __post_init__(self) -> None:
+        check_limit(self.limit)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from plimsoll.errors import InvalidInput
 from plimsoll.records.model import Lineage
-from plimsoll.records.request import Json, Request, check_digest, check_slug
+from plimsoll.records.request import Json, Request, check_digest, check_limit, check_slug
 
 #: ``proposed`` -> ``approved`` -> ``rolling`` -> ``live`` -> ``retired``; or ``rejected`` / ``rolled_back``.
 ReleaseState = Literal["proposed", "approved", "rolling", "live", "retired", "rejected", "rolled_back"]
@@ -181,6 +181,9 @@ class ListReleases(Request[tuple[Release, ...]]):
     state: ReleaseState | None = None
     #: At most so many.
     limit: int = 50
+
+    def __post_init__(self) -> None:
+        check_limit(self.limit)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

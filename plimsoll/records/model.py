@@ -7,7 +7,7 @@ from typing import Literal
 
 from plimsoll.errors import InvalidInput
 from plimsoll.records.data import Column, Snapshot
-from plimsoll.records.request import Json, Request, check_digest, check_slug
+from plimsoll.records.request import Json, Request, check_digest, check_limit, check_slug
 from plimsoll.records.run import Run
 
 #: ``fail`` blocks a release; ``warn`` is shown to the approver.
@@ -174,6 +174,9 @@ class ListVersions(Request[tuple[Version, ...]]):
     model: str | None = None
     #: At most so many.
     limit: int = 50
+
+    def __post_init__(self) -> None:
+        check_limit(self.limit)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from plimsoll.errors import InvalidInput
 from plimsoll.records.deployment import TrackName
-from plimsoll.records.request import Json, Request
+from plimsoll.records.request import Json, Request, check_limit
 
 #: ``input``: a column's distribution; ``prediction``: the answers'; ``quality``: nulls, types, ranges;
 #: ``performance``: AUC, calibration or money once labels came.
@@ -215,6 +215,9 @@ class ListWindows(Request[tuple[WindowReport, ...]]):
     #: At most so many.
     limit: int = 50
 
+    def __post_init__(self) -> None:
+        check_limit(self.limit)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Alert:
@@ -252,6 +255,9 @@ class ListAlerts(Request[tuple[Alert, ...]]):
     open_only: bool = False
     #: At most so many.
     limit: int = 50
+
+    def __post_init__(self) -> None:
+        check_limit(self.limit)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

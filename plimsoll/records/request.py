@@ -73,6 +73,19 @@ def check_slug(what: str, value: str) -> None:
         )
 
 
+def check_limit(limit: int) -> None:
+    """Refuse a number of records that makes no sense.
+
+    Args:
+        limit: how many are asked for at most, from 1 to 1,000.
+
+    Raises:
+        InvalidInput: it is out of range.
+    """
+    if not 1 <= limit <= 1000:
+        raise InvalidInput(f"The limit {limit} is out of range.", "Ask for 1 to 1000.")
+
+
 def check_digest(what: str, value: str) -> None:
     """Refuse what is not a BLAKE3 digest in hex.
 

@@ -64,6 +64,8 @@ class PlaneSettings:
     port: int = 0
     #: Names under which the server may be called, beside the loopback ones.
     hosts: tuple[str, ...] = ()
+    #: Address of the control server that it follows; told to whoever asks which plane this is.
+    server: str = ""
 
 
 def run_plane(settings: PlaneSettings, do: Do, fetch: Callable[[str, Path], object], ready: Callable[[str], None]) -> None:
@@ -97,6 +99,8 @@ async def _plane(settings: PlaneSettings, do: Do, fetch: Callable[[str, Path], o
     sender.start()
     try:
         about = {"pid": os.getpid(), "home": str(settings.home), "environment": settings.environment, "plane": folder.name}
+        about["server"] = settings.server
+        folder.tell(address)
         await serve(application(plane, journal, settings.hosts, about), listener, lambda: ready(address))
     finally:
         await asyncio.to_thread(follower.close, FLUSH_SECONDS)
@@ -303,6 +307,7 @@ def main(arguments: list[str] | None = None) -> int:
         host=chosen.host,
         port=chosen.port,
         hosts=tuple(chosen.allow_host),
+        server=chosen.server,
     )
 
     def ready(address: str) -> None:

@@ -177,6 +177,7 @@ class Planes:
 
     def __init__(self, workspace: Workspace, control: Address, serving: Address) -> None:
         self.workspace = workspace
+        self.control = control
         self.serving = serving
         self.adopted: int | None = None
         self.state = workspace.home / "plane-production"
@@ -185,25 +186,30 @@ class Planes:
         self.child = Child(command, workspace.home / "logs" / "plane.log")
 
     def running(self) -> int | None:
-        """Return the process id of a plane that answers at the serving address, or None."""
-        try:
-            answer = httpx.get(f"{self.serving.url}/plane", timeout=2.0, trust_env=False)
-            found: dict[str, Any] = answer.json() if answer.status_code == 200 else {}
-        except (httpx.HTTPError, ValueError):
-            return None
-        return int(found["pid"]) if found.get("home") == str(self.workspace.home) else None
+        """Return the process id of a plane of this home that answers at the serving address, or None."""
+        found = self._ask(self.serving.url)
+        return None if found is None else int(found["pid"])
 
     def keep(self) -> None:
-        """Start the plane once something is deployed, unless one lives that can be taken over."""
-        if self.child.process is not None:
-            self.child.keep()
+        """Start the plane once something is deployed, unless one lives that can be taken over.
+
+        One that lives at another address, or follows a server that was at another address, is asked to end first: it would
+        never hear of this server, and it holds the plane's folder.
+        """
+        if self.child.process is not None and self.child.process.poll() is None:
             return
         if self.adopted is not None and _alive(self.adopted):
             return
-        if self.workspace.do(ListDeployments(environment="production"), WORKER):
-            self.adopted = self.running()
-            if self.adopted is None:
-                self.child.keep()
+        self.adopted = None
+        if self.child.process is None and not self.workspace.do(ListDeployments(environment="production"), WORKER):
+            return
+        found = self._elder()
+        if found is None:
+            self.child.keep()
+        elif (found["address"], found.get("server")) == (self.serving.url, self.control.url):
+            self.adopted = int(found["pid"])
+        else:
+            os.kill(int(found["pid"]), signal.SIGTERM)
 
     def end(self, seconds: float) -> None:
         """Ask the plane to answer what it has, write its log, and end.
@@ -211,12 +217,29 @@ class Planes:
         Args:
             seconds: how long it may take.
         """
-        if self.adopted is not None and self.running() == self.adopted:
-            os.kill(self.adopted, signal.SIGTERM)
-            deadline = clock.monotonic() + seconds
-            while _alive(self.adopted) and clock.monotonic() < deadline:
+        found = self._elder()
+        if found is not None:
+            pid, deadline = int(found["pid"]), clock.monotonic() + seconds
+            os.kill(pid, signal.SIGTERM)
+            while self.child.process is None and _alive(pid) and clock.monotonic() < deadline:
                 clock.sleep(0.05)
         self.child.end(seconds)
+
+    def _elder(self) -> dict[str, Any] | None:
+        """Return what a living plane of this home says about itself, with its address, or None."""
+        told = self.state / "address"
+        for url in (told.read_text() if told.exists() else "", self.serving.url):
+            if url and (found := self._ask(url)) is not None:
+                return {**found, "address": url}
+        return None
+
+    def _ask(self, url: str) -> dict[str, Any] | None:
+        try:
+            answer = httpx.get(f"{url}/plane", timeout=2.0, trust_env=False)
+            found: dict[str, Any] = answer.json() if answer.status_code == 200 else {}
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError):
+            return None
+        return found if found.get("home") == str(self.workspace.home) else None
 
 
 def _alive(pid: int) -> bool:

