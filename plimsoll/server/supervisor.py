@@ -105,6 +105,10 @@ class Lock:
             self._file.close()
             raise Conflict(f"This home is already up: {holder}.", "Use that one, or end it first.") from error
 
+    def close(self) -> None:
+        """Let another one hold it."""
+        self._file.close()
+
     def tell(self, text: str) -> None:
         """Write who holds the lock.
 
@@ -316,8 +320,16 @@ def run(workspace: Workspace, control: Address, serving: Address, announce: Anno
     Raises:
         Conflict: the home is up already, or a port is taken.
     """
-    lock = Lock(workspace.home)
-    opened = listen(control, "--port")
+    with contextlib.ExitStack() as kept:
+        lock = kept.enter_context(contextlib.closing(Lock(workspace.home)))
+        opened = kept.enter_context(listen(control, "--port"))
+        _run(workspace, lock, opened, (control, serving), announce, parent)
+
+
+def _run(
+    workspace: Workspace, lock: Lock, opened: socket.socket, addresses: tuple[Address, Address], announce: Announce, parent: int | None
+) -> None:
+    control, serving = addresses
     control = Address(host=control.host, port=opened.getsockname()[1])
     (workspace.home / "logs").mkdir(exist_ok=True)
     # Uploads that an earlier server, killed, left half done.

@@ -15,6 +15,7 @@ from plimsoll.data.project import find_project, load_object, read_project
 from plimsoll.errors import InvalidInput, NotFound, PlimsollError, StepFailed
 from plimsoll.pipelines.engine import StepEvent
 from plimsoll.pipelines.running import execute, typed_params
+from plimsoll.pipelines.step import is_pipeline
 from plimsoll.records.model import ListVersions
 
 
@@ -29,11 +30,15 @@ def run(pipeline: str | None = None, *, set: Annotated[list[str] | None, Paramet
     project = find_project(Path.cwd())
     ref = pipeline or _only(project)
     function = load_object(project, ref)
+    # Before a home is made for it: what cannot run must leave nothing behind.
+    if not is_pipeline(function):
+        raise InvalidInput(f"{ref} is not a pipeline.", "Decorate it with @plimsoll.pipeline.")
+    params = typed_params(function, _params(set or []))
     with door(create=True) as opened:
         try:
             result = execute(
                 function,
-                typed_params(function, _params(set or [])),
+                params,
                 do=opened.do,
                 blobs=opened.blobs,
                 project=project,
