@@ -28,7 +28,8 @@ bench: $(VENV)/.test
 	$(BIN)/python -m bench
 
 docs: $(VENV)/.docs
-	$(BIN)/zensical build
+	$(BIN)/python docs/make_reference.py
+	$(BIN)/zensical build --strict
 
 install: $(VENV)/.demo
 
