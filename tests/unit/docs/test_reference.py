@@ -6,6 +6,7 @@ import importlib.util
 import os
 import re
 import sys
+import tomllib
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +14,11 @@ from types import ModuleType
 
 import pytest
 
-from plimsoll import errors, verbs
+from plimsoll import codec, errors, verbs
 from plimsoll.data.project import SETTINGS
+from plimsoll.records.deployment import ReleasePolicy, ServingConfig
+from plimsoll.records.model import Purpose
+from plimsoll.records.monitor import RetrainPolicy
 
 ROOT = Path(__file__).parents[3]
 REFERENCE = ROOT / "docs" / "reference"
@@ -126,3 +130,25 @@ def _slug(heading: str) -> str:
     """Return a heading's anchor, as Python-Markdown makes it."""
     ascii_only = unicodedata.normalize("NFKD", heading).encode("ascii", "ignore").decode()
     return re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", ascii_only).strip().lower())
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_python_and_toml_example_can_be_read(document: Path) -> None:
+    for kind, code in re.findall(r"(?ms)^```(python|toml)\n(.*?)^```$", document.read_text(encoding="utf-8")):
+        if kind == "toml":
+            tomllib.loads(code)
+        elif document.parent.name != "reference":
+            compile(code, str(document), "exec")
+
+
+def test_the_examples_name_only_keys_that_a_project_may_declare() -> None:
+    for document in DOCUMENTS:
+        for code in re.findall(r"(?ms)^```toml\n(.*?)^```$", document.read_text(encoding="utf-8")):
+            declared = tomllib.loads(code)["tool"]["plimsoll"]
+            # An example may show a part of a model's table; what it shows must fit a whole one.
+            for name, table in declared.get("models", {}).items():
+                whole = {"goal": "x", "label": "y", "unit": "u", "time": "t", "costs": {"false_alarm": 1.0, "missed": 1.0}} | table
+                declared["models"][name] = codec.convert(whole, Purpose, f"{document.name}: {name}")
+            for section, record in (("serving", ServingConfig), ("retrain", RetrainPolicy), ("environments", ReleasePolicy)):
+                for name, table in declared.get(section, {}).items():
+                    codec.convert(table, record, f"{document.name}: {section}.{name}")
