@@ -154,7 +154,7 @@ def explain(old: Iterable[KeyPart], new: Iterable[KeyPart], step: str = "") -> s
     return "; ".join(found[:_SHOWN]) + more
 
 
-_ORDER = {"param": 0, "input": 1, "code": 2, "environment": 3}
+_ORDER = {"param": 0, "input": 1, "code": 2, "project": 3, "environment": 4}
 _NOTHING = KeyPart(kind="", name="", digest="")
 
 
@@ -162,7 +162,7 @@ def _difference(old: KeyPart | None, new: KeyPart | None, step: str) -> str:
     part = new or old or _NOTHING
     if part.kind == "code" and part.name == step:
         return "its own code changed"
-    what = {"code": "helper", "environment": ""}.get(part.kind, part.kind)
+    what = {"code": "helper", "environment": "", "project": ""}.get(part.kind, part.kind)
     named = f"{what} {part.name}".strip()
     if old is None:
         return f"{named} is new"

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
+from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ from plimsoll.data.source import Sources
 from plimsoll.errors import Corrupt, InvalidInput, NotFound, PlimsollError, StepFailed, Unfingerprintable, Unreachable
 from plimsoll.pipelines.cache import damage, explain
 from plimsoll.pipelines.executors import Call, Executor, InProcess, Unsuitable
-from plimsoll.pipelines.keys import code_parts, digest_parts, key_parts
+from plimsoll.pipelines.keys import code_parts, digest_parts, key_parts, purpose_parts
 from plimsoll.pipelines.plan import Node, Plan, beside
 from plimsoll.records.pipeline import DropEntry, GetEntry, GetLatestEntry, KeyPart, Output, RecordEntry, RecordStep, StepRecord
 from plimsoll.records.request import Request
@@ -129,7 +130,7 @@ class _Engine:
         self._executor, self._in_process, self._on_step = executor, in_process, on_step
         self._damaged = damaged
         self._repairs: dict[int, int] = {}
-        self._code = _Code()
+        self._code = _Code(in_process.project)
         self._beside = beside(plan)
         self._log = _Log(run.id, do)
         self._records: dict[int, StepRecord] = {}
@@ -200,7 +201,7 @@ class _Engine:
         if not node.step.options.cache:
             return None, (), "it is declared with cache=False"
         try:
-            parts = key_parts(node, self._code.parts(node), self._outputs)
+            parts = key_parts(node, (*self._code.parts(node), *self._code.purposes(node)), self._outputs)
         except Unfingerprintable as error:
             return None, (), f"it cannot be cached: {error.fact}"
         return digest_parts(parts), parts, ""
@@ -257,9 +258,7 @@ class _Engine:
     def _succeed(self, attempt: _Attempt, output: Output) -> None:
         node, why = attempt.node, attempt.why
         if attempt.key is not None:
-            entry = self._do(
-                RecordEntry(key=attempt.key, step=node.name, output=output, parts=attempt.parts, run_id=self._run.id)
-            )
+            entry = self._do(RecordEntry(key=attempt.key, step=node.name, output=output, parts=attempt.parts, run_id=self._run.id))
             if entry.output.digest != output.digest:
                 # Going on with the entry keeps this run equal to every later one, which will find the entry.
                 why, output = f"{why}; run {entry.run_id[:12]} was first to store another result, which is used", entry.output
@@ -270,9 +269,7 @@ class _Engine:
         node = attempt.node
         if attempt.attempt <= node.step.options.retries:
             pause = min(_BACKOFF * 2 ** (attempt.attempt - 1), _LONGEST)
-            self._on_step(
-                StepEvent(index=node.index, label=node.label, state="retrying", why=str(error), seconds=_since(attempt.started))
-            )
+            self._on_step(StepEvent(index=node.index, label=node.label, state="retrying", why=str(error), seconds=_since(attempt.started)))
             attempt.attempt += 1
             attempt.due = clock.monotonic() + pause
             self._later.append(attempt)
@@ -337,13 +334,16 @@ class _Engine:
 class _Code:
     """What the keys say of the code of each step's function, read once a run and before any step runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, project: Path) -> None:
+        self._project = project
         self._sources = Sources()
         self._parts: dict[int, tuple[KeyPart, ...] | Unfingerprintable] = {}
+        self._purposes: dict[int, tuple[KeyPart, ...]] = {}
 
     def read(self, node: Node) -> None:
         if id(node.step) in self._parts:
             return
+        self._purposes[id(node.step)] = purpose_parts(node.step.function, self._project)
         try:
             self._parts[id(node.step)] = code_parts(node.step.function, self._sources)
         except Unfingerprintable as error:
@@ -354,6 +354,9 @@ class _Code:
         if isinstance(found, Unfingerprintable):
             raise found
         return found
+
+    def purposes(self, node: Node) -> tuple[KeyPart, ...]:
+        return self._purposes[id(node.step)]
 
     def digest(self, node: Node) -> str:
         found = self._parts[id(node.step)]

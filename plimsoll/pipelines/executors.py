@@ -96,7 +96,7 @@ class InProcess:
 
     def __init__(self, blobs: Blobs, project: Path) -> None:
         self._blobs = blobs
-        self._project = project
+        self.project = project
 
     def submit(self, call: Call) -> Future[Output]:
         """Run a call to its end and return its future.
@@ -108,8 +108,8 @@ class InProcess:
         try:
             loaded = {index: load_input(index, output, self._blobs) for index, output in call.inputs.items()}
             args, kwargs = _plain_arguments(call.node, loaded)
-            logger = StepLogger(call.run_id, call.heard, lambda value: values.save(value, self._blobs, self._project))
-            future.set_result(perform(call.node.step.function, args, kwargs, logger, self._blobs, self._project))
+            logger = StepLogger(call.run_id, call.heard, lambda value: values.save(value, self._blobs, self.project))
+            future.set_result(perform(call.node.step.function, args, kwargs, logger, self._blobs, self.project))
         except PlimsollError as error:
             future.set_exception(error)
         return future
@@ -133,9 +133,7 @@ class Processes:
         functions: steps that may run, as far as known; what their modules use is imported once for all of them.
     """
 
-    def __init__(
-        self, blobs: Blobs, project: Path, at_once: int | None = None, functions: Iterable[Callable[..., Any]] = ()
-    ) -> None:
+    def __init__(self, blobs: Blobs, project: Path, at_once: int | None = None, functions: Iterable[Callable[..., Any]] = ()) -> None:
         self._blobs = blobs
         self._project = project
         self._stage = None if isinstance(blobs, LocalBlobs) else tempfile.TemporaryDirectory(prefix="plimsoll-stage-")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import platform
 from collections.abc import Callable, Mapping
-from typing import Any
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from plimsoll import codec
 from plimsoll.data.code import closure, value_closure
+from plimsoll.data.project import PROJECT_FILE, read_project
 from plimsoll.data.source import Sources
 from plimsoll.errors import Unfingerprintable
 from plimsoll.fingerprint import digest_value
@@ -35,12 +39,41 @@ def code_parts(function: Callable[..., Any], sources: Sources | None = None) -> 
     return (*(part for part in closure(function, sources) if (part.kind, part.name) != ("environment", "python")), python)
 
 
+def purpose_parts(function: Callable[..., Any], project: Path) -> tuple[KeyPart, ...]:
+    """Return what a key says of the models' purposes: they are packed with a model, so a step that may return one depends on them.
+
+    Args:
+        function: the user's own function; without a return annotation it may return anything.
+        project: folder with the project's ``pyproject.toml``; without one there is nothing to say.
+
+    Raises:
+        InvalidInput: the project's table is not valid.
+    """
+    try:
+        hint = get_type_hints(inspect.unwrap(function)).get("return", Any)
+    except (NameError, TypeError, AttributeError):
+        hint = Any  # names that only a type checker sees
+    if not _may_be_model(hint) or not (project / PROJECT_FILE).is_file():
+        return ()
+    models = read_project(project).models
+    return tuple(
+        KeyPart(kind="project", name=f"tool.plimsoll.models.{name}", digest=codec.digest(codec.canonical(purpose)))
+        for name, purpose in models.items()
+    )
+
+
+def _may_be_model(hint: Any) -> bool:
+    if get_origin(hint) in (Union, UnionType):
+        return any(_may_be_model(choice) for choice in get_args(hint))
+    return hint in (Any, object) or hasattr(hint, "__plimsoll_save__")
+
+
 def key_parts(node: Node, code: tuple[KeyPart, ...], outputs: Mapping[int, Output]) -> tuple[KeyPart, ...]:
     """Return everything that a call's key is made of, sorted by kind and name.
 
     Args:
         node: the call.
-        code: what :func:`code_parts` gave for its function.
+        code: what :func:`code_parts` and :func:`purpose_parts` gave for its function.
         outputs: position of a node -> its output, at least for the node's inputs.
 
     Raises:

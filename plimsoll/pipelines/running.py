@@ -242,9 +242,7 @@ def _run(
 ) -> Outcome:
     damaged: dict[int, str] = {}
     for look in range(_LOOKS):
-        outcome = run_plan(
-            plan, do=do, blobs=blobs, run=run, executor=executor, in_process=in_process, on_step=on_step, damaged=damaged
-        )
+        outcome = run_plan(plan, do=do, blobs=blobs, run=run, executor=executor, in_process=in_process, on_step=on_step, damaged=damaged)
         _keep(plan, outcome, run, do)
         failed = outcome.failed
         if failed is not None:

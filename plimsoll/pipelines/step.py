@@ -174,9 +174,7 @@ def _check_function(what: str, function: Any) -> None:
     if not inspect.isfunction(function):
         raise InvalidInput(f"@{what} cannot decorate {named}, which is not a function.", "Decorate a function made with 'def'.")
     if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-        raise InvalidInput(
-            f"@{what} cannot decorate {named}, which is a coroutine or a generator.", "Let it return its whole result."
-        )
+        raise InvalidInput(f"@{what} cannot decorate {named}, which is a coroutine or a generator.", "Let it return its whole result.")
 
 
 def _bytes(memory: str | int | None) -> int | None:

@@ -16,7 +16,7 @@ StepState = Literal["hit", "ran", "failed", "skipped"]
 class KeyPart:
     """One thing that a step's key depends on, so that a miss can be explained."""
 
-    #: ``code``, ``param``, ``input`` or ``environment``.
+    #: ``code``, ``param``, ``input``, ``project`` or ``environment``.
     kind: str
     #: Qualified name: a function, a parameter, a package.
     name: str

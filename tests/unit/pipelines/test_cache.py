@@ -83,9 +83,7 @@ def test_a_steps_record_is_replaced_by_a_later_one_and_listed_in_order(workspace
     output = stored(workspace, 1)
 
     def record(index: int, why: str) -> StepRecord:
-        return StepRecord(
-            run_id=run.id, index=index, name="pipe.work", state="ran", key=None, why=why, started=1, ended=2, output=output
-        )
+        return StepRecord(run_id=run.id, index=index, name="pipe.work", state="ran", key=None, why=why, started=1, ended=2, output=output)
 
     for step in (record(1, "b"), record(0, "a"), record(1, "c")):
         assert workspace.do(RecordStep(step=step), OWNER) == step

@@ -444,3 +444,49 @@ def test_an_interrupt_ends_the_run_as_failed(bench: Bench) -> None:
         bench.run()
     (detail,) = bench.do(ListRuns())
     assert (detail.run.state, detail.run.error) == ("failed", "KeyboardInterrupt")
+
+
+PURPOSE = """
+    [project]
+    name = "pipes"
+
+    [tool.plimsoll.models.flow]
+    goal = "Tell."
+    label = "late"
+    unit = "id"
+    time = "at"
+    minimum_saving = {saving}
+    costs = {{ false_alarm = 1.0, missed = 2.0 }}
+"""
+
+MODELS = """
+    from plimsoll import Model
+    from plimsoll.pipelines.step import pipeline, step
+
+    @step
+    def rows() -> list[int]:
+        return [1, 2]
+
+    @step
+    def train(rows: list[int]) -> Model | None:
+        return None
+
+    @step
+    def silent(rows):
+        return 1
+
+    @pipeline
+    def flow():
+        return [train(rows()), silent(rows())]
+"""
+
+
+def test_a_changed_purpose_reruns_the_steps_that_may_pack_it_into_a_model(bench: Bench) -> None:
+    bench.write("pipe.py", MODELS)
+    bench.write("pyproject.toml", PURPOSE.format(saving=1.0))
+    bench.run()
+    assert set(states(bench.run()).values()) == {"hit"}
+    bench.write("pyproject.toml", PURPOSE.format(saving=2.0))
+    result = bench.run()
+    assert states(result) == {"rows": "hit", "train": "ran", "silent": "ran"}
+    assert result["train"].why == "tool.plimsoll.models.flow changed"

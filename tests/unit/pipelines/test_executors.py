@@ -316,8 +316,6 @@ def _gone(process: int) -> None:
     _until(ended)
 
 
-
-
 def test_finished_steps_are_not_repeated_after_the_whole_run_was_killed(bench: Bench) -> None:
     mark = bench.project / "slow"
     source = """
