@@ -98,3 +98,17 @@ def test_a_server_that_is_killed_in_the_middle_loses_nothing_that_it_acknowledge
     assert series.values == tuple(1 / (step + 1) for step in range(900))
     assert platform.author.do(FinishRun(id=run)).state == "finished"
     assert platform.author.do(GetRun(id=run)).metrics[0].count == 900
+
+
+def test_a_loop_that_logs_does_not_notice_that_the_server_is_killed_and_nothing_it_logged_is_lost(platform: Platform) -> None:
+    with plimsoll.run(door=platform.author, experiment="loop") as run:
+        for step in range(500):
+            if step == 200:
+                platform.kill()
+            if step == 400:
+                platform.start()
+            run.log(loss=1 / (step + 1), step=step)
+    series = platform.author.do(GetSeries(run_id=run.id, name="loss"))
+    assert series.steps == tuple(range(500))
+    assert series.values == tuple(1 / (step + 1) for step in range(500))
+    assert platform.author.do(GetRun(id=run.id)).run.state == "finished"
