@@ -477,7 +477,8 @@ MODELS = """
 
     @pipeline
     def flow():
-        return [train(rows()), silent(rows())]
+        made = rows()
+        return [train(made), silent(made)]
 """
 
 
