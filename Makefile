@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-# The first install keeps every wheel in .wheels, so that both commands work again without a network.
+# Stamps in .venv say what is installed, so that both commands work again without a network.
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 .PHONY: demo test check format bench docs lock install clean
