@@ -99,6 +99,7 @@ class Year:
         if last is not None:
             self.tell.say(f"An earlier demo got to the evening of {begin - DAY:%Y-%m-%d}; this one goes on from there.", "yellow")
             self._recall(replay(flights, weather, begin - 2 * DAY, begin, self.plot.seed, self.plot.share))
+            self._pick_up(begin - DAY)
         bar = self.progress.add_task("replaying", total=(end - start).days, completed=(begin - start).days)
         requests = replay(flights, weather, begin, end, self.plot.seed, self.plot.share, feed=feed)
         try:
@@ -116,6 +117,25 @@ class Year:
         for request in asked:
             self.labels.learn(request_id(request.rows, self.plot.seed), request)
 
+    def _pick_up(self, last: datetime) -> None:
+        """Finish what an earlier demo began: the window after its last day, and retrainings that nobody has answered."""
+        if last > utc(self.plot.start):
+            self._watch(last)
+        for alert in reversed(self.making.dana.do(ListAlerts(model="flights", limit=1000))):
+            self.told.add(alert.id)
+            if alert.job_id is None:
+                continue
+            versions = versions_of(self.making)
+            open_still = any(self.making.cause(versions[release.number]) == alert.id for release in self.making.waiting())
+            if open_still or self.making.job(alert.job_id).state in ("waiting", "working"):
+                self._alert(alert)
+            self.told.add(alert.job_id)
+
+    def _watch(self, now: datetime) -> None:
+        """Have the day before judged: by tonight nearly all of its planes have landed."""
+        window = WatchWindow(model="flights", start=micros(now - DAY), end=micros(now), as_of=micros(now + DAY))
+        self.watching.append(self.making.dana.submit(window, f"watch/{window.start}"))
+
     def _day(self, now: datetime, asked: list[Any]) -> None:
         number = (now - utc(self.plot.start)).days
         if number == FEED[0]:
@@ -131,14 +151,22 @@ class Year:
         self._send_labels(now + DAY)
         self.ledger.keep(micros(now), _rows(asked, answers))
         self._catch_up(1)
-        # The day before: by tonight nearly all of its planes have landed.
-        window = WatchWindow(model="flights", start=micros(now - DAY), end=micros(now), as_of=micros(now + DAY))
         if number > 0:
-            self.watching.append(self.making.dana.submit(window, f"watch/{window.start}"))
+            self._watch(now)
         self._releases(now)
 
     def _was_proposed(self) -> bool:
-        return any(version.meta.features.endswith("prepare_without_unit") for version in versions_of(self.making).values())
+        """Return whether the tidy-up has had its answer; one that an earlier demo left half way is gone on with."""
+        for version in versions_of(self.making).values():
+            if version.meta.features.endswith("prepare_without_unit"):
+                release = self.making.released(version)
+                if release is not None:
+                    return release.state != "proposed"
+                try:
+                    return self.making.dana.do(GetReport(ref=version.digest)).outcome == "fail"
+                except NotFound:
+                    return False
+        return False
 
     def _send_labels(self, now: datetime) -> None:
         known = self.labels.due(micros(now))

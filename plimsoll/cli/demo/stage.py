@@ -35,6 +35,9 @@ APPROVER = "omar"
 #: Seconds that the server may take until it answers.
 _START = 60.0
 
+#: Seconds that a server may take to end with everything it started.
+_END = 45.0
+
 
 @dataclass(slots=True)
 class Person:
@@ -110,6 +113,9 @@ class Stage:
             raise Conflict(f"Another demo runs in {self.folder}.", "Wait for it, or give another folder with --folder.") from error
         goes_on = self.project.is_dir()
         if not goes_on:
+            # What a demo that was killed while it copied has left.
+            for half in self.folder.glob("flights.*"):
+                shutil.rmtree(half)
             unfinished = self.folder / f"flights.{clock.new_id()}"
             shutil.copytree(_example(), unfinished, ignore=shutil.ignore_patterns("__pycache__", ".plimsoll"))
             _commit(unfinished)
@@ -117,7 +123,12 @@ class Stage:
         return goes_on
 
     def open(self) -> None:
-        """Make the home with its two people, and start the server."""
+        """Make the home with its two people, and start the server, once that of a killed demo has ended.
+
+        Raises:
+            Conflict: another server of this home stays.
+            Unreachable: the server does not answer in time.
+        """
         workspace = open_workspace(self.home, self.project, owner=AUTHOR)
         tokens = {AUTHOR: workspace.token("owner")}
         try:
@@ -125,16 +136,32 @@ class Stage:
             if not kept.exists():
                 owner = workspace.identify(tokens[AUTHOR])
                 invitation = workspace.do(AddActor(name=APPROVER, roles=("read", "approve", "operate")), owner)
-                descriptor = os.open(kept, os.O_WRONLY | os.O_CREAT, 0o600)
+                unfinished = kept.with_suffix(f".{clock.new_id()}")
+                descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT, 0o600)
                 with os.fdopen(descriptor, "w") as file:
                     file.write(invitation.token)
+                unfinished.replace(kept)
             tokens[APPROVER] = kept.read_text().strip()
         finally:
             workspace.close()
-        self.ports = (_free_port(), _free_port())
+        self._wait_for_earlier()
+        self.ports = _free_ports()
         self.start()
         for name, token in tokens.items():
             self.people[name] = Person(name, HttpDoor(self.url, token), self.start)
+
+    def _wait_for_earlier(self) -> None:
+        """The server of a demo that was killed ends by itself, after it has finished what it was asked."""
+        deadline = clock.monotonic() + _END
+        with (self.home / "up.lock").open("a") as lock:
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    return
+                except OSError as error:
+                    if clock.monotonic() > deadline:
+                        raise Conflict(f"A server of {self.home} is up.", "End it first; it tells its process in up.lock.") from error
+                    clock.sleep(0.1)
 
     @property
     def url(self) -> str:
@@ -178,10 +205,14 @@ class Stage:
         """End the server and everything it started."""
         for person in self.people.values():
             person.door.close()
+        if self._server is not None and self._server.poll() is not None and self.people:
+            # Killed at the last moment: only another one can end the model server that it left.
+            with contextlib.suppress(PlimsollError):
+                self.start()
         if self._server is not None and self._server.poll() is None:
             self._server.send_signal(signal.SIGTERM)
             try:
-                self._server.wait(40)
+                self._server.wait(_END)
             except subprocess.TimeoutExpired:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(self._server.pid, signal.SIGKILL)
@@ -216,11 +247,11 @@ def _commit(project: Path) -> None:
                 return
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def _free_ports() -> tuple[int, int]:
+    with socket.socket() as one, socket.socket() as other:
+        for probe in (one, other):
+            probe.bind(("127.0.0.1", 0))
+        return one.getsockname()[1], other.getsockname()[1]
 
 
 def refused(act: Callable[[], object]) -> str:

@@ -143,14 +143,27 @@ class Making:
         return report
 
     def propose(self, version: Version) -> Release:
-        """Propose a version for production.
+        """Propose a version for production, unless an earlier demo did, whatever became of it.
 
         Args:
             version: which one.
         """
+        earlier = self.released(version)
+        if earlier is not None:
+            self.tell.say(f"dana has proposed {version.model}/{version.number} already: release {earlier.id[:16]}", "dim")
+            return earlier
         release = self.dana.do(CreateRelease(ref=version.digest, config=self.stage.config()))
         self.tell.say(f"dana proposes {version.model}/{version.number}: release {release.id[:16]}, digest {release.digest[:12]}")
         return release
+
+    def released(self, version: Version) -> Release | None:
+        """Return the newest release of a version, or None.
+
+        Args:
+            version: which one.
+        """
+        found = self.dana.do(ListReleases(model=version.model, limit=1000))
+        return next((release for release in found if release.package == version.digest), None)
 
     def approve(self, release: Release, note: str) -> None:
         """Let omar say yes through the verb that a person uses.
@@ -210,11 +223,13 @@ class Making:
         return job
 
     def wait_live(self, release: Release) -> None:
-        """Wait until the first release answers.
+        """Wait until the first release answers, unless it has had its time in an earlier demo.
 
         Args:
             release: which one.
         """
+        if self.dana.do(GetRelease(id=release.id)).state in ("retired", "rolled_back", "rejected"):
+            return
         deadline = clock.monotonic() + 90
         while clock.monotonic() < deadline:
             reports = [plane.report for plane in self.dana.do(ListPlanes())]
@@ -255,7 +270,8 @@ def first_model(making: Making, plot: Plot) -> Version:
     tell.say(f"dana approves it herself: refused. {why}", "red")
     making.approve(release, "Numbers and reasons read; go.")
     making.wait_live(release)
-    tell.say(f"{version.model}/{version.number} answers at http://{making.stage.serving[0]}:{making.stage.serving[1]}", "green")
+    host, port = making.stage.serving
+    tell.say(f"{version.model}/{version.number} was released; models answer at http://{host}:{port}", "green")
     return version
 
 
@@ -269,7 +285,7 @@ def broken_candidate(making: Making, plot: Plot) -> Release | None:
     making.tell.chapter("A tidy-up: who needs temp_unit? Every row says F")
     params = {"first": plot.first, "last": plot.start, "seed": plot.seed, "features": "prepare_without_unit"}
     version = making.train(params)
-    report = making.examine(version)
+    report = making.examined(version)
     if report.outcome == "fail":
         making.tell.say("Its checks refuse it already.", "red")
         return None
