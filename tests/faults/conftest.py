@@ -1,0 +1,86 @@
+"""Fixtures of the tests of the command line."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from plimsoll.cli.app import main
+from plimsoll.records.monitor import AppendPredictions, Finding, PredictionColumns, RecordWindow, SealPredictions, WindowReport
+from plimsoll.workspace import PLANE, WORKER
+from tests.faults.command_line import Filled, Run, Said, project
+from tests.unit.yard import open_yard
+
+
+@pytest.fixture
+def unset(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No setting comes from outside of the test."""
+    for name in [name for name in os.environ if name.startswith("PLIMSOLL_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+@pytest.fixture
+def run(unset: None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Run]:
+    """Run a command line in this process and return how it ended."""
+    path, modules = list(sys.path), set(sys.modules)
+
+    def call(line: str, folder: Path, **variables: str) -> Said:
+        monkeypatch.chdir(folder)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "argv", ["plimsoll", *shlex.split(line)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        said = capfd.readouterr()
+        assert isinstance(ended.value.code, int)
+        return Said(ended.value.code, said.out, said.err)
+
+    yield call
+    sys.path[:] = path
+    # A project's modules are imported under their own names, which the next project may have as well.
+    for name in set(sys.modules) - modules:
+        if str(getattr(sys.modules[name], "__file__", "") or "").endswith((f"{os.sep}works.py", f"{os.sep}broken.py")):
+            del sys.modules[name]
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Filled:
+    """A project whose home holds one of everything; not to be changed."""
+    folder = project(tmp_path_factory.mktemp("filled"))
+    yard = open_yard(folder / ".plimsoll")
+    do = yard.workspace.do
+    live = yard.live("one")
+    other = yard.approved("two", champion=live.package)
+    third = yard.version("three")
+    yard.examine(third, champion=live.package)
+    fourth = yard.version("four")
+    yard.examine(fourth, champion=live.package)
+    proposed = yard.propose(fourth)
+    logged = PredictionColumns(
+        request_id=("asked",), row=(0,), at=(1_000_000,), unit=("u",), track=("stable",), release_id=(live.id,), output=(0.5,),
+        status=(200,), latency=(100,), trace=("",), inputs={"a": (1.0,)},
+    )  # fmt: skip
+    do(AppendPredictions(plane="q", sequence=1, model="late", environment="production", rows=logged, counts=()), PLANE)
+    finding = Finding(kind="input", subject="a", alarming=True, p_value=0.0, reason="It moved.")
+    report = WindowReport(
+        model="late", environment="production", start=0, end=10, rows=1, labels=0, metrics={}, slices={}, findings=(finding,)
+    )
+    watched = do(RecordWindow(report=report, table=b"", labelled=0, pipeline=""), WORKER)
+    yard.workspace.submit(SealPredictions(), WORKER)
+    yard.workspace.close()
+    names = {"RUN": third.run_id, "LIVE": live.id, "APPROVED": other.id, "PROPOSED": proposed.id, "REQUEST": "asked"}
+    return Filled(folder, {**names, "ALERT": watched.alerts[0]})
+
+
+@pytest.fixture
+def filled(template: Filled, unset: None, tmp_path: Path) -> Filled:
+    """A copy of it."""
+    return Filled(shutil.copytree(template.folder, tmp_path / "filled"), template.names)
