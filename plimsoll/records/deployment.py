@@ -249,6 +249,8 @@ class Kill:
     at: int
     #: Release that answers meanwhile; None answers the declared default.
     release_id: str | None = None
+    #: The last good release when the switch was first pulled, whether or not it answers; None when there is none.
+    good: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -175,16 +175,18 @@ def kill_deployment(request: KillDeployment, context: Context) -> Deployment:
     """
     deployment, _ = existing(context, request.model, request.environment)
     # Pulled again, it keeps the version that it found good: what was on its way then is not known any more.
-    good = deployment.previous if deployment.kill is None or deployment.kill.release_id is None else deployment.kill.release_id
+    good = deployment.previous if deployment.kill is None else deployment.kill.good or deployment.kill.release_id
     if deployment.candidate is not None:
         good = deployment.stable
         move_release(context, get_release(GetRelease(id=deployment.candidate), context), "rolled_back", f"Kill switch: {request.reason}")
+    missed = request.mode == "stable" and good is None
     kill = Kill(
-        mode=request.mode if good is not None else "fallback",
-        reason=request.reason,
+        mode="fallback" if missed else request.mode,
+        reason=f"{request.reason} (There is no earlier version: the declared default answers.)" if missed else request.reason,
         actor=context.actor.name,
         at=clock.now(),
         release_id=good if request.mode == "stable" else None,
+        good=good,
     )
     return save(context, replace(deployment, candidate=None, step=0, kill=kill))
 

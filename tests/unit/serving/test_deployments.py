@@ -142,10 +142,25 @@ def test_the_switch_pulled_again_keeps_the_version_that_it_found_good(yard: Yard
     assert kill(yard, "fallback").release_id is None
 
 
+@pytest.mark.parametrize("on_its_way", [True, False])
+def test_the_switch_to_the_default_and_then_to_the_good_version_finds_it_again(yard: Yard, on_its_way: bool) -> None:
+    first = yard.live("one")
+    if on_its_way:
+        challenge(yard)
+    else:
+        yard.live("two")
+    default = kill(yard, "fallback")
+    assert (default.mode, default.release_id, default.good) == ("fallback", None, first.id)
+    again = kill(yard, "stable")
+    assert (again.mode, again.release_id, again.reason) == ("stable", first.id, "Fire.")
+    assert kill(yard, "fallback").good == first.id
+
+
 def test_the_switch_without_an_earlier_version_answers_the_default(yard: Yard) -> None:
     yard.live("one")
     killed = kill(yard)
     assert (killed.mode, killed.release_id) == ("fallback", None)
+    assert killed.reason == "Fire. (There is no earlier version: the declared default answers.)"
     assert tracks(yard) == [("stable", 1, 1.0)]
     (model,) = yard.desired()
     assert model.kill == killed
