@@ -190,10 +190,34 @@ def list_approvals(request: ListApprovals, context: Context) -> tuple[Approval, 
     return tuple(codec.convert(dict(row._mapping), Approval, "The stored approval") for row in context.tx.execute(query))
 
 
+def require_approvals(context: Context, release: Release, policy: ReleasePolicy) -> None:
+    """Refuse a release that fewer people said yes to than its environment asks for now; the rules may be newer than its state.
+
+    Args:
+        context: the open transaction.
+        release: the release.
+        policy: the environment's present rules.
+
+    Raises:
+        Refused: with both numbers.
+    """
+    given = len(list_approvals(ListApprovals(release_id=release.id), context))
+    if given < policy.approvals:
+        raise Refused(
+            f"The release {release.id[:8]} has {given} of the {policy.approvals} approvals that {release.environment} asks for now.",
+            f"It must be approved first: plimsoll approve {release.id[:12]}",
+            given=given,
+            wanted=policy.approvals,
+        )
+
+
 def approve_release(request: ApproveRelease, context: Context) -> Release:
     """Say yes to exactly the digest that was looked at; enough different people make the release approved."""
     release = get_release(GetRelease(id=request.id), context)
-    if release.state != "proposed":
+    given = list_approvals(ListApprovals(release_id=release.id), context)
+    wanted = policy_of(context, release.environment).approvals
+    # Approved under weaker rules, it still waits for the rest.
+    if release.state != "proposed" and not (release.state == "approved" and len(given) < wanted):
         raise Conflict(f"The release {release.id[:8]} is {release.state}, not proposed.", "Only a proposed release is approved.")
     if not context.actor.person:
         raise Refused(f"{context.actor.name} is a program.", "An approval is a person's; ask one with the role 'approve'.")
@@ -207,7 +231,6 @@ def approve_release(request: ApproveRelease, context: Context) -> Release:
             f"The release's digest is {release.digest[:12]}, not {request.digest[:12]}.",
             f"Look at it again with: plimsoll releases show {release.id[:12]}",
         )
-    given = list_approvals(ListApprovals(release_id=release.id), context)
     if context.actor.name in {approval.actor for approval in given}:
         return release
     context.tx.execute(
@@ -215,7 +238,6 @@ def approve_release(request: ApproveRelease, context: Context) -> Release:
             release_id=release.id, actor=context.actor.name, digest=request.digest, note=request.note, created=clock.now()
         )
     )
-    wanted = policy_of(context, release.environment).approvals
     if len(given) + 1 < wanted:
         return move_release(context, release, "proposed", f"Has {len(given) + 1} of {wanted} approvals.")
     return move_release(context, release, "approved", f"Approved by {', '.join([*(a.actor for a in given), context.actor.name])}.")

@@ -29,7 +29,7 @@ from plimsoll.records.deployment import (
 )
 from plimsoll.records.model import GetVersion
 from plimsoll.records.plane import DesiredModel, DesiredState, GetDesiredState, ListPlanes, Plane, ReportPlane, Track
-from plimsoll.registry.promotion import get_release, list_approvals, move_release, policy_of, require_checks
+from plimsoll.registry.promotion import get_release, list_approvals, move_release, policy_of, require_approvals, require_checks
 from plimsoll.registry.versions import get_version, grants_of
 from plimsoll.store.contracts import Context
 from plimsoll.store.schema import aliases, deployments, planes
@@ -121,6 +121,7 @@ def start_rollout(request: StartRollout, context: Context) -> Deployment:
             f"It must be approved first: plimsoll approve {release.id[:12]}" if release.state == "proposed" else "",
         )
     policy = policy_of(context, release.environment)
+    require_approvals(context, release, policy)
     if policy.checks:
         require_checks(context, get_version(GetVersion(ref=release.package), context), release.environment)
     found = find_deployment(context, release.model, release.environment)

@@ -129,6 +129,34 @@ def test_a_proposed_release_stays_proposed_when_the_rules_become_weaker(yard: Ya
     assert (again.id, again.state) == (proposed.id, "proposed")
 
 
+def test_an_approved_release_is_held_against_the_rules_of_now_and_the_rest_can_still_say_yes(yard: Yard, proposed: Release) -> None:
+    yard.approve(proposed)
+    yard.rules(approvals=2)
+    with pytest.raises(Refused, match="has 1 of the 2 approvals that production asks for now.*plimsoll approve") as refused:
+        yard.start(proposed)
+    assert refused.value.details == {"given": 1, "wanted": 2}
+    assert yard.deployed() is None
+    yard.approve(proposed)
+    with pytest.raises(Refused):
+        yard.start(proposed)
+    assert yard.approve(proposed, yard.add("pia", "approve")).state == "approved"
+    with pytest.raises(Conflict, match="is approved, not proposed"):
+        yard.approve(proposed, yard.add("quinn", "approve"))
+    assert yard.start(proposed).stable == proposed.id
+
+
+def test_a_release_that_needed_nobody_needs_somebody_once_the_rules_ask_for_it(yard: Yard) -> None:
+    yard.rules(approvals=0)
+    version = yard.version("one")
+    yard.examine(version)
+    release = yard.propose(version)
+    yard.rules(approvals=1)
+    with pytest.raises(Refused, match="has 0 of the 1 approvals"):
+        yard.start(release)
+    yard.approve(release)
+    assert yard.start(release).stable == release.id
+
+
 def test_the_same_proposal_while_one_is_open_is_that_one_also_when_a_roll_back_opened_a_second(yard: Yard) -> None:
     first = yard.live("one")
     yard.live("two")
