@@ -27,6 +27,9 @@ _MSGPACK = "application/msgpack"
 #: Seconds to wait for an answer; a job is polled, so no single answer takes minutes.
 _TIMEOUT = httpx.Timeout(60.0, connect=5.0)
 
+#: Hosts that are this machine. Only they are sent the token of a home on this machine.
+_HERE = ("127.0.0.1", "localhost", "::1")
+
 
 class Door(Protocol):
     """Asks the platform."""
@@ -286,12 +289,17 @@ def open_door(url: str, token: str | None = None, project: Path | None = None) -
 
     Args:
         url: ``http://…`` or ``https://…``, or the path of a home folder.
-        token: the actor's token; None takes ``PLIMSOLL_TOKEN``, else the owner's token of a home on this machine.
+        token: the actor's token; None takes ``PLIMSOLL_TOKEN``, else the owner's token of a home on this machine, which
+            is sent to a server on this machine only.
         project: folder whose code may be run, for a home folder; None takes the home's parent.
+
+    Raises:
+        InvalidInput: the address is neither.
+        Unauthenticated: a server wants a token and there is none for it.
     """
     token = token or os.environ.get("PLIMSOLL_TOKEN")
     if url.startswith(("http://", "https://")):
-        return HttpDoor(url, token or _local_token())
+        return HttpDoor(url, token or _local_token(url))
     if "://" in url:
         raise InvalidInput(f"The address {url!r} is neither http(s) nor a folder.", "Use http://HOST:PORT or a folder's path.")
     workspace = open_workspace(Path(url), project)
@@ -303,10 +311,12 @@ def connect(url: str | None = None, token: str | None = None) -> HttpDoor | Fold
 
     Args:
         url: ``http://…``, or the path of a home folder; None takes the setting.
-        token: the actor's token; None takes ``PLIMSOLL_TOKEN``, else the owner's token of a home on this machine.
+        token: the actor's token; None takes ``PLIMSOLL_TOKEN``, else the owner's token of a home on this machine, which
+            is sent to a server on this machine only.
 
     Raises:
         NotFound: there is neither an address nor a project here.
+        Unauthenticated: a server wants a token and there is none for it.
     """
     project = _project()
     address, origin = setting("url", url, project)
@@ -323,7 +333,16 @@ def _project() -> Path | None:
         return None
 
 
-def _local_token() -> str:
+def _local_token(url: str) -> str:
+    try:
+        host = httpx.URL(url).host
+    except httpx.InvalidURL as error:
+        raise InvalidInput(f"The address {url!r} is not a URL: {error}.", "Use http://HOST:PORT.") from error
+    if host not in _HERE:
+        raise Unauthenticated(
+            f"The server at {host!r} is not on this machine, so it is not sent the token of this machine's home.",
+            "Set PLIMSOLL_TOKEN to the token that you were given for it.",
+        )
     path = Path(str(setting("home", None, _project())[0])) / "secrets" / "owner"
     try:
         return path.read_text().strip()

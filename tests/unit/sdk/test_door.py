@@ -20,7 +20,8 @@ from plimsoll.records.model import CheckVersion, GetVersion, TrustPackage
 from plimsoll.records.monitor import SealPredictions, WatchWindow
 from plimsoll.records.request import Request, result_type
 from plimsoll.records.run import AppendPoints, FinishRun, GetRun, GetSeries, PointColumns, StartRun
-from plimsoll.sdk.door import HttpDoor, open_door
+from plimsoll.sdk.door import HttpDoor, connect, open_door
+from plimsoll.workspace import open_workspace
 from tests.unit.conftest import Running
 
 #: Fits every field of text: a name, a digest and an id.
@@ -252,3 +253,45 @@ def test_an_address_is_http_or_a_folder(tmp_path: Path, monkeypatch: pytest.Monk
     door = open_door(str(tmp_path / "home"))
     assert door.do(WhoAmI()).roles == ("admin",)
     door.close()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://plimsoll.example",
+        "https://plimsoll.example:7600",
+        "http://127.0.0.1@plimsoll.example",
+        "http://127.0.0.1.plimsoll.example",
+        "http://10.0.0.7:7600",
+        "http://localhost.plimsoll.example",
+        "http://",
+    ],
+)
+def test_the_homes_own_token_is_not_sent_to_another_machine(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_workspace(tmp_path / "home").close()
+    monkeypatch.setenv("PLIMSOLL_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("PLIMSOLL_TOKEN", raising=False)
+    with pytest.raises(Unauthenticated, match="Set PLIMSOLL_TOKEN"):
+        open_door(url)
+    monkeypatch.setenv("PLIMSOLL_URL", url)
+    with pytest.raises(Unauthenticated, match="Set PLIMSOLL_TOKEN"):
+        connect()
+    with pytest.raises(Unauthenticated, match="Set PLIMSOLL_TOKEN"):
+        connect(url)
+    open_door(url, "given").close()
+    monkeypatch.setenv("PLIMSOLL_TOKEN", "given")
+    connect().close()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "LOCALHOST"])
+def test_the_homes_own_token_is_for_a_server_on_this_machine(host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    open_workspace(tmp_path / "home").close()
+    monkeypatch.setenv("PLIMSOLL_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("PLIMSOLL_TOKEN", raising=False)
+    open_door(f"http://{host}:7600").close()
+
+
+def test_an_address_that_is_no_url_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PLIMSOLL_TOKEN", raising=False)
+    with pytest.raises(InvalidInput, match="is not a URL"):
+        open_door("http://127.0.0.1:port")
