@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from plimsoll import clock
 from plimsoll.cli.demo.ledger import Ledger
 from plimsoll.cli.demo.story import Making, Narrator, Plot, broken_candidate, micros, utc, versions_of
 from plimsoll.cli.demo.traffic import Answer, Callers, by_day, request_id
@@ -26,6 +27,9 @@ TIDY_UP = 3
 
 #: Days after the start on which the weather feed turns to Celsius, and back.
 FEED = (10, 40)
+
+#: Seconds for which the flights' clock waits for a plane.
+_PATIENCE = 60.0
 
 #: Callers at the same time.
 CALLERS = 8
@@ -144,6 +148,7 @@ class Year:
             self.tell.say(f"{now:%b %d}: the weather feed is back to Fahrenheit.")
         if number >= TIDY_UP and self.broken is None and not self._was_proposed():
             self.broken = broken_candidate(self.making, self.plot)
+        self._keep_pace()
         answers = self.callers.ask([(request_id(request.rows, self.plot.seed), request.rows) for request in asked])
         self.last_id = answers[-1].request_id
         for request, answer in zip(asked, answers, strict=True):
@@ -154,6 +159,12 @@ class Year:
         if number > 0:
             self._watch(now)
         self._releases(now)
+
+    def _keep_pace(self) -> None:
+        """Wait until the planes serve what is decided. A load takes seconds: nothing in life, but weeks of the flights' clock."""
+        deadline = clock.monotonic() + _PATIENCE
+        while clock.monotonic() < deadline and self.making.unsettled():
+            clock.sleep(0.05)
 
     def _was_proposed(self) -> bool:
         """Return whether the tidy-up has had its answer; one that an earlier demo left half way is gone on with."""

@@ -10,9 +10,17 @@ from rich.console import Console
 
 from plimsoll import clock
 from plimsoll.cli.demo.stage import APPROVER, AUTHOR, Person, Stage, refused
-from plimsoll.errors import NotFound, StepFailed
+from plimsoll.errors import Conflict, NotFound, StepFailed
 from plimsoll.records.access import GetJob, Job
-from plimsoll.records.deployment import ApproveRelease, CreateRelease, GetRelease, ListReleases, Release
+from plimsoll.records.deployment import (
+    ApproveRelease,
+    CreateRelease,
+    GetDeployment,
+    GetRelease,
+    JudgeRollout,
+    ListReleases,
+    Release,
+)
 from plimsoll.records.model import CheckReport, CheckVersion, GetReport, GetVersion, ListVersions, Version
 from plimsoll.records.pipeline import ListSteps, RunPipeline
 from plimsoll.records.plane import ListPlanes
@@ -194,6 +202,21 @@ class Making:
         """
         found = [release for release in self.omar.do(ListReleases()) if release.id in known or release.state != "proposed"]
         return found[::-1]
+
+    def unsettled(self) -> bool:
+        """Return whether something decided is not yet served: an approved release, a plane behind, a move that the evidence allows."""
+        if self.omar.do(ListReleases(state="approved")):
+            return True
+        deployment = self.omar.do(GetDeployment(model="flights"))
+        if deployment.candidate is None:
+            return False
+        planes = self.omar.do(ListPlanes())
+        if not any(plane.report.generations.get("flights") == deployment.generation for plane in planes):
+            return True
+        try:
+            return self.omar.do(JudgeRollout(model="flights")).advice != "wait"
+        except Conflict:
+            return True  # it has just been moved
 
     def job(self, id: str) -> Job:
         """Return a job.
