@@ -220,6 +220,7 @@ def _desired(context: Context, deployment: Deployment, policy: ReleasePolicy) ->
     tracks: list[Track] = []
     if kill is not None and kill.release_id is not None:
         tracks.append(_track(context, "stable", kill.release_id, 1.0))
+        # Kept loaded so that turning the switch off waits for nothing; no route lets it answer while the switch is on.
         tracks += [_track(context, "stable", id, 0.0) for id in (stable, previous) if id and id != kill.release_id]
     elif stable is not None:
         share = policy.steps[deployment.step].share if candidate is not None else 0.0
@@ -234,7 +235,7 @@ def _desired(context: Context, deployment: Deployment, policy: ReleasePolicy) ->
 
 
 def get_desired_state(request: GetDesiredState, context: Context) -> DesiredState:
-    """Return what a plane of an environment must serve; a second ``stable`` track of share 0 is kept loaded to roll back to."""
+    """Return what a plane of an environment must serve; a second ``stable`` track of share 0 is kept loaded and answers nobody."""
     policy_of(context, request.environment)
     names = context.tx.execute(select(deployments.c.model).where(deployments.c.environment == request.environment)).scalars().all()
     found = [existing(context, model, request.environment) for model in sorted(names)]

@@ -218,13 +218,8 @@ class Plane:
         Args:
             route: a model's route.
         """
-        killed = route.kill is not None
-        if killed and route.kill is not None and route.kill.mode == "fallback":
-            return route.fallback is not None and route.meta is not None
-        lanes = (route.stable, route.previous) if killed else (route.stable,)
-        return route.meta is not None and (
-            route.fallback is not None or any(lane is not None and lane.replica.state == "ready" for lane in lanes)
-        )
+        good = route.good
+        return route.meta is not None and (route.fallback is not None or (good is not None and good.replica.state == "ready"))
 
     def route(self, model: str) -> Route:
         """Return a model's route.
@@ -263,8 +258,8 @@ class Plane:
             Unavailable: nothing can answer.
         """
         if not self.can_answer(route):
-            if route.stable is not None and (route.kill is None or route.kill.mode == "stable"):
-                route.stable.replica.check(self.deadline(route, arrived))
+            if route.good is not None:
+                route.good.replica.check(self.deadline(route, arrived))
             raise Unavailable(f"Nothing can answer for {route.model!r} now.", "Send it again after the time in Retry-After.", retry_after=1)
         if route.stable is not None and route.kill is None and route.stable.replica.state == "ready":
             route.stable.replica.check(self.deadline(route, arrived))

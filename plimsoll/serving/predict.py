@@ -128,7 +128,7 @@ class Predictor:
                 # It is counted as the canary's error. The caller never pays for a candidate while stable lives.
                 if route.stable is None:
                     raise
-        stable = self._last_good(route)
+        stable = route.good
         if stable is None:
             return self._default(route, call, tallies, _nothing(route))
         try:
@@ -142,15 +142,9 @@ class Predictor:
                 raise
             return self._default(route, call, tallies, error)
 
-    def _last_good(self, route: Route) -> Lane | None:
-        """The stable track, or with the kill switch on and stable lost, the one that was stable before."""
-        lanes = (route.stable, route.previous) if route.kill is not None else (route.stable,)
-        ready = next((lane for lane in lanes if lane is not None and lane.replica.state == "ready"), None)
-        return ready or route.stable
-
     async def _insisted(self, route: Route, call: Call, version: int, tallies: list[Tally]) -> tuple[Answer, str]:
         lane = route.numbered(version)
-        if lane is None or (route.kill is not None and lane is not route.stable):
+        if lane is None or (route.kill is not None and lane is not route.good):
             raise NotFound(f"Version {version} of {route.model!r} answers nobody now.", "Ask without a version, or for one that is live.")
         return await self._ask(route, lane, call, call.deadline, tallies)
 

@@ -40,18 +40,26 @@ class Route:
     generation: int
     #: The kill switch, or None.
     kill: Kill | None
-    #: What answers when nothing else does; None when only a fallback is left.
+    #: The stable release, or the one that the kill switch names; None when only a fallback is left. See :attr:`good`.
     stable: Lane | None
     #: The candidate that answers a share, or None.
     canary: Lane | None
     #: The candidate that answers copies, or None.
     shadow: Lane | None
-    #: The release to return to, kept loaded, or None.
+    #: The release to return to, kept loaded, or None; it answers nobody.
     previous: Lane | None
     #: Answer for every row when nothing can answer, or None.
     fallback: float | None
     #: Requests that are on this route now; its processes are stopped only after the last.
     users: int = 0
+
+    @property
+    def good(self) -> Lane | None:
+        """What answers when no candidate does: the stable lane, and with the kill switch on only of the release it names."""
+        if self.kill is None or self.stable is None:
+            return self.stable
+        named = self.kill.mode == "stable" and self.stable.track.release_id == self.kill.release_id
+        return self.stable if named else None
 
     @property
     def lanes(self) -> tuple[Lane, ...]:
@@ -107,7 +115,8 @@ def arrange(desired: DesiredModel, loaded: dict[Track, Replica], before: Route |
     """Return the route that comes nearest to what is desired with what can answer now.
 
     A candidate that is not loaded yet gets no traffic: its share stays with stable. A new stable that is not loaded yet
-    leaves the old stable in its place. So a kill switch, a smaller share or a return never wait for a load.
+    leaves the old stable in its place. So a smaller share or a return never wait for a load. A kill switch waits for none
+    either: until the release that it names is loaded, nothing stands in for it but the declared default.
 
     Args:
         desired: what the server wants.
@@ -126,8 +135,10 @@ def arrange(desired: DesiredModel, loaded: dict[Track, Replica], before: Route |
         return next((lanes[track] for track in desired.tracks if track.name == name and usable(lanes[track])), None)
 
     stable = lanes[stables[0]] if stables else None
-    if stable is not None and not usable(stable) and before is not None and before.stable is not None:
-        stable = before.stable
+    old = before.stable if before is not None else None
+    if stable is not None and not usable(stable) and old is not None:
+        # Never what the kill switch was pulled for.
+        stable = old if desired.kill is None or old.track.release_id == desired.kill.release_id else stable
     previous = next((lanes[track] for track in stables[1:]), None)
     fallback = next((track.config.fallback for track in (*stables, *desired.tracks) if track.config.fallback is not None), None)
     return Route(

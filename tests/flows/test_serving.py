@@ -359,7 +359,7 @@ def test_the_kill_switch_answers_from_stable_or_the_declared_default(world: Worl
     world.want(stable, canary)
     world.start()
     world.served()
-    world.want(stable, canary, kill=Kill(mode="stable", reason="odd answers", actor="dana", at=1))
+    world.want(stable, canary, kill=Kill(mode="stable", reason="odd answers", actor="dana", at=1, release_id="old"))
     world.served()
     answer = world.ask([ROW])
     assert (answer.headers["plimsoll-track"], answer.headers["plimsoll-fallback"], answer.headers["plimsoll-kill"]) == (
