@@ -136,7 +136,8 @@ class Journal:
         """Return the numbers of closed files, oldest first."""
         with self._lock:
             newest = self._number
-        return [number for number in self._numbers() if number < newest]
+        # A file that was sent and could not be removed is not sent again.
+        return [number for number in self._numbers() if self.acknowledged.file < number < newest]
 
     def entries(self, number: int) -> list[Entry]:
         """Return a file's entries up to its end or its first broken byte.
@@ -147,20 +148,22 @@ class Journal:
         return list(read_entries(self._path(number).read_bytes()))
 
     def acknowledge(self, number: int, sequence: int) -> None:
-        """Forget a file: first the mark, then the file, so that a crash in between sends nothing twice.
+        """Forget a file: first the mark on disk, then the file, so that a crash or a failure in between sends nothing twice.
 
         Args:
             number: of the oldest closed file.
             sequence: of its last batch.
         """
-        self.acknowledged = Acknowledged(number, sequence)
+        mark = Acknowledged(number, sequence)
         path = self._folder / "acknowledged"
-        path.with_suffix(".new").write_bytes(codec.to_json(self.acknowledged))
-        path.with_suffix(".new").replace(path)
-        size = self._path(number).stat().st_size
-        self._path(number).unlink()
-        with self._lock:
-            self._size -= size
+        _replace(path, codec.to_json(mark))
+        # Not before: had the mark failed, the same rows would be sent again under sequences that the store never saw.
+        self.acknowledged = mark
+        for done in [known for known in self._numbers() if known <= number]:
+            size = self._path(done).stat().st_size
+            self._path(done).unlink()
+            with self._lock:
+                self._size -= size
 
     def _write(self, data: bytes) -> bool:
         try:
@@ -212,6 +215,22 @@ class Journal:
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number:012d}.journal"
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file as a whole or not at all, and force it and its name to the disk."""
+    new = path.with_suffix(".new")
+    with new.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        # The numbers of sent files would be given again if a power cut kept their removal and lost the mark.
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def read_entries(data: bytes) -> Iterator[Entry]:

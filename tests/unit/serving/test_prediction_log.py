@@ -116,6 +116,46 @@ def test_a_kill_between_the_mark_and_the_removal_sends_nothing_twice(tmp_path: P
     assert store.rows == [("one", 0), ("two", 0)]
 
 
+def test_a_mark_that_cannot_be_written_sends_nothing_under_another_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal, store = Journal(tmp_path), Store()
+    journal.append(entry("one"))
+    tries: list[Path] = []
+    real = Path.replace
+
+    def full(self: Path, target: Path) -> Path:
+        tries.append(self)
+        if len(tries) <= 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "replace", full)
+    monkeypatch.setattr(prediction_log, "RETRY", 0.01)
+    send_all(journal, store, 1)
+    assert len(tries) == 4
+    assert (store.rows, store.last) == ([("one", 0)], 1)
+
+
+def test_a_sent_file_that_cannot_be_removed_is_not_sent_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    journal, store = Journal(tmp_path), Store()
+    journal.append(entry("one"))
+    tries: list[Path] = []
+
+    def refuse(self: Path, missing_ok: bool = False) -> None:
+        tries.append(self)
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(prediction_log, "RETRY", 0.01)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        send_all(journal, store, 1)
+    assert len(tries) == 1
+    assert [path.name for path in tmp_path.glob("*.journal")] == ["000000000001.journal"]
+    journal.append(entry("two"))
+    send_all(journal, store, 2)
+    assert store.rows == [("one", 0), ("two", 0)]
+    assert list(tmp_path.glob("*.journal")) == []
+
+
 def test_a_journal_cut_at_any_byte_gives_its_whole_entries(tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     for index in range(3):
