@@ -29,6 +29,9 @@ from plimsoll.store.schema import actors
 #: Names of the programs that every home has; they are nobody's to give.
 PROGRAMS = ("worker", "plane")
 
+#: Roles of those programs alone, and whose: what they record is the evidence that releases are judged by.
+RESERVED: dict[Role, str] = {"work": "worker", "serve": "plane"}
+
 
 def token_digest(token: str) -> str:
     """Return what is stored instead of a token. Tokens are 256 random bits, so a plain hash is enough.
@@ -64,16 +67,17 @@ def require(actor: Actor, role: Role, verb: str) -> None:
         verb: the verb's name, for the message.
 
     Raises:
-        Denied: the actor has neither the role nor ``admin``; ``admin`` does not stand in for ``work``.
+        Denied: the actor has neither the role nor ``admin``; ``admin`` does not stand in for ``work`` and ``serve``.
     """
-    if role not in actor.roles and (role == "work" or "admin" not in actor.roles):
+    if role not in actor.roles and (role in RESERVED or "admin" not in actor.roles):
         raise Denied(f"{actor.name} may not {verb}: it needs the role {role!r}.", "Ask an admin for the role.")
 
 
 def add_actor(request: AddActor, context: Context) -> Invitation:
     """Add an actor, or give a known one a new token and new roles; the old token stops working."""
-    if "work" in request.roles:
-        raise InvalidInput("The role 'work' is not given away.", "It belongs to the worker of this workspace.")
+    for role, program in RESERVED.items():
+        if role in request.roles:
+            raise InvalidInput(f"The role {role!r} is not given away.", f"It belongs to the {program} of this workspace.")
     if request.name in PROGRAMS:
         # A job that is left under the worker's name is done with the worker's role.
         raise Refused(f"{request.name!r} is a program of this workspace.", "Choose another name.")

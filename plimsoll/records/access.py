@@ -7,7 +7,8 @@ from typing import Literal
 
 from plimsoll.records.request import Json, Request, check_limit, check_slug
 
-#: What an actor may do. ``admin`` includes every role but ``work``, which only the worker has: verdicts are not typed in.
+#: What an actor may do. ``admin`` includes every role but ``work``, which only the worker has, and ``serve``, which only the
+#: serving plane has: verdicts and counters are not typed in.
 Role = Literal["read", "write", "approve", "operate", "serve", "work", "admin"]
 
 #: Where a job stands.

@@ -30,7 +30,7 @@ def add(name: str, *roles: Role, program: bool = False) -> None:
 
     Args:
         name: unique name.
-        roles: read, write, approve, operate, serve or admin; read when none is given.
+        roles: read, write, approve, operate or admin; read when none is given.
         program: it is no person, so it can never approve.
     """
     with door() as opened:

@@ -31,6 +31,7 @@ from plimsoll.records.deployment import (
 )
 from plimsoll.records.model import GetReport, RecordReport
 from plimsoll.records.monitor import RecordWindow, WindowReport
+from plimsoll.records.plane import ReportPlane
 from plimsoll.records.request import Request
 from plimsoll.records.run import StartRun
 from plimsoll.workspace import PLANE, WORKER
@@ -98,7 +99,7 @@ def test_the_digest_covers_environment_package_and_configuration(yard: Yard, pro
 
 
 def test_only_the_role_lets_a_person_approve(yard: Yard, proposed: Release) -> None:
-    for roles in (("read", "write", "operate", "serve"), ()):
+    for roles in (("read", "write", "operate"), ()):
         with pytest.raises(Denied):
             yard.approve(proposed, yard.add("otto", *roles))
 
@@ -227,9 +228,40 @@ def test_verdicts_and_window_reports_cannot_be_typed_in_by_anybody(yard: Yard) -
         yard.workspace.submit(requests[3], yard.owner)
 
 
-def test_the_workers_role_and_name_are_not_given_away(yard: Yard) -> None:
-    with pytest.raises(InvalidInput, match="not given away"):
-        yard.add("walter", "work")
+def test_traffic_cannot_be_typed_in_by_anybody_to_let_a_rollout_advance(yard: Yard) -> None:
+    champion = yard.live("one").package
+    release = yard.approved("two", champion)
+    deployment = yard.start(release)
+    count = mon.TrafficCount(
+        release_id=release.id,
+        track="shadow",
+        generation=deployment.generation,
+        requests=1000,
+        errors=0,
+        latency=(1000,) + (0,) * len(mon.LATENCY_EDGES),
+    )
+    rows = mon.PredictionColumns(
+        request_id=(), row=(), at=(), unit=(), track=(), release_id=(), output=(), status=(), latency=(), trace=(), inputs={}
+    )
+    made_up: tuple[Request[Any], ...] = (
+        mon.AppendPredictions(plane="p", sequence=1, model="late", environment="production", rows=rows, counts=(count,)),
+        ReportPlane(plane="p", environment="production", address="", generations={"late": deployment.generation}, tracks=()),
+    )
+    everything = Actor(name="root", roles=("read", "write", "approve", "operate", "work", "admin"))
+    for request in made_up:
+        for actor in (yard.owner, yard.dana, everything, WORKER):
+            with pytest.raises(Denied, match="it needs the role 'serve'"):
+                yard.workspace.do(request, actor)
+    with pytest.raises(Refused, match="0 of 10 requests seen"):
+        yard.workspace.do(dep.MoveRollout(model="late", to="advance", reason="Now."), yard.owner)
+    yard.workspace.do(made_up[0], PLANE)
+    assert yard.workspace.do(dep.MoveRollout(model="late", to="advance", reason="Now."), yard.owner).step == 1
+
+
+@pytest.mark.parametrize("role", ["work", "serve"])
+def test_the_programs_roles_and_names_are_not_given_away(yard: Yard, role: a.Role) -> None:
+    with pytest.raises(InvalidInput, match=f"{role}.*not given away"):
+        yard.add("walter", "read", role)
     for name in ("worker", "plane"):
         with pytest.raises(Refused, match="is a program of this workspace"):
             yard.add(name, "write")
@@ -281,7 +313,7 @@ def test_no_verb_but_the_approval_brings_a_proposed_release_live(yard: Yard, sta
     shaped = requests_for(release, version)
     tried = set()
     for verb in verbs.VERBS:
-        if verb.role in ("approve", "work") or verb.kind == "job":
+        if verb.role in ("approve", "work", "serve") or verb.kind == "job":
             continue
         if verb.request is dep.RejectRelease:
             continue
@@ -314,11 +346,11 @@ def test_every_verb_is_denied_to_an_actor_without_roles(yard: Yard) -> None:
                 yard.workspace.submit(request, nobody)
 
 
-def test_each_role_opens_its_own_verbs_only_and_admin_all_but_the_workers(yard: Yard) -> None:
+def test_each_role_opens_its_own_verbs_only_and_admin_all_but_the_programs(yard: Yard) -> None:
     for verb in verbs.VERBS:
         request = object.__new__(verb.request)
         for role in typing.get_args(a.Role):
-            allowed = role == verb.role or (role == "admin" and verb.role != "work")
+            allowed = role == verb.role or (role == "admin" and verb.role not in ("work", "serve"))
             if not allowed:
                 with pytest.raises(Denied):
                     yard.workspace.do(request, Actor(name="x", roles=(role,)))
