@@ -170,6 +170,10 @@ class Internal(PlimsollError):
     code = "internal"
 
 
+#: Refusals that would be the same another time; every other error may pass, and the same request may be tried again.
+FINAL: tuple[type[PlimsollError], ...] = (NotFound, Conflict, InvalidInput, Denied, Unauthenticated)
+
+
 def _tree(cls: type[PlimsollError]) -> dict[str, type[PlimsollError]]:
     found = {cls.code: cls}
     for child in cls.__subclasses__():

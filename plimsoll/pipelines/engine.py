@@ -8,32 +8,32 @@ killed and started again repeats only the steps that had not ended.
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
-from queue import SimpleQueue
-from typing import Any, Literal
+from typing import Literal
 
 from plimsoll import clock
 from plimsoll.data.snapshot import get_manifest
 from plimsoll.data.source import Sources
-from plimsoll.errors import Corrupt, InvalidInput, NotFound, PlimsollError, StepFailed, Unfingerprintable, Unreachable
+from plimsoll.errors import Corrupt, InvalidInput, NotFound, PlimsollError, StepFailed, Unfingerprintable
 from plimsoll.pipelines.cache import damage, explain
 from plimsoll.pipelines.executors import Call, Executor, InProcess, Unsuitable
 from plimsoll.pipelines.keys import code_parts, digest_parts, key_parts, purpose_parts
 from plimsoll.pipelines.plan import Node, Plan, beside
 from plimsoll.records.pipeline import DropEntry, GetEntry, GetLatestEntry, KeyPart, Output, RecordEntry, RecordStep, StepRecord
-from plimsoll.records.request import Request
-from plimsoll.records.run import AppendPoints, PointColumns, Run
+from plimsoll.records.run import Run
+from plimsoll.runs.outbox import Outbox
 from plimsoll.store.contracts import Blobs, Do
 
 #: Seconds between two looks at what the steps have logged.
 _LOOK = 0.2
 
-#: Seconds between two batches of points.
-_BATCH = 1.0
+#: Seconds for which what the steps logged is still tried once all of them have ended.
+_PATIENCE = 10.0
 
 #: Seconds before the first retry; each later pause is twice as long, up to the second number.
 _BACKOFF, _LONGEST = 0.5, 30.0
@@ -132,7 +132,7 @@ class _Engine:
         self._repairs: dict[int, int] = {}
         self._code = _Code(in_process.project)
         self._beside = beside(plan)
-        self._log = _Log(run.id, do)
+        self._log = Outbox(run.id, do)
         self._records: dict[int, StepRecord] = {}
         self._outputs: dict[int, Output] = {}
         self._begun: set[int] = set()
@@ -157,9 +157,13 @@ class _Engine:
                         clock.sleep(_LOOK)
                     for future in ready:
                         self._settle(self._running.pop(future), future)
-                self._log.flush(last=False)
-        finally:
-            self._log.flush(last=True)
+                self._log.flush()
+        except BaseException:
+            # What ended the run is the news; its last points are tried once and their loss is only told.
+            with contextlib.suppress(PlimsollError):
+                self._log.close(0.0)
+            raise
+        self._log.close(_PATIENCE)
         return Outcome(records=tuple(self._records[node.index] for node in self._plan.nodes), outputs=self._outputs)
 
     def _begin_ready(self) -> None:
@@ -363,46 +367,6 @@ class _Code:
         return "" if isinstance(found, Unfingerprintable) else digest_parts(found)
 
 
-class _Log:
-    """Collects what the steps log, from any thread, and does it from the engine's own."""
-
-    def __init__(self, run_id: str, do: Do) -> None:
-        self._run_id = run_id
-        self._do = do
-        self._heard: SimpleQueue[tuple[str, PointColumns | Request[Any]]] = SimpleQueue()
-        self._points: dict[str, list[PointColumns]] = {}
-        self._requests: deque[Request[Any]] = deque()
-        self._sequences: dict[str, int] = {}
-        self._next = 0.0
-
-    def heard(self, writer: str, logged: PointColumns | Request[Any]) -> None:
-        self._heard.put((writer, logged))
-
-    def flush(self, last: bool) -> None:
-        """Do what is waiting; a door that does not answer is tried again, except at the end."""
-        while not self._heard.empty():
-            writer, logged = self._heard.get()
-            if isinstance(logged, PointColumns):
-                self._points.setdefault(writer, []).append(logged)
-            else:
-                self._requests.append(logged)
-        if not last and clock.monotonic() < self._next:
-            return
-        self._next = clock.monotonic() + _BATCH
-        try:
-            while self._requests:
-                self._do(self._requests[0])
-                self._requests.popleft()
-            for writer in list(self._points):
-                sequence = self._sequences.get(writer, 0) + 1
-                self._do(AppendPoints(run_id=self._run_id, writer=writer, sequence=sequence, points=_joined(self._points[writer])))
-                self._sequences[writer] = sequence
-                del self._points[writer]
-        except Unreachable:
-            if last:
-                raise
-
-
 def _forget(do: Do, blobs: Blobs, key: str, output: Output, reason: str) -> None:
     # In this order: killed in between, the entry lacks its bytes and is computed again. Damaged bytes without an entry
     # would be taken for stored ones for ever.
@@ -424,15 +388,6 @@ def _discard(blobs: Blobs, output: Output) -> None:
             blobs.get(entry.digest)
         except (Corrupt, NotFound):
             blobs.delete(entry.digest)
-
-
-def _joined(columns: list[PointColumns]) -> PointColumns:
-    return PointColumns(
-        names=tuple(name for part in columns for name in part.names),
-        steps=tuple(step for part in columns for step in part.steps),
-        times=tuple(time for part in columns for time in part.times),
-        values=tuple(value for part in columns for value in part.values),
-    )
 
 
 def _since(started: int) -> float:

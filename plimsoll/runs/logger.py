@@ -182,3 +182,17 @@ def points(values: Mapping[str, float], step: Callable[[str], int]) -> PointColu
         times=(clock.now(),) * len(names),
         values=tuple(float(values[name]) for name in names),
     )
+
+
+def joined(parts: list[PointColumns]) -> PointColumns:
+    """Return the points of all parts, in order.
+
+    Args:
+        parts: at least one.
+    """
+    return PointColumns(
+        names=tuple(name for part in parts for name in part.names),
+        steps=tuple(step for part in parts for step in part.steps),
+        times=tuple(time for part in parts for time in part.times),
+        values=tuple(value for part in parts for value in part.values),
+    )

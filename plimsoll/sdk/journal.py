@@ -24,6 +24,7 @@ import msgspec
 from plimsoll import clock, codec
 from plimsoll.errors import Conflict, Denied, InvalidInput, NotFound, PlimsollError, StorageFull, Unauthenticated
 from plimsoll.records.run import AppendPoints, FinishRun, PointColumns
+from plimsoll.runs.logger import joined
 from plimsoll.store.contracts import Do
 
 _HEAD = struct.Struct("<II")
@@ -68,20 +69,6 @@ def frames(data: bytes) -> Iterator[tuple[Frame, int]]:
             return
         at += _HEAD.size + length
         yield codec.from_msgpack(body, Frame, "A frame of the journal"), at
-
-
-def joined(parts: list[PointColumns]) -> PointColumns:
-    """Return the points of all parts, in order.
-
-    Args:
-        parts: at least one.
-    """
-    return PointColumns(
-        names=tuple(name for part in parts for name in part.names),
-        steps=tuple(step for part in parts for step in part.steps),
-        times=tuple(time for part in parts for time in part.times),
-        values=tuple(value for part in parts for value in part.values),
-    )
 
 
 class Journal:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from plimsoll.errors import InvalidInput, StepFailed
+from plimsoll.errors import InvalidInput, Overloaded, StepFailed
 from plimsoll.records.pipeline import DropEntry, ListSteps
-from plimsoll.records.run import GetRun, GetSeries, ListRuns
+from plimsoll.records.request import Request
+from plimsoll.records.run import AppendPoints, GetRun, GetSeries, ListRuns
 from tests.unit.pipelines.bench import Bench, states
 
 CLEAN = """
@@ -491,3 +493,37 @@ def test_a_changed_purpose_reruns_the_steps_that_may_pack_it_into_a_model(bench:
     result = bench.run()
     assert states(result) == {"rows": "hit", "train": "ran", "silent": "ran"}
     assert result["train"].why == "tool.plimsoll.models.flow changed"
+
+
+def test_points_that_the_platform_never_takes_are_a_warning_and_the_run_finishes(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bench.write(
+        "pipe.py",
+        """
+        from plimsoll.pipelines.step import pipeline, step
+        from plimsoll.runs.logger import current_run
+
+        @step
+        def train():
+            for loss in range(5):
+                current_run().log(loss=float(loss))
+            return 1
+
+        @pipeline
+        def flow():
+            return train()
+        """,
+    )
+    monkeypatch.setattr("plimsoll.pipelines.engine._PATIENCE", 0.0)
+    do = bench.do
+
+    def full(request: Request[Any]) -> Any:
+        if isinstance(request, AppendPoints) and not request.writer.startswith("result"):
+            raise Overloaded("The server is full.")
+        return do(request)
+
+    monkeypatch.setattr(bench, "do", full)
+    result = bench.run()
+    assert result.run.state == "finished"
+    assert f"Run {result.id} lost 5 points" in capsys.readouterr().err
