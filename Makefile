@@ -18,7 +18,7 @@ check: $(VENV)/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	PYTHONDONTWRITEBYTECODE=1 $(BIN)/python -m pytest -q tests/house tests/unit tests/contract -m "not slow"
+	PYTHONDONTWRITEBYTECODE=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile tests/house tests/unit tests/contract -m "not slow"
 
 format: $(VENV)/.test
 	$(BIN)/ruff format .

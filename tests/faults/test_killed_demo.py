@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from plimsoll import clock
-from tests.flows.platform import until
+from tests.flows.real_platform import until
 
 pytest.importorskip("sklearn", reason="the demo needs plimsoll[demo]")
 pytest.importorskip("pandas", reason="the demo needs plimsoll[demo]")

@@ -23,7 +23,7 @@ from plimsoll.records.request import Request
 from plimsoll.records.run import AppendPoints, GetSeries, PointColumns, StartRun
 from plimsoll.sdk.door import HttpDoor
 from plimsoll.workspace import open_workspace
-from tests.flows.platform import Platform, alive, answers, until
+from tests.flows.real_platform import Platform, alive, answers, until
 
 pytest.importorskip("sklearn", reason="serving a model needs plimsoll[sklearn]")
 

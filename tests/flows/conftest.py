@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.flows.platform import Platform
+from tests.flows.real_platform import Platform
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])

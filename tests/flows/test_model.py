@@ -23,7 +23,7 @@ from plimsoll.records.deployment import (
     StartRollout,
 )
 from plimsoll.records.model import GetVersion
-from tests.flows.platform import APPROVER, AUTHOR, Platform, answers, until, weather
+from tests.flows.real_platform import APPROVER, AUTHOR, Platform, answers, until, weather
 
 pytestmark = pytest.mark.slow
 

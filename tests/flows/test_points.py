@@ -12,7 +12,7 @@ import plimsoll
 from plimsoll import clock
 from plimsoll.errors import Unreachable
 from plimsoll.records.run import AppendPoints, FinishRun, GetRun, GetSeries, ListRuns, PointColumns, PointsReceipt, StartRun
-from tests.flows.platform import Platform, until
+from tests.flows.real_platform import Platform, until
 
 pytestmark = pytest.mark.slow
 

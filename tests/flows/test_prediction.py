@@ -13,7 +13,7 @@ from plimsoll import clock
 from plimsoll.errors import NotFound
 from plimsoll.records.deployment import ExplainPrediction, Explanation
 from plimsoll.records.monitor import AppendLabels, ListWindows, WatchWindow
-from tests.flows.platform import APPROVER, AUTHOR, Platform, answers, printed, unreachable, until, weather
+from tests.flows.real_platform import APPROVER, AUTHOR, Platform, answers, printed, unreachable, until, weather
 
 pytestmark = pytest.mark.slow
 

@@ -104,7 +104,9 @@ class World:
         script = Path(__file__).with_name("serving_plane.py")
         root = Path(__file__).parents[2]
         environment = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
-        self.process = subprocess.Popen([sys.executable, str(script), str(self.folder)], stdout=subprocess.PIPE, text=True, env=environment)
+        # Safe path: a module beside the script has the name of one of the standard library.
+        command = [sys.executable, "-P", str(script), str(self.folder)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
         assert self.process.stdout is not None
         self.address = self.process.stdout.readline().strip()
         assert self.address.startswith("http://127.0.0.1:")

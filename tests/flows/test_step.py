@@ -13,7 +13,7 @@ from plimsoll.errors import StepFailed
 from plimsoll.records.access import GetJob
 from plimsoll.records.pipeline import ListSteps, RunPipeline, StepRecord
 from plimsoll.records.run import GetRun, GetSeries, ListRuns
-from tests.flows.platform import Platform, alive, until
+from tests.flows.real_platform import Platform, alive, until
 
 pytestmark = pytest.mark.slow
 
