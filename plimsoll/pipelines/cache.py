@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from plimsoll import clock, codec
 from plimsoll.data.snapshot import get_manifest
-from plimsoll.errors import Conflict, Corrupt, InvalidInput, NotFound
+from plimsoll.errors import Corrupt, Denied, InvalidInput, NotFound
 from plimsoll.records.pipeline import (
     CacheEntry,
     DropEntry,
@@ -25,6 +25,7 @@ from plimsoll.records.pipeline import (
     RecordStep,
     StepRecord,
 )
+from plimsoll.runs.lifecycle import running
 from plimsoll.store.contracts import Blobs, Context
 from plimsoll.store.schema import cache_entries, runs, steps
 
@@ -35,8 +36,12 @@ def record_entry(request: RecordEntry, context: Context) -> CacheEntry:
     """Remember a step's output, or return the entry that the key has already.
 
     Raises:
+        NotFound: there is no such run.
+        Conflict: the run has ended.
+        Denied: it is the run of another actor.
         Corrupt: some of its bytes are not stored; nothing is remembered.
     """
+    _own_run(context, request.run_id)
     found = _entry(context, request.key)
     if found is not None:
         return found
@@ -88,13 +93,10 @@ def record_step(request: RecordStep, context: Context) -> StepRecord:
     Raises:
         NotFound: there is no such run.
         Conflict: the run has ended.
+        Denied: it is the run of another actor.
     """
     step = request.step
-    state = context.tx.execute(select(runs.c.state).where(runs.c.id == step.run_id)).scalar_one_or_none()
-    if state is None:
-        raise NotFound(f"There is no run {step.run_id!r}.", "List runs with: plimsoll runs list")
-    if state != "running":
-        raise Conflict(f"The run {step.run_id} has ended as {state}.", "Start a new run; an ended run is not changed.")
+    _own_run(context, step.run_id)
     values = codec.plain(step)
     insert = postgresql.insert if context.tx.dialect.name == "postgresql" else sqlite.insert
     context.tx.execute(insert(steps).values(**values).on_conflict_do_update(index_elements=["run_id", "index"], set_=values))
@@ -173,6 +175,14 @@ def _difference(old: KeyPart | None, new: KeyPart | None, step: str) -> str:
         arrow = f"{old.text} -> {new.text}"
         return f"{named} {arrow}" if part.kind == "environment" else f"{named}: {arrow}"
     return f"{named} changed"
+
+
+def _own_run(context: Context, id: str) -> None:
+    """Refuse to write for a run that has ended or that somebody else began."""
+    author = running(context, id).author
+    if author != context.actor.name:
+        # Later runs go on with what is recorded here, so nobody may record it in another's name.
+        raise Denied(f"{context.actor.name} may not record steps of run {id}, which is {author}'s.", "Record them for a run of your own.")
 
 
 def _entry(context: Context, key: str) -> CacheEntry | None:

@@ -58,7 +58,7 @@ class CacheEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordEntry(Request[CacheEntry]):
-    """Remember a step's output. The first entry of a key stays; all of its bytes must be stored."""
+    """Remember a step's output, for a run of one's own that is under way. The first entry of a key stays; its bytes must be stored."""
 
     #: Digest over all parts.
     key: str
@@ -129,7 +129,7 @@ class StepRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordStep(Request[StepRecord]):
-    """Record a step of a run; recording the same index again replaces it."""
+    """Record a step of a run of one's own that is under way; recording the same index again replaces it."""
 
     #: The step.
     step: StepRecord

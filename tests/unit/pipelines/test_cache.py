@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from plimsoll.data.values import save
-from plimsoll.errors import Conflict, Corrupt, NotFound
+from plimsoll.errors import Conflict, Corrupt, Denied, NotFound
 from plimsoll.pipelines.cache import damage, explain
 from plimsoll.pipelines.running import typed_params
 from plimsoll.pipelines.step import pipeline
+from plimsoll.records.access import Actor
 from plimsoll.records.pipeline import (
     DropEntry,
     GetEntry,
@@ -45,7 +46,8 @@ def stored(workspace: Workspace, value: Any) -> Output:
     return save(value, workspace.stores.blobs, workspace.project)
 
 
-def entry(workspace: Workspace, key: str, value: Any, run_id: str = "r") -> RecordEntry:
+def entry(workspace: Workspace, key: str, value: Any, run_id: str = "") -> RecordEntry:
+    run_id = run_id or workspace.do(StartRun(), OWNER).id
     return RecordEntry(key=key * 64, step="pipe.work", output=stored(workspace, value), parts=(PART,), run_id=run_id)
 
 
@@ -58,8 +60,8 @@ def test_an_entry_is_found_by_its_key_and_as_the_newest_of_its_step(workspace: W
 
 
 def test_the_first_entry_of_a_key_stays(workspace: Workspace) -> None:
-    first = workspace.do(entry(workspace, "a", 1, "first"), OWNER)
-    assert workspace.do(entry(workspace, "a", 2, "second"), OWNER) == first
+    first = workspace.do(entry(workspace, "a", 1), OWNER)
+    assert workspace.do(entry(workspace, "a", 2), OWNER) == first
 
 
 def test_what_was_never_computed_or_was_dropped_is_not_found(workspace: Workspace) -> None:
@@ -95,6 +97,26 @@ def test_a_steps_record_is_replaced_by_a_later_one_and_listed_in_order(workspace
         workspace.do(ListSteps(run_id="none"), OWNER)
     with pytest.raises(NotFound):
         workspace.do(RecordStep(step=replace(record(2, "d"), run_id="none")), OWNER)
+
+
+def test_entries_and_steps_are_recorded_only_for_a_run_of_ones_own_that_is_under_way(workspace: Workspace) -> None:
+    stranger = Actor(name="mal", roles=("read", "write"))
+    run = workspace.do(StartRun(), OWNER)
+    made = entry(workspace, "a", 1, run.id)
+    step = RecordStep(
+        step=StepRecord(run_id=run.id, index=0, name="pipe.work", state="ran", key=None, why="", started=1, ended=2, output=made.output)
+    )
+    for request in (made, step):
+        with pytest.raises(Denied, match="mal may not record steps"):
+            workspace.do(request, stranger)
+    with pytest.raises(NotFound):
+        workspace.do(GetEntry(key=made.key), OWNER)
+    assert workspace.do(ListSteps(run_id=run.id), OWNER) == ()
+    workspace.do(FinishRun(id=run.id), OWNER)
+    with pytest.raises(Conflict, match="has ended"):
+        workspace.do(made, OWNER)
+    with pytest.raises(NotFound):
+        workspace.do(replace(made, run_id="none"), OWNER)
 
 
 def part(kind: str, name: str, content: str, text: str = "") -> KeyPart:
