@@ -137,7 +137,8 @@ def test_a_third_version_that_fails_on_live_input_is_taken_back_and_no_caller_no
     release = platform.release("picky")
     seen, tracks = drive(platform, release, rain=30.0)
     assert ("rolling", 0.5) in seen
-    assert tracks == {"stable", "canary"}
+    # What the canary fails on is answered by stable; it may be taken back before it has answered anything itself.
+    assert "stable" in tracks <= {"stable", "canary"}
     ended = platform.author.do(GetRelease(id=release.id))
     assert ended.state == "rolled_back"
     assert "candidate failed" in ended.reason
