@@ -17,7 +17,17 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from plimsoll import clock, codec
-from plimsoll.errors import DeadlineExceeded, Internal, InvalidInput, NotFound, PlimsollError, TooLarge, Unavailable, UnsupportedMedia
+from plimsoll.errors import (
+    DeadlineExceeded,
+    Denied,
+    Internal,
+    InvalidInput,
+    NotFound,
+    PlimsollError,
+    TooLarge,
+    Unavailable,
+    UnsupportedMedia,
+)
 from plimsoll.records.monitor import LATENCY_EDGES
 from plimsoll.server import payloads
 from plimsoll.server.payloads import Body
@@ -129,16 +139,16 @@ class Inference:
     Args:
         plane: answers requests.
         metrics: counts them.
-        hosts: names under which the server may be called, beside the loopback ones.
+        hosts: exact ``Host`` values that are served, as :func:`hosts_of` gives them.
         version: version of Plimsoll.
         about: what ``GET /plane`` answers: which process this is.
     """
 
-    def __init__(self, plane: Plane, metrics: PlaneMetrics, hosts: Iterable[str], version: str, about: Mapping[str, Any]) -> None:
+    def __init__(self, plane: Plane, metrics: PlaneMetrics, hosts: frozenset[str], version: str, about: Mapping[str, Any]) -> None:
         self._about = dict(about)
         self._plane = plane
         self._metrics = metrics
-        self._hosts = {*LOOPBACK, *hosts}
+        self._hosts = hosts
         self._version = version
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -154,10 +164,8 @@ class Inference:
 
     async def _reply(self, scope: Scope, headers: dict[str, str], receive: Receive) -> Reply:
         path = scope["path"]
-        if _host(headers.get("host", "")) not in self._hosts:
-            error = InvalidInput(f"The host {headers.get('host', '')[:100]!r} is not served here.", "Call the printed address.")
-            return _failed(error, path.startswith("/v2"))
         try:
+            self._check_caller(headers)
             asked = self._asked(path, headers)
             if asked is None:
                 return self._look(scope["method"], path)
@@ -166,6 +174,15 @@ class Inference:
         except PlimsollError as error:
             return _failed(error, path.startswith("/v2"))
         return await self._predict(asked, receive)
+
+    def _check_caller(self, headers: dict[str, str]) -> None:
+        """Refuse what a foreign page in a browser on this host could send: another name for this host, or another origin."""
+        host = headers.get("host", "").strip().lower()
+        if host not in self._hosts:
+            raise InvalidInput(f"The host {host[:100]!r} is not served here.", "Call the printed address.")
+        origin = headers.get("origin")
+        if origin is not None and origin.strip().lower() not in {f"http://{host}", f"https://{host}"}:
+            raise Denied(f"Pages of {origin[:100]} may not ask this plane.", "Ask it from a program, or from a page at its own address.")
 
     def _asked(self, path: str, headers: dict[str, str]) -> Asked | None:
         """Return what a prediction's path asks for, or None when the path is another one."""
@@ -234,6 +251,8 @@ class Inference:
             marks = {"traceparent": trace} if trace else {}
             marks["x-request-id"] = payloads.check_request_id(asked.headers.get("x-request-id") or clock.new_id())
             _check_encoding(asked.headers)
+            if asked.open:
+                _check_media(asked.headers)
             model = asked.model or self._only_model()
             # A full plane says so before it reads and decodes the body.
             route = self._plane.route(model)
@@ -340,18 +359,35 @@ def _plain(status: int, body: dict[str, Any], headers: dict[str, str]) -> Reply:
     return Reply(status=status, body=codec.to_json(body), headers=headers)
 
 
-def _host(header: str) -> str:
-    """Return the name in a Host header, without its port."""
-    name = header.strip().lower()
-    if name.startswith("["):
-        return name[1:].partition("]")[0]
-    return name.rpartition(":")[0] if name.count(":") == 1 else name
+def hosts_of(port: int, names: Iterable[str]) -> frozenset[str]:
+    """Return the exact ``Host`` values that a plane answers to, in lower case.
+
+    Args:
+        port: TCP port that it listens on; the loopback names are served with it alone.
+        names: further ones: ``NAME`` stands for itself, as a proxy on a default port sends it, and for itself with ``port``;
+            ``NAME:PORT`` stands for itself.
+    """
+    loopback = [f"[{name}]" if ":" in name else name for name in LOOPBACK]
+    further = [name.lower() for name in names]
+    plain = [name for name in further if not re.search(r":\d+$", name) or name.endswith("]")]
+    # A browser and most clients leave the port 80 out.
+    return frozenset([*further, *(f"{name}:{port}" for name in (*loopback, *plain)), *(loopback if port == 80 else [])])
 
 
 def _number(model: str, version: str) -> int:
     if not _VERSION.fullmatch(version):
         raise NotFound(f"{model!r} has no version {version[:50]!r}.", "A version is a whole number from 1.")
     return int(version)
+
+
+def _check_media(headers: dict[str, str]) -> None:
+    """Refuse what is not said to be JSON: a page may send other types to any host without asking it first."""
+    media = headers.get("content-type")
+    # The common Open Inference client names no type; a page's request always names its origin.
+    if media is None and "origin" not in headers:
+        return
+    if (media or "").partition(";")[0].strip().lower() != "application/json":
+        raise UnsupportedMedia(f"The content type {(media or '')[:100]!r} is not read here.", "Send application/json.")
 
 
 def _check_encoding(headers: dict[str, str]) -> None:

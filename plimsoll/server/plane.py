@@ -14,7 +14,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -30,7 +30,7 @@ from plimsoll import codec
 from plimsoll.errors import Conflict, Corrupt, InvalidInput, PlimsollError, Unreachable, from_wire
 from plimsoll.records.data import Manifest
 from plimsoll.records.request import Request, result_type
-from plimsoll.server.inference import LOOPBACK, Inference, PlaneMetrics
+from plimsoll.server.inference import LOOPBACK, Inference, PlaneMetrics, hosts_of
 from plimsoll.serving.plane import Follower, PackageCache, Plane, PlaneFolder
 from plimsoll.serving.prediction_log import Journal, Sender
 
@@ -62,7 +62,7 @@ class PlaneSettings:
     host: str = "127.0.0.1"
     #: TCP port; 0 takes a free one.
     port: int = 0
-    #: Names under which the server may be called, beside the loopback ones.
+    #: Names under which the server may be called, beside the loopback ones; with a port only as they stand.
     hosts: tuple[str, ...] = ()
     #: Address of the control server that it follows; told to whoever asks which plane this is.
     server: str = ""
@@ -101,7 +101,9 @@ async def _plane(settings: PlaneSettings, do: Do, fetch: Callable[[str, Path], o
         about = {"pid": os.getpid(), "home": str(settings.home), "environment": settings.environment, "plane": folder.name}
         about["server"] = settings.server
         folder.tell(address)
-        await serve(application(plane, journal, settings.hosts, about), listener, lambda: ready(address))
+        await serve(
+            application(plane, journal, hosts_of(listener.getsockname()[1], settings.hosts), about), listener, lambda: ready(address)
+        )
     finally:
         await asyncio.to_thread(follower.close, FLUSH_SECONDS)
         await plane.close()
@@ -109,13 +111,13 @@ async def _plane(settings: PlaneSettings, do: Do, fetch: Callable[[str, Path], o
         folder.close()
 
 
-def application(plane: Plane, journal: Journal | None, hosts: Iterable[str], about: Mapping[str, Any]) -> Inference:
+def application(plane: Plane, journal: Journal | None, hosts: frozenset[str], about: Mapping[str, Any]) -> Inference:
     """Return the HTTP side of a plane.
 
     Args:
         plane: answers requests.
         journal: its prediction log, or None.
-        hosts: names under which it may be called, beside the loopback ones.
+        hosts: exact ``Host`` values that are served, with their port.
         about: what ``GET /plane`` answers.
     """
     return Inference(plane, PlaneMetrics(CollectorRegistry(), plane, journal), hosts, _version(), about)
@@ -297,7 +299,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--server", required=True, help="address of the control server")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
-    parser.add_argument("--allow-host", action="append", default=[], help="further name under which the plane may be called")
+    parser.add_argument("--allow-host", action="append", default=[], help="further name, or NAME:PORT, under which the plane may be called")
     chosen = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     settings = PlaneSettings(

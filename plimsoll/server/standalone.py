@@ -22,6 +22,7 @@ from plimsoll.errors import Corrupt, PlimsollError, Unavailable
 from plimsoll.records.deployment import ServingConfig
 from plimsoll.records.model import PackageMeta
 from plimsoll.records.plane import DesiredModel, DesiredState, Track
+from plimsoll.server.inference import hosts_of
 from plimsoll.server.plane import address_of, application, listen, serve
 from plimsoll.serving.plane import Plane
 
@@ -92,7 +93,7 @@ async def serve_folder(track: Track, folder: Path, host: str, port: int) -> None
             print(codec.to_json(line).decode(), flush=True)
 
         stopping = loop.create_task(_stop_when(damaged))
-        await serve(application(plane, None, (), {"pid": os.getpid()}), listener, ready)
+        await serve(application(plane, None, hosts_of(listener.getsockname()[1], ()), {"pid": os.getpid()}), listener, ready)
         stopping.cancel()
         if damaged.is_set():
             raise Corrupt(f"The package in {str(folder)!r} was changed while it was served.", "Unpack it again, then serve it again.")
