@@ -1,22 +1,23 @@
 """The composition root: everything opened from one folder (and one database address), and one way to ask for anything.
 
 A home folder holds the database (unless it is PostgreSQL), the blobs, and tokens that only its owner can read. Being
-killed at any point leaves a home that opens again: the database is transactional, blobs are whole or absent, tokens are
-written before the row that knows their digest and are made anew when a row has none.
+killed at any point leaves a home that opens again: the database is transactional, blobs are whole or absent, a token's
+file appears after the row that knows its digest and is made anew, with the row, when it is missing.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
 from plimsoll import access, clock, codec, verbs
 from plimsoll.errors import Conflict, Denied, InvalidInput, NotFound, PlimsollError, StorageFull
@@ -25,7 +26,7 @@ from plimsoll.records.deployment import ReleasePolicy, RolloutStep, SetEnvironme
 from plimsoll.records.request import Request
 from plimsoll.store.blobs import LocalBlobs
 from plimsoll.store.contracts import Context, JobContext, Stores
-from plimsoll.store.database import open_database
+from plimsoll.store.database import open_database, shown
 from plimsoll.store.events import SqlEvents
 from plimsoll.store.points import SqlPoints
 from plimsoll.store.queue import SqlQueue
@@ -182,43 +183,115 @@ def _silent(line: str) -> None:
     """Progress of a job that nobody watches."""
 
 
-def _keep_token(path: Path, token: str) -> None:
-    unfinished = path.with_name(f"{path.name}.{clock.new_id()}")
+def _draft_token(path: Path, token: str) -> Path:
+    """Write a token beside its place and return where; the caller moves it there once the database knows its digest."""
+    draft = path.with_name(f"{path.name}.{clock.new_id()}")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(token)
-        unfinished.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):
-            unfinished.unlink(missing_ok=True)
+            draft.unlink(missing_ok=True)
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageFull(f"The disk of {path.parent} is full; no token was written.", "Free some room and do it again.") from error
         raise Denied(f"The token {path} cannot be written: {error.strerror}.", "Give yourself write access to its folder.") from error
+    return draft
 
 
-def _prepare(workspace: Workspace, owner: str) -> None:
-    """Make what a new home lacks: its environments, and its owner, worker and plane with their tokens."""
-    wanted = (("owner", Actor(name=owner, roles=("admin",))), ("worker", WORKER), ("plane", PLANE))
-    with workspace.stores.database.read() as tx:
-        known = set(tx.execute(select(actors.c.name)).scalars())
-        placed = set(tx.execute(select(environments.c.name)).scalars())
+@contextlib.contextmanager
+def _alone(secrets: Path) -> Iterator[None]:
+    """Let one process at a time prepare a home; a killed one gives its place away."""
+    try:
+        secrets.mkdir(mode=0o700, exist_ok=True)
+        folder = os.open(secrets, os.O_RDONLY)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StorageFull(f"The disk of {secrets.parent} is full; no token was written.", "Free some room and do it again.") from error
+        raise Denied(f"The folder {secrets} cannot be used: {error.strerror}.", "Give yourself write access to it.") from error
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
+def _owner(tx: Connection, name: str) -> Actor | None:
+    """Return who owns the home: its first admin who is a person, or, as long as there is nobody at all, a new one of this name."""
+    rows = tx.execute(select(actors).order_by(actors.c.created, actors.c.name)).all()
+    for row in rows:
+        if row.person and "admin" in row.roles:
+            return Actor(name=row.name, roles=tuple(row.roles))
+    return None if rows else Actor(name=name, roles=("admin",))
+
+
+def _lacking(tx: Connection, secrets: Path, owner: str) -> tuple[dict[str, Actor], list[str]]:
+    """Return whose tokens are to be made, by their files' names, and which environments."""
+    known = set(tx.execute(select(actors.c.name)).scalars())
+    placed = set(tx.execute(select(environments.c.name)).scalars())
+    wanted = {"owner": _owner(tx, owner), "worker": WORKER, "plane": PLANE}
+    lost = {file: actor for file, actor in wanted.items() if actor is not None and not (actor.name in known and (secrets / file).exists())}
+    return lost, [name for name in ENVIRONMENTS if name not in placed]
+
+
+def _prepare(workspace: Workspace, name: str) -> None:
+    """Make what a home lacks: its environments, and its owner, worker and plane with their tokens.
+
+    Token files get their names after the commit. Killed before, the database knows nothing of them; killed after, their
+    files are missing, and the next one to open the home makes them anew.
+    """
     secrets = workspace.home / "secrets"
-    if known and placed >= set(ENVIRONMENTS) and all((secrets / file).exists() for file, _ in wanted):
-        return
-    with workspace.stores.database.write() as tx:
-        context = Context(actor=Actor(name=owner, roles=("admin",)), tx=tx, stores=workspace.stores)
-        for file, actor in wanted:
-            if (secrets / file).exists() and actor.name in known:
-                continue
-            _keep_token(secrets / file, access.invite(context, actor).token)
-            workspace.stores.events.append(tx, owner, "AddActor", f"actor:{actor.name}", codec.plain(actor))
-        for name, policy in ENVIRONMENTS.items():
-            if name not in placed:
+    with workspace.stores.database.read() as tx:
+        if not any(_lacking(tx, secrets, name)):
+            return
+    drafts: dict[str, Path] = {}
+    with _alone(secrets):
+        for left in (path for file in ("owner", "worker", "plane") for path in secrets.glob(f"{file}.*")):
+            left.unlink()
+        try:
+            with workspace.stores.database.write() as tx:
+                lost, missing = _lacking(tx, secrets, name)
+                owner = _owner(tx, name) or WORKER
+                context = Context(actor=owner, tx=tx, stores=workspace.stores)
+                for file, actor in lost.items():
+                    # A token of another database must not stand where nobody would look for a lost one.
+                    (secrets / file).unlink(missing_ok=True)
+                    drafts[file] = _draft_token(secrets / file, access.invite(context, actor).token)
+                    workspace.stores.events.append(tx, owner.name, "AddActor", f"actor:{actor.name}", codec.plain(actor))
                 promotion = verbs.find("SetEnvironment").load()
-                promotion(SetEnvironment(name=name, policy=policy), context)
-                workspace.stores.events.append(tx, owner, "SetEnvironment", f"environment:{name}", codec.plain(policy))
+                for environment in missing:
+                    policy = ENVIRONMENTS[environment]
+                    promotion(SetEnvironment(name=environment, policy=policy), context)
+                    subject = f"environment:{environment}"
+                    workspace.stores.events.append(tx, owner.name, "SetEnvironment", subject, codec.plain(policy))
+        except BaseException:
+            for draft in drafts.values():
+                with contextlib.suppress(OSError):
+                    draft.unlink(missing_ok=True)
+            raise
+        for file, draft in drafts.items():
+            draft.replace(secrets / file)
+
+
+def is_home(folder: Path) -> bool:
+    """Return whether somebody has made a home of a folder.
+
+    Args:
+        folder: where it would be.
+
+    Raises:
+        Denied: it is another user's.
+    """
+    try:
+        (folder / "secrets" / "owner").stat()
+    except PermissionError as error:
+        raise Denied(
+            f"The home {folder} is another user's.",
+            "Ask its server, with PLIMSOLL_URL and a token of your own, or choose another home with PLIMSOLL_HOME.",
+        ) from error
+    except OSError:
+        return (folder / "secrets").is_dir()
+    return True
 
 
 def open_workspace(home: Path, project: Path | None = None, *, database: str | None = None, owner: str | None = None) -> Workspace:
@@ -228,7 +301,8 @@ def open_workspace(home: Path, project: Path | None = None, *, database: str | N
         home: the folder; made when missing.
         project: folder whose code may be run; None takes the home's parent.
         database: ``postgresql://…``; None takes the environment variable ``PLIMSOLL_DATABASE``, else SQLite inside the home.
-        owner: name of the actor who owns a new home; None takes the name of the operating system's user.
+        owner: name of the actor who owns a new home; None takes the name of the operating system's user. A home that has
+            actors keeps its owner: the first admin who is a person.
 
     Raises:
         PlimsollError: the home cannot be written, the database is newer, damaged or not reachable.
@@ -236,7 +310,7 @@ def open_workspace(home: Path, project: Path | None = None, *, database: str | N
     home = home.absolute()
     own = home / "plimsoll.db"
     elsewhere = database or os.environ.get("PLIMSOLL_DATABASE")
-    if not elsewhere and (home / "secrets" / "owner").exists() and not own.exists():
+    if is_home(home) and not elsewhere and (home / "secrets" / "owner").exists() and not own.exists():
         # A new database would be empty, and its tokens would replace those of the old one.
         raise NotFound(
             f"The home {home} has tokens, but its database {own.name} is not there.",
@@ -244,7 +318,8 @@ def open_workspace(home: Path, project: Path | None = None, *, database: str | N
         )
     new = not home.exists()
     try:
-        home.mkdir(parents=True, exist_ok=True)
+        # Database, blobs and logs lie behind it. Whoever made the folder before has chosen its mode.
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidInput(f"The home {home} cannot be made: {error.strerror}.", "Choose another with --home or PLIMSOLL_HOME.") from error
     try:
@@ -271,8 +346,7 @@ def _opened(home: Path, project: Path | None, url: str, owner: str | None) -> Wo
         events=SqlEvents(),
         segments=SqlSegments(blobs),
     )
-    scheme, _, rest = url.partition("://")
-    workspace = Workspace(home, (project or home.parent).absolute(), f"{scheme}://{rest.rpartition('@')[2]}", stores)
+    workspace = Workspace(home, (project or home.parent).absolute(), shown(url), stores)
     try:
         _prepare(workspace, owner or _user())
     except PlimsollError:

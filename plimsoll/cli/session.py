@@ -11,6 +11,7 @@ from plimsoll.errors import NotFound
 from plimsoll.records.deployment import ListEnvironments, SetEnvironment
 from plimsoll.records.monitor import SetRetrainPolicy
 from plimsoll.sdk.door import FolderDoor, HttpDoor, open_door
+from plimsoll.workspace import is_home
 
 
 def project_folder() -> Path | None:
@@ -42,7 +43,7 @@ def door(create: bool = False) -> Iterator[FolderDoor | HttpDoor]:
     """
     project = project_folder()
     url = str(setting("url", None, project)[0])
-    if not url.startswith("http") and not create and not (Path(url) / "secrets").is_dir():
+    if not url.startswith("http") and not create and not is_home(Path(url)):
         if project is None:
             find_project(Path.cwd())
         raise NotFound(f"There is no home at {url} yet.", "Make one with: plimsoll init")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from sqlalchemy import Connection, Engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, event, make_url
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -14,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from plimsoll.errors import InvalidInput, Overloaded, PlimsollError
 from plimsoll.store.contracts import Database
 from plimsoll.store.migrations import revisions
-from plimsoll.store.postgres import Postgres
+from plimsoll.store.postgres import Postgres, public
 from plimsoll.store.sqlite import Sqlite
 
 _URLS = "Use sqlite:///folder/plimsoll.db or postgresql://user@host/database."
@@ -125,6 +125,19 @@ def open_database(url: str) -> Database:
     return database
 
 
+def shown(url: str) -> str:
+    """Return a database's URL as anybody may see it: without a password, and of its query only where the server is.
+
+    Args:
+        url: one that :func:`open_database` opens.
+
+    Raises:
+        InvalidInput: it is no URL.
+    """
+    parsed = _parsed(url)
+    return f"sqlite:///{parsed.database}" if parsed.drivername == "sqlite" else public(parsed)
+
+
 def backend_of(url: str) -> Backend:
     """Return the dialect that a URL names, and where its database is; nothing is opened yet.
 
@@ -135,14 +148,18 @@ def backend_of(url: str) -> Backend:
         InvalidInput: the URL is of neither kind.
         MissingExtra: psycopg is not installed.
     """
-    try:
-        parsed = make_url(url)
-    except ArgumentError as error:
-        # Without the text, which may hold a password.
-        raise InvalidInput("The database URL is not a URL.", _URLS) from error
+    parsed = _parsed(url)
     kind = parsed.drivername.partition("+")[0]
     if kind == "sqlite":
         return Sqlite(parsed)
     if kind in ("postgresql", "postgres"):
         return Postgres(parsed)
     raise InvalidInput(f"Plimsoll does not run on {kind!r}.", _URLS)
+
+
+def _parsed(url: str) -> URL:
+    try:
+        return make_url(url)
+    except ArgumentError as error:
+        # Without the text, which may hold a password.
+        raise InvalidInput("The database URL is not a URL.", _URLS) from error

@@ -19,6 +19,21 @@ PATIENCE = 30.0
 _WRITERS = 0x706C696D736F6C6C
 
 
+#: What of a URL's query says where the server is; everything else may be a secret, such as ``password``.
+_OPEN = ("host", "port", "dbname")
+
+
+def public(url: URL) -> str:
+    """Return a URL without its passwords.
+
+    Args:
+        url: ``postgresql://…``.
+    """
+    query = {name: value for name, value in url.query.items() if name in _OPEN}
+    bare = URL.create(url.drivername, username=url.username, host=url.host, port=url.port, database=url.database, query=query)
+    return bare.render_as_string()
+
+
 class Postgres:
     """A PostgreSQL database, seen from the shared part in :mod:`plimsoll.store.database`.
 
@@ -75,7 +90,7 @@ class Postgres:
             return None
         error = context.original_exception
         state = getattr(error, "sqlstate", None)
-        where = self.url.render_as_string(hide_password=True)
+        where = public(self.url)
         if isinstance(error, UnicodeEncodeError) or (context.sqlalchemy_exception and _is_data_error(error)):
             return InvalidInput(f"The database cannot hold a value: {error}.", "Send 64-bit integers and Unicode text without NUL.")
         if state == "53100":

@@ -103,12 +103,13 @@ def reachable() -> Iterator[Path]:
         yield Path(folder)
 
 
+@pytest.mark.parametrize("mode", [0o700, 0o755], ids=["as it is made", "opened to all"])
 @pytest.mark.parametrize("line", ["runs list", "actors add nina read", "run works.py:chain", "init", "up --port 0 --serving-port 0"])
-def test_a_home_that_may_not_be_used_is_told(template: Filled, reachable: Path, line: str) -> None:
+def test_a_home_that_may_not_be_used_is_told(template: Filled, reachable: Path, line: str, mode: int) -> None:
     folder = shutil.copytree(template.folder, reachable / "filled")
     folder.chmod(0o755)
     home = folder / ".plimsoll"
-    home.chmod(0o755)
+    home.chmod(mode)
     # What the home's owner alone may read: the tokens and the database.
     (home / "plimsoll.db").chmod(0o600)
     before = state(folder)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import stat
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -21,8 +23,8 @@ from plimsoll.records.monitor import RetrainPolicy, SealPredictions, SetRetrainP
 from plimsoll.records.pipeline import DropEntry
 from plimsoll.records.request import Request
 from plimsoll.records.run import AppendPoints, FinishRun, PointColumns, SetTags, StartRun
-from plimsoll.store.schema import events, runs
-from plimsoll.workspace import WORKER, Workspace, open_workspace
+from plimsoll.store.schema import environments, events, runs
+from plimsoll.workspace import PLANE, WORKER, Workspace, open_workspace
 from tests.unit.yard import Yard
 
 
@@ -213,6 +215,121 @@ def test_a_token_file_that_was_lost_is_made_anew_and_the_lost_token_ends(yard: Y
     with pytest.raises(Unauthenticated):
         again.identify(lost)
     again.close()
+
+
+@pytest.mark.parametrize("lost", ["owner", "worker", "plane", "an environment"])
+def test_another_user_who_opens_a_home_becomes_nobody_in_it(yard: Yard, lost: str) -> None:
+    home = yard.workspace.home
+    before = yard.workspace.do(ListActors(), yard.owner)
+    if lost == "an environment":
+        with yard.workspace.stores.database.write() as tx:
+            tx.execute(environments.delete().where(environments.c.name == "dev"))
+    else:
+        (home / "secrets" / lost).unlink()
+    again = open_workspace(home, owner="zoe")
+    assert again.do(ListActors(), WORKER) == before
+    assert again.identify(again.token("owner")) == yard.owner
+    assert lines(again)[0].actor == "olga"
+    assert {found.name for found in again.do(dep.ListEnvironments(), WORKER)} == {"dev", "production"}
+    again.close()
+
+
+def test_a_home_whose_only_admin_gave_the_role_away_invites_nobody_else(yard: Yard) -> None:
+    yard.workspace.do(AddActor(name="olga", roles=("read",)), yard.owner)
+    (yard.workspace.home / "secrets" / "owner").unlink()
+    before = yard.workspace.do(ListActors(), WORKER)
+    again = open_workspace(yard.workspace.home, owner="zoe")
+    assert again.do(ListActors(), WORKER) == before
+    with pytest.raises(NotFound):
+        again.token("owner")
+    again.close()
+
+
+#: Opens a home once a file is there, as all others do at that moment.
+OPENS = """
+import sys, time
+from pathlib import Path
+from plimsoll.workspace import open_workspace
+home, go = Path(sys.argv[1]), Path(sys.argv[2])
+print("ready", flush=True)
+while not go.exists():
+    time.sleep(0.001)
+workspace = open_workspace(home, owner=sys.argv[3])
+for file in ("owner", "worker", "plane"):
+    workspace.identify(workspace.token(file))
+"""
+
+
+def test_many_processes_that_open_one_new_home_at_once_leave_tokens_that_are_known(tmp_path: Path) -> None:
+    for attempt in range(3):
+        home, go = tmp_path / f"home-{attempt}", tmp_path / f"go-{attempt}"
+        command = [sys.executable, "-c", OPENS, str(home), str(go)]
+        opening = [
+            subprocess.Popen([*command, name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for name in ("a", "b", "c", "d")
+        ]
+        for process in opening:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        go.touch()
+        said = [process.communicate(timeout=60) for process in opening]
+        assert [process.returncode for process in opening] == [0] * 4, said
+        workspace = open_workspace(home)
+        people = [actor for actor in workspace.do(ListActors(), WORKER) if actor.person]
+        assert len(people) == 1
+        assert workspace.identify(workspace.token("owner")) == people[0]
+        assert workspace.identify(workspace.token("worker")) == WORKER
+        assert workspace.identify(workspace.token("plane")) == PLANE
+        assert len(lines(workspace)) == 5
+        assert {path.name for path in (home / "secrets").iterdir()} == {"owner", "worker", "plane"}
+        workspace.close()
+
+
+#: Dies when it first gives a token file its name, or, with ``commit``, just before the transaction that knows it ends.
+DIES = """
+import os, sys
+from pathlib import Path
+from plimsoll.store.events import SqlEvents
+from plimsoll.workspace import open_workspace
+def die(*args, **kwargs):
+    os._exit(9)
+if sys.argv[2] == "commit":
+    SqlEvents.append = die
+else:
+    Path.replace = die
+open_workspace(Path(sys.argv[1]), owner="olga")
+"""
+
+
+@pytest.mark.parametrize("moment", ["commit", "replace"])
+@pytest.mark.parametrize("new", [True, False])
+def test_a_home_whose_making_was_killed_opens_with_tokens_that_are_known(tmp_path: Path, moment: str, new: bool) -> None:
+    home = tmp_path / "home"
+    if not new:
+        open_workspace(home, owner="olga").close()
+        (home / "secrets" / "worker").unlink()
+    assert subprocess.run([sys.executable, "-c", DIES, str(home), moment], check=False).returncode == 9
+    workspace = open_workspace(home, owner="zoe" if moment == "replace" or not new else "olga")
+    assert workspace.identify(workspace.token("owner")) == Actor(name="olga", roles=("admin",))
+    assert workspace.identify(workspace.token("worker")) == WORKER
+    assert workspace.identify(workspace.token("plane")) == PLANE
+    assert {path.name for path in (home / "secrets").iterdir()} == {"owner", "worker", "plane"}
+    workspace.close()
+
+
+def test_a_new_home_is_for_its_owner_alone_and_a_folder_that_was_there_keeps_its_mode(tmp_path: Path) -> None:
+    open_workspace(tmp_path / "new").close()
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
+    (tmp_path / "chosen").mkdir()
+    (tmp_path / "chosen").chmod(0o750)
+    open_workspace(tmp_path / "chosen").close()
+    assert stat.S_IMODE((tmp_path / "chosen").stat().st_mode) == 0o750
+
+
+def test_the_address_of_a_home_shows_no_password(postgres_url: str, tmp_path: Path) -> None:
+    workspace = open_workspace(tmp_path / "home", database=f"{postgres_url}&password=hidden")
+    assert "hidden" not in workspace.address
+    assert workspace.address.startswith("postgresql://")
+    workspace.close()
 
 
 def test_a_home_that_cannot_be_made_is_refused_with_the_way_out(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from plimsoll.cli.session import apply_project, door, home_folder, project_folde
 from plimsoll.data.project import PROJECT_FILE, ProjectTable, read_project
 from plimsoll.errors import InvalidInput
 from plimsoll.sdk.door import FolderDoor, HttpDoor
-from plimsoll.workspace import open_workspace
+from plimsoll.workspace import is_home, open_workspace
 
 _PROJECT = """[project]
 name = {name}
@@ -38,7 +38,7 @@ def init(*, home: str | None = None) -> None:
     # Read before anything is made: a table that is wrong must not leave half a project.
     table = None if project is None else read_project(project)
     folder = home_folder(home)
-    known = (folder / "secrets").is_dir()
+    known = is_home(folder)
     with _opened(home, project or Path.cwd()) as opened:
         if table is None:
             table = _begin(Path.cwd())

@@ -133,7 +133,7 @@ def test_a_proposed_release_stays_proposed_when_the_rules_become_weaker(yard: Ya
 def test_an_approved_release_is_held_against_the_rules_of_now_and_the_rest_can_still_say_yes(yard: Yard, proposed: Release) -> None:
     yard.approve(proposed)
     yard.rules(approvals=2)
-    with pytest.raises(Refused, match="has 1 of the 2 approvals that production asks for now.*plimsoll approve") as refused:
+    with pytest.raises(Refused, match=r"has 1 of the 2 approvals that production asks for now.*plimsoll approve") as refused:
         yard.start(proposed)
     assert refused.value.details == {"given": 1, "wanted": 2}
     assert yard.deployed() is None

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from plimsoll import extras
 from plimsoll.errors import Corrupt, Denied, InvalidInput, NotFound, Unreachable
 from plimsoll.store import schema
-from plimsoll.store.database import open_database
+from plimsoll.store.database import open_database, shown
 
 
 @pytest.mark.parametrize("url", ["", "plimsoll.db", "mysql://host/db", "sqlite://", "sqlite:///:memory:", "postgresql+asyncpg://host/db"])
@@ -135,3 +136,24 @@ def test_a_commit_on_postgresql_waits_for_the_disk(postgres_url: str) -> None:
         assert tx.exec_driver_sql("SHOW lock_timeout").scalar() == "30s"
         assert tx.exec_driver_sql("SELECT version_num FROM alembic_version").scalar() == schema.HEAD
     database.close()
+
+
+@pytest.mark.parametrize(
+    ("url", "seen"),
+    [
+        ("postgresql://olga:hidden@db:5433/plimsoll?password=hidden&sslpassword=hidden", "postgresql://olga@db:5433/plimsoll"),
+        ("postgresql://db/plimsoll?password=hidden&user=olga", "postgresql://db/plimsoll"),
+        ("postgresql://olga@/plimsoll?host=sockets&port=5", "postgresql://olga@/plimsoll?host=sockets&port=5"),
+        ("sqlite:////srv/a@b/plimsoll.db", "sqlite:////srv/a@b/plimsoll.db"),
+    ],
+)
+def test_a_database_is_shown_without_what_opens_it(url: str, seen: str) -> None:
+    assert shown(url) == seen
+
+
+def test_a_server_that_does_not_answer_is_told_without_a_password(tmp_path: Path) -> None:
+    extras.require("psycopg")
+    url = f"postgresql://olga:hidden@/plimsoll?host={tmp_path}&password=hidden"
+    with pytest.raises(Unreachable) as told:
+        open_database(url)
+    assert "hidden" not in str(told.value)
