@@ -88,22 +88,32 @@ def append_labels(request: AppendLabels, context: Context) -> PredictionReceipt:
     last = segments.last_sequence(context.tx, stream, request.writer)
     if request.sequence <= last:
         return PredictionReceipt(sequence=last, added=0)
-    columns: dict[str, Sequence[Any]] = {"request_id": request.request_id, "row": request.row, "value": request.value}
+    # Reading a stream orders it by `at`, which says nothing about which of two truths was told last.
+    count = len(request.row)
+    arrival = {"arrived": (clock.now(),) * count, "place": range(count)}
+    columns: dict[str, Sequence[Any]] = {"request_id": request.request_id, "row": request.row, "value": request.value, **arrival}
     added = segments.append(context.tx, stream, request.writer, request.sequence, columns, request.at)
     return PredictionReceipt(sequence=request.sequence, added=added)
 
 
 def _index(context: Context, stream: str, rows: PredictionColumns) -> None:
-    """Note where each request is; a request has several rows and tracks, of which the first is enough to find it."""
-    first: dict[str, int] = {}
+    """Note between which times each request's rows lie: a request has several rows and tracks, and may be sent again much later."""
+    found: dict[str, tuple[int, int]] = {}
     for request_id, at in zip(rows.request_id, rows.at, strict=True):
-        first.setdefault(request_id, at)
-    for ids in chunks(sorted(first), 500):
-        query = select(prediction_index.c.request_id).where(prediction_index.c.stream == stream, prediction_index.c.request_id.in_(ids))
-        known = set(context.tx.execute(query).scalars())
-        fresh = [{"request_id": id, "stream": stream, "at": first[id]} for id in ids if id not in known]
+        start, end = found.get(request_id, (at, at))
+        found[request_id] = min(start, at), max(end, at)
+    table = prediction_index
+    for ids in chunks(sorted(found), 500):
+        query = select(table).where(table.c.stream == stream, table.c.request_id.in_(ids))
+        known = {row.request_id: (row.start, row.end) for row in context.tx.execute(query)}
+        fresh = [{"request_id": id, "stream": stream, "start": found[id][0], "end": found[id][1]} for id in ids if id not in known]
         if fresh:
-            context.tx.execute(prediction_index.insert(), fresh)
+            context.tx.execute(table.insert(), fresh)
+        for id, (start, end) in known.items():
+            wider = min(start, found[id][0]), max(end, found[id][1])
+            if wider != (start, end):
+                where = (table.c.stream == stream, table.c.request_id == id)
+                context.tx.execute(update(table).where(*where).values(start=wider[0], end=wider[1]))
 
 
 def _count(context: Context, model: str, environment: str, counts: Iterable[TrafficCount]) -> None:

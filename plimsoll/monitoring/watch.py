@@ -132,9 +132,7 @@ def _live(tx: Connection, blobs: Blobs, request: WatchWindow) -> _Live:
     )
     row = tx.execute(query).one_or_none()
     if row is None:
-        raise NotFound(
-            f"Nothing of {request.model} is live in {request.environment}.", "List deployments with: plimsoll deployments list"
-        )
+        raise NotFound(f"Nothing of {request.model} is live in {request.environment}.", "List deployments with: plimsoll deployments list")
     meta = tx.execute(select(versions.c.meta).where(versions.c.digest == row.package)).scalar_one()
     purpose = codec.convert(meta, PackageMeta, "The stored package").purpose
     manifest = codec.from_json(blobs.get(row.package), Manifest, f"The manifest {row.package[:12]}")
@@ -167,7 +165,11 @@ def _earlier(tx: Connection, request: WatchWindow) -> list[_Earlier]:
 
 
 def _rows(tx: Connection, context: JobContext, request: WatchWindow) -> pl.DataFrame:
-    """Return the window's rows of the stable and canary tracks, each once, with ``value``: the truth known by ``as_of``, or null."""
+    """Return the window's rows of the stable and canary tracks, each once, with ``value``: the truth known by ``as_of``, or null.
+
+    Of a row that was asked for several times the first answer counts, and a failure only when there is none. Of several truths the
+    one that arrived last counts.
+    """
     segments = context.stores.segments
     scanned: pl.DataFrame = segments.scan(tx, predictions_stream(request.model, request.environment), request.start, request.end)
     if not scanned.height:
@@ -175,11 +177,14 @@ def _rows(tx: Connection, context: JobContext, request: WatchWindow) -> pl.DataF
     rows = scanned.filter(pl.col("track").is_in(["stable", "canary"])).with_columns(
         pl.col("output").cast(pl.Float64, strict=False), pl.col("row").cast(pl.Int64)
     )
-    rows = rows.unique(["request_id", "row"], keep="first", maintain_order=True)
+    answered = ((pl.col("status") == 200) & pl.col("output").is_finite()).fill_null(False)
+    rows = rows.sort(~answered, maintain_order=True).unique(["request_id", "row"], keep="first", maintain_order=True)
+    rows = rows.sort("at", maintain_order=True)
     until = _END_OF_TIME if request.as_of is None else request.as_of + 1
     labels: pl.DataFrame = segments.scan(tx, labels_stream(request.model, request.environment), request.start - _BEFORE, until)
     if not labels.height:
         return rows.with_columns(value=pl.lit(None, pl.Int64))
+    labels = labels.sort("arrived", "place", maintain_order=True)
     last = labels.unique(["request_id", "row"], keep="last", maintain_order=True).select("request_id", "row", "value")
     return rows.join(last, on=["request_id", "row"], how="left", maintain_order="left")
 

@@ -100,7 +100,7 @@ class AppendPredictions(Request[PredictionReceipt]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AppendLabels(Request[PredictionReceipt]):
-    """Append truths, joined to predictions by request id and row. A label sent again replaces the earlier one."""
+    """Append truths, joined to predictions by request id and row. The label that arrived last replaces earlier ones."""
 
     #: Registered name.
     model: str

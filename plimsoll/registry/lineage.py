@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 from sqlalchemy import select
 
 from plimsoll.data.snapshot import snapshot_of
@@ -29,17 +32,21 @@ def get_lineage(request: GetLineage, context: Context) -> Lineage:
 
 
 def explain_prediction(request: ExplainPrediction, context: Context) -> Explanation:
-    """Return the logged rows of one answer, and the release, approvals and lineage of the version that gave it."""
-    where = context.tx.execute(select(prediction_index).where(prediction_index.c.request_id == request.request_id)).first()
-    if where is None:
+    """Return the logged rows of one request, answers first, and the release, approvals and lineage of the version that answered."""
+    query = select(prediction_index).where(prediction_index.c.request_id == request.request_id).order_by(prediction_index.c.stream)
+    places = context.tx.execute(query).all()
+    if not places:
         raise NotFound(
             f"There is no prediction {request.request_id!r}.",
             "Use the id that the answer carried (x-request-id); answers are logged within a second.",
         )
-    frame = context.stores.segments.scan(context.tx, where.stream, where.at, where.at + 1)
-    rows = frame.filter(frame["request_id"] == request.request_id).sort("row").to_dicts()
-    answered = [row for row in rows if row["track"] != "shadow"] or rows
-    release_id = answered[0]["release_id"] if answered else ""
+    rows: list[dict[str, Any]] = []
+    for place in places:
+        frame = context.stores.segments.scan(context.tx, place.stream, place.start, place.end + 1)
+        rows += frame.filter(frame["request_id"] == request.request_id).to_dicts()
+    # A request that failed may have been sent again under its id: what the caller got in the end stands first.
+    rows.sort(key=lambda row: (row["track"] == "shadow", not _answered(row), row["row"]))
+    release_id = rows[0]["release_id"] if rows else ""
     if not release_id:
         return Explanation(rows=tuple(rows), release=None, approvals=(), lineage=None)
     release = get_release(GetRelease(id=release_id), context)
@@ -49,3 +56,7 @@ def explain_prediction(request: ExplainPrediction, context: Context) -> Explanat
         approvals=list_approvals(ListApprovals(release_id=release.id), context),
         lineage=get_lineage(GetLineage(ref=release.package), context),
     )
+
+
+def _answered(row: dict[str, Any]) -> bool:
+    return row["status"] == 200 and row["output"] is not None and math.isfinite(row["output"])

@@ -349,13 +349,15 @@ segments = Table(
     Index("ix_segments_stream_start", "stream", "start"),
 )
 
-#: Request ids to the segment stream and time that hold them, so that one answer is found without a scan.
+#: Request ids to the segment streams that hold them, each with the first and last time ``at``, so that one answer is found without
+#: reading a whole stream.
 prediction_index = Table(
     "prediction_index",
     metadata,
     Column("request_id", Text, primary_key=True),
     Column("stream", Text, primary_key=True),
-    _at("at"),
+    _at("start"),
+    _at("end"),
 )
 
 windows = Table(
@@ -407,4 +409,3 @@ retrainings = Table(
     Column("release_id", Text),
     Column("outcome", Text),
 )
-

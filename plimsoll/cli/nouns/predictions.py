@@ -23,10 +23,13 @@ def why(request_id: str, *, form: Format = Format()) -> None:
     """
     with door() as opened:
         found = opened.do(ExplainPrediction(request_id=request_id))
-    rows = {}
+    rows: dict[str, Any] = {}
     for row in found.rows:
         inputs = {name.removeprefix("in."): value for name, value in row.items() if name.startswith("in.") and value is not None}
-        rows[f"row {row['row']} ({row['track']})"] = {
+        name = f"row {row['row']} ({row['track']})"
+        # Sent again under its id, a request has a row several times.
+        times = sum(known == name or known.startswith(f"{name}, ") for known in rows)
+        rows[f"{name}, time {times + 1}" if times else name] = {
             "answer": row["output"],
             "at": when(row["at"]),
             "took": f"{row['latency'] / 1000:.1f} ms, status {row['status']}",

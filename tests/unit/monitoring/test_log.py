@@ -65,14 +65,15 @@ def test_the_next_batch_adds_to_the_counters_and_drops(deployed: Deployed) -> No
         assert tx.execute(select(planes.c.dropped).where(planes.c.plane == "p1")).scalar_one() == 14
 
 
-def test_every_request_is_indexed_once_with_its_first_time(deployed: Deployed) -> None:
+def test_every_request_is_indexed_once_with_its_first_and_last_time(deployed: Deployed) -> None:
     deployed.workspace.do(BATCH, PLANE)
-    deployed.workspace.do(replace(BATCH, sequence=2), PLANE)
+    deployed.workspace.do(replace(BATCH, sequence=2, rows=replace(ROWS, at=(4, 11, 30))), PLANE)
+    deployed.workspace.do(replace(BATCH, sequence=3), PLANE)
     with deployed.workspace.stores.database.read() as tx:
         found = tx.execute(select(prediction_index).order_by(prediction_index.c.request_id)).all()
-    assert [(row.request_id, row.stream, row.at) for row in found] == [
-        ("r1", "predictions/parcels/production", 10),
-        ("r2", "predictions/parcels/production", 20),
+    assert [(row.request_id, row.stream, row.start, row.end) for row in found] == [
+        ("r1", "predictions/parcels/production", 4, 11),
+        ("r2", "predictions/parcels/production", 20, 30),
     ]
 
 

@@ -9,8 +9,18 @@ import polars as pl
 import pytest
 
 from plimsoll.errors import NotFound
-from plimsoll.records.monitor import ListAlerts, ListWindows, RetrainPolicy, SealPredictions, SetRetrainPolicy, WatchWindow
-from plimsoll.workspace import WORKER
+from plimsoll.records.monitor import (
+    AppendLabels,
+    AppendPredictions,
+    ListAlerts,
+    ListWindows,
+    PredictionColumns,
+    RetrainPolicy,
+    SealPredictions,
+    SetRetrainPolicy,
+    WatchWindow,
+)
+from plimsoll.workspace import PLANE, WORKER
 from tests.unit.monitoring.deployed import DAY, Deployed, deploy
 
 
@@ -38,6 +48,42 @@ def test_labels_that_were_not_known_by_then_are_not_used(deployed: Deployed) -> 
     assert (report.rows, report.labels) == (300, 100)
     assert deployed.watch(50).labels == 300
     assert len(deployed.workspace.do(ListWindows(model="parcels"), WORKER)) == 1
+
+
+def test_a_request_that_failed_and_was_sent_again_counts_with_its_answer(deployed: Deployed) -> None:
+    for sequence, (output, status) in enumerate([(float("nan"), 503), (0.75, 200), (float("nan"), 503)], start=1):
+        names = {"request_id": ("r",), "row": (0,), "unit": ("u",), "track": ("stable",), "release_id": (deployed.release,), "trace": ("",)}
+        numbers = {"at": (50 * DAY + sequence,), "output": (output,), "status": (status,), "latency": (900,)}
+        columns = PredictionColumns(**names, **numbers, inputs={"weight": (1.0,), "depot": ("north",)})  # type: ignore[arg-type]
+        batch = AppendPredictions(plane="p", sequence=sequence, model="parcels", environment="production", rows=columns, counts=())
+        deployed.workspace.do(batch, PLANE)
+    labels = AppendLabels(model="parcels", writer="truth", sequence=1, request_id=("r",), row=(0,), at=(50 * DAY + 9,), value=(1,))
+    deployed.workspace.do(labels, WORKER)
+    report = deployed.watch(50)
+    assert (report.rows, report.labels, report.metrics["mean_prediction"]) == (1, 1, 0.75)
+
+
+@pytest.mark.parametrize("seal", [False, True])
+def test_the_label_that_arrived_last_counts_whatever_its_time(deployed: Deployed, seal: bool) -> None:
+    deployed.serve(50, count=40)
+    before = deployed.watch(50).metrics["positive_share"]
+    assert before < 1
+    ids = tuple(f"d50-{index}" for index in range(40))
+    # Within a batch too the later line wins: each is first said to be no and then to be yes, as known an hour earlier.
+    labels = AppendLabels(
+        model="parcels",
+        writer="correction",
+        sequence=1,
+        request_id=ids * 2,
+        row=(0,) * 80,
+        at=tuple(50 * DAY + 3_000 for _ in ids) + tuple(50 * DAY + 2_000 for _ in ids),
+        value=(0,) * 40 + (1,) * 40,
+    )
+    deployed.workspace.do(labels, WORKER)
+    if seal:
+        deployed.workspace.do(SealPredictions(minimum_rows=1), WORKER)
+    after = deployed.watch(50)
+    assert (after.labels, after.metrics["positive_share"]) == (40, 1.0)
 
 
 def test_a_broken_unit_raises_one_alert_for_its_whole_episode(deployed: Deployed) -> None:

@@ -317,7 +317,8 @@ prediction_index = Table(
     metadata,
     Column("request_id", Text, primary_key=True),
     Column("stream", Text, primary_key=True),
-    _at("at"),
+    _at("start"),
+    _at("end"),
 )
 
 windows = Table(
