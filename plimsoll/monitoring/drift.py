@@ -55,6 +55,7 @@ _WITHIN, _OVERALL = 0.95, 0.8
 #: Mean excess over the edge that is taken as seen in so many windows before any is; a normal score has about 0.4.
 _PRIOR_TAIL, _PRIOR_WINDOWS = 0.5, 4
 
+
 @dataclass(frozen=True, slots=True)
 class _Family:
     """What is compared of one column, and what training says of it."""

@@ -183,9 +183,7 @@ class Profile:
             counts[cells.name] = np.bincount(cells.assign(values), minlength=len(cells.labels)).astype(np.int64)
         return Tally(self.cells, frame.height, counts)
 
-    def promising(
-        self, *, time: pl.Series, answers: npt.NDArray[np.float64], labels: npt.NDArray[Any], threshold: float
-    ) -> Profile:
+    def promising(self, *, time: pl.Series, answers: npt.NDArray[np.float64], labels: npt.NDArray[Any], threshold: float) -> Profile:
         """Return this profile with what the model did, day by day, on rows it was not fitted to: its performance is held to that.
 
         Args:

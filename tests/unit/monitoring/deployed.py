@@ -107,9 +107,7 @@ class Deployed:
             known = tuple(moment + 3_600_000_000 for moment in at)
             truth = tuple(late.tolist())
             row = (0,) * count
-            labels = AppendLabels(
-                model="parcels", writer="truth", sequence=self.sequence, request_id=ids, row=row, at=known, value=truth
-            )
+            labels = AppendLabels(model="parcels", writer="truth", sequence=self.sequence, request_id=ids, row=row, at=known, value=truth)
             self.workspace.do(labels, WORKER)
 
     def watch(self, day: int, as_of: int | None = None) -> WindowReport:
