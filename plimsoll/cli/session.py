@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from plimsoll.data.project import ProjectTable, find_project, read_project, setting
+from plimsoll.data.project import ProjectTable, find_project, setting
 from plimsoll.errors import NotFound
 from plimsoll.records.deployment import ListEnvironments, SetEnvironment
 from plimsoll.records.monitor import SetRetrainPolicy
@@ -67,12 +67,3 @@ def apply_project(opened: FolderDoor | HttpDoor, table: ProjectTable) -> None:
             opened.do(SetEnvironment(name=name, policy=policy))
     for model, retraining in table.retrain.items():
         opened.do(SetRetrainPolicy(model=model, policy=retraining))
-
-
-def project_table() -> ProjectTable:
-    """Return the project's ``[tool.plimsoll]`` table.
-
-    Raises:
-        NotFound: there is no project here.
-    """
-    return read_project(find_project(Path.cwd()))

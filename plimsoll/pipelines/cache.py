@@ -51,9 +51,8 @@ def record_entry(request: RecordEntry, context: Context) -> CacheEntry:
     entry = CacheEntry(
         key=request.key, step=request.step, output=request.output, parts=request.parts, run_id=request.run_id, created=clock.now()
     )
-    # Two runs may end the same step at once, and PostgreSQL does not make writers wait: the first row stays.
-    insert = postgresql.insert if context.tx.dialect.name == "postgresql" else sqlite.insert
-    context.tx.execute(insert(cache_entries).values(**codec.plain(entry)).on_conflict_do_nothing(index_elements=["key"]))
+    # Two runs may end the same step at once. Writers wait for each other, so the second has found the first one's row above.
+    context.tx.execute(cache_entries.insert().values(**codec.plain(entry)))
     return get_entry(GetEntry(key=request.key), context)
 
 

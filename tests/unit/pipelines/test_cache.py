@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,13 @@ def test_an_entry_is_found_by_its_key_and_as_the_newest_of_its_step(workspace: W
 def test_the_first_entry_of_a_key_stays(workspace: Workspace) -> None:
     first = workspace.do(entry(workspace, "a", 1), OWNER)
     assert workspace.do(entry(workspace, "a", 2), OWNER) == first
+
+
+def test_of_many_runs_that_end_a_step_at_once_the_first_entry_stays_for_all(workspace: Workspace) -> None:
+    requests = [entry(workspace, "a", value) for value in range(8)]
+    with ThreadPoolExecutor(len(requests)) as pool:
+        kept = list(pool.map(lambda request: workspace.do(request, OWNER), requests))
+    assert kept == [workspace.do(GetEntry(key="a" * 64), OWNER)] * len(requests)
 
 
 def test_what_was_never_computed_or_was_dropped_is_not_found(workspace: Workspace) -> None:
