@@ -375,19 +375,6 @@ def read_answers(folder: Path, meta: PackageMeta) -> Reference:
     return Reference(rows=frame.drop(PREDICTION), answers=frame.get_column(PREDICTION).to_numpy().astype(np.float64))
 
 
-def read_profile(folder: Path) -> Profile | None:
-    """Return the reference profile, or None when the model was made without training data; nothing of the package runs.
-
-    Args:
-        folder: an unpacked package.
-
-    Raises:
-        InvalidInput: the file is not a profile.
-    """
-    path = folder / "profile.msgpack"
-    return Profile.from_bytes(path.read_bytes()) if path.is_file() else None
-
-
 def _open(folder: Path, meta: PackageMeta, digest: str, trusted: bool) -> Model:
     if meta.features and not trusted:
         raise Untrusted(

@@ -23,8 +23,9 @@ from plimsoll.data.snapshot import get_tree
 from plimsoll.data.table import get_table, put_table
 from plimsoll.data.values import load, save
 from plimsoll.errors import Corrupt, InvalidInput, Refused, Untrusted
+from plimsoll.monitoring.sketches import Profile
 from plimsoll.records.model import Costs, PackageMeta, Purpose
-from plimsoll.registry.package import Model, open_package, read_answers, read_meta, read_profile
+from plimsoll.registry.package import Model, open_package, read_answers, read_meta
 from plimsoll.registry.requirements import RequirementWarning, check
 from plimsoll.store.blobs import LocalBlobs
 
@@ -228,8 +229,7 @@ def test_the_profile_counts_the_data_and_only_answers_to_unseen_rows(
     model: Model, blobs: LocalBlobs, project: Path, tmp_path: Path
 ) -> None:
     unpacked(model, blobs, project, tmp_path / "package")
-    profile = read_profile(tmp_path / "package")
-    assert profile is not None
+    profile = Profile.from_bytes((tmp_path / "package" / "profile.msgpack").read_bytes())
     assert profile.rows == 1500
     assert profile.reference["prediction"].sum() == 300
     assert len(profile.days) == 21, "1,500 rows of 20 minutes are 21 days"
