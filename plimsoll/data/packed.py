@@ -84,6 +84,32 @@ def entry_of(function: Callable[..., Any], project: Path) -> str:
     return f"{name}:{qualified}"
 
 
+def is_own(folder: Path, entry: str, project: Path) -> bool:
+    """Return whether packed code is what the project itself has now, so that running it runs nothing new.
+
+    Every packed file must be, byte for byte, the project's file of that import path, and what is called a function that the
+    entry's module defines at its top. Nothing is imported.
+
+    Args:
+        folder: holds the files of :func:`module_files`; without any, nothing differs.
+        entry: ``package.module:name``, or empty when nothing is called.
+        project: folder of the project.
+    """
+    project = project.resolve()
+    places = dict.fromkeys([project, *(Path(entry).resolve() for entry in sys.path if entry)])
+    roots = [place for place in places if place.is_relative_to(project) and not _is_installed(place)]
+    for path in (path for path in folder.rglob("*") if path.is_file()):
+        own = (root / path.relative_to(folder) for root in roots)
+        if not any(place.is_file() and place.read_bytes() == path.read_bytes() for place in own):
+            return False
+    module, _, name = entry.partition(":")
+    file = _find(module, [folder]) if module else None
+    if file is None:
+        return not entry
+    defined = _parse(file.read_bytes(), file).body
+    return any(isinstance(each, ast.FunctionDef) and each.name == name for each in defined)
+
+
 def load_function(folder: Path, entry: str, digest: str) -> Callable[..., Any]:
     """Return a packed function; this runs the packed modules' code, so whoever calls it has been granted that.
 

@@ -56,18 +56,20 @@ def save(value: Any, blobs: Blobs, project: Path) -> Output:
     return _save_value(value, blobs)
 
 
-def load(output: Output, blobs: Blobs, folder: Path | None = None) -> Any:
+def load(output: Output, blobs: Blobs, folder: Path | None = None, *, trusted: bool = False, project: Path | None = None) -> Any:
     """Return what :func:`save` stored.
 
     Args:
         output: what :func:`save` gave.
         blobs: where from.
         folder: where a tree's or a model's files go; None takes a temporary folder that goes away with the process.
+        trusted: code that a model packs may run: its digest was granted, or this very run has made it.
+        project: folder of the project whose own code may run; a model that packs the same needs no grant.
 
     Raises:
         NotFound: something of it is not stored.
         Corrupt: stored bytes do not match their digest, or cannot be read.
-        Untrusted: reading it would import a module that is not Plimsoll's.
+        Untrusted: reading it would import a module that is not Plimsoll's, or run packed code that nobody has granted.
     """
     manifest = get_manifest(blobs, output.digest)
     if manifest.kind != output.kind:
@@ -83,7 +85,7 @@ def load(output: Output, blobs: Blobs, folder: Path | None = None) -> Any:
         return target / manifest.files[0].path if manifest.meta.get("path") == "file" else target
     loader = _loader(manifest)
     get_tree(blobs, output.digest, target)
-    return loader.__plimsoll_load__(target, manifest.meta)
+    return loader.__plimsoll_load__(target, manifest.meta, trusted, project)
 
 
 def _save_path(path: Path, blobs: Blobs) -> Output:

@@ -24,6 +24,7 @@ from plimsoll.pipelines.cache import damage, explain
 from plimsoll.pipelines.executors import Call, Executor, InProcess, Unsuitable
 from plimsoll.pipelines.keys import code_parts, digest_parts, key_parts, purpose_parts
 from plimsoll.pipelines.plan import Node, Plan, beside
+from plimsoll.records.model import ListGrants
 from plimsoll.records.pipeline import DropEntry, GetEntry, GetLatestEntry, KeyPart, Output, RecordEntry, RecordStep, StepRecord
 from plimsoll.records.run import Run
 from plimsoll.runs.outbox import Outbox
@@ -66,6 +67,8 @@ class Outcome:
     records: tuple[StepRecord, ...]
     #: Position -> output, for every node that has one.
     outputs: dict[int, Output]
+    #: Positions whose output this run has computed itself.
+    made: frozenset[int]
 
     @property
     def failed(self) -> StepRecord | None:
@@ -135,6 +138,8 @@ class _Engine:
         self._log = Outbox(run.id, do)
         self._records: dict[int, StepRecord] = {}
         self._outputs: dict[int, Output] = {}
+        #: Nodes whose output this run has computed itself.
+        self._made: set[int] = set()
         self._begun: set[int] = set()
         #: Keys that are being computed -> nodes that wait for one because they have the same.
         self._busy: dict[str, list[int]] = {}
@@ -164,7 +169,8 @@ class _Engine:
                 self._log.close(0.0)
             raise
         self._log.close(_PATIENCE)
-        return Outcome(records=tuple(self._records[node.index] for node in self._plan.nodes), outputs=self._outputs)
+        records = tuple(self._records[node.index] for node in self._plan.nodes)
+        return Outcome(records=records, outputs=self._outputs, made=frozenset(self._made))
 
     def _begin_ready(self) -> None:
         now = clock.monotonic()
@@ -240,6 +246,7 @@ class _Engine:
             inputs=inputs,
             code=self._code.digest(attempt.node),
             run_id=self._run.id,
+            trusted=frozenset(index for index, output in inputs.items() if index in self._made or granted(self._do, output)),
             heard=lambda logged: self._log.heard(writer, logged),
             beside=self._beside[attempt.node.index],
         )
@@ -260,13 +267,15 @@ class _Engine:
             self._fail(attempt, error)
 
     def _succeed(self, attempt: _Attempt, output: Output) -> None:
-        node, why = attempt.node, attempt.why
+        node, why, made = attempt.node, attempt.why, output
         if attempt.key is not None:
             entry = self._do(RecordEntry(key=attempt.key, step=node.name, output=output, parts=attempt.parts, run_id=self._run.id))
             if entry.output.digest != output.digest:
                 # Going on with the entry keeps this run equal to every later one, which will find the entry.
                 why, output = f"{why}; run {entry.run_id[:12]} was first to store another result, which is used", entry.output
         self._outputs[node.index] = output
+        if output.digest == made.digest:
+            self._made.add(node.index)
         self._end(node, "ran", attempt.key, why, attempt.started, output)
 
     def _fail(self, attempt: _Attempt, error: StepFailed) -> None:
@@ -294,6 +303,7 @@ class _Engine:
             self._fail(attempt, StepFailed(f"The output of {self._plan.nodes[index].label} is damaged again and again: {error.fact}"))
             return
         record, output = self._records.pop(index), self._outputs.pop(index)
+        self._made.discard(index)
         self._damaged[index] = error.fact
         if record.key is None:
             _discard(self._blobs, output)
@@ -365,6 +375,16 @@ class _Code:
     def digest(self, node: Node) -> str:
         found = self._parts[id(node.step)]
         return "" if isinstance(found, Unfingerprintable) else digest_parts(found)
+
+
+def granted(do: Do, output: Output) -> bool:
+    """Return whether somebody has allowed the code of a stored model to run.
+
+    Args:
+        do: the door.
+        output: what a step gave; only a model has code.
+    """
+    return output.kind == "model" and bool(do(ListGrants(digest=output.digest)))
 
 
 def _forget(do: Do, blobs: Blobs, key: str, output: Output, reason: str) -> None:

@@ -66,6 +66,8 @@ class Call:
     run_id: str
     #: Takes what the step logs; called from any thread.
     heard: Callable[[PointColumns | Request[Any]], None]
+    #: Positions of the inputs whose packed code may run, although it is not the project's own any more.
+    trusted: frozenset[int] = frozenset()
     #: Calls of the plan that may run at the same time, this one included; they share the processors.
     beside: int = 1
 
@@ -106,7 +108,9 @@ class InProcess:
         """
         future: Future[Output] = Future()
         try:
-            loaded = {index: load_input(index, output, self._blobs) for index, output in call.inputs.items()}
+            loaded = {
+                index: load_input(index, output, self._blobs, index in call.trusted, self.project) for index, output in call.inputs.items()
+            }
             args, kwargs = _plain_arguments(call.node, loaded)
             logger = StepLogger(call.run_id, call.heard, lambda value: values.save(value, self._blobs, self.project))
             future.set_result(perform(call.node.step.function, args, kwargs, logger, self._blobs, self.project))
@@ -165,6 +169,7 @@ class Processes:
                 "code": call.code,
                 "run_id": call.run_id,
                 "inputs": {str(index): codec.plain(output) for index, output in call.inputs.items()},
+                "trusted": sorted(call.trusted),
                 "args": [self._encoded(argument) for argument in call.node.args],
                 "kwargs": {name: self._encoded(argument) for name, argument in call.node.kwargs.items()},
             }
@@ -389,19 +394,22 @@ def perform(
         raise StepFailed(fact, error.remedy, traceback=f"{fact}\n{error.remedy}\n") from error
 
 
-def load_input(index: int, output: Output, blobs: Blobs) -> Any:
+def load_input(index: int, output: Output, blobs: Blobs, trusted: bool = False, project: Path | None = None) -> Any:
     """Return the value of an earlier step's output, verified.
 
     Args:
         index: position of the step that gave it.
         output: what it gave.
         blobs: where from.
+        trusted: code that a model packs may run.
+        project: folder of the project, whose own code may run in any case.
 
     Raises:
+        Untrusted: a model packs other code.
         Corrupt: it is damaged or gone; ``details["input"]`` is ``index``.
     """
     try:
-        return values.load(output, blobs)
+        return values.load(output, blobs, trusted=trusted, project=project)
     except (Corrupt, NotFound) as error:
         raise Corrupt(error.fact, error.remedy, input=index) from error
 

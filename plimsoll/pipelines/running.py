@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import numbers
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
@@ -16,7 +16,7 @@ from plimsoll.data.environment import code_version, put_environment
 from plimsoll.data.project import load_object
 from plimsoll.data.snapshot import get_manifest
 from plimsoll.errors import Corrupt, InvalidInput, NotFound, PlimsollError, StepFailed
-from plimsoll.pipelines.engine import Outcome, StepEvent, run_plan
+from plimsoll.pipelines.engine import Outcome, StepEvent, granted, run_plan
 from plimsoll.pipelines.executors import Executor, InProcess, Processes, load_input
 from plimsoll.pipelines.plan import Plan, references, resolve, trace
 from plimsoll.pipelines.step import is_pipeline
@@ -46,6 +46,10 @@ class StepResult:
     record: StepRecord
     #: Where its output is.
     blobs: Blobs
+    #: Folder of the project, whose own code may run.
+    project: Path
+    #: Code that its output packs may run: this run has made it, or it was granted when the run ended.
+    trusted: bool
 
     @property
     def state(self) -> StepState:
@@ -63,10 +67,11 @@ class StepResult:
         Raises:
             NotFound: it has no result.
             Corrupt: its bytes are damaged; the next run computes them again.
+            Untrusted: it is a model whose code is not the project's own any more, and nobody has granted that it may run.
         """
         if self.record.output is None:
             raise NotFound(f"The step {self.label} has no result: it {self.state}.", "Read its 'why', correct the cause and run again.")
-        return values.load(self.record.output, self.blobs)
+        return values.load(self.record.output, self.blobs, trusted=self.trusted, project=self.project)
 
 
 class PipelineResult:
@@ -77,11 +82,15 @@ class PipelineResult:
         plan: what was run.
         records: one a step, in the order of the plan.
         blobs: where outputs are.
+        project: folder of the project.
+        trusted: positions of the steps whose packed code may run.
     """
 
-    def __init__(self, run: Run, plan: Plan, records: tuple[StepRecord, ...], blobs: Blobs) -> None:
+    def __init__(self, run: Run, plan: Plan, records: tuple[StepRecord, ...], blobs: Blobs, project: Path, trusted: Container[int]) -> None:
         self.run = run
-        self.steps = tuple(StepResult(plan.nodes[record.index].label, record, blobs) for record in records)
+        self.steps = tuple(
+            StepResult(plan.nodes[record.index].label, record, blobs, project, record.index in trusted) for record in records
+        )
         self._plan = plan
 
     @property
@@ -157,7 +166,8 @@ def execute(
     try:
         run = do(_start(function, plan, blobs, project, experiment, cause, key))
         if run.state != "running":
-            return PipelineResult(run, plan, do(ListSteps(run_id=run.id)), blobs)
+            records = do(ListSteps(run_id=run.id))
+            return PipelineResult(run, plan, records, blobs, project, _trusted(records, do))
         try:
             outcome = _run(plan, run, do, blobs, runner, in_process, on_step)
             run = do(FinishRun(id=run.id))
@@ -165,9 +175,14 @@ def execute(
             # Ctrl-C and the like as well: a run that nobody works on must not look as if it were under way.
             do(FinishRun(id=run.id, state="failed", error=str(error) or type(error).__name__))
             raise
+        trusted = outcome.made | _trusted(outcome.records, do)
     finally:
         runner.close()
-    return PipelineResult(run, plan, outcome.records, blobs)
+    return PipelineResult(run, plan, outcome.records, blobs, project, trusted)
+
+
+def _trusted(records: Iterable[StepRecord], do: Do) -> frozenset[int]:
+    return frozenset(record.index for record in records if record.output is not None and granted(do, record.output))
 
 
 def run_pipeline(request: RunPipeline, context: JobContext) -> Run:

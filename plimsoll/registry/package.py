@@ -24,7 +24,7 @@ import numpy as np
 import polars as pl
 
 from plimsoll import clock, codec
-from plimsoll.data.packed import entry_of, load_function, module_files
+from plimsoll.data.packed import entry_of, is_own, load_function, module_files
 from plimsoll.data.project import read_project
 from plimsoll.data.table import TABLE_FILE, as_polars, columns_of, from_parquet, to_parquet
 from plimsoll.errors import Corrupt, InvalidInput, Untrusted
@@ -274,18 +274,24 @@ class Model:
         return self._files
 
     @classmethod
-    def __plimsoll_load__(cls, folder: Path, meta: dict[str, Json]) -> Model:
-        """Return the model that a step of this project returned before; its code is the project's own, so it may run.
+    def __plimsoll_load__(cls, folder: Path, meta: dict[str, Json], trusted: bool, project: Path | None) -> Model:
+        """Return the model that a step returned before. Without trust, only code that is the project's own now may run.
 
         Args:
             folder: the package's files, verified against their digests.
             meta: what the manifest keeps beside the files.
+            trusted: the code inside this digest may run.
+            project: folder of the project to compare the code with, or None.
 
         Raises:
             Corrupt: a file is missing or damaged.
+            Untrusted: it has other code, or classes that are not known here, and ``trusted`` is False; nothing of it ran.
         """
         files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in _paths(folder)}
-        model = _open(folder, read_meta(folder), package_digest(folder), trusted=True)
+        package = read_meta(folder)
+        # Classes are not compared: the project's own code does not say what a file may build with them.
+        own = project is not None and not package.types and is_own(folder / "code", package.features, project)
+        model = _open(folder, package, package_digest(folder), trusted or own)
         # A later step may return the model as it is; it then is the same package.
         model._files = files
         return model

@@ -24,10 +24,10 @@ from plimsoll.records.model import (
     TrustPackage,
     Version,
 )
-from plimsoll.records.run import GetRun
+from plimsoll.records.run import GetRun, Run
 from plimsoll.runs.lifecycle import get_run
 from plimsoll.store.contracts import Context
-from plimsoll.store.schema import aliases, grants, models, reports, versions
+from plimsoll.store.schema import aliases, cache_entries, grants, models, reports, runs, steps, versions
 
 _DIGEST = re.compile(r"[0-9a-f]{12,64}")
 
@@ -78,7 +78,7 @@ def _version(context: Context, row: Row[Any]) -> Version:
 
 
 def create_version(request: CreateVersion, context: Context) -> Version:
-    """Number a package whose bytes are all stored; a person who registers their own run's package thereby trusts its code."""
+    """Number a package whose bytes are all stored; a person who registers what their own run has made trusts its code."""
     known = context.tx.execute(select(versions).where(versions.c.digest == request.digest)).one_or_none()
     if known is not None:
         if known.model != request.model:
@@ -112,9 +112,19 @@ def create_version(request: CreateVersion, context: Context) -> Version:
             meta=codec.plain(meta),
         )
     )
-    if context.actor.person and context.actor.name == run.author:
+    if context.actor.person and context.actor.name == run.author and _is_own_work(context, run, request.digest):
         _grant(context, request.digest, code_digest(manifest, meta), f"{run.author} made it in run {run.id}")
     return get_version(GetVersion(ref=f"{request.model}/{number}"), context)
+
+
+def _is_own_work(context: Context, run: Run, digest: str) -> bool:
+    """Return whether the run's author computed the package: a run also goes on with what others have recorded under the same keys."""
+    made = select(steps.c.state, steps.c.output, runs.c.author).select_from(
+        steps.outerjoin(cache_entries, cache_entries.c.key == steps.c.key)
+    )
+    made = made.outerjoin(runs, runs.c.id == cache_entries.c.run_id).where(steps.c.run_id == run.id)
+    found = [row for row in context.tx.execute(made) if row.output is not None and row.output["digest"] == digest]
+    return all(row.author == run.author or (row.author is None and row.state == "ran") for row in found)
 
 
 def get_version(request: GetVersion, context: Context) -> Version:

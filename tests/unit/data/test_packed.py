@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from plimsoll.data.packed import entry_of, load_function, module_files
+from plimsoll.data.packed import entry_of, is_own, load_function, module_files
 from plimsoll.errors import Conflict, Corrupt, InvalidInput
 
 PROJECT = {
@@ -151,3 +151,33 @@ def test_a_file_edited_after_its_import_is_not_packed(project: Path) -> None:
     write(project, {"shop/late.py": "def extra():\n    import tools\n    return tools.K + 2\n"})
     with pytest.raises(Conflict, match=r"late\.py was edited after it was imported: extra differs"):
         module_files(function, project)
+
+
+@pytest.mark.parametrize(
+    ("entry", "own"),
+    [
+        ("shop.features:prepare", True),
+        ("", True),
+        ("shop.features:math.floor", False),
+        ("shop.features:tools", False),
+        ("shop.gone:prepare", False),
+        ("unused:prepare", False),
+    ],
+)
+def test_packed_code_is_the_projects_own_when_it_calls_a_function_of_the_same_files(
+    project: Path, tmp_path: Path, entry: str, own: bool
+) -> None:
+    files = module_files(importlib.import_module("shop.features").prepare, project)
+    folder = write(tmp_path / "code", files)
+    assert is_own(folder, entry, project) is own
+    write(folder, {"more.py": ""})
+    assert not is_own(folder, entry, project)
+    assert not is_own(write(tmp_path / "edited", {**files, "tools.py": "K = 2\n"}), entry, project)
+
+
+def test_code_below_a_folder_of_the_project_that_is_imported_from_is_its_own(project: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    write(project, {"src/inside.py": "def f(): return 1\n"})
+    folder = write(tmp_path / "code", {"inside.py": "def f(): return 1\n"})
+    assert not is_own(folder, "inside:f", project)
+    monkeypatch.syspath_prepend(str(project / "src"))
+    assert is_own(folder, "inside:f", project)

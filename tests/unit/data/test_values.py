@@ -328,7 +328,8 @@ def test_a_class_of_ours_writes_and_reads_its_own_files(blobs: LocalBlobs, tmp_p
             return {"project": str(project)}
 
         @classmethod
-        def __plimsoll_load__(cls, folder: Path, meta: dict[str, Any]) -> Parcel:
+        def __plimsoll_load__(cls, folder: Path, meta: dict[str, Any], trusted: bool, project: Path | None) -> Parcel:
+            assert (trusted, project) == (True, tmp_path)
             assert meta["project"] == str(tmp_path)
             return cls((folder / "text").read_text())
 
@@ -336,7 +337,7 @@ def test_a_class_of_ours_writes_and_reads_its_own_files(blobs: LocalBlobs, tmp_p
     monkeypatch.setattr("plimsoll.clock.Parcel", Parcel, raising=False)
     output = save(Parcel("hello"), blobs, tmp_path)
     assert output.kind == "model"
-    assert load(output, blobs).text == "hello"
+    assert load(output, blobs, trusted=True, project=tmp_path).text == "hello"
 
 
 def test_an_output_whose_kind_is_another_one_is_corrupt(blobs: LocalBlobs) -> None:

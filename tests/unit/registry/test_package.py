@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -134,9 +135,32 @@ def test_a_package_answers_exactly_as_the_model_it_was_made_from(model: Model, b
 
 def test_a_step_gets_back_the_model_that_another_step_returned(model: Model, blobs: LocalBlobs, project: Path) -> None:
     output = save(model, blobs, project)
-    back = load(output, blobs)
+    back = load(output, blobs, project=project)
     assert np.array_equal(back.predict(HOLDOUT), model.predict(HOLDOUT))
     assert save(back, blobs, project) == output, "returning it again must not make another package"
+
+
+def test_a_steps_model_runs_only_code_that_is_the_projects_own_now_or_that_is_trusted(
+    model: Model, blobs: LocalBlobs, project: Path, tmp_path: Path
+) -> None:
+    output = save(model, blobs, project)
+    with pytest.raises(Untrusted, match="feature code"):
+        load(output, blobs)
+    edited = tmp_path / "edited"
+    shutil.copytree(project, edited)
+    (edited / "trial_rates.py").write_text("RATE = 3.0\n")
+    with pytest.raises(Untrusted, match="plimsoll models trust"):
+        load(output, blobs, project=edited)
+    assert np.array_equal(load(output, blobs, project=edited, trusted=True).predict(HOLDOUT), model.predict(HOLDOUT))
+
+
+def test_the_projects_own_code_does_not_vouch_for_unknown_classes_in_a_model_file(blobs: LocalBlobs, project: Path) -> None:
+    estimator = make_pipeline(FunctionTransformer(np.linalg.norm, kw_args={"axis": 1, "keepdims": True}), LogisticRegression())
+    model = plain(estimator=estimator.fit(TRAINING.select("a", "b").to_numpy(), TRAINING["late"].to_numpy()))
+    output = save(model, blobs, project)
+    with pytest.raises(Untrusted):
+        load(output, blobs, project=project)
+    assert np.array_equal(load(output, blobs, trusted=True).predict(HOLDOUT), model.predict(HOLDOUT))
 
 
 def test_the_same_model_is_the_same_package(model: Model, blobs: LocalBlobs, project: Path) -> None:
@@ -210,7 +234,7 @@ def test_an_added_or_removed_file_makes_the_package_corrupt(model: Model, blobs:
 
 
 def test_the_packed_data_are_snapshots_under_their_own_digests(model: Model, blobs: LocalBlobs, project: Path) -> None:
-    back = load(save(model, blobs, project), blobs)
+    back = load(save(model, blobs, project), blobs, trusted=True)
     assert back.meta.data.keys() == {"training", "holdout"}
     assert get_table(blobs, back.meta.data["training"]).equals(TRAINING)
     assert back.meta.data["holdout"] == put_table(blobs, HOLDOUT)[0]
