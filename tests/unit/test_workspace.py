@@ -23,6 +23,7 @@ from plimsoll.records.monitor import RetrainPolicy, SealPredictions, SetRetrainP
 from plimsoll.records.pipeline import DropEntry
 from plimsoll.records.request import Request
 from plimsoll.records.run import AppendPoints, FinishRun, PointColumns, SetTags, StartRun
+from plimsoll.store.database import open_database
 from plimsoll.store.schema import environments, events, runs
 from plimsoll.workspace import PLANE, WORKER, Workspace, open_workspace
 from tests.unit.yard import Yard
@@ -263,6 +264,8 @@ for file in ("owner", "worker", "plane"):
 def test_many_processes_that_open_one_new_home_at_once_leave_tokens_that_are_known(tmp_path: Path) -> None:
     for attempt in range(3):
         home, go = tmp_path / f"home-{attempt}", tmp_path / f"go-{attempt}"
+        # With its tables there, all of them come to the making of actors at the same moment.
+        open_database(f"sqlite:///{home}/plimsoll.db").close()
         command = [sys.executable, "-c", OPENS, str(home), str(go)]
         opening = [
             subprocess.Popen([*command, name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for name in ("a", "b", "c", "d")
