@@ -104,10 +104,10 @@ class StepLogger:
     Args:
         id: the run's id.
         send: takes points, or a request to be done.
-        keep: stores a value, or a path's content, and says where.
+        keep: stores a value, or a path's content, and says where; None when it cannot for now, which it has told.
     """
 
-    def __init__(self, id: str, send: Callable[[PointColumns | Request[Any]], None], keep: Callable[[Any], Output]) -> None:
+    def __init__(self, id: str, send: Callable[[PointColumns | Request[Any]], None], keep: Callable[[Any], Output | None]) -> None:
         self._id = id
         self._send = send
         self._keep = keep
@@ -153,7 +153,8 @@ class StepLogger:
             Unfingerprintable: the value cannot be stored.
         """
         output = self._keep(value)
-        self._send(LogArtifact(run_id=self._id, name=name, kind=output.kind, digest=output.digest, size=output.size))
+        if output is not None:
+            self._send(LogArtifact(run_id=self._id, name=name, kind=output.kind, digest=output.digest, size=output.size))
 
     def log_input(self, name: str, digest: str) -> None:
         """Record that the run read a registered snapshot.

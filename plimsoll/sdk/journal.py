@@ -1,8 +1,9 @@
-"""Points on their way: into a file beside the run at once, to the platform in batches by a thread of its own.
+"""What a run logs, on its way: into a file beside the run at once, to the platform in batches by a thread of its own.
 
 ``append`` is a ``write`` to a local file, so a training loop waits for no network, and ``kill -9`` loses nothing that was
 logged. A batch is cut by a mark in the same file before it is sent: whoever sends it again, now or after a crash, sends the same
-points under the same sequence, and the platform applies each sequence once.
+points under the same sequence, and the platform applies each sequence once. Tags and artifacts that an outage keeps back take a
+number of their own between the batches.
 
 A frame is ``length (u32) · crc32 (u32) · msgpack``. A file that was cut in the middle of a frame keeps every frame before it.
 """
@@ -22,8 +23,8 @@ from typing import Any
 import msgspec
 
 from plimsoll import clock, codec
-from plimsoll.errors import Conflict, Denied, InvalidInput, NotFound, PlimsollError, StorageFull, Unauthenticated
-from plimsoll.records.run import AppendPoints, FinishRun, PointColumns
+from plimsoll.errors import FINAL, Conflict, InvalidInput, NotFound, PlimsollError, StorageFull, Unreachable
+from plimsoll.records.run import AppendPoints, FinishRun, LogArtifact, LogInput, PointColumns, SetTags
 from plimsoll.runs.logger import joined
 from plimsoll.store.contracts import Do
 
@@ -36,20 +37,31 @@ _BATCH = 1_000
 _PAUSE = 1.0
 
 
-#: Answers that would be the same another time.
-FINAL = (NotFound, Conflict, InvalidInput, Denied, Unauthenticated)
+#: Refusals of the request itself; another token does not help.
+REFUSED = (NotFound, Conflict, InvalidInput)
+
+#: Requests that a journal can keep beside points.
+Kept = SetTags | LogArtifact | LogInput
 
 
 class Frame(msgspec.Struct, omit_defaults=True):
-    """One record of a journal; exactly one field is set."""
+    """One record of a journal."""
 
     #: The run and the writer's name; the first frame.
     begin: tuple[str, str] | None = None
+    #: Where the platform is that knows the run; beside ``begin``.
+    address: str = ""
     #: Logged points.
     points: PointColumns | None = None
-    #: The points since the last cut are the batch of this sequence.
+    #: Number of what is to be done next: the batch of the points since the last such batch, or the request of this frame.
     cut: int | None = None
-    #: Every batch up to this sequence is acknowledged.
+    #: Tags that the platform did not take at once; beside ``cut``, like the next two.
+    tags: SetTags | None = None
+    #: An artifact whose bytes are stored.
+    artifact: LogArtifact | None = None
+    #: A snapshot that the run read.
+    input: LogInput | None = None
+    #: Everything up to this number is acknowledged.
     sent: int | None = None
     #: How the run ended.
     end: FinishRun | None = None
@@ -91,10 +103,11 @@ class Journal:
         except OSError as error:
             os.close(self._file)
             raise Conflict(f"The journal {path} is in use by a run that is under way.", "Let that run end.") from error
-        self.run_id, self.writer = "", ""
+        self.run_id, self.writer, self.address = "", "", ""
         self.waiting: list[PointColumns] = []
-        self.batches: dict[int, PointColumns] = {}
-        self.sequence = 0
+        self.batches: dict[int, AppendPoints | Kept] = {}
+        self.number = 0
+        self._sequence = 0
         self.end: FinishRun | None = None
         self._recall()
 
@@ -104,15 +117,26 @@ class Journal:
             whole = end
             if frame.begin is not None:
                 self.run_id, self.writer = frame.begin
+                self.address = frame.address
             if frame.points is not None:
                 self.waiting.append(frame.points)
             if frame.cut is not None:
-                self.batches[frame.cut] = joined(self.waiting)
-                self.waiting, self.sequence = [], frame.cut
+                self._number(frame.cut, frame.tags or frame.artifact or frame.input)
             if frame.sent is not None:
                 self.batches = {number: batch for number, batch in self.batches.items() if number > frame.sent}
             self.end = frame.end or self.end
         os.ftruncate(self._file, whole)
+
+    def _number(self, number: int, request: Kept | None) -> None:
+        self.number = number
+        if request is None:
+            # The platform counts a writer's batches without holes, so they are counted apart from the requests.
+            self._sequence += 1
+            points = joined(self.waiting)
+            self.batches[number] = AppendPoints(run_id=self.run_id, writer=self.writer, sequence=self._sequence, points=points)
+            self.waiting = []
+        else:
+            self.batches[number] = request
 
     def write(self, frame: Frame) -> None:
         """Add a frame; once this returns, it survives the death of the process.
@@ -137,14 +161,55 @@ class Journal:
             os.ftruncate(self._file, before)
             raise StorageFull(f"The journal {self.path} cannot grow.", "Free some space; training may go on.") from cause
 
-    def cut(self) -> None:
-        """Make a batch of the points that wait, if any do."""
+    def begin(self, run_id: str, address: str) -> None:
+        """Write the first frame.
+
+        Args:
+            run_id: the run.
+            address: where the platform is that knows it.
+
+        Raises:
+            StorageFull: the disk has no room.
+        """
+        self.run_id, self.writer, self.address = run_id, clock.new_id(), address
+        self.write(Frame(begin=(self.run_id, self.writer), address=address))
+
+    def cut(self, last: bool = False) -> None:
+        """Make a batch of the points that wait, if any do.
+
+        Args:
+            last: nothing is logged after it, so that whoever cuts it again makes the same batch: it need not be on the disk.
+
+        Raises:
+            StorageFull: the disk has no room, and it is not the last one.
+        """
         if self.waiting:
-            batch = joined(self.waiting)
-            self.write(Frame(cut=self.sequence + 1))
-            self.sequence += 1
-            self.batches[self.sequence] = batch
-            self.waiting = []
+            try:
+                self.write(Frame(cut=self.number + 1))
+            except StorageFull:
+                if not last:
+                    raise
+            self._number(self.number + 1, None)
+
+    def keep(self, request: Kept) -> None:
+        """Add a request, to be done after everything before it.
+
+        Args:
+            request: what to do.
+
+        Raises:
+            StorageFull: the disk has no room; it is not kept.
+        """
+        self.cut()
+        number = self.number + 1
+        match request:
+            case SetTags():
+                self.write(Frame(cut=number, tags=request))
+            case LogArtifact():
+                self.write(Frame(cut=number, artifact=request))
+            case LogInput():
+                self.write(Frame(cut=number, input=request))
+        self._number(number, request)
 
     def remove(self) -> None:
         """Forget the journal: everything in it is acknowledged."""
@@ -203,6 +268,37 @@ class Sender:
         if full:
             self._wake.set()
 
+    def do(self, request: Kept) -> None:
+        """Do a request now, or, when the platform does not take it now, leave it in the journal behind the earlier ones.
+
+        Args:
+            request: tags, an artifact or an input of the run.
+
+        Raises:
+            NotFound: what it names does not exist.
+            Conflict: the run has ended.
+            InvalidInput: it cannot be done.
+            StorageFull: neither the platform nor the disk takes it.
+        """
+        with self._lock:
+            behind = any(not isinstance(batch, AppendPoints) for batch in self.journal.batches.values())
+        if not behind:
+            try:
+                self._do(request)
+                return
+            except REFUSED:
+                raise
+            except PlimsollError as error:
+                self._tell(error)
+        with self._lock:
+            self.journal.keep(request)
+
+    def _tell(self, error: PlimsollError) -> None:
+        """Warn, once an outage."""
+        if not self._warned:
+            self._warned = True
+            self._warn(f"{error} What the run logs stays in {self.journal.path} for now; the run goes on.")
+
     def finish(self, end: FinishRun, seconds: float) -> Any:
         """Send what is left, end the run, and forget the journal; return the ended run.
 
@@ -214,21 +310,24 @@ class Sender:
             PlimsollError: the platform does not take it now; the journal keeps everything, for the next run to send.
         """
         with self._lock:
-            self.journal.write(Frame(end=end))
+            # On a full disk the end may still reach the platform; otherwise the next run finds that this one is lost.
+            with contextlib.suppress(StorageFull):
+                self.journal.write(Frame(end=end))
             self._stopping = True
         self._wake.set()
         self._thread.join()
         deadline = clock.monotonic() + seconds
         while True:
             try:
-                run = deliver(self.journal, self._do, end)
+                run = deliver(self.journal, self._do, end, self._warn)
                 self.journal.remove()
                 return run
-            except FINAL:
+            except REFUSED:
                 self.journal.set_aside()
                 raise
-            except PlimsollError:
-                if clock.monotonic() > deadline:
+            except PlimsollError as error:
+                # Another token may be taken, but this process has none.
+                if clock.monotonic() > deadline or isinstance(error, FINAL):
                     self.journal.close()
                     raise
                 clock.sleep(0.2)
@@ -245,18 +344,19 @@ class Sender:
             self._count = 0
             if not self.journal.batches:
                 self.journal.cut()
-        while self.journal.batches and not self._stopping:
-            number = min(self.journal.batches)
+        while not self._stopping:
+            with self._lock:
+                number = min(self.journal.batches, default=0)
+            if not number:
+                return
             try:
-                _post(self.journal, self._do, number)
+                _post(self.journal, self._do, number, self._warn)
             except FINAL as error:
                 self._warn(f"{error} Points stay in {self.journal.path}.")
                 self._stopping = True
                 return
             except PlimsollError as error:
-                if not self._warned:
-                    self._warn(f"{error} Points stay in {self.journal.path} for now; the run goes on.")
-                self._warned = True
+                self._tell(error)
                 return
             self._warned = False
             with self._lock:
@@ -267,51 +367,75 @@ class Sender:
                     self.journal.cut()
 
 
-def _post(journal: Journal, do: Do, number: int) -> None:
+def _post(journal: Journal, do: Do, number: int, warn: Callable[[str], None]) -> None:
     batch = journal.batches[number]
-    do(AppendPoints(run_id=journal.run_id, writer=journal.writer, sequence=number, points=batch))
+    try:
+        do(batch)
+    except REFUSED as error:
+        if isinstance(batch, AppendPoints):
+            raise
+        # One of them must not hold up the points behind it, which say themselves when the whole run is refused.
+        warn(f"{error} The run {journal.run_id} goes on without this {type(batch).__name__}.")
 
 
-def deliver(journal: Journal, do: Do, end: FinishRun | None) -> Any:
-    """Send every batch that a journal still has, and the end of its run; return the ended run, or None without an end.
+def deliver(journal: Journal, do: Do, end: FinishRun | None, warn: Callable[[str], None]) -> Any:
+    """Send every batch and request that a journal still has, and the end of its run; return the ended run, or None without an end.
 
     Args:
         journal: opened.
         do: the door.
         end: how the run ended, or None when nobody knows.
+        warn: is told of a request that is refused for good.
     """
-    journal.cut()
+    journal.cut(last=True)
     for number in sorted(journal.batches):
-        _post(journal, do, number)
-        journal.write(Frame(sent=number))
+        _post(journal, do, number, warn)
+        # Sent again, it changes nothing: a full disk does not stop the rest.
+        with contextlib.suppress(StorageFull):
+            journal.write(Frame(sent=number))
         del journal.batches[number]
     return do(end) if end is not None else None
 
 
-def replay(folder: Path, do: Do, warn: Callable[[str], None]) -> int:
+def replay(folder: Path, address: str, do: Do, warn: Callable[[str], None]) -> int:
     """Send what earlier runs left in their journals, each point once; return how many journals are done.
 
-    A run whose process died is ended as lost. A journal that the platform refuses for good is kept beside the others.
+    A run whose process died is ended as lost. A journal that the platform refuses for good is kept beside the others under
+    another name. One of another platform, or one that this actor may not send, stays as it is.
 
     Args:
         folder: of the journals.
+        address: of the platform.
         do: the door.
         warn: is told what could not be sent.
+
+    Raises:
+        Unreachable: the platform does not answer.
     """
     done = 0
+    others: set[str] = set()
     for path in sorted(folder.glob("*.journal")) if folder.is_dir() else ():
         try:
             journal = Journal(path)
         except Conflict:
             continue  # its run is under way
         try:
+            if journal.address not in ("", address):
+                others.add(journal.address)
+                continue
             if journal.run_id:
                 gone = FinishRun(id=journal.run_id, state="lost", error="Its process ended without saying how.")
-                deliver(journal, do, journal.end or gone)
+                deliver(journal, do, journal.end or gone, warn)
             journal.remove()
             done += 1
-        except FINAL as error:
+        except REFUSED as error:
             warn(f"{error} Its points are kept in {journal.set_aside()}.")
+        except Unreachable:
+            raise
+        except PlimsollError as error:
+            warn(f"{error} What an earlier run logged stays in {path} until it can be sent.")
         finally:
             journal.close()
+    if others:
+        warn(f"Runs on {', '.join(sorted(others))} have left journals in {folder}; the next run there sends them.")
     return done

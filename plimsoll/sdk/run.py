@@ -7,27 +7,40 @@ import inspect
 import os
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, overload
 
-from plimsoll import clock
 from plimsoll.data import values
 from plimsoll.data.environment import code_version, put_environment
 from plimsoll.data.project import find_project, setting
-from plimsoll.errors import InvalidInput, NotFound, PlimsollError
+from plimsoll.errors import (
+    DeadlineExceeded,
+    Internal,
+    InvalidInput,
+    NotFound,
+    Overloaded,
+    PlimsollError,
+    StorageFull,
+    Unavailable,
+    Unreachable,
+)
 from plimsoll.pipelines.running import PipelineResult, execute
 from plimsoll.pipelines.step import is_pipeline
 from plimsoll.records.pipeline import Output
 from plimsoll.records.request import Request
-from plimsoll.records.run import FinishRun, PointColumns, Run, StartRun
+from plimsoll.records.run import FinishRun, LogArtifact, LogInput, PointColumns, Run, SetTags, StartRun
 from plimsoll.runs.logger import StepLogger, current
 from plimsoll.sdk.door import FolderDoor, HttpDoor, connect
-from plimsoll.sdk.journal import Frame, Journal, Sender, replay
+from plimsoll.sdk.journal import Journal, Sender, replay
 
 #: Seconds for which the end of a run is tried before it is left in the journal.
 _PATIENCE = 10.0
+
+#: Errors that are no fault of what is stored, and end with the outage or when the disk has room again.
+_OUTAGES = (Unreachable, Overloaded, Unavailable, DeadlineExceeded, StorageFull, Internal)
 
 
 @overload
@@ -109,8 +122,9 @@ def _project_of(function: Callable[..., Any]) -> Path:
 class OpenRun:
     """A run around any code. Points go to a journal at once and to the platform about once a second; the block's end sends the rest.
 
-    While it lasts, an outage of the platform is a warning. At the end what cannot be sent stays in the journal, and the next run
-    of the same project sends it.
+    It begins only while the platform answers. From then on an outage is a warning: points, tags and artifacts stay in the
+    journal, and what is there at the end is sent by the next run of the same project. What cannot be kept (an artifact's bytes
+    in an outage, anything on a full disk) is counted, and the block's end says how much that was.
 
     Args:
         door: the platform; None takes the one that the settings name.
@@ -127,17 +141,19 @@ class OpenRun:
         self._logger: StepLogger | None = None
         self._run: Run | None = None
         self._reset: Any = None
+        #: What could not be kept -> how many.
+        self._lost: Counter[str] = Counter()
 
     def __enter__(self) -> OpenRun:
         project = _here()
+        self._lost.clear()
         self._door = door = self._given or connect()
         try:
             folder = _journals(door)
-            replay(folder, door.do, _warn)
+            replay(folder, door.address, door.do, _warn)
             self._run = self._begin(door, project)
             journal = Journal(folder / f"{self._run.id}.journal")
-            journal.run_id, journal.writer = self._run.id, clock.new_id()
-            journal.write(Frame(begin=(journal.run_id, journal.writer)))
+            journal.begin(self._run.id, door.address)
             self._sender = Sender(journal, door.do, _warn)
         except BaseException:
             if self._given is None:
@@ -172,6 +188,9 @@ class OpenRun:
             # Training is done and must not fail for this; the next run of the project sends it.
             _warn(f"{refused} What the run logged last is kept in {_journals(door)}.")
         finally:
+            if self._lost:
+                lost = ", ".join(f"{count} {what}" for what, count in sorted(self._lost.items()))
+                _warn(f"The run {self.id} is recorded without what could not be kept: {lost}.")
             if self._given is None:
                 door.close()
 
@@ -227,13 +246,31 @@ class OpenRun:
         return self._door
 
     def _send(self, what: PointColumns | Request[Any]) -> None:
-        if not isinstance(what, PointColumns):
-            self._opened().do(what)
-        elif self._sender is not None:
-            self._sender.append(what)
+        sender = self._sender
+        if sender is None:
+            raise InvalidInput("The run has not begun.", "Use it as: with plimsoll.run(...) as run:")
+        try:
+            if isinstance(what, PointColumns):
+                sender.append(what)
+            elif isinstance(what, SetTags | LogArtifact | LogInput):
+                sender.do(what)
+            else:
+                raise InvalidInput(f"A run does not take {type(what).__name__}.")
+        except StorageFull as full:
+            kind = {PointColumns: "points", SetTags: "tags", LogArtifact: "artifacts"}.get(type(what), "inputs")
+            self._lose(kind, len(what.names) if isinstance(what, PointColumns) else 1, full)
 
-    def _keep(self, value: Any, project: Path) -> Output:
-        return values.save(value, self._opened().blobs, project)
+    def _keep(self, value: Any, project: Path) -> Output | None:
+        try:
+            return values.save(value, self._opened().blobs, project)
+        except _OUTAGES as error:
+            self._lose("artifacts", 1, error)
+            return None
+
+    def _lose(self, kind: str, count: int, error: PlimsollError) -> None:
+        if kind not in self._lost:
+            _warn(f"{error} The run goes on; {kind} that cannot be kept are counted.")
+        self._lost[kind] += count
 
 
 def _journals(door: FolderDoor | HttpDoor) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import signal
@@ -16,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plimsoll import clock
-from plimsoll.errors import Conflict, Unreachable
+from plimsoll.errors import Conflict, Denied, Internal, Overloaded, PlimsollError, Unauthenticated, Unreachable
 from plimsoll.records.request import Request
-from plimsoll.records.run import FinishRun, GetRun, GetSeries, PointColumns, StartRun
+from plimsoll.records.run import FinishRun, GetRun, GetSeries, LogInput, PointColumns, SetTags, StartRun
 from plimsoll.sdk.door import FolderDoor
 from plimsoll.sdk.journal import Frame, Journal, Sender, deliver, frames, replay
 from plimsoll.workspace import open_workspace
@@ -32,6 +33,14 @@ def door(tmp_path: Path) -> Iterator[FolderDoor]:
     opened.close()
 
 
+@contextlib.contextmanager
+def open_workspace_door(home: Path) -> Iterator[FolderDoor]:
+    workspace = open_workspace(home, owner="omar")
+    opened = FolderDoor(workspace, workspace.identify(workspace.token("owner")))
+    yield opened
+    opened.close()
+
+
 def point(value: float, step: int = 0, name: str = "loss") -> PointColumns:
     return PointColumns(names=(name,), steps=(step,), times=(clock.now(),), values=(value,))
 
@@ -39,8 +48,7 @@ def point(value: float, step: int = 0, name: str = "loss") -> PointColumns:
 def begun(door: FolderDoor, folder: Path) -> Journal:
     run = door.do(StartRun())
     journal = Journal(folder / f"{run.id}.journal")
-    journal.run_id, journal.writer = run.id, clock.new_id()
-    journal.write(Frame(begin=(journal.run_id, journal.writer)))
+    journal.begin(run.id, door.address)
     return journal
 
 
@@ -95,10 +103,10 @@ def test_what_a_dead_process_left_is_sent_by_the_next_run_and_its_run_is_lost(do
     journal.write(Frame(points=point(1.0)))
     journal.write(Frame(points=point(2.0, 1)))
     journal.close()
-    assert replay(tmp_path, door.do, pytest.fail) == 1
+    assert replay(tmp_path, door.address, door.do, pytest.fail) == 1
     assert values(door, journal.run_id) == (1.0, 2.0)
     assert door.do(GetRun(id=journal.run_id)).run.state == "lost"
-    assert replay(tmp_path, door.do, pytest.fail) == 0
+    assert replay(tmp_path, door.address, door.do, pytest.fail) == 0
 
 
 def test_a_batch_whose_answer_was_lost_is_not_applied_twice(door: FolderDoor, tmp_path: Path) -> None:
@@ -106,12 +114,12 @@ def test_a_batch_whose_answer_was_lost_is_not_applied_twice(door: FolderDoor, tm
     journal.write(Frame(points=point(1.0)))
     journal.waiting.append(point(1.0))
     with pytest.raises(Unreachable):
-        deliver(journal, Outage(door.do, before=0, after=1), None)
+        deliver(journal, Outage(door.do, before=0, after=1), None, pytest.fail)
     journal.close()
     again = Journal(journal.path)
     again.write(Frame(points=point(2.0, 1)))
     again.waiting.append(point(2.0, 1))
-    deliver(again, door.do, FinishRun(id=again.run_id))
+    deliver(again, door.do, FinishRun(id=again.run_id), pytest.fail)
     again.close()
     assert values(door, journal.run_id) == (1.0, 2.0)
 
@@ -120,20 +128,81 @@ def test_a_journal_in_use_is_left_alone(door: FolderDoor, tmp_path: Path) -> Non
     journal = begun(door, tmp_path)
     with pytest.raises(Conflict):
         Journal(journal.path)
-    assert replay(tmp_path, door.do, pytest.fail) == 0
+    assert replay(tmp_path, door.address, door.do, pytest.fail) == 0
     assert journal.path.exists()
     journal.close()
 
 
 def test_a_journal_of_a_run_that_is_not_known_here_is_set_aside(door: FolderDoor, tmp_path: Path) -> None:
     journal = Journal(tmp_path / "x.journal")
-    journal.write(Frame(begin=("0" * 32, "w")))
+    journal.begin("0" * 32, door.address)
     journal.write(Frame(points=point(1.0)))
     journal.close()
     told: list[str] = []
-    replay(tmp_path, door.do, told.append)
+    replay(tmp_path, door.address, door.do, told.append)
     assert [path.name for path in tmp_path.glob("x.*")] == ["x.refused"]
     assert "x.refused" in told[0]
+
+
+def test_a_journal_of_another_platform_waits_for_a_run_there(door: FolderDoor, tmp_path: Path) -> None:
+    journal = begun(door, tmp_path)
+    journal.write(Frame(points=point(1.0)))
+    journal.close()
+    with open_workspace_door(tmp_path / "elsewhere") as other:
+        told: list[str] = []
+        assert replay(tmp_path, other.address, other.do, told.append) == 0
+        assert journal.path.exists()
+        assert door.address in told[0]
+    assert replay(tmp_path, door.address, door.do, pytest.fail) == 1
+    assert values(door, journal.run_id) == (1.0,)
+
+
+@pytest.mark.parametrize("error", [Unauthenticated, Denied, Overloaded, Internal])
+def test_a_journal_that_this_actor_may_not_send_or_nobody_now_stays(door: FolderDoor, tmp_path: Path, error: type[PlimsollError]) -> None:
+    journal = begun(door, tmp_path)
+    journal.write(Frame(points=point(1.0)))
+    journal.close()
+
+    def closed(request: Request[Any], /) -> Any:
+        raise error("Not like this.")
+
+    told: list[str] = []
+    assert replay(tmp_path, door.address, closed, told.append) == 0
+    assert "Not like this." in told[0]
+    assert replay(tmp_path, door.address, door.do, pytest.fail) == 1
+    assert values(door, journal.run_id) == (1.0,)
+
+
+def test_a_run_whose_token_was_taken_away_keeps_its_journal(door: FolderDoor, tmp_path: Path) -> None:
+    def closed(request: Request[Any], /) -> Any:
+        raise Unauthenticated("The token is not known here.")
+
+    journal = begun(door, tmp_path)
+    sender = Sender(journal, closed, lambda line: None)
+    sender.append(point(1.0))
+    with pytest.raises(Unauthenticated):
+        sender.finish(FinishRun(id=journal.run_id), 5.0)
+    assert replay(tmp_path, door.address, door.do, pytest.fail) == 1
+    assert values(door, journal.run_id) == (1.0,)
+    assert door.do(GetRun(id=journal.run_id)).run.state == "finished"
+
+
+def test_what_a_dead_process_left_is_done_in_the_order_in_which_it_was_logged(door: FolderDoor, tmp_path: Path) -> None:
+    journal = begun(door, tmp_path)
+    journal.write(Frame(points=point(1.0)))
+    journal.waiting.append(point(1.0))
+    journal.keep(SetTags(id=journal.run_id, tags={"stage": "one", "kind": "small"}))
+    journal.keep(LogInput(run_id=journal.run_id, name="rows", digest="0" * 64))
+    journal.write(Frame(points=point(2.0, 1)))
+    journal.waiting.append(point(2.0, 1))
+    journal.keep(SetTags(id=journal.run_id, tags={"stage": "two"}))
+    journal.close()
+    told: list[str] = []
+    assert replay(tmp_path, door.address, door.do, told.append) == 1
+    assert values(door, journal.run_id) == (1.0, 2.0)
+    assert door.do(GetRun(id=journal.run_id)).run.tags == {"stage": "two", "kind": "small"}
+    assert len(told) == 1
+    assert "without this LogInput" in told[0]
 
 
 @settings(max_examples=60, deadline=None)
@@ -143,7 +212,7 @@ def test_a_journal_that_is_cut_or_damaged_anywhere_keeps_the_frames_before(
 ) -> None:
     path = tmp_path_factory.mktemp("journal") / "x.journal"
     journal = Journal(path)
-    journal.write(Frame(begin=("run", "writer")))
+    journal.begin("run", "somewhere")
     for step in range(20):
         journal.write(Frame(points=point(float(step), step)))
     journal.close()
@@ -179,7 +248,7 @@ with plimsoll.run() as run:
         for line in child.stdout:
             if line.endswith("\n"):
                 last = line.split()[1]
-    assert replay(tmp_path / "home" / "journal", door.do, pytest.fail) == 1
+    assert replay(tmp_path / "home" / "journal", door.address, door.do, pytest.fail) == 1
     found = values(door, run_id)
     assert len(found) >= int(last) + 1
     assert found == tuple(map(float, range(len(found))))

@@ -1,15 +1,21 @@
 from __future__ import annotations
 
+import errno
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import plimsoll
-from plimsoll.errors import InvalidInput, NotFound
+from plimsoll.data.values import save
+from plimsoll.errors import InvalidInput, NotFound, StorageFull, Unfingerprintable, Unreachable
+from plimsoll.records.request import Request
 from plimsoll.records.run import FinishRun, GetRun, GetSeries, ListRuns, RunDetail
 from plimsoll.sdk.door import FolderDoor
+from plimsoll.sdk.journal import Frame, Journal
 from plimsoll.sdk.run import OpenRun, run
 from plimsoll.workspace import open_workspace
 
@@ -122,6 +128,121 @@ def test_a_run_that_somebody_else_ended_says_so_and_training_goes_on(door: Folde
     assert "has ended as lost" in capsys.readouterr().err
     kept = list((door.workspace.home / "journal").glob("*.refused"))
     assert [path.stem for path in kept] == [opened.id]
+
+
+class Flaky:
+    """A door that answers only while it is open; blobs too."""
+
+    def __init__(self, door: FolderDoor) -> None:
+        self._door, self.address, self.workspace, self.open = door, door.address, door.workspace, True
+
+    def do(self, request: Request[Any], /) -> Any:
+        self._check()
+        return self._door.do(request)
+
+    @property
+    def blobs(self) -> Any:
+        self._check()
+        return self._door.blobs
+
+    def _check(self) -> None:
+        if not self.open:
+            raise Unreachable("The server does not answer.")
+
+
+def flaky(door: FolderDoor, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr("plimsoll.sdk.run._PATIENCE", 0.0)
+    monkeypatch.setattr("plimsoll.sdk.run._journals", lambda opened: opened.workspace.home / "journal")
+    return Flaky(door)
+
+
+def test_tags_and_artifacts_of_an_outage_arrive_in_their_order_and_nothing_is_raised(
+    door: FolderDoor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    closing = flaky(door, monkeypatch)
+    with run(door=closing) as opened:
+        stored = save(3, door.blobs, Path())
+        monkeypatch.setattr(opened, "_keep", lambda value, project: stored)
+        closing.open = False
+        opened.tag(stage="one", kind="small")
+        opened.log_artifact("three", 3)
+        opened.tag(stage="two")
+        opened.log(loss=1.0)
+    told = capsys.readouterr().err
+    assert told.count("the run goes on") == 1
+    assert detail(door, opened).run.state == "running"
+    with run(door=door):
+        pass
+    found = detail(door, opened)
+    assert (found.run.state, found.run.tags) == ("finished", {"stage": "two", "kind": "small"})
+    assert [artifact.name for artifact in found.artifacts] == ["three"]
+    assert [metric.last for metric in found.metrics] == [1.0]
+
+
+def test_an_artifact_whose_bytes_cannot_be_stored_is_one_warning_and_counted(
+    door: FolderDoor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    closing = flaky(door, monkeypatch)
+    with run(door=closing) as opened:
+        closing.open = False
+        for name in "abc":
+            opened.log_artifact(name, 1)
+        closing.open = True
+        opened.log_artifact("d", 1)
+    told = capsys.readouterr().err
+    assert told.count("does not answer") == 1
+    assert "without what could not be kept: 3 artifacts" in told
+    assert [artifact.name for artifact in detail(door, opened).artifacts] == ["d"]
+
+
+def test_what_is_wrong_with_a_tag_or_an_artifact_is_still_told_at_once(door: FolderDoor) -> None:
+    with run(door=door) as opened:
+        with pytest.raises(Unfingerprintable):
+            opened.log_artifact("a", object())
+        with pytest.raises(NotFound):
+            plimsoll.current_run().log_input("rows", "0" * 64)
+
+
+def test_a_full_disk_costs_points_but_not_the_training(
+    door: FolderDoor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with run(door=door) as opened:
+        write = os.write
+        assert opened._sender is not None
+        journal = opened._sender.journal._file
+
+        def full(handle: int, data: bytes) -> int:
+            if handle == journal:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return write(handle, data)
+
+        opened.log(loss=1.0)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", full)
+            for _ in range(3):
+                opened.log(loss=2.0, acc=1.0)
+        opened.log(loss=3.0)
+    told = capsys.readouterr().err
+    assert told.count("cannot grow") == 1
+    assert "without what could not be kept: 6 points" in told
+    found = detail(door, opened)
+    assert found.run.state == "finished"
+    assert door.do(GetSeries(run_id=opened.id, name="loss")).values == (1.0, 3.0)
+
+
+def test_a_disk_that_stays_full_does_not_keep_the_run_from_ending(door: FolderDoor, monkeypatch: pytest.MonkeyPatch) -> None:
+    with run(door=door) as opened:
+        opened.log(loss=1.0)
+
+        def full(self: Journal, frame: Frame) -> None:
+            raise StorageFull("The journal cannot grow.")
+
+        monkeypatch.setattr(Journal, "write", full)
+        opened.log(loss=2.0)
+        opened.tag(kind="small")
+    found = detail(door, opened)
+    assert (found.run.state, found.run.tags) == ("finished", {"kind": "small"})
+    assert door.do(GetSeries(run_id=opened.id, name="loss")).values == (1.0,)
 
 
 def test_what_is_no_pipeline_is_refused(door: FolderDoor) -> None:
