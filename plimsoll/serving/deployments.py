@@ -166,7 +166,11 @@ def roll_back(request: RollBack, context: Context) -> Deployment:
     move_release(context, get_release(GetRelease(id=deployment.stable), context), "rolled_back", request.reason)
     previous = move_release(context, get_release(GetRelease(id=deployment.previous), context), "live", f"Rolled back to: {request.reason}")
     point_alias(context, previous)
-    return save(context, replace(deployment, stable=previous.id, previous=None))
+    kill = deployment.kill
+    if kill is not None and kill.good == deployment.stable:
+        # The switch must not go on answering from what has just been rolled back.
+        kill = replace(kill, good=previous.id, release_id=previous.id if kill.release_id is not None else None)
+    return save(context, replace(deployment, stable=previous.id, previous=None, kill=kill))
 
 
 def kill_deployment(request: KillDeployment, context: Context) -> Deployment:

@@ -166,6 +166,18 @@ def test_the_switch_without_an_earlier_version_answers_the_default(yard: Yard) -
     assert model.kill == killed
 
 
+def test_a_version_that_is_rolled_back_under_the_switch_answers_no_more(yard: Yard) -> None:
+    first = yard.live("one")
+    yard.live("two")
+    challenge(yard, "three")
+    kill(yard)
+    yard.workspace.do(RollBack(model="late", reason="Two is wrong as well."), yard.nora)
+    found = deployed(yard)
+    assert found.kill is not None
+    assert (found.stable, found.kill.good, found.kill.release_id) == (first.id, first.id, first.id)
+    assert tracks(yard) == [("stable", 1, 1.0)]
+
+
 def test_the_switch_to_the_default_names_no_version(yard: Yard) -> None:
     yard.live("one")
     yard.live("two")
