@@ -71,7 +71,8 @@ def _measure(subject: Subject, folder: Path) -> dict[str, float]:
     (folder / "pyproject.toml").write_text('[project]\nname = "bench"\nversion = "0"\n\n[tool.plimsoll]\n')
     return {
         "install_mb": round((_size(site) - before) / 1e6, 1),
-        "import_cpu_s": _cpu([str(python), "-c", f"import {subject.imported}"], env, folder) - _cpu([str(python), "-c", "pass"], env, folder),
+        "import_cpu_s": _cpu([str(python), "-c", f"import {subject.imported}"], env, folder)
+        - _cpu([str(python), "-c", "pass"], env, folder),
         "version_cpu_s": _cpu(subject.version, env, folder),
         **_idle(subject, env, folder),
     }

@@ -35,7 +35,8 @@ SETTING_NOTES = {
 
 #: Environment variables that are no settings.
 VARIABLES = {
-    "PLIMSOLL_TOKEN": "Who asks: the token that `plimsoll actors add` printed. Without it, the owner's token of the home is used, for a server on this machine only.",
+    "PLIMSOLL_TOKEN": "Who asks: the token that `plimsoll actors add` printed. "
+    "Without it, the owner's token of the home is used, for a server on this machine only.",
     "PLIMSOLL_DATABASE": "`postgresql://USER@HOST/DATABASE` instead of the SQLite file in the home. Every process of the home needs it.",
 }
 

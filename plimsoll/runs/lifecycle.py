@@ -86,9 +86,7 @@ def finish_run(request: FinishRun, context: Context) -> Run:
     if run.state == request.state:
         return run
     running(context, request.id)
-    context.tx.execute(
-        update(runs).where(runs.c.id == request.id).values(state=request.state, error=request.error, ended=clock.now())
-    )
+    context.tx.execute(update(runs).where(runs.c.id == request.id).values(state=request.state, error=request.error, ended=clock.now()))
     return _one(context, request.id)
 
 

@@ -35,6 +35,7 @@ class DatabaseSuite:
 
     def test_a_block_that_raises_leaves_nothing(self, reopen: Open) -> None:
         database = reopen()
+
         def fail() -> None:
             with database.write() as tx:
                 tx.execute(insert(_NAMES).values(name="flights", created=1))

@@ -97,6 +97,7 @@ class EventsSuite:
 
     def test_a_line_is_there_exactly_when_its_transaction_is(self, database: Database, events: Events) -> None:
         self._tell(database, events, 1)
+
         def fail() -> None:
             with database.write() as tx:
                 events.append(tx, "dana", "SetTags", "run:1", {})
