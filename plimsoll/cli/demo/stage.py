@@ -59,12 +59,7 @@ class Person:
         Args:
             request: what to do; verbs bear being asked twice.
         """
-        for _ in range(5):
-            try:
-                return self.door.do(request)
-            except Unreachable:
-                self.restart()
-        return self.door.do(request)
+        return self._insisting(lambda: self.door.do(request))
 
     def submit(self, request: Request[Any], key: str) -> Job:
         """Leave a job for the worker; a waiting one of the same key is that job.
@@ -73,12 +68,19 @@ class Person:
             request: whose row is a job.
             key: makes it idempotent.
         """
-        for _ in range(5):
+        return self._insisting(lambda: self.door.submit(request, key))
+
+    def _insisting(self, ask: Callable[[], R]) -> R:
+        deadline = clock.monotonic() + _START
+        while True:
             try:
-                return self.door.submit(request, key)
+                return ask()
             except Unreachable:
+                if clock.monotonic() > deadline:
+                    raise
+                # A killed process may still be on its way out, and counts as running until it is gone.
+                clock.sleep(0.2)
                 self.restart()
-        return self.door.submit(request, key)
 
 
 class Stage:
