@@ -14,7 +14,7 @@ import httpx
 
 from plimsoll import clock, codec, verbs
 from plimsoll.data.project import find_project, setting
-from plimsoll.errors import Corrupt, Denied, InvalidInput, NotFound, Unauthenticated, Unreachable, from_wire
+from plimsoll.errors import Corrupt, Denied, InvalidInput, NotFound, PlimsollError, Unauthenticated, Unreachable, from_wire
 from plimsoll.records.access import Actor, GetJob, Job
 from plimsoll.records.request import Request, check_digest, result_type
 from plimsoll.store.contracts import Blobs
@@ -303,7 +303,11 @@ def open_door(url: str, token: str | None = None, project: Path | None = None) -
     if "://" in url:
         raise InvalidInput(f"The address {url!r} is neither http(s) nor a folder.", "Use http://HOST:PORT or a folder's path.")
     workspace = open_workspace(Path(url), project)
-    return FolderDoor(workspace, workspace.identify(token or workspace.token("owner")))
+    try:
+        return FolderDoor(workspace, workspace.identify(token or workspace.token("owner")))
+    except PlimsollError:
+        workspace.close()
+        raise
 
 
 def connect(url: str | None = None, token: str | None = None) -> HttpDoor | FolderDoor:
