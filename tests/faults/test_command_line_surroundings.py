@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import socket
@@ -74,24 +75,53 @@ def test_a_home_that_is_up_already_is_told_with_the_process_that_holds_it(filled
 # The disk
 
 
+# Shows what lies in a closed folder (a Python in root's own, say) at the same paths to everybody; in its own view of the disk alone.
+OPENED = """
+set -e
+kept=$1; closed=$2; shift 2; count=0
+while [ "$1" != -- ]; do
+  count=$((count + 1)); mkdir -p "$kept/$count"; mount --bind "$1" "$kept/$count"; eval "path_$count=\\$1"; shift
+done
+shift
+mount -t tmpfs -o mode=755 none "$closed"
+while [ $count -gt 0 ]; do
+  eval "path=\\$path_$count"; mkdir -p "$path"; mount --bind "$kept/$count" "$path"; count=$((count - 1))
+done
+exec "$@"
+"""
+
+
 @cache
 def _somebody_else() -> tuple[str, ...]:
     """Return what begins a command line so that a user who is not root runs it."""
     if os.geteuid() != 0:
         return ()
-    setpriv = shutil.which("setpriv")
-    if setpriv is None:
-        pytest.skip("Root may read and write everything, and 'setpriv' is not here.")
+    setpriv, unshare = shutil.which("setpriv"), shutil.which("unshare")
+    if setpriv is None or unshare is None:
+        pytest.skip("Root may read and write everything, and 'setpriv' and 'unshare' are not here.")
     user = (setpriv, "--reuid=65534", "--regid=65534", "--clear-groups")
-    if subprocess.run([*user, sys.executable, "-c", "import plimsoll.cli.app"], cwd=ROOT, capture_output=True).returncode:
-        pytest.skip("Another user cannot reach this Python.")
+    needed = [Path(path).resolve() for path in (sys.prefix, sys.base_prefix, ROOT)]
+    above = sorted({folder for path in needed for folder in path.parents if not folder.stat().st_mode & 0o001})
+    if above:
+        closed = above[0]
+        hidden = [str(path) for path in dict.fromkeys(needed) if path.is_relative_to(closed)]
+        kept = tempfile.mkdtemp(prefix="plimsoll-")
+        atexit.register(shutil.rmtree, kept, ignore_errors=True)
+        user = (unshare, "-m", "sh", "-c", OPENED, "sh", kept, str(closed), *hidden, "--", *user)
+    command = [*user, sys.executable, "-c", "import plimsoll.cli.app"]
+    tried = subprocess.run(command, cwd="/", env=_environment(Path("/")), capture_output=True, text=True)
+    if tried.returncode:
+        pytest.skip(f"Another user cannot reach this Python: {tried.stderr}")
     return user
+
+
+def _environment(home: Path) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def _as_somebody_else(*words: str, folder: Path) -> Said:
     command = [*_somebody_else(), sys.executable, "-m", "plimsoll.cli.app", *words]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HOME": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=LIMIT)
+    done = subprocess.run(command, cwd=folder, env=_environment(folder), capture_output=True, text=True, timeout=LIMIT)
     return Said(done.returncode, done.stdout, done.stderr)
 
 
