@@ -7,7 +7,7 @@ The encoding is canonical: a tag byte, a 64-bit length or count, then the conten
 * Floats count by their bits: ``-0.0`` is not ``0.0``, and each NaN is itself.
 * A ``Path`` counts by its text, not by the bytes of the file it names.
 * Two references to one object, and references to two equal objects, are the same.
-* A class counts by its name here; its code is the business of :mod:`plimsoll.data.code`.
+* A class counts by its name here; its code is the business of :mod:`plimsoll.data.code.closure`.
 * Tables count by schema and content, never by how they are chunked in memory.
 
 Whatever has no encoding is refused: a digest that does not see a difference would reuse a stale result.

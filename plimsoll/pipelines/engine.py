@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Literal
 
 from plimsoll import clock
+from plimsoll.data.code.source import Sources
 from plimsoll.data.snapshot import get_manifest
-from plimsoll.data.source import Sources
 from plimsoll.errors import Corrupt, InvalidInput, NotFound, PlimsollError, StepFailed, Unfingerprintable
 from plimsoll.pipelines.cache import damage, explain
-from plimsoll.pipelines.executors import Call, Executor, InProcess, Unsuitable
+from plimsoll.pipelines.executors.call import Call, Executor, Unsuitable
+from plimsoll.pipelines.executors.in_process import InProcess
 from plimsoll.pipelines.keys import code_parts, digest_parts, key_parts, purpose_parts
 from plimsoll.pipelines.plan import Node, Plan, beside
 from plimsoll.records.model import ListGrants

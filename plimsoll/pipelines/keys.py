@@ -10,9 +10,9 @@ from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from plimsoll import codec
-from plimsoll.data.code import closure, value_closure
+from plimsoll.data.code.closure import closure, value_closure
+from plimsoll.data.code.source import Sources
 from plimsoll.data.project import PROJECT_FILE, read_project
-from plimsoll.data.source import Sources
 from plimsoll.errors import Unfingerprintable
 from plimsoll.fingerprint import digest_value
 from plimsoll.pipelines.plan import Argument, Literal, Node, Reference

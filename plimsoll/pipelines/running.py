@@ -17,7 +17,9 @@ from plimsoll.data.project import load_object
 from plimsoll.data.snapshot import get_manifest
 from plimsoll.errors import Corrupt, InvalidInput, NotFound, PlimsollError, StepFailed
 from plimsoll.pipelines.engine import Outcome, StepEvent, granted, run_plan
-from plimsoll.pipelines.executors import Executor, InProcess, Processes, load_input
+from plimsoll.pipelines.executors.call import Executor, load_input
+from plimsoll.pipelines.executors.in_process import InProcess
+from plimsoll.pipelines.executors.processes import Processes
 from plimsoll.pipelines.plan import Plan, references, resolve, trace
 from plimsoll.pipelines.step import is_pipeline
 from plimsoll.records.data import RegisterSnapshot

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 
-from plimsoll.data.code import closure
+from plimsoll.data.code.closure import closure
 from plimsoll.errors import Unfingerprintable
 from plimsoll.pipelines.keys import digest_parts
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from plimsoll.data.code import closure, value_closure
+from plimsoll.data.code.closure import closure, value_closure
 from plimsoll.errors import Unfingerprintable
 from plimsoll.pipelines.keys import digest_parts
 from tests.unit.data.edits import CHANGES, HARMLESS, REFUSED, Case

@@ -16,7 +16,9 @@ from plimsoll import clock
 from plimsoll.data.snapshot import get_manifest
 from plimsoll.data.values import load
 from plimsoll.errors import Corrupt, StepFailed
-from plimsoll.pipelines.executors import Call, InProcess, Processes, Unsuitable
+from plimsoll.pipelines.executors.call import Call, Unsuitable
+from plimsoll.pipelines.executors.in_process import InProcess
+from plimsoll.pipelines.executors.processes import Processes
 from plimsoll.pipelines.plan import trace
 from plimsoll.pipelines.step import pipeline, step
 from plimsoll.records.pipeline import ListSteps, Output
@@ -130,7 +132,8 @@ def test_a_step_process_ends_when_the_process_that_began_it_is_killed(bench: Ben
     script = f"""
 from pathlib import Path
 from plimsoll.data.project import load_object
-from plimsoll.pipelines.executors import Call, Processes
+from plimsoll.pipelines.executors.call import Call
+from plimsoll.pipelines.executors.processes import Processes
 from plimsoll.pipelines.plan import trace
 from plimsoll.store.blobs import LocalBlobs
 project = Path({str(bench.project)!r})

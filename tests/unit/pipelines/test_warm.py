@@ -15,10 +15,11 @@ import pytest
 from plimsoll import clock
 from plimsoll.data.values import load
 from plimsoll.errors import StepFailed
-from plimsoll.pipelines import warm
-from plimsoll.pipelines.executors import Call, Processes, environment, share
+from plimsoll.pipelines.executors import warm
+from plimsoll.pipelines.executors.call import Call
+from plimsoll.pipelines.executors.processes import Processes, environment, share
+from plimsoll.pipelines.executors.warm import Warm, reached
 from plimsoll.pipelines.plan import beside, trace
-from plimsoll.pipelines.warm import Warm, reached
 from plimsoll.records.pipeline import Output
 from tests.unit.pipelines.bench import Bench, states
 
@@ -103,7 +104,7 @@ def test_what_plimsoll_keeps_warm_starts_no_thread() -> None:
 import importlib, os, sys
 for name in {warm._OURS!r}:
     importlib.import_module(name)
-from plimsoll.pipelines.warm import _alone
+from plimsoll.pipelines.executors.warm import _alone
 assert _alone()
 assert "polars" not in sys.modules
 """

@@ -1,4 +1,4 @@
-"""The process of one call of a step: forked by ``warm``, or ``python -m plimsoll.pipelines.step_process``.
+"""The process of one call of a step: forked by ``warm``, or ``python -m plimsoll.pipelines.executors.step_process``.
 
 It reads its task from stdin (8 bytes of length, then msgpack) and answers in frames on stdout (4 bytes of length, then
 msgpack). What the step prints goes to stderr, so that it cannot garble the answer. Stdin stays open: its end says that
@@ -20,7 +20,7 @@ from typing import Any
 from plimsoll import codec, errors
 from plimsoll.data import exact, values
 from plimsoll.errors import PlimsollError, StepFailed, Unfingerprintable
-from plimsoll.pipelines.executors import load_input, perform
+from plimsoll.pipelines.executors.call import load_input, perform
 from plimsoll.pipelines.keys import code_parts, digest_parts
 from plimsoll.pipelines.step import step_of
 from plimsoll.records.pipeline import Output

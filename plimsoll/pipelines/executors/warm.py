@@ -1,4 +1,4 @@
-"""A process that has imported what a run's steps need and forks one child for each call: ``python -m plimsoll.pipelines.warm``.
+"""A process that has imported what a run's steps need and forks one child for each call: ``python -m plimsoll.pipelines.executors.warm``.
 
 Importing scikit-learn takes a second; forking a process that has imported it takes milliseconds. What is kept warm is
 only what stays the same during a run: the standard library and installed packages. The project's own code is never
@@ -155,7 +155,7 @@ class Warm:
         self._socket, other = socket.socketpair()
         with other:
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "plimsoll.pipelines.warm", str(other.fileno())],
+                [sys.executable, "-P", "-m", "plimsoll.pipelines.executors.warm", str(other.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=2,
                 start_new_session=True,
@@ -179,7 +179,7 @@ def reached(functions: Iterable[Callable[..., Any]]) -> tuple[str, ...]:
     Args:
         functions: steps.
     """
-    roots = ["plimsoll.pipelines.executors", *(function.__module__ for function in functions if function.__module__)]
+    roots = ["plimsoll.pipelines.executors.call", *(function.__module__ for function in functions if function.__module__)]
     seen, found, waiting = set(roots), dict[str, None](), list(roots)
     while waiting:
         module = sys.modules.get(waiting.pop())
@@ -327,7 +327,7 @@ def main() -> None:
     if given is not None:
         _differ()
         # Named, not imported above: it imports polars.
-        importlib.import_module("plimsoll.pipelines.step_process").work(*given)
+        importlib.import_module("plimsoll.pipelines.executors.step_process").work(*given)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,9 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from plimsoll.data.source import Reference, Sources, bytecode, class_content, names_used, references
+from plimsoll.data.code.bytecode import Reference, bytecode, names_used, references
+from plimsoll.data.code.classes import class_content
+from plimsoll.data.code.source import Sources
 from plimsoll.errors import Unfingerprintable
 from plimsoll.fingerprint import digest_value, state_of
 from plimsoll.records.pipeline import KeyPart
@@ -138,8 +140,6 @@ class _Walk:
         self.classes: list[type] = []
         self.constants: dict[tuple[str, str, int], str] = {}
         self.packages: dict[str, Path | None] = {}
-
-    # --- naming ---
 
     def label(self, module: str, name: str) -> str:
         module = _PRIVATE.sub("", module + ".").rstrip(".")

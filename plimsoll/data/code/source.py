@@ -1,0 +1,143 @@
+"""The files that code was read from, and where code comes from.
+
+A file on disk may be newer than the function in memory, so source is used only if it compiles to the very code object that
+runs. Source is better where it can be used: it does not change with comments, docstrings, positions, names of locals and
+annotations, nor from one Python to the next.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.metadata
+import linecache
+import re
+import sys
+import sysconfig
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+from plimsoll.data.code.bytecode import codes
+from plimsoll.data.code.normal import Function, Normal, at_positions, normalise
+from plimsoll.data.environment import bringing
+
+_HERE = Path(__file__).resolve().parents[2]
+_STDLIB = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")}
+
+
+class Sources:
+    """Files and installed distributions, read once for the life of this object: make one per plan, keep none for longer."""
+
+    def __init__(self) -> None:
+        self._files: dict[str, tuple[list[str], dict[tuple[int, str], tuple[list[CodeType], list[Function]]]]] = {}
+        self._versions: dict[str, dict[str, str]] = {}
+        self._origins: dict[str, str] = {}
+
+    def normal(self, code: CodeType, names: dict[str, Any]) -> Normal | None:
+        """Return the normalised source of a live code object; None if the file does not compile to this very code.
+
+        Args:
+            code: a function's code.
+            names: the function's globals, through which zip files and notebooks find their source.
+        """
+        lines, index = self._read(code.co_filename, names)
+        codes, nodes = index.get((code.co_firstlineno, code.co_name), ([], []))
+        if not any(code == candidate for candidate in codes):
+            return None
+        node = nodes[0] if len(nodes) == 1 else at_positions(code, nodes)
+        return None if node is None else normalise(node, code, lines)
+
+    def _read(self, file: str, names: dict[str, Any]) -> Any:
+        if file not in self._files:
+            linecache.checkcache(file)
+            lines = linecache.getlines(file, names)
+            index: dict[tuple[int, str], tuple[list[CodeType], list[Function]]] = {}
+            try:
+                tree = ast.parse("".join(lines))
+                compiled = compile(tree, file, "exec", dont_inherit=True)
+            except (SyntaxError, ValueError):
+                tree = ast.Module([], [])
+                compiled = None
+            for code in codes(compiled) if compiled else ():
+                index.setdefault((code.co_firstlineno, code.co_name), ([], []))[0].append(code)
+            for node in ast.walk(tree):
+                if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                    first = node.decorator_list[0].lineno if node.decorator_list else node.lineno
+                    index.setdefault((first, node.name), ([], []))[1].append(node)
+                elif isinstance(node, ast.Lambda):
+                    index.setdefault((node.lineno, "<lambda>"), ([], []))[1].append(node)
+            self._files[file] = (lines, index)
+        return self._files[file]
+
+    def origin(self, module: str, file: str | None) -> str:
+        """Return where code comes from: ``user``, ``builtin``, ``stdlib``, ``plimsoll`` or ``third``.
+
+        Args:
+            module: dotted name of its module.
+            file: its file; None, or a name in angle brackets, when it was not read from one.
+        """
+        if module == "builtins":
+            return "builtin"
+        if file is None or file.startswith("<"):
+            if module == "__main__":
+                return "user"  # typed into a shell or a notebook, whichever program opened it
+            is_frozen = file is not None and file.startswith("<frozen")
+            file = getattr(sys.modules.get(module), "__file__", None)
+            if file is None:
+                return "stdlib" if is_frozen or module.partition(".")[0] in sys.stdlib_module_names else "user"
+        if file not in self._origins:
+            self._origins[file] = _origin_of(file)
+        return self._origins[file]
+
+    def versions(self, package: str, folder: Path | None) -> dict[str, str]:
+        """Return the versions of the distributions that bring a package, with those that they require.
+
+        Args:
+            package: top-level importable name; ``python`` gives the minor version of the interpreter.
+            folder: where it lies, for a package that no installed distribution claims: then its files count.
+        """
+        if package == "python":
+            return {"python": f"{sys.version_info.major}.{sys.version_info.minor}"}
+        if package == "plimsoll":
+            own = _installed(package)
+            return {package: own.version if own is not None else "not installed"}
+        if package not in self._versions:
+            found: dict[str, str] = {}
+            pending = [package] if _installed(package) else bringing(package)
+            while pending:
+                distribution = _installed(pending.pop())
+                if distribution is not None and distribution.name not in found:
+                    found[distribution.name] = distribution.version
+                    lines = distribution.requires or []
+                    pending += [match[0] for line in lines if "extra ==" not in line and (match := re.match(r"[\w.-]+", line))]
+            if not found:
+                found[package] = "files " + _digest_files(folder)
+            self._versions[package] = found
+        return self._versions[package]
+
+
+def _origin_of(file: str) -> str:
+    path = Path(file).resolve()
+    if path.is_relative_to(_HERE):
+        return "plimsoll"
+    if not {"site-packages", "dist-packages"}.isdisjoint(path.parts):
+        return "third"
+    return "stdlib" if any(path.is_relative_to(folder) for folder in _STDLIB) else "user"
+
+
+def _installed(name: str) -> importlib.metadata.Distribution | None:
+    try:
+        return importlib.metadata.distribution(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _digest_files(path: Path | None) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    files = sorted(path.rglob("*")) if path is not None and path.is_dir() else [path] if path is not None else []
+    for file in files:
+        if file.is_file() and file.suffix != ".pyc":
+            data = file.read_bytes()
+            digest.update(f"{file.name}\0{len(data)}\0".encode() + data)
+    return digest.hexdigest()

@@ -1,0 +1,143 @@
+"""What every executor takes and does: load the inputs (verified), call the function, store what it returns.
+
+An executor takes a :class:`Call` and gives a future of its output. It never looks at the cache and never calls back into
+the engine, except to hand over what the step logs.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from plimsoll import errors
+from plimsoll.data import values
+from plimsoll.errors import Corrupt, NotFound, Refused, StepFailed, Unfingerprintable
+from plimsoll.pipelines.plan import Node
+from plimsoll.records.pipeline import Output
+from plimsoll.records.request import Request
+from plimsoll.records.run import LogArtifact, LogInput, PointColumns, SetTags
+from plimsoll.runs.logger import StepLogger, current
+from plimsoll.store.contracts import Blobs
+
+#: What a step's process may ask to be done for its run.
+LOGGED: Mapping[str, type[Request[Any]]] = {cls.__name__: cls for cls in (SetTags, LogArtifact, LogInput)}
+
+
+class Unsuitable(Refused):
+    """This executor cannot run the call; another one may. The fact says why."""
+
+    code = "unsuitable"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One try of one call of a step."""
+
+    #: The call.
+    node: Node
+    #: Outputs of the nodes that it takes, by their position.
+    inputs: dict[int, Output]
+    #: Digest of the code that the key was made of; empty when the code could not be seen.
+    code: str
+    #: The run.
+    run_id: str
+    #: Takes what the step logs; called from any thread.
+    heard: Callable[[PointColumns | Request[Any]], None]
+    #: Positions of the inputs whose packed code may run, although it is not the project's own any more.
+    trusted: frozenset[int] = frozenset()
+    #: Calls of the plan that may run at the same time, this one included; they share the processors.
+    beside: int = 1
+
+
+class Executor(Protocol):
+    """Runs calls of steps."""
+
+    def submit(self, call: Call) -> Future[Output]:
+        """Begin a call and return the future of its stored output.
+
+        The future raises ``StepFailed`` when the step fails (``details["traceback"]``), ``Corrupt`` with ``details["input"]``
+        when the output of that position cannot be read, and ``Unsuitable`` when the call cannot run here.
+        """
+        ...
+
+    def close(self) -> None:
+        """Kill whatever still runs, and give back what was held."""
+        ...
+
+
+def perform(
+    function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any], logger: StepLogger, blobs: Blobs, project: Path
+) -> Output:
+    """Call a step's function with its run as the current one, and store what it returns.
+
+    Args:
+        function: the user's own function.
+        args: positional arguments.
+        kwargs: keyword arguments.
+        logger: the current run for the time of the call.
+        blobs: where to.
+        project: folder of the project.
+
+    Raises:
+        StepFailed: it raised, or returned what cannot be stored; ``details["traceback"]`` is the user's traceback.
+    """
+    token = current.set(logger)
+    try:
+        value = function(*args, **kwargs)
+    except (Exception, SystemExit) as error:
+        # The first frame is this function, which tells the user nothing.
+        inner = error.__traceback__.tb_next if error.__traceback__ else None
+        text = "".join(traceback.format_exception(type(error), error, inner))
+        raise StepFailed(f"{type(error).__name__}: {error}", traceback=text) from error
+    finally:
+        current.reset(token)
+    try:
+        return values.save(value, blobs, project)
+    except (Unfingerprintable, errors.InvalidInput) as error:
+        fact = f"What {function.__qualname__} returned cannot be stored: {error.fact}"
+        raise StepFailed(fact, error.remedy, traceback=f"{fact}\n{error.remedy}\n") from error
+
+
+def load_input(index: int, output: Output, blobs: Blobs, trusted: bool = False, project: Path | None = None) -> Any:
+    """Return the value of an earlier step's output, verified.
+
+    Args:
+        index: position of the step that gave it.
+        output: what it gave.
+        blobs: where from.
+        trusted: code that a model packs may run.
+        project: folder of the project, whose own code may run in any case.
+
+    Raises:
+        Untrusted: a model packs other code.
+        Corrupt: it is damaged or gone; ``details["input"]`` is ``index``.
+    """
+    try:
+        return values.load(output, blobs, trusted=trusted, project=project)
+    except (Corrupt, NotFound) as error:
+        raise Corrupt(error.fact, error.remedy, input=index) from error
+
+
+def reference(function: Callable[..., Any]) -> tuple[str, str]:
+    """Return module and qualified name under which a fresh process finds a step's function.
+
+    Args:
+        function: the user's own function.
+
+    Raises:
+        Unsuitable: there is no such name.
+    """
+    module, qualname = function.__module__, function.__qualname__
+    if module == "__main__":
+        raise Unsuitable("it is defined in a notebook or script, which another process cannot import", "Move it to a module.")
+    found: Any = sys.modules.get(module)
+    for name in qualname.split("."):
+        found = getattr(found, name, None)
+    if getattr(getattr(found, "__plimsoll_step__", None), "function", found) is not function:
+        raise Unsuitable(f"another process would not find it as {module}.{qualname}", "Define it at the top level of a module.")
+    return module, qualname

@@ -1,0 +1,62 @@
+"""Calls of steps in this very process."""
+
+from __future__ import annotations
+
+import copy
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+from plimsoll.data import values
+from plimsoll.errors import PlimsollError
+from plimsoll.pipelines.executors.call import Call, load_input, perform
+from plimsoll.pipelines.plan import Argument, Literal, Node, resolve
+from plimsoll.records.pipeline import Output
+from plimsoll.runs.logger import StepLogger
+from plimsoll.store.contracts import Blobs
+
+
+class InProcess:
+    """Runs each call at once in the thread that submits it. It cannot stop a step, so timeout and memory are not enforced.
+
+    Args:
+        blobs: where outputs are.
+        project: folder of the project.
+    """
+
+    def __init__(self, blobs: Blobs, project: Path) -> None:
+        self._blobs = blobs
+        self.project = project
+
+    def submit(self, call: Call) -> Future[Output]:
+        """Run a call to its end and return its future.
+
+        Args:
+            call: what to run.
+        """
+        future: Future[Output] = Future()
+        try:
+            loaded = {
+                index: load_input(index, output, self._blobs, index in call.trusted, self.project) for index, output in call.inputs.items()
+            }
+            args, kwargs = _plain_arguments(call.node, loaded)
+            logger = StepLogger(call.run_id, call.heard, lambda value: values.save(value, self._blobs, self.project))
+            future.set_result(perform(call.node.step.function, args, kwargs, logger, self._blobs, self.project))
+        except PlimsollError as error:
+            future.set_exception(error)
+        return future
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def _plain_arguments(node: Node, loaded: dict[int, Any]) -> tuple[list[Any], dict[str, Any]]:
+    # A step that changes its arguments must change neither the plan's copy nor what another parameter of it gets.
+    def own(argument: Argument) -> Any:
+        value = resolve(argument, loaded.__getitem__)
+        try:
+            return copy.deepcopy(value) if isinstance(argument, Literal) else value
+        except Exception:  # what cannot be copied has no digest either, so nothing is cached that this could spoil
+            return value
+
+    return [own(argument) for argument in node.args], {name: own(argument) for name, argument in node.kwargs.items()}

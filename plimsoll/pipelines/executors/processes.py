@@ -1,0 +1,218 @@
+"""Calls of steps in processes of their own: the default."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from plimsoll import codec, errors
+from plimsoll.data import exact, values
+from plimsoll.data.snapshot import get_manifest
+from plimsoll.errors import Corrupt, NotFound, PlimsollError, StepFailed, Unfingerprintable
+from plimsoll.pipelines.executors.call import Call, Unsuitable, reference
+from plimsoll.pipelines.executors.warm import Forked, Warm
+from plimsoll.pipelines.executors.watch import Watch
+from plimsoll.pipelines.plan import Argument, Literal, Reference
+from plimsoll.records.pipeline import Output
+from plimsoll.records.request import Request
+from plimsoll.records.run import LogArtifact, PointColumns
+from plimsoll.store.blobs import LocalBlobs
+from plimsoll.store.contracts import Blobs
+
+
+class Processes:
+    """Runs each call in a process of its own, at most so many at once.
+
+    Where it can, the process is forked from one that has imported the installed packages (:mod:`plimsoll.pipelines.executors.warm`);
+    elsewhere it is a fresh ``python -m plimsoll.pipelines.executors.step_process``. The project's code is read anew either way.
+    A process dies with whoever began it: with :meth:`close`, and when this process is killed. Its blobs are a folder of this
+    machine. Blobs that are elsewhere are copied to a temporary folder and back, for the calls that really run.
+
+    Args:
+        blobs: where outputs are.
+        project: folder of the project, from which steps are imported.
+        at_once: processes at the same time; None takes the number of processors.
+        functions: steps that may run, as far as known; what their modules use is imported once for all of them.
+    """
+
+    def __init__(self, blobs: Blobs, project: Path, at_once: int | None = None, functions: Iterable[Callable[..., Any]] = ()) -> None:
+        self._blobs = blobs
+        self._project = project
+        self._stage = None if isinstance(blobs, LocalBlobs) else tempfile.TemporaryDirectory(prefix="plimsoll-stage-")
+        self._local = blobs if isinstance(blobs, LocalBlobs) else LocalBlobs(Path(self._stage.name if self._stage else ""))
+        self._threads = ThreadPoolExecutor(at_once or os.cpu_count() or 1, thread_name_prefix="plimsoll-step")
+        self._lock = threading.Lock()
+        self._running: set[_Process] = set()
+        self._closed = False
+        self._warm = Warm(functions, self._path())
+
+    def submit(self, call: Call) -> Future[Output]:
+        """Begin a call and return the future of its stored output.
+
+        Args:
+            call: what to run.
+        """
+        try:
+            module, qualname = reference(call.node.step.function)
+            threads = share(call.beside)
+            spec = {
+                "path": self._path(),
+                "folder": os.getcwd(),
+                "environment": [[os.fsencode(text) for text in item] for item in environment(threads).items()],
+                "threads": None if "OMP_NUM_THREADS" in os.environ else threads,
+                "project": str(self._project),
+                "blobs": str(self._local.folder),
+                "module": module,
+                "qualname": qualname,
+                "code": call.code,
+                "run_id": call.run_id,
+                "inputs": {str(index): codec.plain(output) for index, output in call.inputs.items()},
+                "trusted": sorted(call.trusted),
+                "args": [self._encoded(argument) for argument in call.node.args],
+                "kwargs": {name: self._encoded(argument) for name, argument in call.node.kwargs.items()},
+            }
+            task = codec.to_msgpack(spec)
+        except PlimsollError as error:
+            refused: Future[Output] = Future()
+            refused.set_exception(error)
+            return refused
+        supervise = self._supervise if self._stage is None else self._supervise_staged
+        return self._threads.submit(supervise, call, task)
+
+    def close(self) -> None:
+        """Kill every process that still runs, with its children, and wait for the threads that watch them."""
+        with self._lock:
+            self._closed = True
+            for process in self._running:
+                process.kill()
+        self._warm.kill()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        # Again: a thread that had passed the check above may just have begun it.
+        self._warm.kill()
+        if self._stage is not None:
+            self._stage.cleanup()
+
+    def _path(self) -> list[str]:
+        return [str(self._project), *(entry for entry in sys.path if entry != str(self._project))]
+
+    def _encoded(self, argument: Argument) -> list[Any]:
+        if isinstance(argument, Reference):
+            return ["input", argument.index]
+        if not isinstance(argument, Literal):
+            keys = [self._encoded(Literal(key)) for key in argument.keys]
+            return [argument.kind, keys, [self._encoded(item) for item in argument.items]]
+        value = argument.value
+        if isinstance(value, Path):
+            return ["path", str(value)]
+        # Frames and arrays are files, not messages.
+        with contextlib.suppress(Unfingerprintable):
+            return ["value", exact.encode(value, lambda inner: None)]
+        try:
+            return ["output", codec.plain(values.save(value, self._local, self._project))]
+        except PlimsollError as error:
+            raise Unsuitable(f"an argument cannot be sent to another process: {error.fact}", error.remedy) from error
+
+    def _supervise_staged(self, call: Call, spec: bytes) -> Output:
+        for index, output in call.inputs.items():
+            try:
+                _copy(output.digest, self._blobs, self._local)
+            except (Corrupt, NotFound) as error:
+                raise Corrupt(error.fact, error.remedy, input=index) from error
+
+        def heard(logged: PointColumns | Request[Any]) -> None:
+            if isinstance(logged, LogArtifact):
+                _copy(logged.digest, self._local, self._blobs)
+            call.heard(logged)
+
+        output = self._supervise(replace(call, heard=heard), spec)
+        _copy(output.digest, self._local, self._blobs)
+        return output
+
+    def _supervise(self, call: Call, spec: bytes) -> Output:
+        process = self._begin(call)
+        try:
+            return Watch(process, call).result(spec)
+        finally:
+            process.kill()
+            process.wait()
+            with self._lock:
+                self._running.discard(process)
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
+
+    def _begin(self, call: Call) -> _Process:
+        process: _Process | None = None if self._closed else self._warm.fork(environment(None))
+        with self._lock:
+            if not self._closed:
+                process = process or _Fresh(
+                    [sys.executable, "-P", "-m", "plimsoll.pipelines.executors.step_process"],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    start_new_session=True,
+                    env=environment(share(call.beside)),
+                )
+                self._running.add(process)
+                return process
+        if process is not None:
+            process.kill()
+        raise StepFailed(f"{call.node.label} was not begun, because the run is ending.")
+
+
+class _Fresh(subprocess.Popen[bytes]):
+    """A fresh interpreter."""
+
+    def kill(self) -> None:
+        """Kill it with everything it began."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+
+_Process = _Fresh | Forked
+
+
+def share(beside: int) -> int | None:
+    """Return how many threads one of several calls should use, or None for as many as there are processors.
+
+    Args:
+        beside: calls at the same time.
+    """
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = max(1, processors // beside)
+    return None if threads == processors else threads
+
+
+def environment(threads: int | None) -> dict[str, str]:
+    """Return a child's environment, in which this very Plimsoll can be imported even when it is not installed.
+
+    Threads that wait for work sleep instead of spinning, and are no more than the child's share; what the user has set stays.
+
+    Args:
+        threads: what :func:`share` gave.
+    """
+    limits = {} if threads is None else {"OMP_NUM_THREADS": str(threads), "POLARS_MAX_THREADS": str(threads)}
+    known = {"OMP_WAIT_POLICY": "passive", **limits, **os.environ}
+    root = str(Path(errors.__file__).parent.parent)
+    if Path(root).name not in ("site-packages", "dist-packages"):
+        known["PYTHONPATH"] = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH", ""))))
+    return known
+
+
+def _copy(digest: str, source: Blobs, target: Blobs) -> None:
+    """Copy an output from one place to another, its manifest last."""
+    with tempfile.TemporaryDirectory(prefix="plimsoll-copy-") as folder:
+        for entry in get_manifest(source, digest).files:
+            if not target.has(entry.digest):
+                source.get_file(entry.digest, Path(folder, entry.digest))
+                target.put_file(Path(folder, entry.digest))
+    target.put(source.get(digest))
