@@ -101,11 +101,12 @@ VERBS: tuple[Verb, ...] = (
     _read(d.GetSnapshot, snapshot.get_snapshot),
     _read(d.ListSnapshots, snapshot.list_snapshots),
     # Pipelines
-    _write(p.RecordEntry, cache.record_entry, audited=False),
+    _read(p.FindEntries, cache.find_entries),
     _read(p.GetEntry, cache.get_entry),
     _read(p.GetLatestEntry, cache.get_latest_entry),
+    _read(p.GetKeyParts, cache.get_key_parts),
     _write(p.DropEntry, cache.drop_entry),
-    _write(p.RecordStep, cache.record_step, audited=False),
+    _write(p.RecordSteps, cache.record_steps, audited=False),
     _read(p.ListSteps, cache.list_steps),
     _job(p.RunPipeline, "plimsoll.pipelines.running:run_pipeline", "write"),
     # Registry

@@ -5,7 +5,9 @@ An entry is written after its bytes and never changed. An entry whose bytes are 
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Row, delete, select
@@ -17,43 +19,96 @@ from plimsoll.errors import Corrupt, Denied, InvalidInput, NotFound
 from plimsoll.records.pipeline import (
     CacheEntry,
     DropEntry,
+    EndedStep,
+    FindEntries,
     GetEntry,
+    GetKeyParts,
     GetLatestEntry,
     KeyPart,
     ListSteps,
-    RecordEntry,
-    RecordStep,
+    RecordSteps,
     StepRecord,
 )
 from plimsoll.runs.lifecycle import running
 from plimsoll.store.contracts import Blobs, Context
-from plimsoll.store.schema import cache_entries, runs, steps
+from plimsoll.store.schema import cache_entries, key_parts, runs, steps
 
 _SHOWN = 3
 
 
-def record_entry(request: RecordEntry, context: Context) -> CacheEntry:
-    """Remember a step's output, or return the entry that the key has already.
+def record_steps(request: RecordSteps, context: Context) -> tuple[StepRecord, ...]:
+    """Record steps of a run that is under way, with their entries; the same position again replaces the record.
 
     Raises:
         NotFound: there is no such run.
         Conflict: the run has ended.
         Denied: it is the run of another actor.
-        Corrupt: some of its bytes are not stored; nothing is remembered.
+        Corrupt: some bytes of an output are not stored; nothing is recorded.
     """
     _own_run(context, request.run_id)
-    found = _entry(context, request.key)
+    insert = postgresql.insert if context.tx.dialect.name == "postgresql" else sqlite.insert
+    recorded = []
+    for step in request.steps:
+        record = step.record
+        if record.key is not None and step.parts:
+            parts = {"key": record.key, "data": zlib.compress(codec.to_msgpack((*step.parts, *step.trace)), 1)}
+            context.tx.execute(insert(key_parts).values(**parts).on_conflict_do_nothing())
+        if step.keep:
+            record = _kept(step, context)
+        values = codec.plain(record)
+        context.tx.execute(insert(steps).values(**values).on_conflict_do_update(index_elements=["run_id", "index"], set_=values))
+        recorded.append(record)
+    return tuple(recorded)
+
+
+def _kept(step: EndedStep, context: Context) -> StepRecord:
+    """Remember a step's output; return its record with the output that its key stands for."""
+    record = step.record
+    assert record.key is not None
+    assert record.output is not None
+    found = _entry(context, record.key)
     if found is not None:
-        return found
-    wrong = damage(context.stores.blobs, request.output.digest)
+        if found.output.digest == record.output.digest:
+            return record
+        # Going on with the entry keeps this run equal to every later one, which will find the entry.
+        why = f"{record.why}; run {found.run_id[:12]} was first to store another result, which is used"
+        return replace(record, output=found.output, why=why)
+    wrong = damage(context.stores.blobs, record.output.digest)
     if wrong:
-        raise Corrupt(f"The output of {request.step} is not stored whole: {wrong}.", "Store its bytes first, then record it.")
-    entry = CacheEntry(
-        key=request.key, step=request.step, output=request.output, parts=request.parts, run_id=request.run_id, created=clock.now()
+        raise Corrupt(f"The output of {record.name} is not stored whole: {wrong}.", "Store its bytes first, then record it.")
+    # Two runs may end the same step at once. Writers wait for each other, so the second finds the first one's row above.
+    context.tx.execute(
+        cache_entries.insert().values(
+            key=record.key,
+            call=step.call,
+            step=record.name,
+            output=codec.plain(record.output),
+            trace=codec.plain(step.trace),
+            run_id=record.run_id,
+            created=clock.now(),
+        )
     )
-    # Two runs may end the same step at once. Writers wait for each other, so the second has found the first one's row above.
-    context.tx.execute(cache_entries.insert().values(**codec.plain(entry)))
-    return get_entry(GetEntry(key=request.key), context)
+    return record
+
+
+def find_entries(request: FindEntries, context: Context) -> tuple[CacheEntry, ...]:
+    """Return the entries of a call key, newest first."""
+    newest = cache_entries.c.created.desc(), cache_entries.c.key
+    rows = context.tx.execute(select(cache_entries).where(cache_entries.c.call == request.call).order_by(*newest).limit(request.limit))
+    return tuple(_cache_entry(row) for row in rows)
+
+
+def get_key_parts(request: GetKeyParts, context: Context) -> tuple[KeyPart, ...]:
+    """Return everything that a key was made of.
+
+    Raises:
+        NotFound: no step was recorded under this key.
+    """
+    data = context.tx.execute(select(key_parts.c.data).where(key_parts.c.key == request.key)).scalar_one_or_none()
+    if data is None:
+        raise NotFound(f"What the key {request.key[:12]} was made of is not recorded.", "Run the step again to record it.")
+    parts = codec.from_msgpack(zlib.decompress(data), tuple[KeyPart, ...], "The stored key")
+    return tuple(sorted(parts, key=lambda part: (part.kind, part.name)))
 
 
 def get_entry(request: GetEntry, context: Context) -> CacheEntry:
@@ -84,22 +139,6 @@ def get_latest_entry(request: GetLatestEntry, context: Context) -> CacheEntry:
 def drop_entry(request: DropEntry, context: Context) -> None:
     """Forget an entry; one that is not there is no error."""
     context.tx.execute(delete(cache_entries).where(cache_entries.c.key == request.key))
-
-
-def record_step(request: RecordStep, context: Context) -> StepRecord:
-    """Record a step of a run that is under way; the same position again replaces it.
-
-    Raises:
-        NotFound: there is no such run.
-        Conflict: the run has ended.
-        Denied: it is the run of another actor.
-    """
-    step = request.step
-    _own_run(context, step.run_id)
-    values = codec.plain(step)
-    insert = postgresql.insert if context.tx.dialect.name == "postgresql" else sqlite.insert
-    context.tx.execute(insert(steps).values(**values).on_conflict_do_update(index_elements=["run_id", "index"], set_=values))
-    return step
 
 
 def list_steps(request: ListSteps, context: Context) -> tuple[StepRecord, ...]:
@@ -136,6 +175,16 @@ def damage(blobs: Blobs, digest: str) -> str:
     return ""
 
 
+def fresh(entry: CacheEntry, cache: bool | float | str) -> bool:
+    """Return whether an entry is young enough for its step; one from the future, as after a clock set back, is not.
+
+    Args:
+        entry: what was found.
+        cache: the step's option; only a number of seconds sets a limit.
+    """
+    return isinstance(cache, bool | str) or 0 <= clock.now() - entry.created <= cache * 1e6
+
+
 def explain(old: Iterable[KeyPart], new: Iterable[KeyPart], step: str = "") -> str:
     """Return in one line what makes two keys different, such as ``param depth: 4 -> 6``; empty when nothing does.
 
@@ -155,7 +204,7 @@ def explain(old: Iterable[KeyPart], new: Iterable[KeyPart], step: str = "") -> s
     return "; ".join(found[:_SHOWN]) + more
 
 
-_ORDER = {"param": 0, "input": 1, "code": 2, "project": 3, "environment": 4}
+_ORDER = {"param": 0, "input": 1, "file": 2, "variable": 3, "code": 4, "module": 5, "project": 6, "environment": 7}
 _NOTHING = KeyPart(kind="", name="", digest="")
 
 

@@ -12,21 +12,33 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from plimsoll import clock
 from plimsoll.data.code.source import Sources
 from plimsoll.data.snapshot import get_manifest
+from plimsoll.data.trace.now import Now
 from plimsoll.errors import Corrupt, InvalidInput, NotFound, PlimsollError, StepFailed, Unfingerprintable
-from plimsoll.pipelines.cache import damage, explain
-from plimsoll.pipelines.executors.call import Call, Executor, Unsuitable
+from plimsoll.pipelines.cache import damage, explain, fresh
+from plimsoll.pipelines.executors.call import Call, Executor, Ran, Unsuitable
 from plimsoll.pipelines.executors.in_process import InProcess
-from plimsoll.pipelines.keys import code_parts, digest_parts, key_parts, purpose_parts
+from plimsoll.pipelines.keys import code_parts, digest_parts, entry_key, key_parts, purpose_parts, seed_of
 from plimsoll.pipelines.plan import Node, Plan, beside
 from plimsoll.records.model import ListGrants
-from plimsoll.records.pipeline import DropEntry, GetEntry, GetLatestEntry, KeyPart, Output, RecordEntry, RecordStep, StepRecord
+from plimsoll.records.pipeline import (
+    CacheEntry,
+    DropEntry,
+    EndedStep,
+    FindEntries,
+    GetKeyParts,
+    GetLatestEntry,
+    KeyPart,
+    Output,
+    RecordSteps,
+    StepRecord,
+)
 from plimsoll.records.run import Run
 from plimsoll.runs.outbox import Outbox
 from plimsoll.store.contracts import Blobs, Do
@@ -80,7 +92,7 @@ class Outcome:
 @dataclass(slots=True, kw_only=True)
 class _Attempt:
     node: Node
-    key: str | None
+    call: str | None
     parts: tuple[KeyPart, ...]
     why: str
     started: int
@@ -135,6 +147,7 @@ class _Engine:
         self._damaged = damaged
         self._repairs: dict[int, int] = {}
         self._code = _Code(in_process.project)
+        self._now = Now(in_process.project)
         self._beside = beside(plan)
         self._log = Outbox(run.id, do)
         self._records: dict[int, StepRecord] = {}
@@ -142,9 +155,11 @@ class _Engine:
         #: Nodes whose output this run has computed itself.
         self._made: set[int] = set()
         self._begun: set[int] = set()
-        #: Keys that are being computed -> nodes that wait for one because they have the same.
+        #: Call keys that are being computed -> nodes that wait for one because they have the same.
         self._busy: dict[str, list[int]] = {}
-        self._running: dict[Future[Output], _Attempt] = {}
+        #: Ended steps that are not recorded yet: hits, which nobody waits for, go together.
+        self._ended: list[EndedStep] = []
+        self._running: dict[Future[Ran], _Attempt] = {}
         self._here: deque[_Attempt] = deque()
         self._later: list[_Attempt] = []
 
@@ -164,6 +179,7 @@ class _Engine:
                     for future in ready:
                         self._settle(self._running.pop(future), future)
                 self._log.flush()
+            self._flush()
         except BaseException:
             # What ended the run is the news; its last points are tried once and their loss is only told.
             with contextlib.suppress(PlimsollError):
@@ -184,57 +200,62 @@ class _Engine:
             lost = next((index for index in node.inputs if index in self._records and index not in self._outputs), None)
             if lost is not None:
                 self._begun.add(node.index)
-                self._end(node, "skipped", None, f"step {self._plan.nodes[lost].label} has no result", clock.now())
+                self._end(self._record_of(node, "skipped", f"step {self._plan.nodes[lost].label} has no result", clock.now()))
             elif all(index in self._outputs for index in node.inputs):
                 self._begun.add(node.index)
                 self._begin(node)
 
     def _begin(self, node: Node) -> None:
         started = clock.now()
-        key, parts, why = self._key(node)
-        if key is not None and key in self._busy:
-            self._busy[key].append(node.index)
+        call, parts, why = self._key(node)
+        if call is not None and call in self._busy:
+            self._busy[call].append(node.index)
             return
-        if key is not None:
-            broken = self._damaged.pop(node.index, "")
-            output, why = self._look_up(node, key, parts, broken)
-            if output is not None:
-                self._outputs[node.index] = output
-                self._end(node, "hit", key, "", started, output)
+        if call is not None and node.step.options.cache is not False:
+            entry, why = self._look_up(node, call, parts, self._damaged.pop(node.index, ""))
+            if entry is not None:
+                self._outputs[node.index] = entry.output
+                self._end(self._record_of(node, "hit", "", started, key=entry.key, output=entry.output))
                 return
-            self._busy[key] = []
-        attempt = _Attempt(node=node, key=key, parts=parts, why=why, started=started)
+            self._busy[call] = []
+        attempt = _Attempt(node=node, call=call, parts=parts, why=why, started=started)
         self._on_step(StepEvent(index=node.index, label=node.label, state="started", why=why, seconds=0.0))
         self._submit(attempt)
 
     def _key(self, node: Node) -> tuple[str | None, tuple[KeyPart, ...], str]:
-        """Return key and parts, or no key and why there is none."""
-        if not node.step.options.cache:
-            return None, (), "it is declared with cache=False"
+        """Return call key and parts, or no call key and why there is none."""
         try:
             parts = key_parts(node, (*self._code.parts(node), *self._code.purposes(node)), self._outputs)
         except Unfingerprintable as error:
             return None, (), f"it cannot be cached: {error.fact}"
-        return digest_parts(parts), parts, ""
+        return digest_parts(parts), parts, "" if node.step.options.cache else "it is declared with cache=False"
 
-    def _look_up(self, node: Node, key: str, parts: tuple[KeyPart, ...], broken: str) -> tuple[Output | None, str]:
-        """Return the usable output of a key, or None and why there is none."""
-        try:
-            output = self._do(GetEntry(key=key)).output
-        except NotFound:
-            return None, f"its stored output was damaged ({broken})" if broken else self._explain(node, parts)
-        broken = broken or damage(self._blobs, output.digest)
-        if not broken:
-            return output, ""
-        _forget(self._do, self._blobs, key, output, broken)
-        return None, f"its stored output was damaged ({broken})"
+    def _look_up(self, node: Node, call: str, parts: tuple[KeyPart, ...], broken: str) -> tuple[CacheEntry | None, str]:
+        """Return the entry that may be used for a call, or None and why there is none."""
+        why = ""
+        for entry in self._do(FindEntries(call=call)):
+            if any(self._now.digest(part) != part.digest for part in entry.trace):
+                continue
+            if not fresh(entry, node.step.options.cache):
+                why = why or f"its earlier result is older than {node.step.options.cache:g} s"
+                continue
+            wrong = broken or damage(self._blobs, entry.output.digest)
+            if not wrong:
+                return entry, ""
+            _forget(self._do, self._blobs, entry.key, entry.output, wrong)
+            broken, why = "", f"its stored output was damaged ({wrong})"
+        if broken:
+            why = f"its stored output was damaged ({broken})"
+        return None, why or self._explain(node, parts)
 
     def _explain(self, node: Node, parts: tuple[KeyPart, ...]) -> str:
         try:
             latest = self._do(GetLatestEntry(step=node.name))
+            old = self._do(GetKeyParts(key=latest.key))
         except NotFound:
             return "it has no earlier result"
-        return explain(latest.parts, parts, node.step.name) or "its earlier result was dropped"
+        now = (replace(part, digest=self._now.digest(part), text=self._now.text(part)) for part in latest.trace)
+        return explain(old, (*parts, *now), node.step.name) or "its earlier result was dropped"
 
     def _submit(self, attempt: _Attempt) -> None:
         self._running[self._executor.submit(self._call(attempt))] = attempt
@@ -246,13 +267,14 @@ class _Engine:
             node=attempt.node,
             inputs=inputs,
             code=self._code.digest(attempt.node),
+            seed=seed_of(attempt.node, attempt.parts),
             run_id=self._run.id,
             trusted=frozenset(index for index, output in inputs.items() if index in self._made or granted(self._do, output)),
             heard=lambda logged: self._log.heard(writer, logged),
             beside=self._beside[attempt.node.index],
         )
 
-    def _settle(self, attempt: _Attempt, future: Future[Output]) -> None:
+    def _settle(self, attempt: _Attempt, future: Future[Ran]) -> None:
         try:
             self._succeed(attempt, future.result())
         except Unsuitable as error:
@@ -267,17 +289,20 @@ class _Engine:
         except StepFailed as error:
             self._fail(attempt, error)
 
-    def _succeed(self, attempt: _Attempt, output: Output) -> None:
-        node, why, made = attempt.node, attempt.why, output
-        if attempt.key is not None:
-            entry = self._do(RecordEntry(key=attempt.key, step=node.name, output=output, parts=attempt.parts, run_id=self._run.id))
-            if entry.output.digest != output.digest:
-                # Going on with the entry keeps this run equal to every later one, which will find the entry.
-                why, output = f"{why}; run {entry.run_id[:12]} was first to store another result, which is used", entry.output
-        self._outputs[node.index] = output
-        if output.digest == made.digest:
+    def _succeed(self, attempt: _Attempt, ran: Ran) -> None:
+        node, why, cache = attempt.node, attempt.why, attempt.node.step.options.cache
+        keep = attempt.call is not None and cache is not False and (cache is not True or not ran.effects)
+        if cache is True and ran.effects:
+            why = f"{why}; not kept for later runs, because it {', and '.join(ran.effects)}"
+        key = None if attempt.call is None else entry_key(attempt.call, ran.trace)
+        record = self._record_of(node, "ran", why, attempt.started, key=key, output=ran.output)
+        ended = EndedStep(record=record, call=attempt.call, parts=attempt.parts, trace=ran.trace, keep=keep)
+        record = self._record(ended)
+        assert record.output is not None
+        self._outputs[node.index] = record.output
+        if record.output.digest == ran.output.digest:
             self._made.add(node.index)
-        self._end(node, "ran", attempt.key, why, attempt.started, output)
+        self._told(record, attempt.call)
 
     def _fail(self, attempt: _Attempt, error: StepFailed) -> None:
         node = attempt.node
@@ -290,13 +315,15 @@ class _Engine:
             return
         text = error.details.get("traceback") or str(error)
         tries = f" (tried {attempt.attempt} times)" if attempt.attempt > 1 else ""
-        self._end(node, "failed", attempt.key, f"{error!s}{tries}", attempt.started, None, text)
+        key = None if attempt.call is None else entry_key(attempt.call, ())
+        record = self._record_of(node, "failed", f"{error!s}{tries}", attempt.started, key=key, error=text)
+        self._told(self._record(EndedStep(record=record, call=attempt.call, parts=attempt.parts)), attempt.call)
 
     def _repair(self, attempt: _Attempt, index: int, error: PlimsollError) -> None:
         """Compute an input anew whose bytes turned out to be damaged, and then the step that needed it."""
         if index not in self._outputs:
             # Another step has found the same damage, and it is being repaired.
-            self._release(attempt.key)
+            self._release(attempt.call)
             self._begun.discard(attempt.node.index)
             return
         self._repairs[index] = self._repairs.get(index, 0) + 1
@@ -310,25 +337,26 @@ class _Engine:
             _discard(self._blobs, output)
         else:
             _forget(self._do, self._blobs, record.key, output, error.fact)
-        self._release(attempt.key)
+        self._release(attempt.call)
         self._begun -= {index, attempt.node.index}
 
-    def _release(self, key: str | None) -> None:
-        """Let the nodes that wait for a key look for its entry."""
-        if key is not None:
-            self._begun.difference_update(self._busy.pop(key, ()))
+    def _release(self, call: str | None) -> None:
+        """Let the nodes that wait for a call look for its entry."""
+        if call is not None:
+            self._begun.difference_update(self._busy.pop(call, ()))
 
-    def _end(
+    def _record_of(
         self,
         node: Node,
         state: Literal["hit", "ran", "failed", "skipped"],
-        key: str | None,
         why: str,
         started: int,
+        *,
+        key: str | None = None,
         output: Output | None = None,
         error: str | None = None,
-    ) -> None:
-        record = StepRecord(
+    ) -> StepRecord:
+        return StepRecord(
             run_id=self._run.id,
             index=node.index,
             name=node.name,
@@ -340,10 +368,26 @@ class _Engine:
             output=output,
             error=error,
         )
-        self._do(RecordStep(step=record))
-        self._records[node.index] = record
-        self._release(key)
-        self._on_step(StepEvent(index=node.index, label=node.label, state=state, why=why, seconds=_since(started)))
+
+    def _end(self, record: StepRecord) -> None:
+        """End a step that nobody waits for; it is recorded with the next one that somebody does."""
+        self._ended.append(EndedStep(record=record))
+        self._told(record, None)
+
+    def _record(self, ended: EndedStep) -> StepRecord:
+        """Record a step with those that ended before it, in one transaction, and return its record as it is kept."""
+        self._ended.append(ended)
+        return self._flush()[-1]
+
+    def _flush(self) -> tuple[StepRecord, ...]:
+        waiting, self._ended = tuple(self._ended), []
+        return self._do(RecordSteps(run_id=self._run.id, steps=waiting)) if waiting else ()
+
+    def _told(self, record: StepRecord, call: str | None) -> None:
+        self._records[record.index] = record
+        self._release(call)
+        label, seconds = self._plan.nodes[record.index].label, _since(record.started)
+        self._on_step(StepEvent(index=record.index, label=label, state=record.state, why=record.why, seconds=seconds))
 
 
 class _Code:

@@ -92,6 +92,30 @@ def digest_parts(parts: tuple[KeyPart, ...]) -> str:
     return codec.digest(codec.canonical([_FORMAT, sorted([part.kind, part.name, part.digest] for part in parts)]))
 
 
+def entry_key(call: str, trace: tuple[KeyPart, ...]) -> str:
+    """Return the key under which a result is kept: the call key with what the step read by itself.
+
+    Args:
+        call: what :func:`digest_parts` gave for the call.
+        trace: what the run of the step found; their texts do not count.
+    """
+    return codec.digest(codec.canonical([_FORMAT, call, sorted([part.kind, part.name, part.digest] for part in trace)]))
+
+
+def seed_of(node: Node, parts: tuple[KeyPart, ...]) -> int:
+    """Return the seed of the global random generators for a call, from 0 to 2**32 - 1.
+
+    It follows from the step's name and its arguments, so that steps which draw without a seed of their own repeat what they
+    drew, and an edit of their code does not draw anew.
+
+    Args:
+        node: the call.
+        parts: what :func:`key_parts` gave; empty when the call cannot be fingerprinted.
+    """
+    own = sorted([part.kind, part.name, part.digest] for part in parts if part.kind in ("param", "input"))
+    return int(codec.digest(codec.canonical([node.step.name, own]))[:8], 16)
+
+
 def _argument_parts(name: str, argument: Argument, outputs: Mapping[int, Output]) -> list[KeyPart]:
     if isinstance(argument, Literal):
         digest, parts = _literal(argument.value)

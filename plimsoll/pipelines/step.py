@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import Any, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 
 from plimsoll.errors import InvalidInput
 
@@ -20,6 +20,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_TIME = re.compile(r"(\d+(?:\.\d+)?)([smhd])")
 _MEMORY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmg]i?b)?\s*", re.IGNORECASE)
 
 
@@ -33,8 +35,9 @@ class StepOptions:
     retries: int = 0
     #: Seconds that one try may take, or None without a limit.
     timeout: float | None = None
-    #: False computes the step in every run.
-    cache: bool = True
+    #: Whether later runs may use its result: True unless it did what need not repeat alike (network, clock …), ``"forever"``
+    #: in any case, a number for so many seconds, False never.
+    cache: bool | float | Literal["forever"] = True
     #: Dataset name under which a table or tree that the step gives is registered, or None.
     snapshot: str | None = None
 
@@ -76,7 +79,7 @@ def step(
     memory: str | int | None = None,
     retries: int = 0,
     timeout: float | None = None,
-    cache: bool = True,
+    cache: bool | float | str = True,
     snapshot: str | None = None,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]: ...
 
@@ -88,7 +91,7 @@ def step(
     memory: str | int | None = None,
     retries: int = 0,
     timeout: float | None = None,
-    cache: bool = True,
+    cache: bool | float | str = True,
     snapshot: str | None = None,
 ) -> Any:
     """Mark a function as a step: inside a pipeline's run its result is kept and reused as long as nothing it depends on changed.
@@ -100,13 +103,15 @@ def step(
         memory: resident memory that its process may use: bytes, or text such as ``"2GB"`` or ``"512MiB"``.
         retries: how often it is tried again after a failure, with growing pauses.
         timeout: seconds that one try may take.
-        cache: False computes it in every run.
+        cache: True reuses its result unless it did what another run need not repeat alike (network, clock, child processes,
+            randomness from the system); ``"forever"`` reuses it in any case; a time such as ``"12h"``, ``"7d"`` or a number of
+            seconds reuses it for so long; False computes it in every run.
         snapshot: dataset name under which its table is registered as a version.
 
     Raises:
         InvalidInput: an option makes no sense, or the function is a coroutine, a generator or a class.
     """
-    options = StepOptions(memory=_bytes(memory), retries=retries, timeout=timeout, cache=cache, snapshot=snapshot)
+    options = StepOptions(memory=_bytes(memory), retries=retries, timeout=timeout, cache=_cache(cache), snapshot=snapshot)
     if not isinstance(retries, int) or retries < 0:
         raise InvalidInput(f"A step cannot be tried again {retries!r} times.", "Use retries=0 or more.")
     if timeout is not None and not timeout > 0:
@@ -175,6 +180,16 @@ def _check_function(what: str, function: Any) -> None:
         raise InvalidInput(f"@{what} cannot decorate {named}, which is not a function.", "Decorate a function made with 'def'.")
     if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise InvalidInput(f"@{what} cannot decorate {named}, which is a coroutine or a generator.", "Let it return its whole result.")
+
+
+def _cache(cache: bool | float | str) -> bool | float | Literal["forever"]:
+    if isinstance(cache, bool) or cache == "forever":
+        return cache  # type: ignore[return-value]
+    match = _TIME.fullmatch(cache) if isinstance(cache, str) else None
+    seconds = float(match[1]) * _SECONDS[match[2]] if match else cache
+    if not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
+        raise InvalidInput(f"A step cannot be cached {cache!r}.", "Use True, False, 'forever', or a time such as '30m', '12h' or '7d'.")
+    return float(seconds)
 
 
 def _bytes(memory: str | int | None) -> int | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from plimsoll.records.request import Json, Request, check_digest, check_name
+from plimsoll.errors import InvalidInput
+from plimsoll.records.request import Json, Request, check_digest, check_limit, check_name
 from plimsoll.records.run import Cause, Run
 
 #: ``hit``: an earlier output was used; ``ran``: it was computed; ``skipped``: a step before it failed.
@@ -16,7 +17,8 @@ StepState = Literal["hit", "ran", "failed", "skipped"]
 class KeyPart:
     """One thing that a step's key depends on, so that a miss can be explained."""
 
-    #: ``code``, ``param``, ``input``, ``project`` or ``environment``.
+    #: Known before the step runs: ``code``, ``param``, ``input``, ``project`` or ``environment``. Found while it ran: ``file``,
+    #: ``variable``, ``module`` or ``environment``.
     kind: str
     #: Qualified name: a function, a parameter, a package.
     name: str
@@ -40,16 +42,18 @@ class Output:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheEntry:
-    """Key -> output, with what the key was made of."""
+    """Key -> output. One call key has an entry for each state of what its step read by itself."""
 
-    #: Digest over all parts.
+    #: Digest over the call key and the trace.
     key: str
+    #: Call key: digest over all that is known before the step runs.
+    call: str
     #: Name of the call, as in ``StepRecord.name``.
     step: str
     #: What it gave.
     output: Output
-    #: What the key was made of, sorted by (kind, name).
-    parts: tuple[KeyPart, ...]
+    #: What the step read by itself, sorted by (kind, name); the entry may be used while all of it is as it was.
+    trace: tuple[KeyPart, ...]
     #: The run that computed it.
     run_id: str
     #: UTC microseconds.
@@ -57,29 +61,23 @@ class CacheEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RecordEntry(Request[CacheEntry]):
-    """Remember a step's output, for a run of one's own that is under way. The first entry of a key stays; its bytes must be stored."""
+class FindEntries(Request[tuple[CacheEntry, ...]]):
+    """Return the entries of a call key, newest first."""
 
-    #: Digest over all parts.
-    key: str
-    #: Name of the call, as in ``StepRecord.name``.
-    step: str
-    #: What it gave.
-    output: Output
-    #: What the key was made of.
-    parts: tuple[KeyPart, ...]
-    #: The run that computed it.
-    run_id: str
+    #: Call key.
+    call: str
+    #: At most so many, up to 1,000.
+    limit: int = 32
 
     def __post_init__(self) -> None:
-        check_digest("Key", self.key)
+        check_limit(self.limit)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetEntry(Request[CacheEntry]):
     """Return the entry of a key; a miss is ``NotFound``."""
 
-    #: Digest over all parts.
+    #: Digest over the call key and the trace.
     key: str
 
 
@@ -89,6 +87,14 @@ class GetLatestEntry(Request[CacheEntry]):
 
     #: Name of the call, as in ``StepRecord.name``.
     step: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetKeyParts(Request[tuple[KeyPart, ...]]):
+    """Return everything that a key was made of, sorted by (kind, name); an unknown key is ``NotFound``."""
+
+    #: A key of an entry or of a step's record.
+    key: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,11 +134,46 @@ class StepRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RecordStep(Request[StepRecord]):
-    """Record a step of a run of one's own that is under way; recording the same index again replaces it."""
+class EndedStep:
+    """A step to be recorded, and what its key was made of."""
 
     #: The step.
-    step: StepRecord
+    record: StepRecord
+    #: Call key; None without a key.
+    call: str | None = None
+    #: What the call key was made of; empty for a hit, whose parts are known.
+    parts: tuple[KeyPart, ...] = ()
+    #: What the step read by itself.
+    trace: tuple[KeyPart, ...] = ()
+    #: Whether later runs may use its output.
+    keep: bool = False
+
+    def __post_init__(self) -> None:
+        if self.record.key is not None:
+            check_digest("Key", self.record.key)
+        if self.keep and (self.record.key is None or self.call is None or self.record.output is None):
+            raise InvalidInput("A step without key, call key and output cannot be kept.", "Send all three, or keep=False.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordSteps(Request[tuple[StepRecord, ...]]):
+    """Record steps of a run of one's own that is under way, with the entries that later runs may use, all or none of them.
+
+    The same index again replaces the record. The first entry of a key stays: where it has another output, the record that is
+    kept and returned has the entry's. The bytes of outputs must be stored before.
+    """
+
+    #: The run's id.
+    run_id: str
+    #: The steps.
+    steps: tuple[EndedStep, ...]
+
+    def __post_init__(self) -> None:
+        for step in self.steps:
+            if step.record.run_id != self.run_id:
+                raise InvalidInput(
+                    f"A step of run {step.record.run_id!r} was sent for run {self.run_id!r}.", "Send each run's steps by themselves."
+                )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -212,13 +212,18 @@ cache_entries = Table(
     "cache_entries",
     metadata,
     Column("key", Text, primary_key=True),
+    Column("call", Text, nullable=False),
     Column("step", Text, nullable=False),
     Column("output", Json, nullable=False),
-    Column("parts", Json, nullable=False),
+    Column("trace", Json, nullable=False),
     Column("run_id", Text, nullable=False),
     _at(),
+    Index("ix_cache_entries_call_created", "call", "created"),
     Index("ix_cache_entries_step_created", "step", "created"),
 )
+
+#: What each key was made of, packed; also the keys of steps that nobody may reuse, so that they can be explained.
+key_parts = Table("key_parts", metadata, Column("key", Text, primary_key=True), Column("data", LargeBinary, nullable=False))
 
 models = Table("models", metadata, Column("name", Text, primary_key=True), _at())
 

@@ -18,7 +18,7 @@ from plimsoll import errors
 from plimsoll.data import values
 from plimsoll.errors import Corrupt, NotFound, Refused, StepFailed, Unfingerprintable
 from plimsoll.pipelines.plan import Node
-from plimsoll.records.pipeline import Output
+from plimsoll.records.pipeline import KeyPart, Output
 from plimsoll.records.request import Request
 from plimsoll.records.run import LogArtifact, LogInput, PointColumns, SetTags
 from plimsoll.runs.logger import StepLogger, current
@@ -48,17 +48,31 @@ class Call:
     run_id: str
     #: Takes what the step logs; called from any thread.
     heard: Callable[[PointColumns | Request[Any]], None]
+    #: Seed of the global random generators, from 0 to 2**32 - 1.
+    seed: int = 0
     #: Positions of the inputs whose packed code may run, although it is not the project's own any more.
     trusted: frozenset[int] = frozenset()
     #: Calls of the plan that may run at the same time, this one included; they share the processors.
     beside: int = 1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """What a call gave, and what was found while it ran."""
+
+    #: What it returned, stored.
+    output: Output
+    #: What it read by itself, sorted by (kind, name).
+    trace: tuple[KeyPart, ...] = ()
+    #: What it did that another run need not repeat alike, each as the end of a sentence: ``opened a network connection``.
+    effects: tuple[str, ...] = ()
+
+
 class Executor(Protocol):
     """Runs calls of steps."""
 
-    def submit(self, call: Call) -> Future[Output]:
-        """Begin a call and return the future of its stored output.
+    def submit(self, call: Call) -> Future[Ran]:
+        """Begin a call and return the future of what it gives.
 
         The future raises ``StepFailed`` when the step fails (``details["traceback"]``), ``Corrupt`` with ``details["input"]``
         when the output of that position cannot be read, and ``Unsuitable`` when the call cannot run here.
@@ -70,9 +84,7 @@ class Executor(Protocol):
         ...
 
 
-def perform(
-    function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any], logger: StepLogger, blobs: Blobs, project: Path
-) -> Output:
+def perform(function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any], logger: StepLogger, blobs: Blobs, project: Path) -> Ran:
     """Call a step's function with its run as the current one, and store what it returns.
 
     Args:
@@ -97,7 +109,7 @@ def perform(
     finally:
         current.reset(token)
     try:
-        return values.save(value, blobs, project)
+        return Ran(output=values.save(value, blobs, project))
     except (Unfingerprintable, errors.InvalidInput) as error:
         fact = f"What {function.__qualname__} returned cannot be stored: {error.fact}"
         raise StepFailed(fact, error.remedy, traceback=f"{fact}\n{error.remedy}\n") from error

@@ -9,9 +9,8 @@ from typing import Any
 
 from plimsoll.data import values
 from plimsoll.errors import PlimsollError
-from plimsoll.pipelines.executors.call import Call, load_input, perform
+from plimsoll.pipelines.executors.call import Call, Ran, load_input, perform
 from plimsoll.pipelines.plan import Argument, Literal, Node, resolve
-from plimsoll.records.pipeline import Output
 from plimsoll.runs.logger import StepLogger
 from plimsoll.store.contracts import Blobs
 
@@ -28,13 +27,13 @@ class InProcess:
         self._blobs = blobs
         self.project = project
 
-    def submit(self, call: Call) -> Future[Output]:
+    def submit(self, call: Call) -> Future[Ran]:
         """Run a call to its end and return its future.
 
         Args:
             call: what to run.
         """
-        future: Future[Output] = Future()
+        future: Future[Ran] = Future()
         try:
             loaded = {
                 index: load_input(index, output, self._blobs, index in call.trusted, self.project) for index, output in call.inputs.items()

@@ -19,11 +19,10 @@ from plimsoll import codec, errors
 from plimsoll.data import exact, values
 from plimsoll.data.snapshot import get_manifest
 from plimsoll.errors import Corrupt, NotFound, PlimsollError, StepFailed, Unfingerprintable
-from plimsoll.pipelines.executors.call import Call, Unsuitable, reference
+from plimsoll.pipelines.executors.call import Call, Ran, Unsuitable, reference
 from plimsoll.pipelines.executors.warm import Forked, Warm
 from plimsoll.pipelines.executors.watch import Watch
 from plimsoll.pipelines.plan import Argument, Literal, Reference
-from plimsoll.records.pipeline import Output
 from plimsoll.records.request import Request
 from plimsoll.records.run import LogArtifact, PointColumns
 from plimsoll.store.blobs import LocalBlobs
@@ -56,8 +55,8 @@ class Processes:
         self._closed = False
         self._warm = Warm(functions, self._path())
 
-    def submit(self, call: Call) -> Future[Output]:
-        """Begin a call and return the future of its stored output.
+    def submit(self, call: Call) -> Future[Ran]:
+        """Begin a call and return the future of its what it gives.
 
         Args:
             call: what to run.
@@ -75,6 +74,7 @@ class Processes:
                 "module": module,
                 "qualname": qualname,
                 "code": call.code,
+                "seed": call.seed,
                 "run_id": call.run_id,
                 "inputs": {str(index): codec.plain(output) for index, output in call.inputs.items()},
                 "trusted": sorted(call.trusted),
@@ -83,7 +83,7 @@ class Processes:
             }
             task = codec.to_msgpack(spec)
         except PlimsollError as error:
-            refused: Future[Output] = Future()
+            refused: Future[Ran] = Future()
             refused.set_exception(error)
             return refused
         supervise = self._supervise if self._stage is None else self._supervise_staged
@@ -122,7 +122,7 @@ class Processes:
         except PlimsollError as error:
             raise Unsuitable(f"an argument cannot be sent to another process: {error.fact}", error.remedy) from error
 
-    def _supervise_staged(self, call: Call, spec: bytes) -> Output:
+    def _supervise_staged(self, call: Call, spec: bytes) -> Ran:
         for index, output in call.inputs.items():
             try:
                 _copy(output.digest, self._blobs, self._local)
@@ -134,11 +134,11 @@ class Processes:
                 _copy(logged.digest, self._local, self._blobs)
             call.heard(logged)
 
-        output = self._supervise(replace(call, heard=heard), spec)
-        _copy(output.digest, self._local, self._blobs)
-        return output
+        ran = self._supervise(replace(call, heard=heard), spec)
+        _copy(ran.output.digest, self._local, self._blobs)
+        return ran
 
-    def _supervise(self, call: Call, spec: bytes) -> Output:
+    def _supervise(self, call: Call, spec: bytes) -> Ran:
         process = self._begin(call)
         try:
             return Watch(process, call).result(spec)

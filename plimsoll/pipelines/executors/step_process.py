@@ -20,7 +20,7 @@ from typing import Any
 from plimsoll import codec, errors
 from plimsoll.data import exact, values
 from plimsoll.errors import PlimsollError, StepFailed, Unfingerprintable
-from plimsoll.pipelines.executors.call import load_input, perform
+from plimsoll.pipelines.executors.call import Ran, load_input, perform
 from plimsoll.pipelines.keys import code_parts, digest_parts
 from plimsoll.pipelines.step import step_of
 from plimsoll.records.pipeline import Output
@@ -60,7 +60,7 @@ def work(task: int, answer: int) -> None:
         if isinstance(function, str):
             send({"unsuitable": function})
             return
-        send({"output": codec.plain(_call(function, spec, send))})
+        send({"ran": codec.plain(_call(function, spec, send))})
     except PlimsollError as error:
         send({"error": errors.to_wire(error)})
     except Exception as defect:
@@ -104,7 +104,7 @@ def _function(spec: dict[str, Any]) -> Callable[..., Any] | str:
     return function
 
 
-def _call(function: Callable[..., Any], spec: dict[str, Any], send: Send) -> Output:
+def _call(function: Callable[..., Any], spec: dict[str, Any], send: Send) -> Ran:
     blobs, project = LocalBlobs(Path(spec["blobs"])), Path(spec["project"])
     outputs = {int(index): codec.convert(output, Output, "The step's input") for index, output in spec["inputs"].items()}
     loaded = {index: load_input(index, output, blobs, index in spec["trusted"], project) for index, output in outputs.items()}

@@ -12,8 +12,7 @@ from typing import IO, Any, Protocol
 
 from plimsoll import clock, codec, errors
 from plimsoll.errors import StepFailed
-from plimsoll.pipelines.executors.call import LOGGED, Call, Unsuitable
-from plimsoll.records.pipeline import Output
+from plimsoll.pipelines.executors.call import LOGGED, Call, Ran, Unsuitable
 from plimsoll.records.run import PointColumns
 
 #: Seconds that a step's process may take to end after it has given its result.
@@ -63,8 +62,8 @@ class Watch:
         self._answer: dict[str, Any] | None = None
         self._stopped = ""
 
-    def result(self, spec: bytes) -> Output:
-        """Give the process its task and return the output.
+    def result(self, spec: bytes) -> Ran:
+        """Give the process its task and return what the step gave.
 
         Args:
             spec: the task.
@@ -132,11 +131,11 @@ class Watch:
             else:
                 self._answer = message
 
-    def _judge(self, status: int) -> Output:
+    def _judge(self, status: int) -> Ran:
         label = self._call.node.label
         if self._answer is not None:
-            if "output" in self._answer:
-                return codec.convert(self._answer["output"], Output, "The step's output")
+            if "ran" in self._answer:
+                return codec.convert(self._answer["ran"], Ran, "What the step gave")
             if "unsuitable" in self._answer:
                 raise Unsuitable(self._answer["unsuitable"])
             raise errors.from_wire(self._answer["error"])

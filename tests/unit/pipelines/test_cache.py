@@ -11,20 +11,23 @@ from typing import Any
 import pytest
 
 from plimsoll.data.values import save
-from plimsoll.errors import Conflict, Corrupt, Denied, NotFound
-from plimsoll.pipelines.cache import damage, explain
+from plimsoll.errors import Conflict, Corrupt, Denied, InvalidInput, NotFound
+from plimsoll.pipelines.cache import explain
 from plimsoll.pipelines.running import typed_params
 from plimsoll.pipelines.step import pipeline
 from plimsoll.records.access import Actor
 from plimsoll.records.pipeline import (
+    CacheEntry,
     DropEntry,
+    EndedStep,
+    FindEntries,
     GetEntry,
+    GetKeyParts,
     GetLatestEntry,
     KeyPart,
     ListSteps,
     Output,
-    RecordEntry,
-    RecordStep,
+    RecordSteps,
     RunPipeline,
     StepRecord,
 )
@@ -47,29 +50,55 @@ def stored(workspace: Workspace, value: Any) -> Output:
     return save(value, workspace.stores.blobs, workspace.project)
 
 
-def entry(workspace: Workspace, key: str, value: Any, run_id: str = "") -> RecordEntry:
+def ended(output: Output, run_id: str, key: str | None, **more: Any) -> EndedStep:
+    record = StepRecord(run_id=run_id, index=0, name="pipe.work", state="ran", key=key, why="", started=1, ended=2, output=output, **more)
+    return EndedStep(record=record, call="c" * 64, parts=(PART,), keep=key is not None)
+
+
+def entry(workspace: Workspace, key: str, value: Any, run_id: str = "") -> RecordSteps:
     run_id = run_id or workspace.do(StartRun(), OWNER).id
-    return RecordEntry(key=key * 64, step="pipe.work", output=stored(workspace, value), parts=(PART,), run_id=run_id)
+    return RecordSteps(run_id=run_id, steps=(ended(stored(workspace, value), run_id, key * 64),))
 
 
-def test_an_entry_is_found_by_its_key_and_as_the_newest_of_its_step(workspace: Workspace) -> None:
-    first = workspace.do(entry(workspace, "a", 1), OWNER)
-    second = workspace.do(entry(workspace, "b", 2), OWNER)
-    assert workspace.do(GetEntry(key="a" * 64), OWNER) == first
-    assert workspace.do(GetLatestEntry(step="pipe.work"), OWNER) == second
-    assert first.parts == (PART,)
+def kept(workspace: Workspace, key: str) -> CacheEntry:
+    return workspace.do(GetEntry(key=key * 64), OWNER)
 
 
-def test_the_first_entry_of_a_key_stays(workspace: Workspace) -> None:
-    first = workspace.do(entry(workspace, "a", 1), OWNER)
-    assert workspace.do(entry(workspace, "a", 2), OWNER) == first
+def test_an_entry_is_found_by_its_key_by_its_call_and_as_the_newest_of_its_step(workspace: Workspace) -> None:
+    for key in "ab":
+        workspace.do(entry(workspace, key, key), OWNER)
+    assert kept(workspace, "a").call == "c" * 64
+    assert workspace.do(FindEntries(call="c" * 64), OWNER) == (kept(workspace, "b"), kept(workspace, "a"))
+    assert workspace.do(FindEntries(call="c" * 64, limit=1), OWNER) == (kept(workspace, "b"),)
+    assert workspace.do(FindEntries(call="d" * 64), OWNER) == ()
+    assert workspace.do(GetLatestEntry(step="pipe.work"), OWNER) == kept(workspace, "b")
+    assert workspace.do(GetKeyParts(key="a" * 64), OWNER) == (PART,)
+
+
+def test_the_first_entry_of_a_key_stays_and_a_later_run_goes_on_with_it(workspace: Workspace) -> None:
+    workspace.do(entry(workspace, "a", 1), OWNER)
+    first = kept(workspace, "a")
+    (record,) = workspace.do(entry(workspace, "a", 2), OWNER)
+    assert kept(workspace, "a") == first
+    assert record.output == first.output
+    assert first.run_id[:12] in record.why
 
 
 def test_of_many_runs_that_end_a_step_at_once_the_first_entry_stays_for_all(workspace: Workspace) -> None:
     requests = [entry(workspace, "a", value) for value in range(8)]
     with ThreadPoolExecutor(len(requests)) as pool:
-        kept = list(pool.map(lambda request: workspace.do(request, OWNER), requests))
-    assert kept == [workspace.do(GetEntry(key="a" * 64), OWNER)] * len(requests)
+        records = [done[0] for done in pool.map(lambda request: workspace.do(request, OWNER), requests)]
+    assert [record.output for record in records] == [kept(workspace, "a").output] * len(requests)
+
+
+def test_a_step_that_may_not_be_reused_leaves_no_entry_but_can_be_explained(workspace: Workspace) -> None:
+    run = workspace.do(StartRun(), OWNER)
+    step = replace(ended(stored(workspace, 1), run.id, "a" * 64), keep=False)
+    workspace.do(RecordSteps(run_id=run.id, steps=(step,)), OWNER)
+    assert workspace.do(FindEntries(call="c" * 64), OWNER) == ()
+    assert workspace.do(GetKeyParts(key="a" * 64), OWNER) == (PART,)
+    with pytest.raises(NotFound, match="b" * 12):
+        workspace.do(GetKeyParts(key="b" * 64), OWNER)
 
 
 def test_what_was_never_computed_or_was_dropped_is_not_found(workspace: Workspace) -> None:
@@ -81,50 +110,50 @@ def test_what_was_never_computed_or_was_dropped_is_not_found(workspace: Workspac
             workspace.do(request, OWNER)
 
 
-def test_an_entry_whose_bytes_are_not_stored_is_refused(workspace: Workspace) -> None:
-    request = entry(workspace, "a", 1)
+def test_a_batch_with_an_output_whose_bytes_are_not_stored_is_refused_whole(workspace: Workspace) -> None:
+    run = workspace.do(StartRun(), OWNER)
+    whole = ended(stored(workspace, 1), run.id, "a" * 64)
+    lost = ended(replace(stored(workspace, 2), digest="0" * 64), run.id, "b" * 64)
     with pytest.raises(Corrupt, match="missing"):
-        workspace.do(replace(request, output=replace(request.output, digest="0" * 64)), OWNER)
-    assert damage(workspace.stores.blobs, request.output.digest) == ""
+        workspace.do(RecordSteps(run_id=run.id, steps=(whole, lost)), OWNER)
+    assert workspace.do(FindEntries(call="c" * 64), OWNER) == ()
+    assert workspace.do(ListSteps(run_id=run.id), OWNER) == ()
 
 
 def test_a_steps_record_is_replaced_by_a_later_one_and_listed_in_order(workspace: Workspace) -> None:
     run = workspace.do(StartRun(), OWNER)
     output = stored(workspace, 1)
 
-    def record(index: int, why: str) -> StepRecord:
-        return StepRecord(run_id=run.id, index=index, name="pipe.work", state="ran", key=None, why=why, started=1, ended=2, output=output)
+    def record(index: int, why: str, run_id: str = run.id) -> EndedStep:
+        return EndedStep(record=replace(ended(output, run_id, None).record, index=index, why=why))
 
-    for step in (record(1, "b"), record(0, "a"), record(1, "c")):
-        assert workspace.do(RecordStep(step=step), OWNER) == step
-    assert workspace.do(ListSteps(run_id=run.id), OWNER) == (record(0, "a"), record(1, "c"))
+    first = (record(1, "b"), record(0, "a"))
+    assert workspace.do(RecordSteps(run_id=run.id, steps=first), OWNER) == tuple(step.record for step in first)
+    workspace.do(RecordSteps(run_id=run.id, steps=(record(1, "c"),)), OWNER)
+    assert workspace.do(ListSteps(run_id=run.id), OWNER) == (record(0, "a").record, record(1, "c").record)
     workspace.do(FinishRun(id=run.id), OWNER)
-    with pytest.raises(Conflict, match="finished"):
-        workspace.do(RecordStep(step=record(2, "d")), OWNER)
+    with pytest.raises(Conflict, match="has ended"):
+        workspace.do(RecordSteps(run_id=run.id, steps=(record(2, "d"),)), OWNER)
     with pytest.raises(NotFound):
         workspace.do(ListSteps(run_id="none"), OWNER)
     with pytest.raises(NotFound):
-        workspace.do(RecordStep(step=replace(record(2, "d"), run_id="none")), OWNER)
+        workspace.do(RecordSteps(run_id="none", steps=(record(2, "d", "none"),)), OWNER)
+    with pytest.raises(InvalidInput, match="was sent for run"):
+        RecordSteps(run_id="other", steps=(record(2, "d"),))
 
 
 def test_entries_and_steps_are_recorded_only_for_a_run_of_ones_own_that_is_under_way(workspace: Workspace) -> None:
     stranger = Actor(name="mal", roles=("read", "write"))
     run = workspace.do(StartRun(), OWNER)
     made = entry(workspace, "a", 1, run.id)
-    step = RecordStep(
-        step=StepRecord(run_id=run.id, index=0, name="pipe.work", state="ran", key=None, why="", started=1, ended=2, output=made.output)
-    )
-    for request in (made, step):
-        with pytest.raises(Denied, match="mal may not record steps"):
-            workspace.do(request, stranger)
+    with pytest.raises(Denied, match="mal may not record steps"):
+        workspace.do(made, stranger)
     with pytest.raises(NotFound):
-        workspace.do(GetEntry(key=made.key), OWNER)
+        kept(workspace, "a")
     assert workspace.do(ListSteps(run_id=run.id), OWNER) == ()
     workspace.do(FinishRun(id=run.id), OWNER)
     with pytest.raises(Conflict, match="has ended"):
         workspace.do(made, OWNER)
-    with pytest.raises(NotFound):
-        workspace.do(replace(made, run_id="none"), OWNER)
 
 
 def part(kind: str, name: str, content: str, text: str = "") -> KeyPart:

@@ -252,8 +252,8 @@ def test_blobs_that_are_elsewhere_are_copied_to_the_process_and_back(bench: Benc
     heard: list[Any] = []
     runner = Processes(Elsewhere(remote), bench.project)  # type: ignore[arg-type]
     try:
-        made = runner.submit(Call(node=plan.nodes[0], inputs={}, code="", run_id="r", heard=heard.append)).result()
-        counted = runner.submit(Call(node=plan.nodes[1], inputs={0: made}, code="", run_id="r", heard=heard.append)).result()
+        made = runner.submit(Call(node=plan.nodes[0], inputs={}, code="", run_id="r", heard=heard.append)).result().output
+        counted = runner.submit(Call(node=plan.nodes[1], inputs={0: made}, code="", run_id="r", heard=heard.append)).result().output
         assert load(made, remote).height == load(counted, remote) == 2
         assert [(item.name, remote.has(item.digest)) for item in heard] == [("seen", True)]
         remote.delete(get_manifest(remote, made.digest).files[0].digest)

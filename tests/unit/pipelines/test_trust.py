@@ -11,7 +11,7 @@ from plimsoll.data import values
 from plimsoll.errors import Untrusted
 from plimsoll.records.access import Actor
 from plimsoll.records.model import ListGrants, TrustPackage
-from plimsoll.records.pipeline import GetEntry, Output, RecordEntry
+from plimsoll.records.pipeline import EndedStep, GetEntry, Output, RecordSteps, StepRecord
 from plimsoll.records.run import StartRun
 from tests.unit.pipelines.bench import OWNER, Bench, states
 
@@ -128,7 +128,8 @@ def test_a_package_that_another_writer_put_under_a_steps_key_does_not_run_and_ge
     with bench.workspace.stores.database.write() as tx:
         tx.exec_driver_sql("DELETE FROM cache_entries")
     run = do(StartRun(), MAL)
-    do(RecordEntry(key=key, step=entry.step, output=output, parts=entry.parts, run_id=run.id), MAL)
+    record = StepRecord(run_id=run.id, index=0, name=entry.step, state="ran", key=key, why="", started=1, ended=2, output=output)
+    do(RecordSteps(run_id=run.id, steps=(EndedStep(record=record, call=entry.call, trace=entry.trace, keep=True),)), MAL)
     with pytest.raises(Untrusted):
         bench.run(cut=0.1)
     bench.write("pipe.py", PIPE.replace("return judge(train(), cut)", "return train()"))

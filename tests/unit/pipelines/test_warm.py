@@ -62,7 +62,7 @@ class Runner:
 
     def value(self, index: int = 0) -> Any:
         """Return what a call gives."""
-        return load(self.submit(index).result(), self.bench.workspace.stores.blobs)
+        return load(self.submit(index).result().output, self.bench.workspace.stores.blobs)
 
 
 @pytest.fixture
