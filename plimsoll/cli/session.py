@@ -10,7 +10,7 @@ from plimsoll.data.project import ProjectTable, find_project, setting
 from plimsoll.errors import NotFound
 from plimsoll.records.deployment import ListEnvironments, SetEnvironment
 from plimsoll.records.monitor import SetRetrainPolicy
-from plimsoll.sdk.door import FolderDoor, HttpDoor, open_door
+from plimsoll.sdk.door import Door, open_door
 from plimsoll.workspace import is_home
 
 
@@ -32,7 +32,7 @@ def home_folder(flag: str | None = None) -> Path:
 
 
 @contextlib.contextmanager
-def door(create: bool = False) -> Iterator[FolderDoor | HttpDoor]:
+def door(create: bool = False) -> Iterator[Door]:
     """Open the platform that the settings name, and close it again.
 
     Args:
@@ -54,7 +54,7 @@ def door(create: bool = False) -> Iterator[FolderDoor | HttpDoor]:
         opened.close()
 
 
-def apply_project(opened: FolderDoor | HttpDoor, table: ProjectTable) -> None:
+def apply_project(opened: Door, table: ProjectTable) -> None:
     """Bring environments and retraining policies in line with ``[tool.plimsoll]``; what is the same is left alone.
 
     Args:

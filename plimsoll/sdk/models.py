@@ -8,10 +8,10 @@ from pathlib import Path
 from plimsoll.data.snapshot import get_tree
 from plimsoll.records.model import GetVersion, ListGrants
 from plimsoll.registry.package import Model, open_package
-from plimsoll.sdk.door import FolderDoor, HttpDoor, connect
+from plimsoll.sdk.door import Door, connect
 
 
-def load(ref: str, *, door: FolderDoor | HttpDoor | None = None) -> Model:
+def load(ref: str, *, door: Door | None = None) -> Model:
     """Return a registered model.
 
     Args:

@@ -33,7 +33,7 @@ from plimsoll.records.pipeline import Output
 from plimsoll.records.request import Request
 from plimsoll.records.run import FinishRun, LogArtifact, LogInput, PointColumns, Run, SetTags, StartRun
 from plimsoll.runs.logger import StepLogger, current
-from plimsoll.sdk.door import FolderDoor, HttpDoor, connect
+from plimsoll.sdk.door import Door, FolderDoor, connect
 from plimsoll.sdk.journal import Journal, Sender, replay
 
 #: Seconds for which the end of a run is tried before it is left in the journal.
@@ -48,7 +48,7 @@ def run(
     function: Callable[..., Any],
     /,
     *,
-    door: FolderDoor | HttpDoor | None = None,
+    door: Door | None = None,
     experiment: str = "",
     executor: Literal["processes", "in_process"] = "processes",
     **params: Any,
@@ -56,14 +56,14 @@ def run(
 
 
 @overload
-def run(*, door: FolderDoor | HttpDoor | None = None, experiment: str = "default", name: str = "", **params: Any) -> OpenRun: ...
+def run(*, door: Door | None = None, experiment: str = "default", name: str = "", **params: Any) -> OpenRun: ...
 
 
 def run(
     function: Callable[..., Any] | None = None,
     /,
     *,
-    door: FolderDoor | HttpDoor | None = None,
+    door: Door | None = None,
     experiment: str = "",
     name: str = "",
     executor: Literal["processes", "in_process"] = "processes",
@@ -100,7 +100,7 @@ def run(
 
 
 @contextlib.contextmanager
-def _opened(door: FolderDoor | HttpDoor | None) -> Iterator[FolderDoor | HttpDoor]:
+def _opened(door: Door | None) -> Iterator[Door]:
     if door is not None:
         yield door
         return
@@ -133,7 +133,7 @@ class OpenRun:
         params: parameters by name.
     """
 
-    def __init__(self, door: FolderDoor | HttpDoor | None, experiment: str, name: str, params: Mapping[str, Any]) -> None:
+    def __init__(self, door: Door | None, experiment: str, name: str, params: Mapping[str, Any]) -> None:
         self._given = door
         self._door = door
         self._asked = (experiment, name, dict(params))
@@ -163,7 +163,7 @@ class OpenRun:
         self._reset = current.set(self._logger)
         return self
 
-    def _begin(self, door: FolderDoor | HttpDoor, project: Path) -> Run:
+    def _begin(self, door: Door, project: Path) -> Run:
         experiment, name, params = self._asked
         return door.do(
             StartRun(
@@ -240,7 +240,7 @@ class OpenRun:
             raise InvalidInput("The run has not begun.", "Use it as: with plimsoll.run(...) as run:")
         return self._logger
 
-    def _opened(self) -> FolderDoor | HttpDoor:
+    def _opened(self) -> Door:
         if self._door is None:
             raise InvalidInput("The run has not begun.", "Use it as: with plimsoll.run(...) as run:")
         return self._door
@@ -273,7 +273,7 @@ class OpenRun:
         self._lost[kind] += count
 
 
-def _journals(door: FolderDoor | HttpDoor) -> Path:
+def _journals(door: Door) -> Path:
     """Return where journals lie: in the home, or for a server elsewhere beside the project, or in the user's state folder."""
     if isinstance(door, FolderDoor):
         return door.workspace.home / "journal"

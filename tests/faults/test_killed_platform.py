@@ -21,7 +21,7 @@ from plimsoll.records.access import GetJob, ListEvents, VerifyEvents
 from plimsoll.records.monitor import AppendLabels, SealPredictions
 from plimsoll.records.request import Request
 from plimsoll.records.run import AppendPoints, GetSeries, PointColumns, StartRun
-from plimsoll.sdk.door import HttpDoor
+from plimsoll.sdk.http import HttpDoor
 from plimsoll.workspace import open_workspace
 from tests.flows.real_platform import Platform, alive, answers, until
 

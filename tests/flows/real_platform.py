@@ -25,7 +25,7 @@ from plimsoll.records.deployment import ApproveRelease, CreateRelease, GetDeploy
 from plimsoll.records.model import CheckReport, CheckVersion, ListVersions, Version
 from plimsoll.records.pipeline import RunPipeline
 from plimsoll.records.plane import ListPlanes
-from plimsoll.sdk.door import HttpDoor
+from plimsoll.sdk.http import HttpDoor
 from plimsoll.workspace import open_workspace
 
 #: Makes the home and the models.

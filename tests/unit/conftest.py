@@ -13,7 +13,8 @@ import uvicorn
 
 from plimsoll import clock
 from plimsoll.records.access import Actor, AddActor, Role
-from plimsoll.sdk.door import FolderDoor, HttpDoor
+from plimsoll.sdk.door import FolderDoor
+from plimsoll.sdk.http import HttpDoor
 from plimsoll.server.app import build
 from plimsoll.server.supervisor import Address, configure, listen
 from plimsoll.worker import LEASE, run_job

@@ -11,7 +11,7 @@ from plimsoll.cli.output import next_step, say
 from plimsoll.cli.session import apply_project, door, home_folder, project_folder
 from plimsoll.data.project import PROJECT_FILE, ProjectTable, read_project
 from plimsoll.errors import InvalidInput
-from plimsoll.sdk.door import FolderDoor, HttpDoor
+from plimsoll.sdk.door import Door, FolderDoor
 from plimsoll.workspace import is_home, open_workspace
 
 _PROJECT = """[project]
@@ -43,13 +43,13 @@ def init(*, home: str | None = None) -> None:
         if table is None:
             table = _begin(Path.cwd())
         apply_project(opened, table)
-        where = opened.address if isinstance(opened, HttpDoor) else str(folder)
+        where = str(folder) if isinstance(opened, FolderDoor) else opened.address
     say(f"The home {where} {'is there already' if known else 'is made'}. Keep it out of version control: it holds tokens.")
     next_step("plimsoll up")
 
 
 @contextlib.contextmanager
-def _opened(home: str | None, project: Path) -> Iterator[FolderDoor | HttpDoor]:
+def _opened(home: str | None, project: Path) -> Iterator[Door]:
     if home is None:
         with door(create=True) as opened:
             yield opened

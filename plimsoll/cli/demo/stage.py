@@ -21,7 +21,7 @@ from plimsoll.data.project import read_project
 from plimsoll.errors import Conflict, NotFound, PlimsollError, Unreachable
 from plimsoll.records.access import AddActor, Job
 from plimsoll.records.request import Request
-from plimsoll.sdk.door import HttpDoor
+from plimsoll.sdk.http import HttpDoor
 from plimsoll.workspace import open_workspace
 
 R = TypeVar("R")

@@ -19,12 +19,12 @@ from plimsoll.records.deployment import (
     RollBack,
 )
 from plimsoll.records.plane import ListPlanes
-from plimsoll.sdk.door import FolderDoor, HttpDoor
+from plimsoll.sdk.door import Door
 
 app = App(name="deployments")
 
 
-def _named(opened: FolderDoor | HttpDoor, release_id: str | None) -> str:
+def _named(opened: Door, release_id: str | None) -> str:
     if release_id is None:
         return "-"
     release = opened.do(GetRelease(id=release_id))

@@ -20,7 +20,8 @@ from plimsoll.records.model import CheckVersion, GetVersion, TrustPackage
 from plimsoll.records.monitor import SealPredictions, WatchWindow
 from plimsoll.records.request import Request, result_type
 from plimsoll.records.run import AppendPoints, FinishRun, GetRun, GetSeries, PointColumns, StartRun
-from plimsoll.sdk.door import HttpDoor, connect, open_door
+from plimsoll.sdk.door import connect, open_door
+from plimsoll.sdk.http import HttpDoor
 from plimsoll.workspace import open_workspace
 from tests.unit.conftest import Running
 
