@@ -6,8 +6,9 @@ import inspect
 import numbers
 import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, get_type_hints
 
 from plimsoll import clock, codec
@@ -36,6 +37,9 @@ _SMALL = 1 << 20
 _LOOKS = 3
 
 _PACKAGE_FILE = "package.json"
+
+#: Tags of a run that has none.
+NO_TAGS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +136,11 @@ def execute(
     blobs: Blobs,
     project: Path,
     experiment: str = "",
+    tags: Mapping[str, str] = NO_TAGS,
     cause: Cause = Cause(),
     key: str | None = None,
-    executor: Literal["processes", "in_process"] = "processes",
+    executor: Literal["processes", "in_process"] | Executor = "processes",
+    in_process: InProcess | None = None,
     on_step: Callable[[StepEvent], None] | None = None,
 ) -> PipelineResult:
     """Run a pipeline and return what its steps gave.
@@ -151,9 +157,11 @@ def execute(
         blobs: where outputs go.
         project: folder of the project, from which steps are imported.
         experiment: the run's experiment; empty takes the pipeline's name.
+        tags: of the run, by name.
         cause: why it runs.
         key: makes the run idempotent.
-        executor: ``processes`` gives each step a process of its own.
+        executor: ``processes`` gives each step a process of its own; an open one, which several runs may share, is not closed.
+        in_process: runs the calls that the executor cannot; runs at the same time share one, so that those calls take turns.
         on_step: is told of every start and end of a step.
 
     Raises:
@@ -162,11 +170,16 @@ def execute(
     """
     project = project.resolve()
     plan = trace(function, params)
-    in_process = InProcess(blobs, project)
+    in_process = in_process or InProcess(blobs, project)
     functions = [node.step.function for node in plan.nodes]
-    runner: Executor = Processes(blobs, project, functions=functions) if executor == "processes" else in_process
+    runner: Executor
+    if executor == "processes":
+        runner = Processes(blobs, project, functions=functions)
+    else:
+        runner = in_process if executor == "in_process" else executor
     try:
-        run = do(_start(function, plan, blobs, project, experiment, cause, key))
+        start = _start(function, plan, blobs, project)
+        run = do(replace(start, experiment=experiment or start.experiment, tags=dict(tags), cause=cause, key=key))
         if run.state != "running":
             records = do(ListSteps(run_id=run.id))
             return PipelineResult(run, plan, records, blobs, project, _trusted(records, do))
@@ -179,7 +192,8 @@ def execute(
             raise
         trusted = outcome.made | _trusted(outcome.records, do)
     finally:
-        runner.close()
+        if runner is not executor:
+            runner.close()
     return PipelineResult(run, plan, outcome.records, blobs, project, trusted)
 
 
@@ -233,18 +247,14 @@ def typed_params(function: Callable[..., Any], params: Mapping[str, Any]) -> dic
     }
 
 
-def _start(
-    function: Callable[..., Any], plan: Plan, blobs: Blobs, project: Path, experiment: str, cause: Cause, key: str | None
-) -> StartRun:
+def _start(function: Callable[..., Any], plan: Plan, blobs: Blobs, project: Path) -> StartRun:
     source = Path(inspect.getsourcefile(inspect.unwrap(function)) or function.__module__)
     path = source.resolve().relative_to(project) if source.resolve().is_relative_to(project) else source
     return StartRun(
-        experiment=experiment or function.__name__,
+        experiment=function.__name__,
         params={name: _shown(value) for name, value in plan.params.items()},
-        cause=cause,
         code=code_version(project, blobs, f"{path.as_posix()}:{function.__qualname__}"),
         environment=put_environment(blobs),
-        key=key,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import threading
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from plimsoll.store.contracts import Blobs
 class InProcess:
     """Runs each call at once in the thread that submits it. It cannot stop a step, so timeout and memory are not enforced.
 
+    Calls of several threads take turns: the random generators and whatever else is one a process belong to one call at a time.
+
     Args:
         blobs: where outputs are.
         project: folder of the project.
@@ -26,6 +29,7 @@ class InProcess:
     def __init__(self, blobs: Blobs, project: Path) -> None:
         self._blobs = blobs
         self.project = project
+        self._turn = threading.Lock()
 
     def submit(self, call: Call) -> Future[Ran]:
         """Run a call to its end and return its future.
@@ -40,7 +44,8 @@ class InProcess:
             }
             args, kwargs = _plain_arguments(call.node, loaded)
             logger = StepLogger(call.run_id, call.heard, lambda value: values.save(value, self._blobs, self.project))
-            future.set_result(perform(call.node.step.function, args, kwargs, logger, self._blobs, self.project))
+            with self._turn:
+                future.set_result(perform(call.node.step.function, args, kwargs, logger, self._blobs, self.project))
         except PlimsollError as error:
             future.set_exception(error)
         return future
