@@ -15,14 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from plimsoll import codec, errors
-from plimsoll.data import exact, values
+from plimsoll import codec
 from plimsoll.data.snapshot import get_manifest
-from plimsoll.errors import Corrupt, NotFound, PlimsollError, StepFailed, Unfingerprintable
-from plimsoll.pipelines.executors.call import Call, Ran, Unsuitable, reference
+from plimsoll.errors import Corrupt, NotFound, PlimsollError, StepFailed
+from plimsoll.pipelines.executors.call import Call, Ran
+from plimsoll.pipelines.executors.task import environment, import_path, share, task_of
 from plimsoll.pipelines.executors.warm import Forked, Warm
 from plimsoll.pipelines.executors.watch import Watch
-from plimsoll.pipelines.plan import Argument, Literal, Reference
 from plimsoll.records.request import Request
 from plimsoll.records.run import LogArtifact, PointColumns
 from plimsoll.store.blobs import LocalBlobs
@@ -53,35 +52,16 @@ class Processes:
         self._lock = threading.Lock()
         self._running: set[_Process] = set()
         self._closed = False
-        self._warm = Warm(functions, self._path())
+        self._warm = Warm(functions, import_path(project))
 
     def submit(self, call: Call) -> Future[Ran]:
-        """Begin a call and return the future of its what it gives.
+        """Begin a call and return the future of what it gives.
 
         Args:
             call: what to run.
         """
         try:
-            module, qualname = reference(call.node.step.function)
-            threads = share(call.beside)
-            spec = {
-                "path": self._path(),
-                "folder": os.getcwd(),
-                "environment": [[os.fsencode(text) for text in item] for item in environment(threads).items()],
-                "threads": None if "OMP_NUM_THREADS" in os.environ else threads,
-                "project": str(self._project),
-                "blobs": str(self._local.folder),
-                "module": module,
-                "qualname": qualname,
-                "code": call.code,
-                "seed": call.seed,
-                "run_id": call.run_id,
-                "inputs": {str(index): codec.plain(output) for index, output in call.inputs.items()},
-                "trusted": sorted(call.trusted),
-                "args": [self._encoded(argument) for argument in call.node.args],
-                "kwargs": {name: self._encoded(argument) for name, argument in call.node.kwargs.items()},
-            }
-            task = codec.to_msgpack(spec)
+            task = codec.to_msgpack(task_of(call, self._local, self._project))
         except PlimsollError as error:
             refused: Future[Ran] = Future()
             refused.set_exception(error)
@@ -102,26 +82,6 @@ class Processes:
         if self._stage is not None:
             self._stage.cleanup()
 
-    def _path(self) -> list[str]:
-        return [str(self._project), *(entry for entry in sys.path if entry != str(self._project))]
-
-    def _encoded(self, argument: Argument) -> list[Any]:
-        if isinstance(argument, Reference):
-            return ["input", argument.index]
-        if not isinstance(argument, Literal):
-            keys = [self._encoded(Literal(key)) for key in argument.keys]
-            return [argument.kind, keys, [self._encoded(item) for item in argument.items]]
-        value = argument.value
-        if isinstance(value, Path):
-            return ["path", str(value)]
-        # Frames and arrays are files, not messages.
-        with contextlib.suppress(Unfingerprintable):
-            return ["value", exact.encode(value, lambda inner: None)]
-        try:
-            return ["output", codec.plain(values.save(value, self._local, self._project))]
-        except PlimsollError as error:
-            raise Unsuitable(f"an argument cannot be sent to another process: {error.fact}", error.remedy) from error
-
     def _supervise_staged(self, call: Call, spec: bytes) -> Ran:
         for index, output in call.inputs.items():
             try:
@@ -141,7 +101,7 @@ class Processes:
     def _supervise(self, call: Call, spec: bytes) -> Ran:
         process = self._begin(call)
         try:
-            return Watch(process, call).result(spec)
+            return Watch(process, call.node.label, call.node.step.options, call.heard).result(spec)
         finally:
             process.kill()
             process.wait()
@@ -179,33 +139,6 @@ class _Fresh(subprocess.Popen[bytes]):
 
 
 _Process = _Fresh | Forked
-
-
-def share(beside: int) -> int | None:
-    """Return how many threads one of several calls should use, or None for as many as there are processors.
-
-    Args:
-        beside: calls at the same time.
-    """
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = max(1, processors // beside)
-    return None if threads == processors else threads
-
-
-def environment(threads: int | None) -> dict[str, str]:
-    """Return a child's environment, in which this very Plimsoll can be imported even when it is not installed.
-
-    Threads that wait for work sleep instead of spinning, and are no more than the child's share; what the user has set stays.
-
-    Args:
-        threads: what :func:`share` gave.
-    """
-    limits = {} if threads is None else {"OMP_NUM_THREADS": str(threads), "POLARS_MAX_THREADS": str(threads)}
-    known = {"OMP_WAIT_POLICY": "passive", **limits, **os.environ}
-    root = str(Path(errors.__file__).parent.parent)
-    if Path(root).name not in ("site-packages", "dist-packages"):
-        known["PYTHONPATH"] = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH", ""))))
-    return known
 
 
 def _copy(digest: str, source: Blobs, target: Blobs) -> None:

@@ -7,12 +7,15 @@ import os
 import selectors
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any, Protocol
 
 from plimsoll import clock, codec, errors
 from plimsoll.errors import StepFailed
-from plimsoll.pipelines.executors.call import LOGGED, Call, Ran, Unsuitable
+from plimsoll.pipelines.executors.call import LOGGED, Ran, Unsuitable
+from plimsoll.pipelines.step import StepOptions
+from plimsoll.records.request import Request
 from plimsoll.records.run import PointColumns
 
 #: Seconds that a step's process may take to end after it has given its result.
@@ -51,13 +54,18 @@ class Watch:
 
     Args:
         process: the process.
-        call: what it does.
+        label: the step's short name.
+        options: how much it may take.
+        heard: takes what the step logs.
     """
 
-    def __init__(self, process: StepProcess, call: Call) -> None:
+    def __init__(
+        self, process: StepProcess, label: str, options: StepOptions, heard: Callable[[PointColumns | Request[Any]], None]
+    ) -> None:
         self._process = process
-        self._call = call
-        self._options = call.node.step.options
+        self._label = label
+        self._options = options
+        self._heard = heard
         self._buffer = bytearray()
         self._answer: dict[str, Any] | None = None
         self._stopped = ""
@@ -125,14 +133,14 @@ class Watch:
             message = codec.from_msgpack(bytes(self._buffer[4 : 4 + size]), dict[str, Any], "The step's message")
             del self._buffer[: 4 + size]
             if "points" in message:
-                self._call.heard(codec.convert(message["points"], PointColumns, "The step's points"))
+                self._heard(codec.convert(message["points"], PointColumns, "The step's points"))
             elif "do" in message:
-                self._call.heard(codec.convert(message["request"], LOGGED[message["do"]], "The step's request"))
+                self._heard(codec.convert(message["request"], LOGGED[message["do"]], "The step's request"))
             else:
                 self._answer = message
 
     def _judge(self, status: int) -> Ran:
-        label = self._call.node.label
+        label = self._label
         if self._answer is not None:
             if "ran" in self._answer:
                 return codec.convert(self._answer["ran"], Ran, "What the step gave")

@@ -17,7 +17,8 @@ from plimsoll.data.values import load
 from plimsoll.errors import StepFailed
 from plimsoll.pipelines.executors import warm
 from plimsoll.pipelines.executors.call import Call
-from plimsoll.pipelines.executors.processes import Processes, environment, share
+from plimsoll.pipelines.executors.processes import Processes
+from plimsoll.pipelines.executors.task import environment, share
 from plimsoll.pipelines.executors.warm import Warm, reached
 from plimsoll.pipelines.plan import beside, trace
 from plimsoll.records.pipeline import Output
