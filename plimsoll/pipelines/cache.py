@@ -6,7 +6,7 @@ An entry is written after its bytes and never changed. An entry whose bytes are 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -195,16 +195,26 @@ def explain(old: Iterable[KeyPart], new: Iterable[KeyPart], step: str = "") -> s
     """
     before = {(part.kind, part.name): part for part in old}
     after = {(part.kind, part.name): part for part in new}
-    found = [
-        _difference(before.get(place), after.get(place), step)
-        for place in sorted({*before, *after}, key=lambda place: (_ORDER.get(place[0], 9), place[1]))
-        if before.get(place, _NOTHING).digest != after.get(place, _NOTHING).digest
-    ]
+    places = differing(before, after)
+    found = [_difference(before.get(place), after.get(place), step) for place in places]
     more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     return "; ".join(found[:_SHOWN]) + more
 
 
-_ORDER = {"param": 0, "input": 1, "file": 2, "variable": 3, "code": 4, "module": 5, "project": 6, "environment": 7}
+def differing(before: Mapping[tuple[str, str], KeyPart], after: Mapping[tuple[str, str], KeyPart]) -> list[tuple[str, str]]:
+    """Return kind and name of the parts that differ, what is told first standing first; a list of inputs only by its items.
+
+    Args:
+        before: kind and name -> part of the earlier key.
+        after: the same of the key as it is now.
+    """
+    found = [place for place in {*before, *after} if before.get(place, _NOTHING).digest != after.get(place, _NOTHING).digest]
+    items = [name for kind, name in found if kind == "item"]
+    kept = [(kind, name) for kind, name in found if kind != "input" or not any(item.startswith(f"{name}[") for item in items)]
+    return sorted(kept, key=lambda place: (_ORDER.get(place[0], 9), place[1]))
+
+
+_ORDER = {"param": 0, "input": 1, "item": 1, "file": 2, "variable": 3, "code": 4, "module": 5, "project": 6, "environment": 7}
 _NOTHING = KeyPart(kind="", name="", digest="")
 
 
@@ -212,7 +222,7 @@ def _difference(old: KeyPart | None, new: KeyPart | None, step: str) -> str:
     part = new or old or _NOTHING
     if part.kind == "code" and part.name == step:
         return "its own code changed"
-    what = {"code": "helper", "environment": "", "project": ""}.get(part.kind, part.kind)
+    what = {"code": "helper", "item": "input", "environment": "", "project": ""}.get(part.kind, part.kind)
     named = f"{what} {part.name}".strip()
     if old is None:
         return f"{named} is new"

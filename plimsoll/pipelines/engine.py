@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from plimsoll import clock
 from plimsoll.data.code.source import Sources
@@ -39,7 +39,8 @@ from plimsoll.records.pipeline import (
     RecordSteps,
     StepRecord,
 )
-from plimsoll.records.run import Run
+from plimsoll.records.request import Request
+from plimsoll.records.run import PointColumns, Run
 from plimsoll.runs.outbox import Outbox
 from plimsoll.store.contracts import Blobs, Do
 
@@ -110,6 +111,7 @@ def run_plan(
     executor: Executor,
     in_process: InProcess,
     on_step: Callable[[StepEvent], None] | None = None,
+    heard: Callable[[PointColumns], None] | None = None,
     damaged: Mapping[int, str] | None = None,
 ) -> Outcome:
     """Run a plan's steps and return how each went. A failed step ends what depends on it and nothing else.
@@ -122,12 +124,13 @@ def run_plan(
         executor: runs the calls.
         in_process: runs the calls that ``executor`` cannot.
         on_step: is told of every start and end, in this thread.
+        heard: is told of every point that a step logs, as soon as it is here, in any thread; what it raises ends the step.
         damaged: position of a node -> what is wrong with its stored output; those are dropped and computed again.
 
     Raises:
         PlimsollError: the door refused a request; the steps that ended until then are recorded.
     """
-    return _Engine(plan, do, blobs, run, executor, in_process, on_step or _ignore, dict(damaged or {})).run()
+    return _Engine(plan, do, blobs, run, executor, in_process, on_step or _ignore, heard or _ignore, dict(damaged or {})).run()
 
 
 class _Engine:
@@ -140,10 +143,11 @@ class _Engine:
         executor: Executor,
         in_process: InProcess,
         on_step: Callable[[StepEvent], None],
+        heard: Callable[[PointColumns], None],
         damaged: dict[int, str],
     ) -> None:
         self._plan, self._do, self._blobs, self._run = plan, do, blobs, run
-        self._executor, self._in_process, self._on_step = executor, in_process, on_step
+        self._executor, self._in_process, self._on_step, self._heard = executor, in_process, on_step, heard
         self._damaged = damaged
         self._repairs: dict[int, int] = {}
         self._code = _Code(in_process.project)
@@ -181,6 +185,9 @@ class _Engine:
                 self._log.flush()
             self._flush()
         except BaseException:
+            # An executor that several runs share goes on without the calls that have not begun.
+            for future in self._running:
+                future.cancel()
             # What ended the run is the news; its last points are tried once and their loss is only told.
             with contextlib.suppress(PlimsollError):
                 self._log.close(0.0)
@@ -225,7 +232,8 @@ class _Engine:
     def _key(self, node: Node) -> tuple[str | None, tuple[KeyPart, ...], str]:
         """Return call key and parts, or no call key and why there is none."""
         try:
-            parts = key_parts(node, (*self._code.parts(node), *self._code.purposes(node)), self._outputs)
+            names = {index: self._plan.nodes[index].name for index in node.inputs}
+            parts = key_parts(node, (*self._code.parts(node), *self._code.purposes(node)), self._outputs, names)
         except Unfingerprintable as error:
             return None, (), f"it cannot be cached: {error.fact}"
         return digest_parts(parts), parts, "" if node.step.options.cache else "it is declared with cache=False"
@@ -263,6 +271,12 @@ class _Engine:
     def _call(self, attempt: _Attempt) -> Call:
         inputs = {index: self._outputs[index] for index in attempt.node.inputs}
         writer = f"step-{attempt.node.index}-{clock.new_id()}"
+
+        def heard(logged: PointColumns | Request[Any]) -> None:
+            self._log.heard(writer, logged)
+            if isinstance(logged, PointColumns):
+                self._heard(logged)
+
         return Call(
             node=attempt.node,
             inputs=inputs,
@@ -270,7 +284,7 @@ class _Engine:
             seed=seed_of(attempt.node, attempt.parts),
             run_id=self._run.id,
             trusted=frozenset(index for index, output in inputs.items() if index in self._made or granted(self._do, output)),
-            heard=lambda logged: self._log.heard(writer, logged),
+            heard=heard,
             beside=self._beside[attempt.node.index],
         )
 
@@ -459,5 +473,5 @@ def _since(started: int) -> float:
     return max(0.0, (clock.now() - started) / 1e6)
 
 
-def _ignore(event: StepEvent) -> None:
+def _ignore(what: object) -> None:
     return

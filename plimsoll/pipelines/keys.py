@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from types import UnionType
+from types import MappingProxyType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from plimsoll import codec
@@ -15,7 +16,7 @@ from plimsoll.data.code.source import Sources
 from plimsoll.data.project import PROJECT_FILE, read_project
 from plimsoll.errors import Unfingerprintable
 from plimsoll.fingerprint import digest_value
-from plimsoll.pipelines.plan import Argument, Literal, Node, Reference
+from plimsoll.pipelines.plan import Argument, Group, Literal, Node, Reference
 from plimsoll.records.pipeline import KeyPart, Output
 
 #: Changes whenever the same parts must no longer find entries that an earlier release wrote.
@@ -68,18 +69,21 @@ def _may_be_model(hint: Any) -> bool:
     return hint in (Any, object) or hasattr(hint, "__plimsoll_save__")
 
 
-def key_parts(node: Node, code: tuple[KeyPart, ...], outputs: Mapping[int, Output]) -> tuple[KeyPart, ...]:
+def key_parts(
+    node: Node, code: tuple[KeyPart, ...], outputs: Mapping[int, Output], names: Mapping[int, str] = MappingProxyType({})
+) -> tuple[KeyPart, ...]:
     """Return everything that a call's key is made of, sorted by kind and name.
 
     Args:
         node: the call.
         code: what :func:`code_parts` and :func:`purpose_parts` gave for its function.
         outputs: position of a node -> its output, at least for the node's inputs.
+        names: position of a node -> its name, the text of the inputs that it gives.
 
     Raises:
         Unfingerprintable: an argument cannot be seen whole.
     """
-    parts = [*code, *(part for name, argument in node.bound.items() for part in _argument_parts(name, argument, outputs))]
+    parts = [*code, *(part for name, argument in node.bound.items() for part in _argument_parts(name, argument, outputs, names))]
     return tuple(sorted({(part.kind, part.name): part for part in parts}.values(), key=lambda part: (part.kind, part.name)))
 
 
@@ -116,15 +120,33 @@ def seed_of(node: Node, parts: tuple[KeyPart, ...]) -> int:
     return int(codec.digest(codec.canonical([node.step.name, own]))[:8], 16)
 
 
-def _argument_parts(name: str, argument: Argument, outputs: Mapping[int, Output]) -> list[KeyPart]:
+def _argument_parts(name: str, argument: Argument, outputs: Mapping[int, Output], names: Mapping[int, str]) -> list[KeyPart]:
     if isinstance(argument, Literal):
         digest, parts = _literal(argument.value)
         return [KeyPart(kind="param", name=name, digest=digest, text=_text(argument.value)), *parts]
     if isinstance(argument, Reference):
-        return [KeyPart(kind="input", name=name, digest=outputs[argument.index].digest)]
+        return [KeyPart(kind="input", name=name, digest=outputs[argument.index].digest, text=names.get(argument.index, ""))]
     found: list[KeyPart] = []
     document = _canonical(argument, outputs, found)
-    return [KeyPart(kind="input", name=name, digest=codec.digest(codec.canonical(document))), *found]
+    whole = KeyPart(kind="input", name=name, digest=codec.digest(codec.canonical(document)))
+    # The whole counts; its items are there so that a miss can be explained by the item that differs.
+    return [*found, *_item_parts(name, argument, outputs, names), whole]
+
+
+def _item_parts(name: str, group: Group, outputs: Mapping[int, Output], names: Mapping[int, str]) -> Iterator[KeyPart]:
+    """Yield a part for each item of a group, of a kind of their own: they must not take the place of a part that counts."""
+    for index, item in enumerate(group.items):
+        place = f"{name}[{_place(group, index)}]"
+        if isinstance(item, Group):
+            yield from _item_parts(place, item, outputs, names)
+        else:
+            part = next(part for part in _argument_parts(place, item, outputs, names) if part.kind in ("param", "input"))
+            yield replace(part, kind="item")
+
+
+def _place(group: Group, index: int) -> str:
+    key = group.keys[index] if group.keys else index
+    return repr(key) if type(key) in (str, int) else f"#{index}"
 
 
 def _canonical(argument: Argument, outputs: Mapping[int, Output], found: list[KeyPart]) -> list[Any]:

@@ -17,14 +17,14 @@ StepState = Literal["hit", "ran", "failed", "skipped"]
 class KeyPart:
     """One thing that a step's key depends on, so that a miss can be explained."""
 
-    #: Known before the step runs: ``code``, ``param``, ``input``, ``project`` or ``environment``. Found while it ran: ``file``,
-    #: ``variable``, ``module`` or ``environment``.
+    #: Known before the step runs: ``code``, ``param``, ``input``, ``item`` (of a list or dict that is an input), ``project`` or
+    #: ``environment``. Found while it ran: ``file``, ``variable``, ``module`` or ``environment``.
     kind: str
     #: Qualified name: a function, a parameter, a package.
     name: str
     #: Digest of the thing.
     digest: str
-    #: A short text of it (a value, a version), for people; empty when there is none.
+    #: A text of it for people (a value, a version, a function's source, the step that gave an input); empty when there is none.
     text: str = ""
 
 

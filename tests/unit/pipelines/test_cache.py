@@ -165,6 +165,12 @@ def part(kind: str, name: str, content: str, text: str = "") -> KeyPart:
     [
         ([part("param", "depth", "1", "4")], [part("param", "depth", "2", "6")], "param depth: 4 -> 6"),
         ([part("input", "rows", "1")], [part("input", "rows", "2")], "input rows changed"),
+        ([part("input", "rows", "1", "pipe.one")], [part("input", "rows", "2", "pipe.two")], "input rows: pipe.one -> pipe.two"),
+        (
+            [part("input", "a", "1"), part("item", "a[0]", "1", "4")],
+            [part("input", "a", "2"), part("item", "a[0]", "2", "6")],
+            "input a[0]: 4 -> 6",
+        ),
         ([part("environment", "polars", "1", "2.0")], [part("environment", "polars", "2", "2.1")], "polars 2.0 -> 2.1"),
         ([part("code", "clean.fix", "1", "def f():\n 1")], [part("code", "clean.fix", "2", "def f():\n 2")], "helper clean.fix changed"),
         ([part("code", "pipe.work", "1")], [part("code", "pipe.work", "2")], "its own code changed"),
@@ -176,6 +182,30 @@ def part(kind: str, name: str, content: str, text: str = "") -> KeyPart:
 )
 def test_a_miss_names_the_exact_difference(old: list[KeyPart], new: list[KeyPart], why: str) -> None:
     assert explain(old, new, "pipe.work") == why
+
+
+def test_an_item_of_a_list_that_a_step_takes_is_named_with_the_step_that_gave_it(bench: Bench) -> None:
+    source = """
+        from plimsoll.pipelines.step import pipeline, step
+
+        @step
+        def one(a):
+            return a
+
+        @step
+        def both(rows):
+            return len(rows)
+
+        @pipeline
+        def flow(a=1, extra=2):
+            return both([one(a), one(5), {"more": extra}])
+    """
+    bench.write("pipe.py", source)
+    bench.run()
+    assert bench.run(a=3)["both"].why == "input rows[0] changed"
+    assert bench.run(a=3, extra=4)["both"].why == "input rows[2]: {'more': 2} -> {'more': 4}"
+    parts = {part.name: part for part in bench.do(GetKeyParts(key=str(bench.run()["both"].record.key))) if part.kind == "item"}
+    assert {name: part.text for name, part in parts.items()} == {"rows[0]": "pipe.one", "rows[1]": "pipe.one#2", "rows[2]": "{'more': 2}"}
 
 
 def test_parameters_that_came_as_json_take_the_annotated_types() -> None:
