@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 
 from bench import footprint
+from bench.pipelines import key, rerun, steps
 
-BENCHMARKS = {"footprint": footprint.main}
+BENCHMARKS = {"footprint": footprint.main, "steps": steps.main, "rerun": rerun.main, "key": key.main}
 
 
 def main() -> int:
