@@ -29,7 +29,7 @@ def main(peers: bool) -> None:
         first = _run(project)
         _run(project)  # what the first run has learnt is used from here on
         again = [_run(project) for _ in range(TIMES)]
-    told = {"subject": "plimsoll"}
+    told: dict[str, str | float] = {"subject": "plimsoll"}
     for label, (wall, cpu) in (("first", first), ("again", map(min, zip(*again, strict=True)))):
         told |= {f"{label}_wall_s": round(wall, 3), f"{label}_cpu_s": round(cpu, 3)}
     print(json.dumps(told), flush=True)
