@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import numbers
 import re
@@ -11,7 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, get_type_hints
 
-from plimsoll import clock, codec
+from plimsoll import codec
 from plimsoll.data import values
 from plimsoll.data.environment import code_version, put_environment
 from plimsoll.data.project import load_object
@@ -26,7 +27,7 @@ from plimsoll.pipelines.step import is_pipeline
 from plimsoll.records.data import RegisterSnapshot
 from plimsoll.records.model import CreateVersion, PackageMeta
 from plimsoll.records.pipeline import ListSteps, Output, RunPipeline, StepRecord, StepState
-from plimsoll.records.run import AppendPoints, Cause, FinishRun, LogArtifact, LogInput, Run, StartRun
+from plimsoll.records.run import Artifact, Cause, CodeVersion, FinishRun, GetRun, LogInput, PointColumns, Run, StartRun
 from plimsoll.runs.logger import points
 from plimsoll.store.contracts import Blobs, Do, JobContext
 
@@ -40,6 +41,28 @@ _PACKAGE_FILE = "package.json"
 
 #: Tags of a run that has none.
 NO_TAGS: Mapping[str, str] = MappingProxyType({})
+
+
+class RunStopped(BaseException):
+    """Ends a run on purpose before it is done, which is no failure. A step's own ``except Exception`` does not catch it.
+
+    Args:
+        reason: one line, for the run's record.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a run comes from; the same for all runs that one process begins at once."""
+
+    #: Which code runs.
+    code: CodeVersion
+    #: Digest of the environment's blob.
+    environment: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +113,21 @@ class PipelineResult:
         blobs: where outputs are.
         project: folder of the project.
         trusted: positions of the steps whose packed code may run.
+        metrics: the numbers in what the pipeline returned, by name.
     """
 
-    def __init__(self, run: Run, plan: Plan, records: tuple[StepRecord, ...], blobs: Blobs, project: Path, trusted: Container[int]) -> None:
+    def __init__(
+        self,
+        run: Run,
+        plan: Plan,
+        records: tuple[StepRecord, ...],
+        blobs: Blobs,
+        project: Path,
+        trusted: Container[int],
+        metrics: Mapping[str, float],
+    ) -> None:
         self.run = run
+        self.metrics = dict(metrics)
         self.steps = tuple(
             StepResult(plan.nodes[record.index].label, record, blobs, project, record.index in trusted) for record in records
         )
@@ -141,7 +175,11 @@ def execute(
     key: str | None = None,
     executor: Literal["processes", "in_process"] | Executor = "processes",
     in_process: InProcess | None = None,
+    origin: Origin | None = None,
+    begin: Callable[[StartRun], Run] | None = None,
+    versions: bool = True,
     on_step: Callable[[StepEvent], None] | None = None,
+    heard: Callable[[PointColumns], None] | None = None,
 ) -> PipelineResult:
     """Run a pipeline and return what its steps gave.
 
@@ -162,39 +200,40 @@ def execute(
         key: makes the run idempotent.
         executor: ``processes`` gives each step a process of its own; an open one, which several runs may share, is not closed.
         in_process: runs the calls that the executor cannot; runs at the same time share one, so that those calls take turns.
+        origin: where the run comes from; None looks now.
+        begin: begins the run; None asks the door.
+        versions: whether models become versions at once.
         on_step: is told of every start and end of a step.
+        heard: is told of every point that a step logs, as soon as it is here, in any thread; it may raise :class:`RunStopped`.
 
     Raises:
         InvalidInput: the function is no pipeline, or does not take these parameters.
+        RunStopped: ``heard`` has raised it; the run has ended as stopped.
         StepFailed: a step failed; ``details`` has ``run_id``, ``step`` and the user's ``traceback``.
     """
     project = project.resolve()
     plan = trace(function, params)
     in_process = in_process or InProcess(blobs, project)
-    functions = [node.step.function for node in plan.nodes]
-    runner: Executor
-    if executor == "processes":
-        runner = Processes(blobs, project, functions=functions)
+    with _opened(executor, in_process, plan, blobs) as runner:
+        start = _start(function, plan, origin or origin_of(function, blobs, project))
+        start = replace(start, experiment=experiment or start.experiment, tags=dict(tags), cause=cause, key=key)
+        run = do(start) if begin is None else begin(start)
+        execution = _Execution(plan, run, do, blobs, project, versions)
+        return execution.through(runner, in_process, on_step, heard) if run.state == "running" else execution.past()
+
+
+@contextlib.contextmanager
+def _opened(executor: Literal["processes", "in_process"] | Executor, in_process: InProcess, plan: Plan, blobs: Blobs) -> Iterator[Executor]:
+    if executor == "in_process":
+        yield in_process
+    elif executor != "processes":
+        yield executor
     else:
-        runner = in_process if executor == "in_process" else executor
-    try:
-        start = _start(function, plan, blobs, project)
-        run = do(replace(start, experiment=experiment or start.experiment, tags=dict(tags), cause=cause, key=key))
-        if run.state != "running":
-            records = do(ListSteps(run_id=run.id))
-            return PipelineResult(run, plan, records, blobs, project, _trusted(records, do))
+        own = Processes(blobs, in_process.project, functions=[node.step.function for node in plan.nodes])
         try:
-            outcome = _run(plan, run, do, blobs, runner, in_process, on_step)
-            run = do(FinishRun(id=run.id))
-        except BaseException as error:
-            # Ctrl-C and the like as well: a run that nobody works on must not look as if it were under way.
-            do(FinishRun(id=run.id, state="failed", error=str(error) or type(error).__name__))
-            raise
-        trusted = outcome.made | _trusted(outcome.records, do)
-    finally:
-        if runner is not executor:
-            runner.close()
-    return PipelineResult(run, plan, outcome.records, blobs, project, trusted)
+            yield own
+        finally:
+            own.close()
 
 
 def _trusted(records: Iterable[StepRecord], do: Do) -> frozenset[int]:
@@ -247,73 +286,146 @@ def typed_params(function: Callable[..., Any], params: Mapping[str, Any]) -> dic
     }
 
 
-def _start(function: Callable[..., Any], plan: Plan, blobs: Blobs, project: Path) -> StartRun:
+def origin_of(function: Callable[..., Any], blobs: Blobs, project: Path) -> Origin:
+    """Return where a run of a pipeline that begins now comes from. Asking git and every package takes some 50 ms.
+
+    Args:
+        function: the pipeline.
+        blobs: where changes since the commit, and the list of packages, go.
+        project: folder of the project, resolved.
+    """
     source = Path(inspect.getsourcefile(inspect.unwrap(function)) or function.__module__)
     path = source.resolve().relative_to(project) if source.resolve().is_relative_to(project) else source
+    return Origin(code=code_version(project, blobs, f"{path.as_posix()}:{function.__qualname__}"), environment=put_environment(blobs))
+
+
+def _start(function: Callable[..., Any], plan: Plan, origin: Origin) -> StartRun:
     return StartRun(
         experiment=function.__name__,
         params={name: _shown(value) for name, value in plan.params.items()},
-        code=code_version(project, blobs, f"{path.as_posix()}:{function.__qualname__}"),
-        environment=put_environment(blobs),
+        code=origin.code,
+        environment=origin.environment,
     )
 
 
-def _run(
-    plan: Plan,
-    run: Run,
-    do: Do,
-    blobs: Blobs,
-    executor: Executor,
-    in_process: InProcess,
-    on_step: Callable[[StepEvent], None] | None,
-) -> Outcome:
-    damaged: dict[int, str] = {}
-    for look in range(_LOOKS):
-        outcome = run_plan(plan, do=do, blobs=blobs, run=run, executor=executor, in_process=in_process, on_step=on_step, damaged=damaged)
-        _keep(plan, outcome, run, do)
-        failed = outcome.failed
-        if failed is not None:
-            label = plan.nodes[failed.index].label
-            fact = f"The step {label} of run {run.id} failed: {failed.why}"
-            raise StepFailed(fact, f"Look at: plimsoll runs show {run.id[:12]}", run_id=run.id, step=label, traceback=failed.error or "")
+class _Execution:
+    """A run that is under way, and what it has given so far."""
+
+    def __init__(self, plan: Plan, run: Run, do: Do, blobs: Blobs, project: Path, versions: bool) -> None:
+        self._plan, self._run, self._do, self._blobs, self._project, self._versions = plan, run, do, blobs, project, versions
+        self._artifacts: dict[str, Artifact] = {}
+        self._metrics: dict[str, float] = {}
+
+    def past(self) -> PipelineResult:
+        """Return what the run gave, which has ended before."""
+        records = self._do(ListSteps(run_id=self._run.id))
+        metrics = {metric.name: metric.last for metric in self._do(GetRun(id=self._run.id)).metrics}
+        trusted = _trusted(records, self._do)
+        return PipelineResult(self._run, self._plan, records, self._blobs, self._project, trusted, metrics)
+
+    def through(
+        self,
+        executor: Executor,
+        in_process: InProcess,
+        on_step: Callable[[StepEvent], None] | None,
+        heard: Callable[[PointColumns], None] | None,
+    ) -> PipelineResult:
+        """Run the plan to its end and end the run, however it goes."""
+        given = True
         try:
-            metrics = dict(_metrics(plan, outcome.outputs, blobs))
-            break
-        except Corrupt as error:
-            if look == _LOOKS - 1:
-                raise
-            damaged = {error.details["input"]: error.fact}
-    if metrics:
-        do(AppendPoints(run_id=run.id, writer=f"result-{clock.new_id()}", sequence=1, points=points(metrics, lambda name: 0)))
-    for index, output in outcome.outputs.items():
-        if output.kind == "model":
-            _number(plan.nodes[index].label, output, run, do, blobs)
-    return outcome
+            outcome = self._outcome(executor, in_process, on_step, heard)
+            given = False  # what the door refuses now it would refuse again with the failure
+            run = self._do(self._end("finished", None))
+        except BaseException as error:
+            # Ctrl-C and the like as well: a run that nobody works on must not look as if it were under way.
+            state: Literal["stopped", "failed"] = "stopped" if isinstance(error, RunStopped) else "failed"
+            self._do(self._end(state, str(error) or type(error).__name__, given))
+            raise
+        trusted = outcome.made | _trusted(outcome.records, self._do)
+        return PipelineResult(run, self._plan, outcome.records, self._blobs, self._project, trusted, self._metrics)
+
+    def _end(self, state: Literal["finished", "stopped", "failed"], error: str | None, given: bool = True) -> FinishRun:
+        last = points(self._metrics, lambda name: 0) if given and self._metrics else None
+        kept = tuple(self._artifacts.values()) if given else ()
+        return FinishRun(id=self._run.id, state=state, error=error, artifacts=kept, points=last)
+
+    def _outcome(
+        self,
+        executor: Executor,
+        in_process: InProcess,
+        on_step: Callable[[StepEvent], None] | None,
+        heard: Callable[[PointColumns], None] | None,
+    ) -> Outcome:
+        plan, run, damaged = self._plan, self._run, dict[int, str]()
+        for look in range(_LOOKS):
+            outcome = run_plan(
+                plan,
+                do=self._do,
+                blobs=self._blobs,
+                run=run,
+                executor=executor,
+                in_process=in_process,
+                on_step=on_step,
+                heard=heard,
+                damaged=damaged,
+            )
+            self._keep(outcome)
+            failed = outcome.failed
+            if failed is not None:
+                label = plan.nodes[failed.index].label
+                fact = f"The step {label} of run {run.id} failed: {failed.why}"
+                raise StepFailed(
+                    fact, f"Look at: plimsoll runs show {run.id[:12]}", run_id=run.id, step=label, traceback=failed.error or ""
+                )
+            try:
+                self._metrics = dict(_metrics(plan, outcome.outputs, self._blobs))
+                break
+            except Corrupt as error:
+                if look == _LOOKS - 1:
+                    raise
+                damaged = {error.details["input"]: error.fact}
+        for index, output in outcome.outputs.items():
+            if output.kind == "model":
+                self._take_model(plan.nodes[index].label, output)
+        return outcome
+
+    def _keep(self, outcome: Outcome) -> None:
+        """Take every output as an artifact and register the declared snapshots; also those of a run that failed later."""
+        for index, output in sorted(outcome.outputs.items()):
+            node = self._plan.nodes[index]
+            name = node.label.replace("#", ".")
+            self._artifacts[name] = Artifact(name=name, kind=output.kind, digest=output.digest, size=output.size)
+            dataset = node.step.options.snapshot
+            if dataset is not None:
+                self._do(RegisterSnapshot(name=dataset, digest=output.digest))
+                self._do(LogInput(run_id=self._run.id, name=dataset, digest=output.digest))
+
+    def _take_model(self, label: str, output: Output) -> None:
+        """Make a stored package's data the run's inputs, and the package a version."""
+        meta = package_meta(label, output.digest, self._blobs)
+        for role, snapshot in meta.data.items():
+            # The package carries its tables, so they are stored under these digests already.
+            self._do(RegisterSnapshot(name=f"{meta.model}-{role}", digest=snapshot))
+            self._do(LogInput(run_id=self._run.id, name=role, digest=snapshot))
+        if self._versions:
+            self._do(CreateVersion(model=meta.model, digest=output.digest, run_id=self._run.id))
 
 
-def _keep(plan: Plan, outcome: Outcome, run: Run, do: Do) -> None:
-    """Log every output as an artifact and register the declared snapshots; also those of a run that failed later."""
-    for index, output in sorted(outcome.outputs.items()):
-        node = plan.nodes[index]
-        name = node.label.replace("#", ".")
-        do(LogArtifact(run_id=run.id, name=name, kind=output.kind, digest=output.digest, size=output.size))
-        dataset = node.step.options.snapshot
-        if dataset is not None:
-            do(RegisterSnapshot(name=dataset, digest=output.digest))
-            do(LogInput(run_id=run.id, name=dataset, digest=output.digest))
+def package_meta(label: str, digest: str, blobs: Blobs) -> PackageMeta:
+    """Return what a stored model package says of itself.
 
+    Args:
+        label: the step that gave it, for messages.
+        digest: of its manifest.
+        blobs: where it is.
 
-def _number(label: str, output: Output, run: Run, do: Do, blobs: Blobs) -> None:
-    """Make a version of a stored model package, with its data as the run's inputs."""
-    digest = next((entry.digest for entry in get_manifest(blobs, output.digest).files if entry.path == _PACKAGE_FILE), None)
-    if digest is None:
+    Raises:
+        InvalidInput: it is no package.
+    """
+    document = next((entry.digest for entry in get_manifest(blobs, digest).files if entry.path == _PACKAGE_FILE), None)
+    if document is None:
         raise InvalidInput(f"The model of step {label} has no {_PACKAGE_FILE}.", "Return a plimsoll.Model.")
-    meta = codec.from_json(blobs.get(digest), PackageMeta, f"{_PACKAGE_FILE} of step {label}")
-    for role, snapshot in meta.data.items():
-        # The package carries its tables, so they are stored under these digests already.
-        do(RegisterSnapshot(name=f"{meta.model}-{role}", digest=snapshot))
-        do(LogInput(run_id=run.id, name=role, digest=snapshot))
-    do(CreateVersion(model=meta.model, digest=output.digest, run_id=run.id))
+    return codec.from_json(blobs.get(document), PackageMeta, f"{_PACKAGE_FILE} of step {label}")
 
 
 def _metrics(plan: Plan, outputs: Mapping[int, Output], blobs: Blobs) -> Iterator[tuple[str, float]]:

@@ -8,8 +8,8 @@ from typing import Literal
 from plimsoll.errors import InvalidInput
 from plimsoll.records.request import Json, Request, check_digest, check_name
 
-#: A run ends once, in one of the last three states.
-RunState = Literal["running", "finished", "failed", "lost"]
+#: A run ends once, in one of the last four states. ``stopped`` was ended on purpose before it was done, as a search does.
+RunState = Literal["running", "finished", "failed", "stopped", "lost"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ class Run:
     started: int
     #: UTC microseconds, or None while running.
     ended: int | None = None
-    #: The exception's text, when it failed.
+    #: The exception's text when it failed, or why it was stopped.
     error: str | None = None
 
 
@@ -100,18 +100,6 @@ class StartRun(Request[Run]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FinishRun(Request[Run]):
-    """End a run. Ending it again in the same state changes nothing."""
-
-    #: The run's id.
-    id: str
-    #: How it ended.
-    state: Literal["finished", "failed", "lost"] = "finished"
-    #: The exception's text, when it failed.
-    error: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class SetTags(Request[Run]):
     """Add or replace tags of a run."""
 
@@ -119,6 +107,22 @@ class SetTags(Request[Run]):
     id: str
     #: Tags by name.
     tags: dict[str, str]
+
+
+def check_artifact(name: str, digest: str) -> None:
+    """Refuse an artifact that could not be found again.
+
+    Args:
+        name: name within the run.
+        digest: content address.
+
+    Raises:
+        InvalidInput: the name or the digest is not valid.
+    """
+    check_name("Artifact", name)
+    check_digest("Artifact", digest)
+    if ".." in name.split("/"):
+        raise InvalidInput(f"The artifact name {name!r} climbs out of its run.", "Use a name without '..'.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,6 +232,25 @@ class Artifact:
     #: Bytes.
     size: int
 
+    def __post_init__(self) -> None:
+        check_artifact(self.name, self.digest)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinishRun(Request[Run]):
+    """End a run, with what it gave last, all of it or none. Ending it again in the same state changes nothing."""
+
+    #: The run's id.
+    id: str
+    #: How it ended.
+    state: Literal["finished", "failed", "stopped", "lost"] = "finished"
+    #: The exception's text when it failed, or why it was stopped.
+    error: str | None = None
+    #: What it kept, as by ``LogArtifact``.
+    artifacts: tuple[Artifact, ...] = ()
+    #: Its last points.
+    points: PointColumns | None = None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogArtifact(Request[Artifact]):
@@ -245,10 +268,7 @@ class LogArtifact(Request[Artifact]):
     size: int
 
     def __post_init__(self) -> None:
-        check_name("Artifact", self.name)
-        check_digest("Artifact", self.digest)
-        if ".." in self.name.split("/"):
-            raise InvalidInput(f"The artifact name {self.name!r} climbs out of its run.", "Use a name without '..'.")
+        check_artifact(self.name, self.digest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

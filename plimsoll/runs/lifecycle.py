@@ -25,6 +25,9 @@ from plimsoll.records.run import (
 from plimsoll.store.contracts import Context
 from plimsoll.store.schema import artifacts, experiments, run_inputs, runs
 
+#: Writer of the points that come with a run's end.
+_END = "(end)"
+
 
 def _run(row: Row[Any]) -> Run:
     fields = {name: value for name, value in row._mapping.items() if name != "key"}
@@ -86,6 +89,10 @@ def finish_run(request: FinishRun, context: Context) -> Run:
     if run.state == request.state:
         return run
     running(context, request.id)
+    for artifact in request.artifacts:
+        _attach(context, request.id, artifact)
+    if request.points is not None:
+        context.stores.points.append(context.tx, request.id, _END, 1, request.points)
     context.tx.execute(update(runs).where(runs.c.id == request.id).values(state=request.state, error=request.error, ended=clock.now()))
     return _one(context, request.id)
 
@@ -100,12 +107,16 @@ def set_tags(request: SetTags, context: Context) -> Run:
 def log_artifact(request: LogArtifact, context: Context) -> Artifact:
     """Attach stored bytes to a running run."""
     running(context, request.run_id)
-    if not context.stores.blobs.has(request.digest):
-        raise NotFound(f"The bytes {request.digest[:12]} of {request.name!r} are not stored.", "Upload them before naming them.")
     artifact = Artifact(name=request.name, kind=request.kind, digest=request.digest, size=request.size)
-    context.tx.execute(artifacts.delete().where(artifacts.c.run_id == request.run_id, artifacts.c.name == request.name))
-    context.tx.execute(artifacts.insert().values(run_id=request.run_id, **codec.plain(artifact)))
+    _attach(context, request.run_id, artifact)
     return artifact
+
+
+def _attach(context: Context, run_id: str, artifact: Artifact) -> None:
+    if not context.stores.blobs.has(artifact.digest):
+        raise NotFound(f"The bytes {artifact.digest[:12]} of {artifact.name!r} are not stored.", "Upload them before naming them.")
+    context.tx.execute(artifacts.delete().where(artifacts.c.run_id == run_id, artifacts.c.name == artifact.name))
+    context.tx.execute(artifacts.insert().values(run_id=run_id, **codec.plain(artifact)))
 
 
 def log_input(request: LogInput, context: Context) -> RunInput:
