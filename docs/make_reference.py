@@ -35,6 +35,7 @@ SETTING_NOTES = {
 
 #: Environment variables that are no settings.
 VARIABLES = {
+    "PLIMSOLL_PROFILE": "Name of the profile of `[tool.plimsoll.profiles]` that holds; a command's `--profile` goes before it.",
     "PLIMSOLL_TOKEN": "Who asks: the token that `plimsoll actors add` printed. "
     "Without it, the owner's token of the home is used, for a server on this machine only.",
     "PLIMSOLL_DATABASE": "`postgresql://USER@HOST/DATABASE` instead of the SQLite file in the home. Every process of the home needs it.",
@@ -269,8 +270,8 @@ def cli_page() -> str:
 def settings_page() -> str:
     """Return the page of settings and environment variables."""
     intro = (
-        "A setting is taken from the first place that has it: the command's flag, the environment variable, `[tool.plimsoll]` in "
-        "`pyproject.toml`, the user file (`plimsoll.toml` in `$XDG_CONFIG_HOME`, else in `~/.config`), the default. "
+        "A setting is taken from the first place that has it: the command's flag, the environment variable, the chosen profile, "
+        "`[tool.plimsoll]` in `pyproject.toml`, the user file (`plimsoll.toml` in `$XDG_CONFIG_HOME`, else in `~/.config`), the default. "
         "`plimsoll config show` prints each value and where it comes from."
     )
     rows = [
@@ -293,7 +294,8 @@ def project_page() -> str:
     names = "`, `".join(SETTINGS)
     intro = (
         "What a project declares in `pyproject.toml`. Keys may be written with `-` or `_`; an unknown key is refused. `[tool.plimsoll]` "
-        f"itself takes `name` and the settings `{names}`. `plimsoll init` and `plimsoll up` bring environments and retraining policies "
+        f"itself takes `name` and the settings `{names}`. What it may say of a pipeline's parameters is in "
+        "[variations and profiles](../how-to/variations.md). `plimsoll init` and `plimsoll up` bring environments and retraining policies "
         "in line with the table; a model's purpose goes into its package when it is trained; `plimsoll releases create` reads `serving`."
     )
     parts = []

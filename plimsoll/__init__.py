@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from plimsoll.sdk.door import connect as connect
     from plimsoll.sdk.models import load as load
     from plimsoll.sdk.run import run as run
+    from plimsoll.sdk.run import run_variations as run_variations
 
 _WHERE = {
     "Model": "plimsoll.registry.package",
@@ -26,10 +27,11 @@ _WHERE = {
     "load": "plimsoll.sdk.models",
     "pipeline": "plimsoll.pipelines.step",
     "run": "plimsoll.sdk.run",
+    "run_variations": "plimsoll.sdk.run",
     "step": "plimsoll.pipelines.step",
 }
 
-__all__ = ["Model", "PlimsollError", "connect", "current_run", "load", "pipeline", "run", "step"]
+__all__ = ["Model", "PlimsollError", "connect", "current_run", "load", "pipeline", "run", "run_variations", "step"]
 
 
 def __getattr__(name: str) -> Any:

@@ -32,22 +32,23 @@ def home_folder(flag: str | None = None) -> Path:
 
 
 @contextlib.contextmanager
-def door(create: bool = False) -> Iterator[Door]:
+def door(create: bool = False, profile: str | None = None) -> Iterator[Door]:
     """Open the platform that the settings name, and close it again.
 
     Args:
         create: make the home when it is not there; only commands that begin something do.
+        profile: name of a profile; None takes the one that ``PLIMSOLL_PROFILE`` names.
 
     Raises:
-        NotFound: there is no project, or no home yet.
+        NotFound: there is no project, no home yet, or no such profile.
     """
     project = project_folder()
-    url = str(setting("url", None, project)[0])
+    url = str(setting("url", None, project, profile)[0])
     if not url.startswith("http") and not create and not is_home(Path(url)):
         if project is None:
             find_project(Path.cwd())
         raise NotFound(f"There is no home at {url} yet.", "Make one with: plimsoll init")
-    opened = open_door(url, project=project)
+    opened = open_door(url, project=project, profile=profile)
     try:
         yield opened
     finally:

@@ -10,7 +10,7 @@ import tomllib
 import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from plimsoll import codec
@@ -36,6 +36,16 @@ SETTINGS: dict[str, str | int | None] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """A named set of what ``[tool.plimsoll]`` says otherwise, such as ``quick`` or ``production``."""
+
+    #: Settings, not yet checked.
+    settings: dict[str, Any]
+    #: Pipeline, as ``path.py:name`` -> parameters.
+    params: dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectTable:
     """What ``[tool.plimsoll]`` declares."""
 
@@ -49,6 +59,12 @@ class ProjectTable:
     retrain: dict[str, RetrainPolicy]
     #: Environment -> what it asks of a release.
     environments: dict[str, ReleasePolicy]
+    #: Pipeline, as ``path.py:name`` -> parameters that its runs get unless somebody says otherwise.
+    params: dict[str, dict[str, Any]]
+    #: Pipeline -> variation -> its parameters.
+    variations: dict[str, dict[str, dict[str, Any]]]
+    #: Name -> settings and parameters that hold while it is chosen.
+    profiles: dict[str, Profile]
     #: Settings that the table gives (url, home, host, port, serving_port), not yet checked.
     settings: dict[str, Any]
 
@@ -90,7 +106,7 @@ def read_project(project: Path) -> ProjectTable:
     path = project if project.name == PROJECT_FILE else project / PROJECT_FILE
     document = _read_toml(path)
     table = _table(_table(document, "tool", "pyproject.toml"), "plimsoll", "[tool]")
-    known = ["name", "models", "serving", "retrain", "environments", *SETTINGS]
+    known = ["name", "models", "serving", "retrain", "environments", "params", "variations", "profiles", *SETTINGS]
     table = {_known(key, known, "[tool.plimsoll]"): value for key, value in table.items()}
     name = table.get("name", _table(document, "project", "pyproject.toml").get("name", path.resolve().parent.name))
     if not isinstance(name, str):
@@ -101,12 +117,37 @@ def read_project(project: Path) -> ProjectTable:
         serving=_section(table, "serving", ServingConfig),
         retrain=_section(table, "retrain", RetrainPolicy),
         environments=_section(table, "environments", ReleasePolicy),
+        params=_by_pipeline(table, "params", "[tool.plimsoll]"),
+        variations=_variations(table),
+        profiles=_profiles(table),
         settings={key: table[key] for key in SETTINGS if key in table},
     )
 
 
-def setting(name: str, flag: str | int | None, project: Path | None) -> tuple[str | int, str]:
-    """Return a setting and where it comes from: flag, ``PLIMSOLL_*``, ``[tool.plimsoll]``, user file, default.
+def chosen_profile(flag: str | None, project: Path | None) -> tuple[str, Profile | None]:
+    """Return name and content of the profile that a flag or ``PLIMSOLL_PROFILE`` chooses; an empty name and None for none.
+
+    Args:
+        flag: what the command line gave, or None.
+        project: the project's folder, or None outside of one.
+
+    Raises:
+        NotFound: the project declares no profile of this name.
+    """
+    name = flag if flag is not None else os.environ.get("PLIMSOLL_PROFILE", "")
+    if not name:
+        return "", None
+    profiles = {} if project is None else read_project(project).profiles
+    if name not in profiles:
+        said = "" if flag is not None else ", which PLIMSOLL_PROFILE names"
+        raise NotFound(
+            f"The project declares no profile {name!r}{said}.", nearest(name, profiles, "Declare [tool.plimsoll.profiles.NAME].")
+        )
+    return name, profiles[name]
+
+
+def setting(name: str, flag: str | int | None, project: Path | None, profile: str | None = None) -> tuple[str | int, str]:
+    """Return a setting and where it comes from: flag, ``PLIMSOLL_*``, profile, ``[tool.plimsoll]``, user file, default.
 
     ``home`` is always an absolute path; so is ``url`` when it names a folder. Ports are ints.
 
@@ -114,25 +155,30 @@ def setting(name: str, flag: str | int | None, project: Path | None) -> tuple[st
         name: ``url``, ``home``, ``host``, ``port`` or ``serving_port``.
         flag: what the command line gave, or None.
         project: the project's folder, or None outside of one.
+        profile: name of a profile; None takes the one that ``PLIMSOLL_PROFILE`` names.
 
     Raises:
         InvalidInput: there is no such setting, or its value makes no sense; the message names its origin.
+        NotFound: the project declares no such profile.
     """
     if name not in SETTINGS:
-        raise InvalidInput(f"There is no setting {name!r}.", _nearest(name, SETTINGS))
+        raise InvalidInput(f"There is no setting {name!r}.", nearest(name, SETTINGS))
     variable = f"PLIMSOLL_{name.upper()}"
     user_file = _user_file()
+    named, content = chosen_profile(profile, project)
     value: Any
     if flag is not None:
         value, origin, root = flag, f"flag --{name.replace('_', '-')}", Path.cwd()
     elif os.environ.get(variable):
         value, origin, root = os.environ[variable], f"environment variable {variable}", Path.cwd()
+    elif content is not None and project is not None and name in content.settings:
+        value, origin, root = content.settings[name], f"profile {named} in {project / PROJECT_FILE}", project
     elif project is not None and name in (declared := read_project(project).settings):
         value, origin, root = declared[name], f"[tool.plimsoll] in {project / PROJECT_FILE}", project
     elif user_file.is_file() and name in (chosen := _user_settings(user_file)):
         value, origin, root = chosen[name], f"user file {user_file}", Path.home()
     elif name == "url":
-        home, origin = setting("home", None, project)
+        home, origin = setting("home", None, project, profile)
         return home, f"home ({origin})"
     else:
         value, origin, root = SETTINGS[name], "default", project or Path.cwd()
@@ -163,10 +209,10 @@ def load_object(project: Path, ref: str) -> Any:
         raise InvalidInput(f"The path {text!r} leaves the project {root}.", "Give a path inside the project, relative to it.")
     if not path.is_file():
         near = [str(found.relative_to(root)) for found in root.glob(f"{Path(text).parent}/*.py")] if ".." not in text else []
-        raise NotFound(f"There is no file {text!r} in the project {root}.", _nearest(text, near))
+        raise NotFound(f"There is no file {text!r} in the project {root}.", nearest(text, near))
     module = _import(root, path)
     if not hasattr(module, name):
-        raise NotFound(f"{text} has no {name!r}.", _nearest(name, [other for other in vars(module) if not other.startswith("_")]))
+        raise NotFound(f"{text} has no {name!r}.", nearest(name, [other for other in vars(module) if not other.startswith("_")]))
     return getattr(module, name)
 
 
@@ -208,6 +254,57 @@ def _section(table: Mapping[str, Any], key: str, record: type[T]) -> dict[str, T
     return found
 
 
+def _by_pipeline(table: Mapping[str, Any], key: str, where: str) -> dict[str, dict[str, Any]]:
+    """Return a table whose keys are pipelines and whose values are tables with free keys."""
+    found: dict[str, dict[str, Any]] = {}
+    for written in (tables := _table(table, key, where)):
+        ref = pipeline_ref(written, f"{where[:-1]}.{key}]")
+        if ref in found:
+            raise InvalidInput(f"{where[:-1]}.{key}] has the pipeline {ref!r} twice.", "Write it once.")
+        found[ref] = _table(tables, written, f"{where[:-1]}.{key}]")
+    return found
+
+
+def _variations(table: Mapping[str, Any]) -> dict[str, dict[str, dict[str, Any]]]:
+    found = {}
+    for ref, sets in _by_pipeline(table, "variations", "[tool.plimsoll]").items():
+        where = f'[tool.plimsoll.variations."{ref}"]'
+        for name in sets:
+            check_slug(f"The variation in {where}", name)
+            if name == "all":
+                raise InvalidInput(f"A variation in {where} has the name 'all', which stands for all of them.", "Choose another name.")
+        found[ref] = {name: _table(sets, name, where) for name in sets}
+    return found
+
+
+def _profiles(table: Mapping[str, Any]) -> dict[str, Profile]:
+    found = {}
+    for name in (tables := _table(table, "profiles", "[tool.plimsoll]")):
+        where = f"[tool.plimsoll.profiles.{name}]"
+        check_slug(f"The name in {where}", name)
+        keys = _table(tables, name, "[tool.plimsoll.profiles]")
+        content = {_known(key, ["params", *SETTINGS], where): value for key, value in keys.items()}
+        settings = {key: value for key, value in content.items() if key != "params"}
+        found[name] = Profile(settings=settings, params=_by_pipeline(content, "params", where))
+    return found
+
+
+def pipeline_ref(written: str, where: str = "The pipeline") -> str:
+    """Return a reference to a pipeline in its one spelling, so that two of them can be compared.
+
+    Args:
+        written: ``path.py:name``, perhaps with ``./`` before it.
+        where: how the error names its place.
+
+    Raises:
+        InvalidInput: it is no such reference.
+    """
+    text, _, name = written.partition(":")
+    if not text.endswith(".py") or not name.isidentifier():
+        raise InvalidInput(f"{where}: {written[:200]!r} is not a reference to code.", "Write path.py:name, such as pipeline.py:train.")
+    return f"{PurePosixPath(text)}:{name}"
+
+
 def _with_known_keys(value: Any, record: Any, where: str) -> Any:
     """Spell a table's keys as the record does, all the way down; tables with free keys (``known_at``) stay as they are."""
     if not isinstance(value, dict):
@@ -231,16 +328,23 @@ def _with_known_keys(value: Any, record: Any, where: str) -> Any:
 def _known(written: str, names: Iterable[str], where: str) -> str:
     name = written.replace("-", "_")
     if name not in (known := list(names)):
-        raise InvalidInput(f"{where} has the unknown key {written!r}.", _nearest(name, known))
+        raise InvalidInput(f"{where} has the unknown key {written!r}.", nearest(name, known))
     return name
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str], otherwise: str = "Check the spelling.") -> str:
+    """Return a remedy for a name that is not known: the ones that look like it, else the first that there are.
+
+    Args:
+        name: what was written.
+        known: what may be written.
+        otherwise: the remedy when nothing may.
+    """
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
     if near:
         return f"Did you mean {' or '.join(near)}?"
-    return f"There are: {', '.join(names[:20])}." if names else "Check the spelling."
+    return f"There are: {', '.join(names[:20])}." if names else otherwise
 
 
 def _table(parent: Mapping[str, Any], key: str, where: str) -> dict[str, Any]:

@@ -82,7 +82,7 @@ class FolderDoor:
         self.workspace.close()
 
 
-def open_door(url: str, token: str | None = None, project: Path | None = None) -> Door:
+def open_door(url: str, token: str | None = None, project: Path | None = None, profile: str | None = None) -> Door:
     """Return a door to a server or to a home folder.
 
     Args:
@@ -90,6 +90,7 @@ def open_door(url: str, token: str | None = None, project: Path | None = None) -
         token: the actor's token; None takes ``PLIMSOLL_TOKEN``, else the owner's token of a home on this machine, which
             is sent to a server on this machine only.
         project: folder whose code may be run, for a home folder; None takes the home's parent.
+        profile: name of the profile in which the home's place is looked up; None takes the one that ``PLIMSOLL_PROFILE`` names.
 
     Raises:
         InvalidInput: the address is neither.
@@ -98,7 +99,7 @@ def open_door(url: str, token: str | None = None, project: Path | None = None) -
     token = token or os.environ.get("PLIMSOLL_TOKEN")
     if url.startswith(("http://", "https://")):
         # By name: most commands work on a folder and need no HTTP client.
-        made: Door = importlib.import_module("plimsoll.sdk.http").HttpDoor(url, token or _local_token(url))
+        made: Door = importlib.import_module("plimsoll.sdk.http").HttpDoor(url, token or _local_token(url, profile))
         return made
     if "://" in url:
         raise InvalidInput(f"The address {url!r} is neither http(s) nor a folder.", "Use http://HOST:PORT or a folder's path.")
@@ -110,24 +111,25 @@ def open_door(url: str, token: str | None = None, project: Path | None = None) -
         raise
 
 
-def connect(url: str | None = None, token: str | None = None) -> Door:
-    """Return a door to the platform that the settings name: flag, ``PLIMSOLL_URL``, ``[tool.plimsoll]``, else this project's home.
+def connect(url: str | None = None, token: str | None = None, profile: str | None = None) -> Door:
+    """Return a door to the platform that the settings name: ``PLIMSOLL_URL``, profile, ``[tool.plimsoll]``, else this project's home.
 
     Args:
         url: ``http://…``, or the path of a home folder; None takes the setting.
         token: the actor's token; None takes ``PLIMSOLL_TOKEN``, else the owner's token of a home on this machine, which
             is sent to a server on this machine only.
+        profile: name of a profile of ``[tool.plimsoll]``; None takes the one that ``PLIMSOLL_PROFILE`` names.
 
     Raises:
-        NotFound: there is neither an address nor a project here.
+        NotFound: there is neither an address nor a project here, or no such profile.
         Unauthenticated: a server wants a token and there is none for it.
     """
     project = _project()
-    address, origin = setting("url", url, project)
+    address, origin = setting("url", url, project, profile)
     if project is None and origin == "home (default)" and not Path(str(address)).exists():
         # A home made wherever a notebook happens to run would be found by nobody.
         raise NotFound(f"There is no project at {str(Path.cwd())!r} or above it.", "Run: plimsoll init, or set PLIMSOLL_URL.")
-    return open_door(str(address), token, project)
+    return open_door(str(address), token, project, profile)
 
 
 def _project() -> Path | None:
@@ -137,7 +139,7 @@ def _project() -> Path | None:
         return None
 
 
-def _local_token(url: str) -> str:
+def _local_token(url: str, profile: str | None) -> str:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
@@ -148,7 +150,7 @@ def _local_token(url: str) -> str:
             f"The server at {host!r} is not on this machine, so it is not sent the token of this machine's home.",
             "Set PLIMSOLL_TOKEN to the token that you were given for it.",
         )
-    path = Path(str(setting("home", None, _project())[0])) / "secrets" / "owner"
+    path = Path(str(setting("home", None, _project(), profile)[0])) / "secrets" / "owner"
     try:
         return path.read_text().strip()
     except OSError as error:

@@ -8,14 +8,14 @@ import os
 import sys
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, overload
 
 from plimsoll.data import values
 from plimsoll.data.environment import code_version, put_environment
-from plimsoll.data.project import find_project, setting
+from plimsoll.data.project import PROJECT_FILE, chosen_profile, find_project, setting
 from plimsoll.errors import (
     DeadlineExceeded,
     Internal,
@@ -29,6 +29,7 @@ from plimsoll.errors import (
 )
 from plimsoll.pipelines.running import PipelineResult, execute
 from plimsoll.pipelines.step import is_pipeline
+from plimsoll.pipelines.variations import ALL, Settled, declared, execute_all, settle
 from plimsoll.records.pipeline import Output
 from plimsoll.records.request import Request
 from plimsoll.records.run import FinishRun, LogArtifact, LogInput, PointColumns, Run, SetTags, StartRun
@@ -50,6 +51,7 @@ def run(
     *,
     door: Door | None = None,
     experiment: str = "",
+    profile: str | None = None,
     executor: Literal["processes", "in_process"] = "processes",
     **params: Any,
 ) -> PipelineResult: ...
@@ -66,6 +68,7 @@ def run(
     door: Door | None = None,
     experiment: str = "",
     name: str = "",
+    profile: str | None = None,
     executor: Literal["processes", "in_process"] = "processes",
     **params: Any,
 ) -> PipelineResult | OpenRun:
@@ -76,35 +79,98 @@ def run(
         door: the platform; None takes the one that the settings name.
         experiment: groups runs; empty takes the pipeline's name, or ``default``.
         name: a name for people, for a run without a pipeline.
+        profile: name of a profile of ``[tool.plimsoll]``, for a pipeline; None takes the one that ``PLIMSOLL_PROFILE`` names.
         executor: ``processes`` gives each step a process of its own; ``in_process`` helps a debugger.
         params: parameters of the pipeline, or of the run.
 
     Raises:
         InvalidInput: the function is no pipeline, or does not take these parameters.
+        NotFound: there is no such profile.
         StepFailed: a step failed; its traceback is in ``details``.
     """
     if function is None:
         return OpenRun(door, experiment or "default", name, params)
-    if not is_pipeline(function):
-        raise InvalidInput(f"{function!r} is not a pipeline.", "Decorate it with @plimsoll.pipeline.")
-    with _opened(door) as opened:
+    project, chosen = _prepared(function, profile)
+    settled = settle(function, params, project, profile=chosen)
+    with _opened(door, chosen) as opened:
         return execute(
             function,
-            params,
+            settled.params,
             do=opened.do,
             blobs=opened.blobs,
-            project=_project_of(function),
+            project=project,
             experiment=experiment,
+            tags=settled.tags,
             executor=executor,
         )
 
 
+def run_variations(
+    function: Callable[..., Any],
+    /,
+    sets: Mapping[str, Mapping[str, Any]] | Sequence[str] | Literal["all"] = ALL,
+    *,
+    door: Door | None = None,
+    experiment: str = "",
+    profile: str | None = None,
+    executor: Literal["processes", "in_process"] = "processes",
+    jobs: int | None = None,
+    **params: Any,
+) -> dict[str, PipelineResult]:
+    """Run a pipeline once for each of several sets of parameters, at the same time, and return the results by the sets' names.
+
+    Each is a run of its own with the tag ``variation``. What they share is computed once.
+
+    Args:
+        function: a function decorated with ``@pipeline``.
+        sets: names of variations that ``[tool.plimsoll.variations]`` declares, ``"all"`` of them, or name -> parameters.
+        door: the platform; None takes the one that the settings name.
+        experiment: groups runs; empty takes the pipeline's name.
+        profile: name of a profile of ``[tool.plimsoll]``; None takes the one that ``PLIMSOLL_PROFILE`` names.
+        executor: ``processes`` gives each step a process of its own; ``in_process`` helps a debugger, and runs one after another.
+        jobs: runs at the same time; None takes the number of processors.
+        params: parameters that all of them get.
+
+    Raises:
+        InvalidInput: the function is no pipeline, or does not take these parameters.
+        NotFound: there is no such variation or profile.
+        StepFailed: some failed; the others have ended well, and the next call does not compute them again.
+    """
+    project, chosen = _prepared(function, profile)
+    settled: dict[str, Settled]
+    if isinstance(sets, Mapping):
+        settled = {name: settle(function, {**params, **own}, project, profile=chosen) for name, own in sets.items()}
+        settled = {name: Settled(params=one.params, tags={"variation": name, **one.tags}) for name, one in settled.items()}
+    else:
+        asked = [sets] if isinstance(sets, str) else list(sets)
+        settled = {name: settle(function, params, project, variation=name, profile=chosen) for name in declared(function, project, asked)}
+    with _opened(door, chosen) as opened:
+        return execute_all(
+            function,
+            settled,
+            do=opened.do,
+            blobs=opened.blobs,
+            project=project,
+            experiment=experiment,
+            executor=executor,
+            jobs=jobs,
+        )
+
+
+def _prepared(function: Callable[..., Any], profile: str | None) -> tuple[Path, str]:
+    """Return a pipeline's project and the name of the chosen profile."""
+    if not is_pipeline(function):
+        raise InvalidInput(f"{function!r} is not a pipeline.", "Decorate it with @plimsoll.pipeline.")
+    project = _project_of(function)
+    return project, chosen_profile(profile, project if (project / PROJECT_FILE).is_file() else None)[0]
+
+
 @contextlib.contextmanager
-def _opened(door: Door | None) -> Iterator[Door]:
+def _opened(door: Door | None, profile: str | None = None) -> Iterator[Door]:
     if door is not None:
         yield door
         return
-    opened = connect()
+    opened = connect(profile=profile)
     try:
         yield opened
     finally:

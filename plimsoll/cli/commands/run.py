@@ -3,85 +3,77 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from plimsoll import codec
+from plimsoll.cli.asked import Asked, asked
 from plimsoll.cli.output import next_step, say
 from plimsoll.cli.session import door
-from plimsoll.data.project import find_project, load_object, read_project
-from plimsoll.errors import InvalidInput, NotFound, PlimsollError, StepFailed
+from plimsoll.errors import PlimsollError
 from plimsoll.pipelines.engine import StepEvent
-from plimsoll.pipelines.running import execute, typed_params
-from plimsoll.pipelines.step import is_pipeline
+from plimsoll.pipelines.running import PipelineResult, execute
+from plimsoll.pipelines.variations import Settled, execute_all
 from plimsoll.records.model import ListVersions
+from plimsoll.sdk.door import Door
 
 
-def run(pipeline: str | None = None, *, set: Annotated[list[str] | None, Parameter(negative=())] = None, experiment: str = "") -> None:
+def run(
+    pipeline: str | None = None,
+    *,
+    set: Annotated[list[str] | None, Parameter(negative=())] = None,
+    variation: Annotated[list[str] | None, Parameter(negative=())] = None,
+    profile: str | None = None,
+    experiment: str = "",
+    jobs: int | None = None,
+) -> None:
     """Run a pipeline; steps that nothing has changed for are not run again.
 
     Args:
         pipeline: ``path.py:name``; without it, the pipeline of the project's only model.
         set: a parameter as ``name=value``, where the value is JSON or plain text; may be given several times.
+        variation: name of a declared set of parameters, or ``all``; may be given several times, each is a run of its own.
+        profile: name of a declared profile: settings and parameters.
         experiment: groups runs; the pipeline's name unless given.
+        jobs: runs of variations at the same time; the number of processors unless given.
     """
-    project = find_project(Path.cwd())
-    ref = pipeline or _only(project)
-    function = load_object(project, ref)
+    wanted = asked(pipeline, set, variation, profile)
     # Before a home is made for it: what cannot run must leave nothing behind.
-    if not is_pipeline(function):
-        raise InvalidInput(f"{ref} is not a pipeline.", "Decorate it with @plimsoll.pipeline.")
-    params = typed_params(function, _params(set or []))
-    with door(create=True) as opened:
+    function = wanted.load()
+    settled = wanted.settled(function)
+    with door(create=True, profile=wanted.profile) as opened:
         try:
-            result = execute(
-                function,
-                params,
-                do=opened.do,
-                blobs=opened.blobs,
-                project=project,
-                experiment=experiment,
-                on_step=_tell,
-            )
-        except StepFailed as error:
+            results = _run(opened, wanted, function, settled, experiment, jobs)
+        except PlimsollError as error:
             sys.stderr.write(error.details.get("traceback", ""))
             raise
-        states = [step.state for step in result.steps]
+        states = [step.state for result in results.values() for step in result.steps]
         say(
             f"{states.count('ran')} of {len(states)} steps ran, {states.count('hit')} were reused."
             if "ran" in states
             else "Nothing changed: no step ran."
         )
-        made = [version for version in opened.do(ListVersions(limit=10)) if version.run_id == result.id]
-    print(result.id)
+        made = [version for version in opened.do(ListVersions(limit=10)) if version.run_id in [result.id for result in results.values()]]
+    for name, result in results.items():
+        print(f"{name} {result.id}".strip())
     if made:
         next_step(f"plimsoll checks run {made[0].model}/{made[0].number}")
     else:
-        next_step(f"plimsoll runs show {result.id[:16]}")
+        next_step(f"plimsoll runs show {next(iter(results.values())).id[:16]}")
 
 
-def _tell(event: StepEvent) -> None:
+def _run(
+    opened: Door, wanted: Asked, function: Callable[..., Any], settled: dict[str, Settled], experiment: str, jobs: int | None
+) -> dict[str, PipelineResult]:
+    where: dict[str, Any] = {"do": opened.do, "blobs": opened.blobs, "project": wanted.project, "experiment": experiment}
+    if wanted.variations != ("",):
+        return execute_all(function, settled, jobs=jobs, on_step=_tell, **where)
+    only = settled[""]
+    return {"": execute(function, only.params, tags=only.tags, on_step=lambda event: _tell("", event), **where)}
+
+
+def _tell(variation: str, event: StepEvent) -> None:
     if event.state != "started":
-        say(f"  {event.label:<20} {event.state:<8} {event.why}".rstrip())
-
-
-def _only(project: Path) -> str:
-    refs = {purpose.pipeline for purpose in read_project(project).models.values() if purpose.pipeline}
-    if len(refs) != 1:
-        raise NotFound(f"The project declares {len(refs)} pipelines.", "Name one: plimsoll run path.py:name")
-    return refs.pop()
-
-
-def _params(pairs: list[str]) -> dict[str, Any]:
-    found = {}
-    for pair in pairs:
-        name, sign, text = pair.partition("=")
-        if not sign or not name.isidentifier():
-            raise InvalidInput(f"{pair!r} is no parameter.", "Write --set name=value")
-        try:
-            found[name] = codec.from_json(text, object)
-        except PlimsollError:
-            found[name] = text
-    return found
+        first = f"{variation:<8} " if variation else ""
+        say(f"  {first}{event.label:<20} {event.state:<8} {event.why}".rstrip())

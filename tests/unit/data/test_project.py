@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from plimsoll.data.project import find_project, load_object, read_project, setting
+from plimsoll.data.project import chosen_profile, find_project, load_object, read_project, setting
 from plimsoll.errors import InvalidInput, NotFound
 
 WHOLE = """
@@ -240,3 +240,59 @@ def test_a_file_whose_name_is_taken_by_another_module_is_refused(project: Path) 
     code(project, "json.py", "x = 1\n")
     with pytest.raises(InvalidInput, match=r"'json' of json.py is taken by .*Rename"):
         load_object(project, "json.py:x")
+
+
+PROFILES = """
+[tool.plimsoll]
+port = 2
+
+[tool.plimsoll.profiles.quick]
+port = 3
+home = "quick"
+
+[tool.plimsoll.profiles.quick.params."./pipeline.py:train"]
+depth = 1
+"""
+
+
+def test_a_profile_stands_between_the_table_and_the_environment(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PLIMSOLL_PROFILE", raising=False)
+    write(project, PROFILES)
+    assert setting("port", None, project)[0] == 2
+    assert setting("port", None, project, "quick") == (3, f"profile quick in {project / 'pyproject.toml'}")
+    monkeypatch.setenv("PLIMSOLL_PROFILE", "quick")
+    assert setting("port", None, project)[0] == 3
+    assert setting("url", None, project) == (str(project / "quick"), f"home (profile quick in {project / 'pyproject.toml'})")
+    assert setting("port", None, project, "")[0] == 2
+    assert chosen_profile(None, project)[0] == "quick"
+    monkeypatch.setenv("PLIMSOLL_PORT", "4")
+    assert setting("port", None, project)[0] == 4
+
+
+def test_a_profile_that_is_not_declared_is_refused_with_where_its_name_comes_from(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(project, PROFILES)
+    with pytest.raises(NotFound, match=r"'quik'.*mean quick"):
+        setting("port", None, project, "quik")
+    monkeypatch.setenv("PLIMSOLL_PROFILE", "none")
+    with pytest.raises(NotFound, match="PLIMSOLL_PROFILE"):
+        setting("port", None, project)
+    with pytest.raises(NotFound, match="PLIMSOLL_PROFILE"):
+        setting("port", None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[tool.plimsoll.profiles.p]\nprot = 1\n", r"profiles.p\].*'prot'.*port"),
+        ("[tool.plimsoll.profiles.'a b']\n", "a b"),
+        ("[tool.plimsoll.profiles.p.params]\n'train' = {}\n", r"profiles.p.params\].*'train' is not a reference"),
+        ("[tool.plimsoll.params]\n'train.py:run' = 1\n", r"'train.py:run' in \[tool.plimsoll.params\] is not a table"),
+        ("[tool.plimsoll.params]\n'a.py:b' = {}\n'./a.py:b' = {}\n", "twice"),
+        ("[tool.plimsoll.variations.'a.py:b']\nfr = 1\n", r"'fr' in .*variations.*not a table"),
+        ("[tool.plimsoll.variations.'a.py:b']\nall = {}\n", "stands for all"),
+        ("[tool.plimsoll.variations.'a.py:b']\n'x y' = {}\n", "x y"),
+    ],
+)
+def test_a_wrong_profile_or_variation_is_refused_by_its_name(project: Path, text: str, message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        read_project(write(project, text))
