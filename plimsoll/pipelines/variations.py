@@ -162,10 +162,9 @@ def execute_all(
                 on_step(name, event)
 
     def run(name: str) -> PipelineResult | PlimsollError:
-        one = settled[name]
-        heard = partial(tell, name)
+        params, tags, heard = settled[name].params, settled[name].tags, partial(tell, name)
         try:
-            return execute(function, one.params, experiment=experiment, tags=one.tags, cause=cause, on_step=heard, **where)
+            return execute(function, params, experiment=experiment, tags=tags, cause=cause, on_step=heard, **where)
         except PlimsollError as error:
             return error
 
