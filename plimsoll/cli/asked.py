@@ -10,9 +10,8 @@ from typing import Any
 from plimsoll import codec
 from plimsoll.data.project import chosen_profile, find_project, load_object, read_project
 from plimsoll.errors import InvalidInput, NotFound, PlimsollError
-from plimsoll.pipelines.running import typed_params
+from plimsoll.pipelines.settled import Settled, settle, typed_params, variations
 from plimsoll.pipelines.step import is_pipeline
-from plimsoll.pipelines.variations import Settled, settle, variations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

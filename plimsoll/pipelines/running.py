@@ -10,7 +10,7 @@ from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal
 
 from plimsoll import codec
 from plimsoll.data import values
@@ -23,6 +23,7 @@ from plimsoll.pipelines.executors.call import Executor, load_input
 from plimsoll.pipelines.executors.in_process import InProcess
 from plimsoll.pipelines.executors.processes import Processes
 from plimsoll.pipelines.plan import Plan, references, resolve, trace
+from plimsoll.pipelines.settled import settle, typed_params
 from plimsoll.pipelines.step import is_pipeline
 from plimsoll.records.data import RegisterSnapshot
 from plimsoll.records.model import CreateVersion, PackageMeta
@@ -245,45 +246,27 @@ def run_pipeline(request: RunPipeline, context: JobContext) -> Run:
 
     Raises:
         InvalidInput: the name is no pipeline, or does not take these parameters.
-        NotFound: there is no such file or name.
+        NotFound: there is no such file or name, or the project declares no such variation or profile.
         StepFailed: a step failed.
     """
     function = load_object(context.project, request.pipeline)
     if not is_pipeline(function):
         raise InvalidInput(f"{request.pipeline} is not a pipeline.", "Decorate it with @plimsoll.pipeline.")
+    given = typed_params(function, request.params)
+    settled = settle(function, given, context.project, request.pipeline, variation=request.variation, profile=request.profile)
     result = execute(
         function,
-        typed_params(function, request.params),
+        settled.params,
         do=context.do,
         blobs=context.stores.blobs,
         project=context.project,
         experiment=request.experiment,
+        tags=settled.tags,
         cause=request.cause,
         key=request.key,
         on_step=lambda event: context.progress(f"{event.label}: {event.state}"),
     )
     return result.run
-
-
-def typed_params(function: Callable[..., Any], params: Mapping[str, Any]) -> dict[str, Any]:
-    """Return parameters that came as JSON with the types that the pipeline's annotations ask for.
-
-    JSON has no tuples and no dates, and a list where the default is a tuple would never find an earlier result.
-
-    Args:
-        function: a pipeline.
-        params: JSON-able values by name; a name the pipeline lacks stays, and is refused when it is traced.
-
-    Raises:
-        InvalidInput: a value does not fit its annotation; the message names the parameter.
-    """
-    try:
-        hints = get_type_hints(inspect.unwrap(function))
-    except (NameError, TypeError, AttributeError):
-        return dict(params)  # names that only a type checker sees
-    return {
-        name: codec.convert(value, hints[name], f"The parameter {name!r}") if name in hints else value for name, value in params.items()
-    }
 
 
 def origin_of(function: Callable[..., Any], blobs: Blobs, project: Path) -> Origin:

@@ -190,8 +190,12 @@ class RunPipeline(Request[Run]):
 
     #: Path inside the project and name, such as ``examples/flights/pipeline.py:late_arrivals``.
     pipeline: str
-    #: Parameters that differ from the defaults.
+    #: Parameters that differ from what the project declares.
     params: dict[str, Json] = field(default_factory=dict)
+    #: Name of a variation that the project declares; empty for none.
+    variation: str = ""
+    #: Name of a profile that the project declares; empty for none.
+    profile: str = ""
     #: The experiment; empty takes the pipeline's name.
     experiment: str = ""
     #: Why it runs.

@@ -28,8 +28,9 @@ from plimsoll.errors import (
     Unreachable,
 )
 from plimsoll.pipelines.running import PipelineResult, execute
+from plimsoll.pipelines.settled import ALL, Settled, declared, settle
 from plimsoll.pipelines.step import is_pipeline
-from plimsoll.pipelines.variations import ALL, Settled, declared, execute_all, settle
+from plimsoll.pipelines.variations import execute_all
 from plimsoll.records.pipeline import Output
 from plimsoll.records.request import Request
 from plimsoll.records.run import FinishRun, LogArtifact, LogInput, PointColumns, Run, SetTags, StartRun

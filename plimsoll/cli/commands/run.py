@@ -14,7 +14,8 @@ from plimsoll.cli.session import door
 from plimsoll.errors import PlimsollError
 from plimsoll.pipelines.engine import StepEvent
 from plimsoll.pipelines.running import PipelineResult, execute
-from plimsoll.pipelines.variations import Settled, execute_all
+from plimsoll.pipelines.settled import Settled
+from plimsoll.pipelines.variations import execute_all
 from plimsoll.records.model import ListVersions
 from plimsoll.sdk.door import Door
 

@@ -8,7 +8,8 @@ import pytest
 
 from plimsoll.data.project import read_project
 from plimsoll.errors import InvalidInput, NotFound, StepFailed
-from plimsoll.pipelines.variations import execute_all, settle, variations
+from plimsoll.pipelines.settled import settle, variations
+from plimsoll.pipelines.variations import execute_all
 from plimsoll.records.model import ListVersions
 from plimsoll.records.run import ListRuns
 from plimsoll.sdk.door import FolderDoor

@@ -1,0 +1,139 @@
+"""What a run gets when the project has something to say: declared parameters, a profile's, a variation's.
+
+Later ones win: the function's defaults, ``[tool.plimsoll.params]``, the profile's ``params``, the variation, what was asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from plimsoll import codec
+from plimsoll.data.project import PROJECT_FILE, ProjectTable, nearest, pipeline_ref, read_project
+from plimsoll.errors import NotFound
+
+#: What stands for every declared variation.
+ALL = "all"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """What one run gets."""
+
+    #: Parameters that differ from the function's defaults, with the types of its annotations.
+    params: dict[str, Any]
+    #: ``variation`` and ``profile``, where there is one.
+    tags: dict[str, str]
+
+
+def settle(
+    function: Callable[..., Any], given: Mapping[str, Any], project: Path, ref: str = "", *, variation: str = "", profile: str = ""
+) -> Settled:
+    """Return what one run of a pipeline gets.
+
+    Args:
+        function: the pipeline.
+        given: parameters that were asked for, with their types.
+        project: folder of the project; without a ``pyproject.toml`` it declares nothing.
+        ref: the pipeline as ``path.py:name``; empty takes the file that defines it.
+        variation: name of a declared variation; empty for none.
+        profile: name of a declared profile; empty for none.
+
+    Raises:
+        NotFound: the variation or the profile is not declared.
+        InvalidInput: a declared value does not fit the annotation of its parameter, or the project's table is wrong.
+    """
+    table = _table(project)
+    ref = pipeline_ref(ref) if ref else _defined(function, project)
+    found: dict[str, Any] = {}
+    if table is not None:
+        found |= table.params.get(ref, {})
+    if profile:
+        profiles = {} if table is None else table.profiles
+        if profile not in profiles:
+            declare = "Declare [tool.plimsoll.profiles.NAME]."
+            raise NotFound(f"The project declares no profile {profile!r}.", nearest(profile, profiles, declare))
+        found |= profiles[profile].params.get(ref, {})
+    if variation:
+        (variation,) = variations(table, ref, [variation])
+        assert table is not None
+        found |= table.variations[ref][variation]
+    tags = {name: value for name, value in (("variation", variation), ("profile", profile)) if value}
+    return Settled(params={**typed_params(function, found), **given}, tags=tags)
+
+
+def variations(table: ProjectTable | None, ref: str, asked: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of a pipeline's variations that were asked for, each once, in the order of the asking.
+
+    Args:
+        table: what the project declares, or None.
+        ref: the pipeline as ``path.py:name``.
+        asked: names; ``all`` stands for every declared one.
+
+    Raises:
+        NotFound: a name is not declared, or ``all`` is asked for and there is none.
+    """
+    ref = pipeline_ref(ref) if ref else "A pipeline outside of the project"
+    known = {} if table is None else table.variations.get(ref, {})
+    declare = f'Declare [tool.plimsoll.variations."{ref}".NAME] with its parameters.'
+    found: dict[str, None] = {}
+    for name in asked:
+        if name != ALL and name not in known:
+            raise NotFound(f"{ref} has no variation {name!r}.", nearest(name, known, declare))
+        if not known:
+            raise NotFound(f"{ref} has no variations.", declare)
+        found |= dict.fromkeys(known if name == ALL else [name])
+    return tuple(found)
+
+
+def declared(function: Callable[..., Any], project: Path, asked: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of the variations that were asked for, of a pipeline that is at hand; see :func:`variations`.
+
+    Args:
+        function: the pipeline.
+        project: folder of the project.
+        asked: names; ``all`` stands for every declared one.
+
+    Raises:
+        NotFound: a name is not declared, or ``all`` is asked for and there is none.
+    """
+    return variations(_table(project), _defined(function, project), asked)
+
+
+def typed_params(function: Callable[..., Any], params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters that came as JSON with the types that the pipeline's annotations ask for.
+
+    JSON has no tuples and no dates, and a list where the default is a tuple would never find an earlier result.
+
+    Args:
+        function: a pipeline.
+        params: JSON-able values by name; a name the pipeline lacks stays, and is refused when it is traced.
+
+    Raises:
+        InvalidInput: a value does not fit its annotation; the message names the parameter.
+    """
+    try:
+        hints = get_type_hints(inspect.unwrap(function))
+    except (NameError, TypeError, AttributeError):
+        return dict(params)  # names that only a type checker sees
+    return {
+        name: codec.convert(value, hints[name], f"The parameter {name!r}") if name in hints else value for name, value in params.items()
+    }
+
+
+def _table(project: Path) -> ProjectTable | None:
+    return read_project(project) if (project / PROJECT_FILE).is_file() else None
+
+
+def _defined(function: Callable[..., Any], project: Path) -> str:
+    """Return a function as ``path.py:name`` by the file that defines it; empty for a notebook's."""
+    plain = inspect.unwrap(function)
+    with contextlib.suppress(TypeError):
+        source = Path(inspect.getsourcefile(plain) or "").resolve()
+        if source.is_relative_to(project.resolve()):
+            return f"{source.relative_to(project.resolve()).as_posix()}:{plain.__qualname__}"
+    return ""
