@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import base64
+import binascii
 import importlib
 import shutil
 import tempfile
+from collections import namedtuple
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +28,12 @@ from plimsoll.store.contracts import Blobs
 
 #: The document of a value; arrays and frames inside it are files beside it.
 VALUE_FILE = "value.msgpack"
+
+#: Bytes up to which a value's document is kept in its manifest: one blob instead of two.
+_INLINE = 4096
+
+#: Name of an output's manifest among the files of several outputs, and folder of its files.
+_MANIFEST, _FILES = "manifest.json", "files"
 
 
 def save(value: Any, blobs: Blobs, project: Path) -> Output:
@@ -79,6 +90,12 @@ def load(output: Output, blobs: Blobs, folder: Path | None = None, *, trusted: b
         return to_pandas(frame, manifest.meta["pandas"]) if "pandas" in manifest.meta else frame
     if manifest.kind == "value":
         return _load_value(manifest, blobs)
+    if manifest.kind == "outputs":
+        parts = {
+            name: load(part, blobs, None if folder is None else folder / name, trusted=trusted, project=project)
+            for name, part in outputs_in(manifest).items()
+        }
+        return namedtuple("Outputs", parts)(**parts)
     target = folder if folder is not None else _temporary() / "files"
     if manifest.kind == "tree":
         get_tree(blobs, output.digest, target)
@@ -86,6 +103,45 @@ def load(output: Output, blobs: Blobs, folder: Path | None = None, *, trusted: b
     loader = _loader(manifest)
     get_tree(blobs, output.digest, target)
     return loader.__plimsoll_load__(target, manifest.meta, trusted, project)
+
+
+def save_outputs(values: Mapping[str, Any], blobs: Blobs, project: Path) -> Output:
+    """Store the several outputs of a step, each by itself, and return the one that stands for all of them.
+
+    Args:
+        values: output by name.
+        blobs: where to.
+        project: folder of the project, for objects that pack code.
+
+    Raises:
+        Unfingerprintable: a value, or one inside it, is of a type that cannot be stored exactly.
+        InvalidInput: a path does not exist, or holds links or special files.
+    """
+    parts = {name: save(value, blobs, project) for name, value in values.items()}
+    files: list[FileEntry] = []
+    for name, part in parts.items():
+        files.append(FileEntry(path=f"{name}/{_MANIFEST}", digest=part.digest, size=blobs.size(part.digest)))
+        # All files are named here, so that whoever copies or checks an output need not know of outputs inside it.
+        files.extend(replace(entry, path=f"{name}/{_FILES}/{entry.path}") for entry in get_manifest(blobs, part.digest).files)
+    meta: dict[str, Any] = {"outputs": [[name, codec.plain(part)] for name, part in parts.items()]}
+    manifest = Manifest(kind="outputs", files=tuple(sorted(files, key=lambda entry: entry.path)), meta=meta)
+    return Output(digest=put_manifest(blobs, manifest), kind="outputs", size=sum(part.size for part in parts.values()))
+
+
+def outputs_in(manifest: Manifest) -> dict[str, Output]:
+    """Return the outputs that :func:`save_outputs` stored, by name.
+
+    Args:
+        manifest: of the output that stands for them.
+
+    Raises:
+        Corrupt: it is no such manifest.
+    """
+    try:
+        pairs = codec.convert(manifest.meta["outputs"], list[tuple[str, Output]], "The outputs")
+    except (KeyError, InvalidInput) as error:
+        raise Corrupt("The outputs of a step cannot be read.", "Drop the cache entry and run the step again.") from error
+    return dict(pairs)
 
 
 def _save_path(path: Path, blobs: Blobs) -> Output:
@@ -139,6 +195,10 @@ def _save_value(value: Any, blobs: Blobs) -> Output:
         return [node[0], path, *node[1:]]
 
     document = exact.encode(value, keep)
+    if len(document) <= _INLINE:
+        meta: dict[str, Any] = {"document": base64.b64encode(document).decode()}
+        manifest = Manifest(kind="value", files=tuple(files), meta=meta)
+        return Output(digest=put_manifest(blobs, manifest), kind="value", size=len(document) + sum(entry.size for entry in files))
     files.append(FileEntry(path=VALUE_FILE, digest=blobs.put(document), size=len(document)))
     manifest = Manifest(kind="value", files=tuple(sorted(files, key=lambda entry: entry.path)), meta={})
     return Output(digest=put_manifest(blobs, manifest), kind="value", size=sum(entry.size for entry in files))
@@ -174,6 +234,11 @@ def _load_value(manifest: Manifest, blobs: Blobs) -> Any:
         frame = from_parquet(data, codec.convert(rest[0], tuple[Column, ...], "The columns"))
         return to_pandas(frame, rest[1]) if kind == "pandas" else frame.to_series() if kind == "series" else frame
 
+    if "document" in manifest.meta:
+        try:
+            return exact.decode(base64.b64decode(str(manifest.meta["document"])), fetch)
+        except binascii.Error as error:
+            raise Corrupt("A stored value's document is no base64.", "Drop the cache entry and run the step again.") from error
     if VALUE_FILE not in digests:
         raise Corrupt("A stored value has no document.", "Drop the cache entry and run the step again.")
     return exact.decode(blobs.get(digests[VALUE_FILE]), fetch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,6 +42,14 @@ class HttpBlobs:
         if not self.has(digest):
             _checked(_send(self._client, "PUT", f"/blobs/{digest}", content=data))
         return digest
+
+    def put_all(self, parts: Iterable[bytes]) -> tuple[str, ...]:
+        """Store several small blobs and return their digests.
+
+        Args:
+            parts: any bytes, all of them in memory.
+        """
+        return tuple(self.put(data) for data in parts)
 
     def put_file(self, path: Path) -> tuple[str, int]:
         """Store a file's content and return its digest and size in bytes.

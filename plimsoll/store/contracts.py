@@ -64,6 +64,14 @@ class Blobs(Protocol):
         """
         ...
 
+    def put_all(self, parts: Iterable[bytes]) -> tuple[str, ...]:
+        """Store several small blobs and return their digests.
+
+        Raises:
+            StorageFull: the disk has no room; some of them may be stored.
+        """
+        ...
+
     def put_file(self, path: Path) -> tuple[str, int]:
         """Store a file's content, in bounded memory, and return its digest and size in bytes."""
         ...

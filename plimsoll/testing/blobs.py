@@ -48,6 +48,13 @@ class BlobsSuite:
         assert target.read_bytes() == _LONG
         assert [path.name for path in target.parent.iterdir()] == ["target"]
 
+    def test_several_blobs_are_stored_at_once_and_told_in_order(self, blobs: Blobs) -> None:
+        parts = [b"one", b"two", b"one", b"", *(str(number).encode() for number in range(20))]
+        digests = blobs.put_all(parts)
+        assert [blobs.get(digest) for digest in digests] == parts
+        assert blobs.put_all(parts) == digests
+        assert blobs.put_all(()) == ()
+
     def test_the_same_bytes_again_are_the_same_blob(self, blobs: Blobs, tmp_path: Path) -> None:
         (tmp_path / "file").write_bytes(b"same")
         assert blobs.put(b"same") == blobs.put(b"same") == blobs.put_file(tmp_path / "file")[0]
