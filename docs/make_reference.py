@@ -24,6 +24,9 @@ from plimsoll.verbs import Verb
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "docs" / "reference"
 
+#: Where the records are.
+FILES = ROOT / "plimsoll" / "records"
+
 #: What no comment in the code says in one line: the meaning of each setting.
 SETTING_NOTES = {
     "url": "Where the platform is: `http://HOST:PORT` of a server, or a home folder. Unless given it is the home.",
@@ -120,14 +123,15 @@ def _default(value: ast.expr) -> str:
 def records() -> dict[str, Record]:
     """Return every public class of the records by name, in the order of files and lines."""
     found = {}
-    for path in sorted((ROOT / "plimsoll" / "records").glob("*.py")):
+    for path in sorted(FILES.rglob("*.py")):
         text = path.read_text(encoding="utf-8")
         for node in ast.parse(text).body:
             if isinstance(node, ast.ClassDef) and node.decorator_list:
                 bases = [ast.unparse(base) for base in node.bases]
                 result = next((base[len("Request[") : -1] for base in bases if base.startswith("Request[")), None)
                 fields = tuple(_fields(node, text.splitlines()))
-                found[node.name] = Record(node.name, path.stem, ast.get_docstring(node) or "", result, fields)
+                place = ".".join(path.relative_to(FILES).with_suffix("").parts)
+                found[node.name] = Record(node.name, place, ast.get_docstring(node) or "", result, fields)
     return found
 
 
@@ -191,7 +195,7 @@ def records_page() -> str:
 
 def _words() -> Iterator[tuple[str, ...]]:
     """Yield every ``Name = Literal[...]`` of the records with its comment."""
-    for path in sorted((ROOT / "plimsoll" / "records").glob("*.py")):
+    for path in sorted(FILES.rglob("*.py")):
         text = path.read_text(encoding="utf-8")
         for node in ast.parse(text).body:
             if isinstance(node, ast.Assign) and isinstance(node.value, ast.Subscript) and ast.unparse(node.value.value) == "Literal":

@@ -32,6 +32,7 @@ def build() -> App:
     access = {"actors": "Who may do what.", "jobs": "What the worker does and has done.", "events": "The audit log."}
     nouns = {
         "runs": "Executions with their parameters, metrics, code and data.",
+        "cache": "What steps gave, kept for later runs, and why a step could not be reused.",
         "models": "Registered models and their versions.",
         "checks": "What was found out about a version.",
         "releases": "Versions on their way into an environment.",

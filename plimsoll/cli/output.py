@@ -48,7 +48,7 @@ def show_list(rows: Rows, form: Format, empty: str) -> None:
         say(empty)
         return
     heads = list(rows[0])
-    cells = [[_text(row[head]) for head in heads] for row in rows]
+    cells = [[text_of(row[head]) for head in heads] for row in rows]
     if form.csv:
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
@@ -84,9 +84,26 @@ def show_record(record: Any, form: Format, lines: Mapping[str, Any]) -> None:
     if form.json:
         _write(codec.to_json(record).decode() + "\n")
     elif form.csv or form.md:
-        show_list([{"field": label, "value": _text(value)} for label, value in lines.items()], form, "")
+        show_list([{"field": label, "value": text_of(value)} for label, value in lines.items()], form, "")
     else:
         _write("\n".join(_indented(lines, 0)) + "\n")
+
+
+def show_answer(record: Any, form: Format, rows: Rows, lines: Sequence[str]) -> None:
+    """Print an answer that people read as text and programs as a record or as rows.
+
+    Args:
+        record: the whole record, for ``--json``.
+        form: how.
+        rows: dicts with the same keys, for ``--csv`` and ``--md``.
+        lines: what people read, its first line being the answer.
+    """
+    if form.json:
+        _write(codec.to_json(record).decode() + "\n")
+    elif form.csv or form.md:
+        show_list(rows, form, lines[0])
+    else:
+        _write("\n".join(lines) + "\n")
 
 
 def _indented(lines: Mapping[str, Any], depth: int) -> list[str]:
@@ -98,13 +115,18 @@ def _indented(lines: Mapping[str, Any], depth: int) -> list[str]:
             found += [f"{'  ' * depth}{label}", *_indented(value, depth + 1)]
         elif isinstance(value, list | tuple) and value:
             found.append(f"{'  ' * depth}{label}")
-            found += [f"{'  ' * (depth + 1)}{_text(item)}" for item in value]
+            found += [f"{'  ' * (depth + 1)}{text_of(item)}" for item in value]
         else:
-            found.append(f"{head}  {_text(value)}".rstrip())
+            found.append(f"{head}  {text_of(value)}".rstrip())
     return found
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """Return a value for people, in one line unless it is a text of several.
+
+    Args:
+        value: JSON-able.
+    """
     if value is None or value == () or value == {}:
         return "-"
     if isinstance(value, bool):
@@ -112,9 +134,9 @@ def _text(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, Mapping):
-        return ", ".join(f"{key}={_text(item)}" for key, item in value.items())
+        return ", ".join(f"{key}={text_of(item)}" for key, item in value.items())
     if isinstance(value, list | tuple):
-        return ", ".join(_text(item) for item in value)
+        return ", ".join(text_of(item) for item in value)
     return str(value)
 
 

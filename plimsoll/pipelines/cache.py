@@ -211,7 +211,8 @@ def differing(before: Mapping[tuple[str, str], KeyPart], after: Mapping[tuple[st
     found = [place for place in {*before, *after} if before.get(place, _NOTHING).digest != after.get(place, _NOTHING).digest]
     items = [name for kind, name in found if kind == "item"]
     kept = [(kind, name) for kind, name in found if kind != "input" or not any(item.startswith(f"{name}[") for item in items)]
-    return sorted(kept, key=lambda place: (_ORDER.get(place[0], 9), place[1]))
+    # What came or went with a change of something else stands after it.
+    return sorted(kept, key=lambda place: (_ORDER.get(place[0], 9), place not in before or place not in after, place[1]))
 
 
 _ORDER = {"param": 0, "input": 1, "item": 1, "file": 2, "variable": 3, "code": 4, "module": 5, "project": 6, "environment": 7}
@@ -220,7 +221,8 @@ _NOTHING = KeyPart(kind="", name="", digest="")
 
 def _difference(old: KeyPart | None, new: KeyPart | None, step: str) -> str:
     part = new or old or _NOTHING
-    if part.kind == "code" and part.name == step:
+    # Names of the step's own module stand in a key without it.
+    if part.kind == "code" and step and f".{step}".endswith(f".{part.name}"):
         return "its own code changed"
     what = {"code": "helper", "item": "input", "environment": "", "project": ""}.get(part.kind, part.kind)
     named = f"{what} {part.name}".strip()

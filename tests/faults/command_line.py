@@ -49,6 +49,8 @@ def plain(count: int = 4):
 LOOKS = (
     "runs list",
     "runs show RUN",
+    "runs diff BEFORE AFTER",
+    "cache why AFTER begin",
     "models list",
     "models list late",
     "models show late/1",

@@ -11,11 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from plimsoll import codec
 from plimsoll.cli.app import main
+from plimsoll.data.values import save
 from plimsoll.records.monitor import AppendPredictions, Finding, PredictionColumns, RecordWindow, SealPredictions, WindowReport
+from plimsoll.records.pipeline import EndedStep, KeyPart, RecordSteps, StepRecord
+from plimsoll.records.run import CodeVersion, FinishRun, StartRun
 from plimsoll.workspace import PLANE, WORKER
 from tests.faults.command_line import Filled, Run, Said, project
-from tests.unit.yard import open_yard
+from tests.unit.yard import Yard, open_yard
 
 
 @pytest.fixture
@@ -73,11 +77,29 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Filled:
     report = WindowReport(
         model="late", environment="production", start=0, end=10, rows=1, labels=0, metrics={}, slices={}, findings=(finding,)
     )
+    stepped = [_stepped(yard, count) for count in (4, 6)]
     watched = do(RecordWindow(report=report, table=b"", labelled=0, pipeline=""), WORKER)
     yard.workspace.submit(SealPredictions(), WORKER)
     yard.workspace.close()
-    names = {"RUN": third.run_id, "LIVE": live.id, "APPROVED": other.id, "PROPOSED": proposed.id, "REQUEST": "asked"}
+    names = {"BEFORE": stepped[0], "AFTER": stepped[1], "RUN": third.run_id}
+    names |= {"LIVE": live.id, "APPROVED": other.id, "PROPOSED": proposed.id, "REQUEST": "asked"}
     return Filled(folder, {**names, "ALERT": watched.alerts[0]})
+
+
+def _stepped(yard: Yard, count: int) -> str:
+    """Record a run of the project's pipeline as if it had been made, and return its id."""
+    blobs, do = yard.workspace.stores.blobs, yard.workspace.do
+    entry = CodeVersion(entry="works.py:chain")
+    run = do(StartRun(experiment="chain", params={"count": count}, code=entry), yard.owner)
+    part = KeyPart(kind="param", name="count", digest=codec.digest(str(count).encode()), text=str(count))
+    call = codec.digest(part.digest.encode())
+    ran = StepRecord(
+        run_id=run.id, index=0, name="works.begin", state="ran", key=codec.digest(call.encode()), why="it has no earlier result",
+        started=0, ended=1, output=save(count + 1, blobs, yard.workspace.project),
+    )  # fmt: skip
+    do(RecordSteps(run_id=run.id, steps=(EndedStep(record=ran, call=call, parts=(part,), keep=True),)), yard.owner)
+    do(FinishRun(id=run.id), yard.owner)
+    return run.id
 
 
 @pytest.fixture

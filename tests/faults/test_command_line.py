@@ -17,7 +17,7 @@ def test_the_tables_above_name_every_command_there_is() -> None:
     known = {line.partition(" ")[0] for line in (*ASKING, *BEGINNERS)} | {"config", "doctor", "demo"}
     app = build()
     assert {name for name in app if not name.startswith("-")} == known
-    for noun in ("runs", "models", "checks", "releases", "deployments", "predictions", "alerts", "actors", "jobs", "events"):
+    for noun in ("runs", "cache", "models", "checks", "releases", "deployments", "predictions", "alerts", "actors", "jobs", "events"):
         inner = {f"{noun} {name}" for name in app[noun] if not name.startswith("-")}
         assert inner == {" ".join(line.split()[:2]) for line in ASKING if line.startswith(f"{noun} ")}
 
@@ -102,6 +102,8 @@ def test_a_wrong_command_line_is_told_in_the_same_two_lines(run: Run, filled: Fi
         ("run works.py:chain --set count=[1", "count"),
         ("run works.py:chain --set depth=1", "depth"),
         ("run works.py:plain", "plain"),
+        ("runs diff 0 AFTER", "too short"),
+        ("cache why 0 begin", "too short"),
         ("run works:chain", "works:chain"),
         ("run ../works.py:chain", "../works.py"),
         ("actors add 'a b' read", "a b"),
@@ -123,7 +125,7 @@ def test_a_wrong_command_line_is_told_in_the_same_two_lines(run: Run, filled: Fi
 )
 def test_a_value_that_makes_no_sense_is_refused_with_its_name(run: Run, filled: Filled, line: str, word: str) -> None:
     before = state(filled.folder)
-    run(line, filled.folder).failed(2, word)
+    run(filled.line(line), filled.folder).failed(2, word)
     assert state(filled.folder) == before
 
 
@@ -133,6 +135,12 @@ def test_a_value_that_makes_no_sense_is_refused_with_its_name(run: Run, filled: 
         ("run nowhere.py:chain", "nowhere.py"),
         ("run works.py:chian", "chian"),
         ("runs show ffffffff", "ffffffff"),
+        ("runs diff BEFORE ffffffff", "ffffffff"),
+        ("runs diff ffffffff AFTER", "ffffffff"),
+        ("cache why ffffffff begin", "ffffffff"),
+        ("cache why AFTER begin --against ffffffff", "ffffffff"),
+        ("cache why AFTER begun", "Did you mean: begin"),
+        ("cache why RUN begin", "no steps"),
         ("models show early", "early"),
         ("models show ''", "''"),
         ("models show late/77", "late/77"),
@@ -156,7 +164,7 @@ def test_a_value_that_makes_no_sense_is_refused_with_its_name(run: Run, filled: 
 )
 def test_a_name_that_is_not_there_is_not_found(run: Run, filled: Filled, line: str, word: str) -> None:
     before = state(filled.folder)
-    run(line, filled.folder).failed(4, word)
+    run(filled.line(line), filled.folder).failed(4, word)
     assert state(filled.folder) == before
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from cyclopts import App
 
-from plimsoll.cli.output import Format, next_step, show_list, show_record, when
+from plimsoll.cli.nouns.told import difference_lines, difference_rows
+from plimsoll.cli.output import Format, next_step, show_answer, show_list, show_record, text_of, when
 from plimsoll.cli.session import door
+from plimsoll.pipelines.history.compare import code_text
 from plimsoll.records.pipeline import ListSteps
+from plimsoll.records.pipelines.history import Change, CompareRuns, RunComparison
 from plimsoll.records.run import GetRun, ListRuns, RunState
 
 app = App(name="runs")
@@ -77,3 +80,46 @@ def show(id: str, *, form: Format = Format()) -> None:
     show_record({"detail": detail, "steps": steps}, form, lines)
     if any(kept.kind == "model" for kept in detail.artifacts) and not form.json:
         next_step("plimsoll models list")
+
+
+@app.command
+def diff(old: str, new: str, *, form: Format = Format()) -> None:
+    """Say what makes two runs different: data, parameters, code or environment.
+
+    Args:
+        old: the earlier run's id, or the beginning of it.
+        new: the later run's id, or the beginning of it.
+        form: how to print.
+    """
+    with door() as opened:
+        found = opened.do(CompareRuns(old=old, new=new))
+    show_answer(found, form, difference_rows(found.differences), _told(found))
+
+
+def _told(found: RunComparison) -> list[str]:
+    lines = [f"{found.old.id[:16]} -> {found.new.id[:16]}: {found.summary}", *difference_lines(found.differences)]
+    for title, changed in (("parameters", found.params), ("data", found.data), ("packages", found.packages)):
+        lines += _changes(title, changed)
+    lines += _changes("metrics", found.metrics, same=True)
+    codes = [code_text(run) for run in (found.old, found.new)]
+    lines += ["", f"code  {codes[0]}" + ("" if codes[0] == codes[1] else f" -> {codes[1]}")]
+    if found.steps:
+        width = max(len(step.name) for step in found.steps)
+        keys = {True: "same key", False: "other key", None: "no key to compare"}
+        gave = {True: "same result", False: "other result", None: ""}
+        lines += ["", "steps"]
+        for step in found.steps:
+            states = f"{step.old or '-'} -> {step.new or '-'}"
+            lines.append(f"  {step.name.ljust(width)}  {states:<20}  {keys[step.same_key]}  {gave[step.same_output]}".rstrip())
+    return lines
+
+
+def _changes(title: str, changed: tuple[Change, ...], same: bool = False) -> list[str]:
+    if not changed:
+        return []
+    width = max(len(change.name) for change in changed)
+    lines = ["", title]
+    for change in changed:
+        arrow = text_of(change.old) if same and change.old == change.new else f"{text_of(change.old)} -> {text_of(change.new)}"
+        lines.append(f"  {change.name.ljust(width)}  {arrow}")
+    return lines

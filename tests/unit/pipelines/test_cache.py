@@ -174,6 +174,11 @@ def part(kind: str, name: str, content: str, text: str = "") -> KeyPart:
         ([part("environment", "polars", "1", "2.0")], [part("environment", "polars", "2", "2.1")], "polars 2.0 -> 2.1"),
         ([part("code", "clean.fix", "1", "def f():\n 1")], [part("code", "clean.fix", "2", "def f():\n 2")], "helper clean.fix changed"),
         ([part("code", "pipe.work", "1")], [part("code", "pipe.work", "2")], "its own code changed"),
+        (
+            [part("code", "work", "1"), part("code", "a", "1")],
+            [part("code", "work", "2")],
+            "its own code changed; helper a is no longer used",
+        ),
         ([], [part("code", "clean.more", "1")], "helper clean.more is new"),
         ([part("code", "clean.more", "1")], [], "helper clean.more is no longer used"),
         ([part("param", "a", "1", "x")], [part("param", "a", "1", "y")], ""),
