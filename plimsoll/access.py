@@ -24,7 +24,7 @@ from plimsoll.records.access import (
     WhoAmI,
 )
 from plimsoll.store.contracts import Context
-from plimsoll.store.schema import actors
+from plimsoll.store.schema import actors, jobs
 
 #: Names of the programs that every home has; they are nobody's to give.
 PROGRAMS = ("worker", "plane")
@@ -120,8 +120,18 @@ def verify_events(request: VerifyEvents, context: Context) -> Verification:
 
 
 def get_job(request: GetJob, context: Context) -> Job:
-    """Return one job."""
-    return context.stores.queue.get(context.tx, request.id)
+    """Return one job.
+
+    Raises:
+        NotFound: there is no such job.
+        InvalidInput: the id is too short, or several jobs begin with it.
+    """
+    if len(request.id) < 6:
+        raise InvalidInput(f"{request.id!r} is too short for a job's id.", "Give at least 6 digits.")
+    found = context.tx.execute(select(jobs.c.id).where(jobs.c.id.startswith(request.id, autoescape=True)).limit(2)).scalars().all()
+    if len(found) > 1:
+        raise InvalidInput(f"Several jobs begin with {request.id!r}.", "Give more digits of the id.")
+    return context.stores.queue.get(context.tx, found[0] if found else request.id)
 
 
 def list_jobs(request: ListJobs, context: Context) -> tuple[Job, ...]:

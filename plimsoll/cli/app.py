@@ -26,6 +26,7 @@ def build() -> App:
     app.command(f"{here}.init:init", name="init", help="Make a home for this project, and a project when there is none.")
     app.command(f"{here}.up:up", name="up", help="Serve this project: control server, worker and, once needed, the model server.")
     app.command(f"{here}.run:run", name="run", help="Run a pipeline.")
+    app.command("plimsoll.cli.automation.submit:submit", name="submit", help="Leave a pipeline's run for a server's worker.")
     app.command(f"{here}.demo:demo", name="demo", help="Watch one model go all the way round on real flights.")
     app.command(f"{here}.doctor:doctor", name="doctor", help="Look for what is wrong with this home and this machine.")
     app.command(f"{here}.config:app", name="config", help="Settings, and where each comes from.")

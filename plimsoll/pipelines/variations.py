@@ -80,7 +80,7 @@ def execute_all(
     finally:
         runner.close()
     results = {name: one for name, one in ended.items() if isinstance(one, PipelineResult)}
-    _refuse({name: one for name, one in ended.items() if isinstance(one, PlimsollError)}, len(settled))
+    refuse({name: one for name, one in ended.items() if isinstance(one, PlimsollError)}, len(settled))
     return results
 
 
@@ -97,7 +97,16 @@ def _at_once(
             raise
 
 
-def _refuse(failed: Mapping[str, PlimsollError], total: int) -> None:
+def refuse(failed: Mapping[str, PlimsollError], total: int) -> None:
+    """Raise what says how many of several runs failed, and why; nothing happens when none did.
+
+    Args:
+        failed: variation -> its error.
+        total: how many there were.
+
+    Raises:
+        PlimsollError: of the class of the first error, with all facts and tracebacks.
+    """
     if not failed:
         return
     first = next(iter(failed.values()))

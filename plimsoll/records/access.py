@@ -148,7 +148,7 @@ class Job:
 class GetJob(Request[Job]):
     """Return one job."""
 
-    #: The job's id.
+    #: The job's id, or at least its first 6 digits.
     id: str
 
 

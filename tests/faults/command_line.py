@@ -64,6 +64,7 @@ LOOKS = (
     "alerts windows late",
     "actors list",
     "jobs list",
+    "jobs show JOB",
     "events list",
 )
 
@@ -83,7 +84,7 @@ CHANGES = (
 )
 
 #: Commands that need a home, and none of the above.
-OTHERS = ("events verify",)
+OTHERS = ("events verify", "submit works.py:chain")
 
 #: Commands that make the home they need.
 BEGINNERS = ("init", "run works.py:chain", "up --port 0 --serving-port 0")

@@ -79,11 +79,11 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Filled:
     )
     stepped = [_stepped(yard, count) for count in (4, 6)]
     watched = do(RecordWindow(report=report, table=b"", labelled=0, pipeline=""), WORKER)
-    yard.workspace.submit(SealPredictions(), WORKER)
+    job = yard.workspace.submit(SealPredictions(), WORKER)
     yard.workspace.close()
     names = {"BEFORE": stepped[0], "AFTER": stepped[1], "RUN": third.run_id}
     names |= {"LIVE": live.id, "APPROVED": other.id, "PROPOSED": proposed.id, "REQUEST": "asked"}
-    return Filled(folder, {**names, "ALERT": watched.alerts[0]})
+    return Filled(folder, {**names, "ALERT": watched.alerts[0], "JOB": job.id})
 
 
 def _stepped(yard: Yard, count: int) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from cyclopts import App
 
-from plimsoll.cli.output import Format, show_list, when
+from plimsoll.cli.output import Format, show_list, show_record, when
 from plimsoll.cli.session import door
-from plimsoll.records.access import JobState, ListJobs
+from plimsoll.records.access import GetJob, JobState, ListJobs
 
 app = App(name="jobs")
 
@@ -35,3 +35,31 @@ def list_(*, state: JobState | None = None, limit: int = 20, form: Format = Form
         for job in found
     ]
     show_list(rows, form, "There are no jobs.")
+
+
+@app.command
+def show(id: str, *, form: Format = Format()) -> None:
+    """Print a job and how it went.
+
+    Args:
+        id: the job's id, or the beginning of it.
+        form: how to print.
+    """
+    with door() as opened:
+        job = opened.do(GetJob(id=id))
+    error = job.error or {}
+    lines = {
+        "job": job.id,
+        "verb": job.verb,
+        "request": job.payload,
+        "for": job.actor,
+        "state": job.state,
+        "created": when(job.created),
+        "due": when(job.due),
+        "tries": job.attempts,
+        "progress": job.progress,
+        "result": job.result["id"] if isinstance(job.result, dict) and "id" in job.result else job.result,
+        "error": error.get("fact"),
+        "fix": error.get("remedy"),
+    }
+    show_record(job, form, lines)
