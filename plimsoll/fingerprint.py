@@ -11,7 +11,7 @@ The encoding is canonical: a tag byte, a 64-bit length or count, then the conten
 * Tables count by schema and content, never by how they are chunked in memory.
 
 Whatever has no encoding is refused: a digest that does not see a difference would reuse a stale result.
-numpy, polars and pandas are recognised without being imported.
+The libraries of :mod:`plimsoll.encoding` are recognised without being imported.
 """
 
 from __future__ import annotations
@@ -31,12 +31,17 @@ import struct
 import sys
 import types
 import uuid
-import zoneinfo
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from blake3 import blake3
 
+from plimsoll.encoding.arrays import put_numpy
+from plimsoll.encoding.arrow import put_arrow
+from plimsoll.encoding.pandas_frames import put_pandas
+from plimsoll.encoding.polars_frames import put_polars
+from plimsoll.encoding.tensors import put_torch
+from plimsoll.encoding.writer import COUNT, REMEDY, Opaque, Writer, class_name, put_zone
 from plimsoll.errors import Unfingerprintable
 
 #: Written into every digest: a change of the encoding below must change it.
@@ -45,50 +50,44 @@ VERSION = b"plimsoll-value-1"
 #: Asked about each value that is not plain data: a tag and what stands in for the value, or None for the usual encoding.
 Visit = Callable[[Any], "tuple[str, Any] | None"]
 
-_COUNT = struct.Struct(">Q")
 _FLOAT = struct.Struct(">d")
-_REMEDY = "Pass plain data (numbers, text, containers, dataclasses, arrays, tables), or mark the step as not cached."
 
 
-def digest_value(value: Any, visit: Visit | None = None, rescue: Visit | None = None) -> str:
+def digest_value(
+    value: Any, visit: Visit | None = None, rescue: Visit | None = None, name_class: Callable[[type], str] = class_name
+) -> str:
     """Return the BLAKE3 digest of ``value`` as 64 hex digits; see the module for what counts.
 
     Args:
         value: scalars, containers, enums, dataclasses, records (msgspec, attrs, pydantic), times, paths, numpy arrays and
-            scalars, polars and pandas tables, and any nesting of these.
+            scalars, polars, pandas and Arrow tables, torch tensors, and any nesting of these.
         visit: asked first about each value but plain scalars; what it returns stands in for the value.
         rescue: asked in the same way about each value that would be refused.
+        name_class: what the class of an instance is called; left out, its module and qualified name.
 
     Raises:
         Unfingerprintable: a value inside has no encoding, or refers to itself; the message names the way to it.
     """
-    encoder = _Encoder(visit, rescue)
+    encoder = _Encoder(visit, rescue, name_class)
     try:
         encoder.put(value)
-    except _Opaque as problem:
+    except Opaque as problem:
         where = "value" + "".join(reversed(problem.path))
         raise Unfingerprintable(f"{where} {problem.reason}.", problem.remedy, path=where) from problem.__cause__
     except RecursionError as error:
-        raise Unfingerprintable("The value is nested too deeply to be fingerprinted.", _REMEDY) from error
+        raise Unfingerprintable("The value is nested too deeply to be fingerprinted.", REMEDY) from error
     return encoder.finish().hex()
-
-
-class _Opaque(Exception):
-    """Something without an encoding; each container on the way out adds its step to the path."""
-
-    def __init__(self, reason: str, remedy: str = _REMEDY) -> None:
-        self.reason = reason
-        self.remedy = remedy
-        self.path: list[str] = []
-        super().__init__(reason)
 
 
 class _Encoder:
     """Writes one value into one hash."""
 
-    def __init__(self, visit: Visit | None, rescue: Visit | None, active: set[int] | None = None) -> None:
+    def __init__(
+        self, visit: Visit | None, rescue: Visit | None, name_class: Callable[[type], str], active: set[int] | None = None
+    ) -> None:
         self.visit = visit
         self.rescue = rescue
+        self.name_class = name_class
         #: Identities of the containers being written, to find a value that holds itself.
         self.active: set[int] = set() if active is None else active
         self.hash = blake3(VERSION)
@@ -100,7 +99,7 @@ class _Encoder:
 
     def leaf(self, tag: bytes, content: bytes | memoryview) -> None:
         self.buffer += tag
-        self.buffer += _COUNT.pack(len(content))
+        self.buffer += COUNT.pack(len(content))
         if len(content) > 65_536 or len(self.buffer) > 65_536:
             self.hash.update(bytes(self.buffer))
             self.buffer.clear()
@@ -113,12 +112,12 @@ class _Encoder:
 
     def count(self, tag: bytes, number: int) -> None:
         self.buffer += tag
-        self.buffer += _COUNT.pack(number)
+        self.buffer += COUNT.pack(number)
 
     def child(self, value: Any, step: Callable[[], str]) -> None:
         try:
             self.put(value)
-        except _Opaque as problem:
+        except Opaque as problem:
             problem.path.append(step())
             raise
 
@@ -130,7 +129,7 @@ class _Encoder:
     def unordered(self, tag: bytes, values: Iterable[Any]) -> None:
         digests = []
         for item in values:
-            inner = _Encoder(self.visit, self.rescue, self.active)
+            inner = _Encoder(self.visit, self.rescue, self.name_class, self.active)
             inner.child(item, lambda item=item: f"{{{item!r:.40}}}")  # type: ignore[misc]
             digests.append(inner.finish())
         self.leaf(tag, b"".join(sorted(digests)))
@@ -145,7 +144,7 @@ class _Encoder:
         """Write an object as its class and its named parts."""
         parts = list(fields)
         self.count(tag, len(parts))
-        self.text(_name(type(value)))
+        self.text(self.name_class(type(value)))
         for name, item in parts:
             self.text(name)
             self.child(item, lambda name=name: f".{name}")  # type: ignore[misc]
@@ -162,7 +161,7 @@ class _Encoder:
             return
         key = id(value)
         if key in self.active:
-            raise _Opaque("refers to itself")
+            raise Opaque("refers to itself")
         self.active.add(key)
         try:
             stand_in = None if self.visit is None else self.visit(value)
@@ -197,7 +196,7 @@ class _Encoder:
             self.object(b"o", value, fields)
             return
         if _is_library_name(value):
-            self.leaf(b"N", _name(value).encode())
+            self.leaf(b"N", class_name(value).encode())
             return
         for base, write in (*_CONTAINERS.items(), *_PLAIN.items()):
             if isinstance(value, base):
@@ -206,12 +205,8 @@ class _Encoder:
                 return
         rescued = None if self.rescue is None else self.rescue(value)
         if rescued is None:
-            raise _Opaque(f"is a {_name(type(value))}, which cannot be fingerprinted")
+            raise Opaque(f"is a {class_name(type(value))}, which cannot be fingerprinted")
         self.stand_in(*rescued)
-
-
-def _name(thing: Any) -> str:
-    return f"{thing.__module__}.{thing.__qualname__}"
 
 
 def state_of(value: Any) -> list[tuple[str, Any]]:
@@ -282,25 +277,10 @@ _CONTAINERS: dict[type, Callable[[_Encoder, Any], None]] = {
 }
 
 
-def _put_zone(to: _Encoder, zone: datetime.tzinfo | None, moment: datetime.datetime | datetime.time) -> None:
-    """Write a time zone: its key or its offset; other kinds of zone cannot be compared and are refused."""
-    key = getattr(zone, "key", None) or getattr(zone, "zone", None)
-    if zone is None:
-        to.put(None)
-    elif isinstance(zone, datetime.timezone):
-        to.items(b"z", (zone.utcoffset(None), zone.tzname(None)))
-    elif isinstance(zone, zoneinfo.ZoneInfo) and key:
-        to.text(key)
-    elif isinstance(key, str):
-        to.items(b"z", (key, moment.utcoffset()))
-    else:
-        raise _Opaque(f"has the time zone {zone!r:.60}, which has no name")
-
-
 def _put_datetime(to: _Encoder, value: Any) -> None:
     to.count(b"T", 2)
     to.text(f"{value.replace(tzinfo=None).isoformat()}/{value.fold}")
-    _put_zone(to, value.tzinfo, value)
+    put_zone(to, value.tzinfo, value)
 
 
 #: Standard-library objects, tried in this order; subclasses come before their bases.
@@ -310,7 +290,7 @@ _OBJECTS: tuple[tuple[Any, Callable[[_Encoder, Any], None]], ...] = (
     (datetime.date, lambda to, value: to.leaf(b"D", value.isoformat().encode())),
     (datetime.time, _put_datetime),
     (datetime.timedelta, lambda to, value: to.items(b"L", (value.days, value.seconds, value.microseconds))),
-    (datetime.tzinfo, lambda to, value: _put_zone(to, value, datetime.datetime(2000, 1, 1))),
+    (datetime.tzinfo, lambda to, value: put_zone(to, value, datetime.datetime(2000, 1, 1))),
     (decimal.Decimal, lambda to, value: to.leaf(b"m", str(value).encode())),
     (fractions.Fraction, lambda to, value: to.items(b"r", (value.numerator, value.denominator))),
     (pathlib.PurePath, lambda to, value: to.items(b"p", (type(value).__name__, str(value)))),
@@ -351,145 +331,10 @@ def _is_cached_property(cls: type, name: str) -> bool:
     return any(isinstance(vars(base).get(name), functools.cached_property) for base in cls.__mro__)
 
 
-def _numpy(to: _Encoder, value: Any) -> bool:
-    numpy = sys.modules["numpy"]
-    if isinstance(value, numpy.dtype):
-        to.items(b"G", ("dtype", repr(value)))
-    elif isinstance(value, numpy.ma.MaskedArray):
-        to.items(b"G", ("masked", value.filled(), numpy.ma.getmaskarray(value), value.fill_value))
-    elif isinstance(value, numpy.ndarray):
-        if type(value) not in (numpy.ndarray, numpy.memmap):
-            to.text(_name(type(value)))
-        _put_array(to, value)
-    elif isinstance(value, numpy.generic):
-        to.count(b"g", 1)
-        _put_array(to, numpy.asarray(value))
-    else:
-        return False
-    return True
-
-
-def _put_array(to: _Encoder, value: Any) -> None:
-    """Write an array as dtype, shape and content; padding, strides and byte addresses do not count."""
-    numpy = sys.modules["numpy"]
-    dtype = value.dtype
-    to.items(b"A", (repr(dtype) if dtype.fields or dtype.kind not in "biufcmMSU" else dtype.str, tuple(map(int, value.shape))))
-    if dtype.fields:
-        for name in dtype.names:
-            _put_array(to, numpy.asarray(value[name]))
-    elif dtype.kind in "fc" and dtype.itemsize > (8 if dtype.kind == "f" else 16):
-        # The bytes of a long double hold padding that is never set.
-        to.items(b"l", [repr(item) for item in value.reshape(-1)])
-    elif dtype.kind in "biufcmMSUV":
-        flat = numpy.ascontiguousarray(value).reshape(-1)
-        to.leaf(b"y", memoryview(flat.view(numpy.uint8)) if dtype.itemsize and flat.size else b"")
-    else:
-        _put_cells(to, value.reshape(-1).tolist())
-
-
-def _put_cells(to: _Encoder, cells: list[Any]) -> None:
-    """Write a list of cells; a column of text is packed, as one by one it would take many times longer."""
-    if cells and all(type(cell) is str for cell in cells):
-        encoded = [cell.encode("utf-8", "surrogatepass") for cell in cells]
-        to.leaf(b"k", b"".join(_COUNT.pack(len(cell)) for cell in encoded))
-        to.leaf(b"y", b"".join(encoded))
-    else:
-        to.items(b"l", cells)
-
-
-def _polars(to: _Encoder, value: Any) -> bool:
-    polars = sys.modules["polars"]
-    if isinstance(value, polars.DataFrame):
-        to.count(b"B", value.width)
-        to.put(value.height)
-        for column in value.get_columns():
-            to.child(column, lambda column=column: f"[{column.name!r}]")  # type: ignore[misc]
-    elif isinstance(value, polars.Series):
-        to.count(b"H", len(value))
-        to.text(value.name)
-        to.text(repr(value.dtype))
-        _put_series(to, value)
-    elif isinstance(value, polars.DataType) or (isinstance(value, type) and issubclass(value, polars.DataType)):
-        to.items(b"G", ("polars", repr(value)))
-    elif isinstance(value, polars.LazyFrame):
-        raise _Opaque("is a LazyFrame, a plan rather than data", "Call .collect() first.")
-    else:
-        return False
-    return True
-
-
-def _put_series(to: _Encoder, series: Any) -> None:
-    """Write the nulls, then the content of the others, so that what lies under a null does not count."""
-    polars = sys.modules["polars"]
-    to.put(series.is_null().to_numpy() if series.null_count() else None)
-    series = series.drop_nulls()
-    dtype = series.dtype
-    if dtype == polars.Null or not len(series):
-        return
-    if isinstance(dtype, polars.Struct):
-        for field in dtype.fields:
-            _put_series(to, series.struct.field(field.name))
-    elif isinstance(dtype, (polars.List, polars.Array)):
-        lists = series.arr.to_list() if isinstance(dtype, polars.Array) else series
-        lengths = lists.list.len()
-        to.put(lengths.to_numpy())
-        _put_series(to, lists.filter(lengths > 0).explode())
-    elif isinstance(dtype, polars.Object):
-        to.items(b"l", series.to_list())
-    elif isinstance(dtype, polars.Binary):
-        cells = series.to_list()
-        to.put([len(cell) for cell in cells])
-        to.put(b"".join(cells))
-    elif dtype.is_temporal() or dtype.is_float() or dtype == polars.Boolean or (dtype.is_integer() and "128" not in repr(dtype)):
-        _put_array(to, series.to_physical().to_numpy())
-    else:
-        # Text, categories (whose physical codes depend on the process), decimals and 128-bit integers.
-        words = series.cast(polars.String)
-        to.put(words.str.len_bytes().to_numpy())
-        for start in range(0, len(words), 1_000_000):
-            to.text(words.slice(start, 1_000_000).str.join("").item())
-
-
-def _pandas(to: _Encoder, value: Any) -> bool:
-    pandas = sys.modules["pandas"]
-    if value is pandas.NA or value is pandas.NaT or isinstance(value, pandas.api.extensions.ExtensionDtype):
-        to.items(b"G", ("pandas", repr(value)))
-    elif isinstance(value, pandas.DataFrame):
-        to.items(b"X", (value.columns, value.index, value.attrs))
-        for index in range(value.shape[1]):
-            to.child(value.iloc[:, index].array, lambda index=index: f".iloc[:, {index}]")  # type: ignore[misc]
-    elif isinstance(value, pandas.Series):
-        to.items(b"X", (value.name, value.index, value.attrs, value.array))
-    elif isinstance(value, pandas.MultiIndex):
-        levels = [value.get_level_values(level) for level in range(value.nlevels)]
-        to.items(b"J", (tuple(value.names), levels))
-    elif isinstance(value, pandas.Index):
-        to.items(b"J", (type(value).__name__, value.name, getattr(value, "freqstr", None), value.array))
-    elif isinstance(value, pandas.Timestamp):
-        to.count(b"K", 3)
-        to.put((int(value.value), value.unit, value.fold))
-        _put_zone(to, value.tzinfo, value)
-    elif isinstance(value, (pandas.Timedelta, pandas.Interval, pandas.Period)):
-        names = ("value", "unit", "left", "right", "closed", "ordinal", "freqstr")
-        to.items(b"W", [type(value).__name__, *(getattr(value, name, None) for name in names)])
-    elif isinstance(value, pandas.api.extensions.ExtensionArray):
-        _put_extension(to, value)
-    else:
-        return False
-    return True
-
-
-def _put_extension(to: _Encoder, values: Any) -> None:
-    pandas = sys.modules["pandas"]
-    to.text(repr(values.dtype))
-    if isinstance(values, pandas.arrays.NumpyExtensionArray):
-        to.put(values.to_numpy())
-    elif isinstance(values, pandas.Categorical):
-        to.items(b"Z", (values.categories.array, values.ordered, values.codes))
-    elif isinstance(values.dtype, pandas.DatetimeTZDtype) or getattr(values.dtype, "kind", "") in "mM":
-        to.put(values.view("i8") if hasattr(values, "view") else values.asi8)
-    else:
-        _put_cells(to, values.to_numpy(dtype=object).tolist())
-
-
-_LIBRARIES: dict[str, Callable[[_Encoder, Any], bool]] = {"numpy": _numpy, "polars": _polars, "pandas": _pandas}
+_LIBRARIES: dict[str, Callable[[Writer, Any], bool]] = {
+    "numpy": put_numpy,
+    "polars": put_polars,
+    "pandas": put_pandas,
+    "pyarrow": put_arrow,
+    "torch": put_torch,
+}

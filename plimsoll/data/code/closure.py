@@ -17,10 +17,12 @@ from __future__ import annotations
 
 import ast
 import builtins
+import contextvars
+import ctypes
 import functools
-import importlib
-import importlib.util
+import inspect
 import logging
+import os
 import re
 import reprlib
 import sys
@@ -28,27 +30,25 @@ import threading
 import types
 import typing
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from plimsoll.data.code.bytecode import Reference, bytecode, names_used, references
 from plimsoll.data.code.classes import class_content
+from plimsoll.data.code.effects import effects, imported
+from plimsoll.data.code.names import Mention, Names, contents
+from plimsoll.data.code.silent import Silent, acting, reads_annotations, reads_nothing
 from plimsoll.data.code.source import Sources
+from plimsoll.data.code.surroundings import surroundings
 from plimsoll.errors import Unfingerprintable
 from plimsoll.fingerprint import digest_value, state_of
 from plimsoll.records.pipeline import KeyPart
 
-#: Names whose use makes annotations, or docstrings, act.
-_READS_ANNOTATIONS = {"__annotations__", "get_type_hints", "get_annotations", "signature", "getfullargspec"}
-_READS_DOCS = {"__doc__", "getdoc"}
-#: Ways to run code that no name leads to.
-_DYNAMIC = {
-    "builtins.eval", "builtins.exec", "builtins.__import__", "sys.modules", "importlib.reload", "runpy.run_path", "runpy.run_module",
-    "importlib.util.spec_from_file_location", "importlib.metadata.entry_points", "pkgutil.iter_modules", "pkgutil.walk_packages",
-}  # fmt: skip
-_IMPORTERS = {"importlib.import_module", "plimsoll.extras.require"}
+#: Attributes that lead from a function to any other of its module.
+_ANYWHERE = {"__globals__", "f_globals", "f_builtins"}
+_ASKS_LOGGERS = {"isEnabledFor", "getEffectiveLevel", "getLevelName", "hasHandlers"}
 _DESCRIPTORS = (
     types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassMethodDescriptorType, types.MethodWrapperType,
     types.GetSetDescriptorType, types.MemberDescriptorType,
@@ -71,7 +71,6 @@ _PRIVATE = re.compile(r"^_plimsoll_[0-9a-f]{12}\.")
 _SECRET = re.compile(r"key|secret|token|passw|credential", re.IGNORECASE)
 _REMEDY = "Name the code directly, pass the value as a parameter, or mark the step as not cached."
 _PLAIN = (list, dict, tuple, set, frozenset)
-_MISSING = object()
 
 
 def closure(function: Callable[..., Any], sources: Sources | None = None) -> tuple[KeyPart, ...]:
@@ -115,13 +114,6 @@ def _unwrap(value: Any) -> Any:
     return value
 
 
-class _Mention:
-    """Stands for a part in the content of another."""
-
-    def __init__(self, label: str) -> None:
-        self.label = label
-
-
 class _Walk:
     """One walk: things are named when first met, then digested one by one."""
 
@@ -134,12 +126,15 @@ class _Walk:
         self.taken: set[str] = set()
         self.queue: deque[tuple[str, Callable[[str], None]]] = deque()
         self.parts: list[KeyPart] = []
-        #: Label -> annotations and docstring, which count only where some code looks at them.
-        self.silent: dict[str, tuple[str, str | None]] = {}
+        #: Label -> annotations, docstring and the like, which count only where some code looks at them.
+        self.silent: dict[str, Silent] = {}
         self.used: set[str] = set()
         self.classes: list[type] = []
         self.constants: dict[tuple[str, str, int], str] = {}
         self.packages: dict[str, Path | None] = {}
+        #: The user's modules whose import has taken place before the code runs, and those of them that were looked at.
+        self.modules: dict[str, types.ModuleType] = {}
+        self.names = Names(self, _unwrap)
 
     def label(self, module: str, name: str) -> str:
         module = _PRIVATE.sub("", module + ".").rstrip(".")
@@ -161,7 +156,7 @@ class _Walk:
 
     def digest(self, value: Any, what: str) -> str:
         try:
-            return digest_value(value, self.visit, self.rescue)
+            return digest_value(value, self.visit, self.rescue, self.class_name)
         except Unfingerprintable as error:
             if "function" in error.details:
                 raise
@@ -171,26 +166,51 @@ class _Walk:
         return Unfingerprintable(f"{what} cannot be fingerprinted: {why}.", _REMEDY, function=what)
 
     def finish(self) -> tuple[KeyPart, ...]:
+        looked_at: set[str] = set()
         while self.queue:
             label, work = self.queue.popleft()
             work(label)
             if not self.queue and "__subclasses__" in self.used:
-                for cls in list(self.classes):
-                    children: list[type] = cls.__subclasses__()
-                    for child in sorted(children, key=lambda each: (each.__module__, each.__qualname__)):
-                        self.visit(child)
-        reads_annotations, reads_docs = not _READS_ANNOTATIONS.isdisjoint(self.used), not _READS_DOCS.isdisjoint(self.used)
+                self.follow_subclasses()
+            while not self.queue and (waiting := [name for name in self.modules if name not in looked_at]):
+                looked_at.update(waiting)
+                for name in sorted(waiting):
+                    self.follow_import(self.modules[name])
+        acts = acting(self.used, [package for package, _ in self.packages.items() if package not in ("python", "plimsoll")])
         parts = []
         for part in self.parts:
-            annotations, doc = self.silent.get(part.name, ("", None))
-            extra = (annotations if reads_annotations else "", doc if reads_docs else None)
-            digest = part.digest if extra == ("", None) else digest_value((part.digest, extra))
+            silent = self.silent.get(part.name, Silent())
+            extra = sorted((field, getattr(silent, field)) for field in acts if getattr(silent, field))
+            digest = digest_value((part.digest, extra)) if extra else part.digest
             parts.append(KeyPart(kind="code", name=part.name, digest=digest, text=part.text))
-        versions: dict[str, str] = {}
+        versions = surroundings(self.used)
         for package, folder in self.packages.items():
             versions.update(self.sources.versions(package, folder))
         parts += [KeyPart(kind="environment", name=name, digest=digest_value(text), text=text) for name, text in versions.items()]
         return tuple(sorted(parts, key=lambda part: (part.kind, part.name)))
+
+    def follow_subclasses(self) -> None:
+        for cls in list(self.classes):
+            children: list[type] = cls.__subclasses__()
+            for child in sorted(children, key=lambda each: (each.__module__, each.__qualname__)):
+                self.visit(child)
+
+    def follow_import(self, module: types.ModuleType) -> None:
+        """Note what a module's import did beyond its own names, and go on to the modules that it imported."""
+        for other in imported(module, self.sources):
+            self.reach(other.__name__)
+        statements = effects(module, self.sources, _ASKS_LOGGERS.isdisjoint(self.used))
+        if statements:
+            label = self.label(module.__name__, "<import>")
+            self.queue.append((label, lambda label: self.work_import(label, module, statements)))
+
+    def reach(self, name: str) -> None:
+        """Note a module whose import has taken place, if it is one of the user's."""
+        module = sys.modules.get(name)
+        if module is not None and name not in self.modules:
+            file = getattr(module, "__file__", None)
+            if file and self.sources.origin(name, file) == "user":
+                self.modules[name] = module
 
     # --- where a thing comes from ---
 
@@ -213,7 +233,7 @@ class _Walk:
         """Return what stands for code inside a value; None for data."""
         if type(value) in _PLAIN:
             return None
-        if isinstance(value, _Mention):
+        if isinstance(value, Mention):
             return "part", value.label
         if (inner := _unwrap(value)) is not value:
             return "step", inner
@@ -234,11 +254,23 @@ class _Walk:
                 return kind.__name__, [getattr(value, name) for name in attributes]
         if isinstance(value, (logging.Logger, *_LOCKS)):
             self.touch("logging", "stdlib")
-            return type(value).__name__, getattr(value, "name", "")
+            name = getattr(value, "name", "")
+            return type(value).__name__, "" if name in (self.home, "__main__") else name
+        if isinstance(value, contextvars.ContextVar):
+            return "contextvar", (value.name, value.get(Mention("absent")))
+        if isinstance(value, ctypes.CDLL):
+            return "library", (value._name, self.sources.native(value._name))
         if isinstance(value, _TYPING):
             return "typing", repr(value)
+        if isinstance(compiled := getattr(value, "py_func", None), types.FunctionType):
+            # numba's own reduction holds an id that is another one in every process.
+            return "compiled", (type(value), compiled, getattr(value, "targetoptions", None))
         self.klass(type(value))
         return None
+
+    def class_name(self, cls: type) -> str:
+        """Return how an instance names its class: as its part is named, which is the same in a notebook and in a module."""
+        return self.labels.get(id(cls)) or f"{cls.__module__}.{cls.__qualname__}"
 
     def rescue(self, value: Any) -> tuple[str, Any] | None:
         """Return the state of an instance as its own reduction tells it; None when it has none."""
@@ -250,15 +282,35 @@ class _Walk:
         except Exception:
             # Each class raises its own kind of error when it has no portable state; the caller turns None into a refusal.
             return None
+        is_users = self.sources.origin(cls.__module__, None) == "user"
         if isinstance(reduced, str):
-            return "named", (cls.__module__, reduced)
+            # A name says what an object is only where the name belongs to a library.
+            home = None if is_users else self.library_with(value, reduced)
+            return ("named", (home, reduced)) if home else ("instance", (cls, dict(state_of(value)))) if is_users else None
         state, *items = [*reduced[2:5], None, None, None][:3]
         if all(getattr(cls, name) is getattr(object, name) for name in ("__reduce_ex__", "__reduce__", "__getstate__")):
             state = dict(state_of(value))
-        elif self.sources.origin(cls.__module__, None) == "user":
+        elif is_users or "__wrapped__" in getattr(value, "__dict__", {}):
             # What an object leaves out of its pickle can act all the same.
             state = (state, dict(state_of(value)))
         return "instance", (reduced[0], list(reduced[1]), state, [None if each is None else list(each) for each in items])
+
+    def library_with(self, value: Any, name: str) -> str | None:
+        """Return the module of a library in which ``value`` has a name."""
+        claimed = getattr(value, "__module__", None) or type(value).__module__
+        for module in (claimed, *list(sys.modules)):
+            if _resolve(module, name) is value:
+                origin = self.sources.origin(module, None)
+                if origin != "user":
+                    self.touch(module, origin)
+                    return str(module)
+        return None
+
+    def native(self, module: str) -> str:
+        """Return the digest of a module of the user's that is compiled; empty for one that has source."""
+        file = str(getattr(sys.modules.get(module), "__file__", None) or "")
+        compiled = file.endswith((".so", ".pyd")) and self.sources.origin(module, file) == "user"
+        return self.sources.native(file) if compiled else ""
 
     def builtin(self, value: Any) -> tuple[str, Any]:
         owner = getattr(value, "__objclass__", None)
@@ -268,12 +320,15 @@ class _Walk:
         module = getattr(owner or (bound if isinstance(bound, type) else value), "__module__", None) or "builtins"
         if not isinstance(owner, type) or self.sources.origin(module, None) != "user":
             self.touch(module, self.sources.origin(module, None))
-        return "builtin", f"{module}.{value.__qualname__}"
+        name = f"{module}.{value.__qualname__}"
+        found = self.native(module)
+        return ("native", (name, found)) if found else ("builtin", name)
 
     def function(self, value: types.FunctionType) -> tuple[str, Any]:
         code, module = value.__code__, value.__globals__.get("__name__", "")
         origin = self.sources.origin(module, code.co_filename)
         if origin == "user":
+            self.reach(module)
             return "code", self.meet(value, module, code.co_qualname, lambda label: self.work_function(label, value))
         self.touch(module, origin)
         registry = getattr(value, "registry", None)
@@ -285,7 +340,7 @@ class _Walk:
             return "library", f"{module}.{code.co_qualname}"
         if self.sources.origin(claimed, None) != "user" and _resolve(claimed, value.__qualname__) is value:
             return "library", f"{module}.{code.co_qualname}"
-        cells = [_contents(cell) for cell in value.__closure__ or ()]
+        cells = [contents(cell) for cell in value.__closure__ or ()]
         return "wrapper", (f"{module}.{code.co_qualname}", getattr(value, "__wrapped__", None), cells, value.__defaults__)
 
     def klass(self, cls: type) -> tuple[str, Any]:
@@ -293,6 +348,7 @@ class _Walk:
         if origin != "user":
             self.touch(cls.__module__, origin)
             return "library", f"{cls.__module__}.{cls.__qualname__}"
+        self.reach(cls.__module__)
         return "code", self.meet(cls, cls.__module__, cls.__qualname__, lambda label: self.work_class(label, cls))
 
     def module(self, module: types.ModuleType) -> str:
@@ -302,32 +358,59 @@ class _Walk:
         if origin != "user":
             self.touch(module.__name__, origin)
             return module.__name__
+        self.reach(module.__name__)
         return self.meet(module, module.__name__, "*", lambda label: self.work_module(label, module))
 
     # --- the content of a part ---
 
     def work_function(self, label: str, function: types.FunctionType) -> None:
         code = function.__code__
-        self.used |= names_used(code)
+        used = names_used(code)
+        self.used |= used
+        if leads := sorted(_ANYWHERE & used):
+            raise self.refusal(label, f"{leads[0]} leads to any name of a module")
         normal = self.sources.normal(code, function.__globals__)
-        renamed = normal.renamed if normal else {}
         if normal is None:
             self.touch("sys", "stdlib")  # Bytecode means something only to its own Python.
-        mentions = []
-        for found in references(code):
-            shown = ".".join((renamed.get(found.name, found.name), *found.chain))
-            mentions.append((found.kind, shown, found.level, self.digest(self.look_up(label, function, found), f"{shown!r} in {label}")))
-        content: list[Any] = [normal.canonical if normal else bytecode(code), sorted(set(mentions))]
+        mentions = self.mentions(label, function, references(code), normal.renamed if normal else {})
+        content: list[Any] = [normal.canonical if normal else bytecode(code), mentions]
         decorators = [self.decorator(function, each) for each in normal.decorators] if normal else []
         content += [[text for text, _ in decorators if text], getattr(function, "__wrapped__", None)]
         if normal and any(acts for _, acts in decorators):
             content.append(normal.annotations)
         content += [function.__defaults__, sorted((function.__kwdefaults__ or {}).items())]
         content.append(sorted((k, v) for k, v in vars(function).items() if k != "__wrapped__" and not k.startswith("__plimsoll")))
-        annotations = normal.annotations if normal else repr(sorted(function.__annotations__.items(), key=itemgetter(0)))
-        self.silent[label] = (annotations, function.__doc__)
+        if normal:
+            doc = f"{function.__doc__!r} {normal.docs}"
+            self.silent[label] = Silent(normal.annotations, doc, normal.locals, normal.source)
+        else:
+            self.silent[label] = Silent(repr(sorted(function.__annotations__.items(), key=itemgetter(0))), function.__doc__)
         text = normal.text if normal else f"bytecode of {code.co_qualname}: names {code.co_names}"
         self.add(label, self.digest(content, label), text)
+
+    def mentions(
+        self, label: str, function: types.FunctionType, found: Iterable[Reference], renamed: dict[str, str], lax: bool = False
+    ) -> list[tuple[str, str, int, str]]:
+        """Return what a function's references hold, each as kind, name, level and digest."""
+        mentions = set()
+        for each in found:
+            shown = ".".join((renamed.get(each.name, each.name), *each.chain))
+            try:
+                digest = self.digest(self.names.look_up(label, function, each, lax), f"{shown!r} in {label}")
+            except Unfingerprintable:
+                if not lax:
+                    raise
+                digest = ""
+            mentions.add((each.kind, shown, each.level, digest))
+        return sorted(mentions)
+
+    def work_import(self, label: str, module: types.ModuleType, statements: list[ast.stmt]) -> None:
+        """Digest the statements of a module that act beyond the names that they bind."""
+        tree = ast.Module(statements, [])
+        function = types.FunctionType(compile(tree, "<import>", "exec", dont_inherit=True), vars(module))
+        # An import among them is followed by itself, and a helper may be gone by now: what is left counts by its text.
+        found = [each for each in references(function.__code__) if each.kind != "import" and each.name != "__file__"]
+        self.add(label, self.digest([ast.dump(tree), self.mentions(label, function, found, {}, lax=True)], label), ast.unparse(tree))
 
     def decorator(self, function: types.FunctionType, expression: ast.expr) -> tuple[str, bool]:
         """Return a decorator's text, empty when what it made is seen anyway, and whether it may look at annotations."""
@@ -342,155 +425,58 @@ class _Walk:
             return "", False
         if origin == "third":
             self.touch(getattr(found, "__module__", None) or type(found).__module__, origin)
-        reads = isinstance(found, types.FunctionType) and not _READS_ANNOTATIONS.isdisjoint(names_used(found.__code__))
-        return ast.unparse(expression), origin == "third" or reads
-
-    def look_up(self, label: str, function: types.FunctionType, found: Reference) -> Any:
-        """Return what a reference holds now, as something that can be digested inside the function's content."""
-        if found.kind == "import":
-            return self.imported(label, function, found)
-        names = function.__globals__
-        if found.kind == "free":
-            value = _contents(function.__closure__[function.__code__.co_freevars.index(found.name)]) if function.__closure__ else _MISSING
-        else:
-            value = names.get(found.name, getattr(builtins, found.name, _MISSING))
-        if value is _MISSING:
-            if found.kind == "class":
-                return _Mention("absent")
-            raise self.refusal(label, f"the name {found.name!r} has no value now")
-        module, rest = names.get("__name__", ""), list(found.chain)
-        name = found.name
-        while isinstance(value, types.ModuleType) and rest:
-            if self.sources.origin(value.__name__, getattr(value, "__file__", None)) != "user":
-                full = f"{value.__name__}.{'.'.join(rest)}"
-                if any(full == each or full.startswith(f"{each}.") for each in _DYNAMIC):
-                    raise self.refusal(label, f"{full} runs or finds code that no name leads to")
-                if full in _IMPORTERS:
-                    return self.by_name(label, found)
-                break
-            module, name, value = value.__name__, rest[0], self.attribute(label, value, rest.pop(0))
-        return self.held(label, function, found, value, module, name)
-
-    def held(self, label: str, function: types.FunctionType, found: Reference, value: Any, module: str, name: str) -> Any:
-        """Return a looked-up value as it goes into the content: code and cells as they are, constants as parts of their own."""
-        value = _unwrap(value)
-        is_code = isinstance(value, (types.FunctionType, types.BuiltinFunctionType, type, types.ModuleType))
-        full = f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', '')}" if is_code else ""
-        if full in _IMPORTERS:
-            return self.by_name(label, found)
-        if full in _DYNAMIC or value is sys.modules:
-            raise self.refusal(label, f"{found.name!r} runs or finds code that no name leads to")
-        if value is globals:
-            own = sys.modules.get(function.__globals__.get("__name__", ""))
-            if own is None or vars(own) is not function.__globals__:
-                raise self.refusal(label, "'globals' is used outside of a module")
-            return own
-        if is_code or found.kind == "free":
-            return value
-        key = (module, name, id(value))
-        if key not in self.constants:
-            self.alive.append(value)
-            constant = self.constants[key] = self.label(module, name)
-            self.queue.append((constant, lambda constant: self.work_constant(constant, value)))
-        return _Mention(self.constants[key])
-
-    def attribute(self, label: str, module: types.ModuleType, name: str) -> Any:
-        """Return what a user's module holds under a name, a submodule included."""
-        value = vars(module).get(name, sys.modules.get(f"{module.__name__}.{name}", _MISSING))
-        if value is _MISSING and hasattr(module, "__getattr__"):
-            self.visit(module.__getattr__)
-            value = getattr(module, name, _MISSING)
-        if value is _MISSING:
-            raise self.refusal(label, f"the module {module.__name__!r} has no {name!r} now")
-        return value
-
-    def by_name(self, label: str, found: Reference) -> Any:
-        """Return the module of ``import_module("name")``; a computed name is refused."""
-        if found.argument is None or found.argument.startswith("."):
-            raise self.refusal(label, "it imports a module by a computed name")
-        return self.load(label, found.argument)
-
-    def load(self, label: str, name: str) -> Any:
-        """Return a module by name: the user's is imported, of another only its package is noted."""
-        package = name.partition(".")[0]
-        if name in sys.modules:
-            module = sys.modules[name]
-            origin = self.sources.origin(name, getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), None))
-            # The same answer as below: a key must not depend on what happens to be imported already.
-            return module if origin == "user" else ("module", self.touch(name, origin))
-        try:
-            spec = importlib.util.find_spec(package)
-        except ValueError:
-            spec = None
-        if spec is None:
-            return ("absent", name)
-        places = list(spec.submodule_search_locations or ())
-        file = spec.origin if spec.origin and Path(spec.origin).exists() else places[0] if places else None
-        origin = self.sources.origin(package, file)
-        if origin == "user":
-            try:
-                return importlib.import_module(name)
-            except ImportError as error:
-                raise self.refusal(label, f"importing {name!r} fails ({error})") from error
-        self.touch(package, origin)
-        if origin == "third" and self.packages[package] is None and file is not None:
-            self.packages[package] = Path(places[0]) if places else Path(file)
-        return ("module", package)
-
-    def imported(self, label: str, function: types.FunctionType, found: Reference) -> Any:
-        """Return what an import inside the function's body brings."""
-        name = found.name
-        if found.level:
-            package = function.__globals__.get("__package__") or ""
-            name = importlib.util.resolve_name("." * found.level + name, package)
-        module = self.load(label, name)
-        if not isinstance(module, types.ModuleType) or not found.chain:
-            return module
-        values = []
-        for each in found.chain:
-            if each not in vars(module) and hasattr(module, "__path__"):
-                values.append(self.load(label, f"{module.__name__}.{each}"))
-            else:
-                reference = Reference("global", each)
-                values.append(self.held(label, function, reference, self.attribute(label, module, each), module.__name__, each))
-        return values
-
-    def work_constant(self, label: str, value: Any) -> None:
-        text = "" if _SECRET.search(label) else reprlib.repr(value)
-        self.add(label, self.digest(value, label), re.sub(r" at 0x[0-9a-f]+", "", text))
+            return ast.unparse(expression), not reads_nothing((getattr(found, "__module__", None) or "").partition(".")[0])
+        reads = isinstance(found, types.FunctionType) and reads_annotations(names_used(found.__code__))
+        return ast.unparse(expression), reads
 
     def work_class(self, label: str, cls: type) -> None:
         self.classes.append(cls)
         members, fields = class_content(cls)
         # Only a foreign base or metaclass gives the annotations of a class a meaning that its fields do not show.
         foreign = any(self.sources.origin(each.__module__, None) == "third" for each in (type(cls), *cls.__mro__))
-        annotations = list(getattr(cls, "__annotations__", {}).items())
-        content: list[Any] = [type(cls), list(cls.__bases__), fields, annotations if foreign else None]
+        content: list[Any] = [type(cls), list(cls.__bases__), fields, _hints(cls) if foreign else None, self.native(cls.__module__)]
         content += [(name, self.digest(member, f"{label}.{name}")) for name, member in members]
-        self.silent[label] = (repr(annotations), cls.__doc__)
+        self.silent[label] = Silent(repr(list(inspect.get_annotations(cls).items())), cls.__doc__)
         bases = ", ".join(base.__name__ for base in cls.__bases__)
         self.add(label, self.digest(content, label), f"class {cls.__name__}({bases}): {', '.join(name for name, _ in members)}")
 
     def work_module(self, label: str, module: types.ModuleType) -> None:
-        """Digest a module that is used as a value: its source file, and all that it holds now."""
-        file = getattr(module, "__file__", None)
-        source = Path(file).read_bytes() if file and Path(file).is_file() else None
-        content: list[Any] = [source]
+        """Digest a module that is used as a value: all that it holds now."""
+        content: list[Any] = [self.native(module.__name__)]
         for name, value in sorted(vars(module).items()):
-            if not name.startswith("__") or name in ("__all__", "__getattr__"):
+            if not name.startswith("__") or name in ("__all__", "__getattr__", "__dir__"):
                 what = f"{label.removesuffix('*')}{name}, reached because its module is used as a value,"
-                content.append((name, self.digest(value, what)))
+                content.append((name, self.digest(os if value is os.environ else value, what)))
+        file = Path(getattr(module, "__file__", None) or "")
+        self.silent[label] = Silent(
+            doc=module.__doc__, source=file.read_text(errors="replace") if file.suffix == ".py" and file.is_file() else ""
+        )
         self.add(label, self.digest(content, label), f"all of {module.__name__}")
+
+    def constant(self, module: str, name: str, value: Any) -> Mention:
+        """Return the mention of a constant, which becomes a part of its own."""
+        key = (module, name, id(value))
+        if key not in self.constants:
+            self.alive.append(value)
+            constant = self.constants[key] = self.label(module, name)
+            self.queue.append((constant, lambda constant: self.work_constant(constant, value)))
+        return Mention(self.constants[key])
+
+    def work_constant(self, label: str, value: Any) -> None:
+        text = "" if _SECRET.search(label) else reprlib.repr(value)
+        self.add(label, self.digest(value, label), re.sub(r" at 0x[0-9a-f]+", "", text))
 
     def add(self, label: str, digest: str, text: str) -> None:
         self.parts.append(KeyPart(kind="code", name=label, digest=digest, text=text))
 
 
-def _contents(cell: types.CellType) -> Any:
+def _hints(cls: type) -> list[tuple[str, Any]]:
+    """Return the annotations of a class that a library looks at: what they mean where that can be told, else their text."""
     try:
-        return cell.cell_contents
-    except ValueError:
-        return _MISSING
+        found = typing.get_type_hints(cls, include_extras=True)
+    except (NameError, TypeError, AttributeError):  # names that only a type checker sees
+        found = inspect.get_annotations(cls)
+    return list(found.items())
 
 
 def _resolve(module: str, name: str) -> Any:

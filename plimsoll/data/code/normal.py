@@ -11,7 +11,10 @@ from typing import Any
 from plimsoll.data.code.bytecode import codes
 
 #: Functions that see the names of locals; where one is used, those names count.
-_SEES_LOCALS = {"locals", "vars", "dir", "eval", "exec"}
+_SEES_LOCALS = {
+    "locals", "vars", "dir", "eval", "exec", "query", "sql", "SQLContext", "evaluate", "from_formula", "ols", "logit", "glm", "mixedlm",
+    "_getframe", "currentframe", "stack", "f_locals", "getouterframes",
+}  # fmt: skip
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
@@ -32,6 +35,12 @@ class Normal:
     decorators: tuple[ast.expr, ...]
     #: Free variable -> its canonical name.
     renamed: dict[str, str]
+    #: Docstrings of the function and of all that is nested in it, for code that looks at docstrings.
+    docs: str
+    #: Names of locals in order of appearance, for code that looks at frames.
+    locals: str
+    #: The lines as they are written, with the number of the first, for code that looks at source.
+    source: str
 
 
 def at_positions(code: CodeType, nodes: list[Function]) -> Function | None:
@@ -70,7 +79,20 @@ def normalise(node: Function, code: CodeType, lines: list[str]) -> Normal:
     annotations = [ast.dump(each) for inner in ast.walk(node) for each in _annotations(inner)]
     decorators = () if isinstance(node, ast.Lambda) else tuple(node.decorator_list)
     renamed = {name: shown for name, shown in writer.scopes[0][1].items() if shown is not None}
-    return Normal("".join(writer.out), _readable(node, lines), "\n".join(annotations), decorators, renamed)
+    return Normal(
+        canonical="".join(writer.out),
+        text=_readable(node, lines),
+        annotations="\n".join(annotations),
+        decorators=decorators,
+        renamed=renamed,
+        docs=repr([doc for inner in ast.walk(node) if (doc := _docstring(inner)) is not None]),
+        locals=",".join(writer.renamed),
+        source=f"{node.lineno}\n" + "".join(lines[node.lineno - 1 : node.end_lineno]),
+    )
+
+
+def _docstring(node: ast.AST) -> str | None:
+    return ast.get_docstring(node, clean=False) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) else None
 
 
 def _annotations(node: ast.AST) -> list[ast.expr]:
@@ -85,6 +107,8 @@ class _Strip(ast.NodeTransformer):
         node.returns = None
         node.body = _body(node.body)
         return self.generic_visit(node)
+
+    visit_AsyncFunctionDef = visit_FunctionDef  # type: ignore[assignment]
 
     def visit_arg(self, node: ast.arg) -> ast.AST:
         node.annotation = None
@@ -102,10 +126,13 @@ def _readable(node: Function, lines: list[str]) -> str:
 
 
 def _body(statements: list[ast.stmt]) -> list[ast.stmt]:
-    first = statements[0]
-    if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
-        return statements[1:] or [ast.copy_location(ast.Pass(), first)]
-    return statements
+    """Return statements without docstrings, ``pass`` and other constants that stand alone."""
+    kept = [each for each in statements if not _is_idle(each)]
+    return kept or [ast.copy_location(ast.Pass(), statements[0])]
+
+
+def _is_idle(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.Pass) or (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant))
 
 
 def _bound(node: ast.AST, names: dict[str, str | None], inside: bool = False) -> None:
@@ -153,7 +180,8 @@ class _Writer:
     def __init__(self, keep: bool, free: list[str]) -> None:
         self.keep = keep
         self.out: list[str] = []
-        self.counter = 0
+        #: Names of locals, in the order in which their canonical names were given.
+        self.renamed: list[str] = []
         #: (is a class's, name -> canonical name or None); the first holds the root's free variables.
         self.scopes: list[tuple[bool, dict[str, str | None]]] = [(False, dict.fromkeys(free))]
 
@@ -166,14 +194,16 @@ class _Writer:
                 return name
             shown = names[name]
             if shown is None:
-                self.counter += 1
-                shown = names[name] = f"${self.counter}"
+                self.renamed.append(name)
+                shown = names[name] = f"${len(self.renamed)}"
             return shown
         return name
 
     def write(self, value: Any) -> None:
         """Write a node, a list or a plain field."""
         if isinstance(value, list):
+            if value and isinstance(value[0], ast.stmt):
+                value = _body(value)
             self.out.append("[")
             for item in value:
                 self.write(item)
@@ -225,7 +255,7 @@ class _Writer:
         for group in (arguments.posonlyargs, arguments.args, [arguments.vararg], arguments.kwonlyargs, [arguments.kwarg]):
             self.out.append(",".join(each.arg for each in group if each is not None) + "|")
         self.scopes.append((False, names))
-        self.write(body if isinstance(node, ast.Lambda) else _body(body))
+        self.write(body)
         self.scopes.pop()
         self.out.append(")")
 
@@ -235,7 +265,7 @@ class _Writer:
         _bound(ast.Module(node.body, []), names)
         self.scopes.append((True, {name: shown or name for name, shown in names.items()}))
         self.out.append(f"ClassDef({node.name}|")
-        self.write(_body(node.body))
+        self.write(node.body)
         self.scopes.pop()
         self.out.append(")")
 

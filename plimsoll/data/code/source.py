@@ -14,6 +14,7 @@ import linecache
 import re
 import sys
 import sysconfig
+from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -26,13 +27,26 @@ _HERE = Path(__file__).resolve().parents[2]
 _STDLIB = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")}
 
 
+@dataclass(frozen=True, slots=True)
+class _File:
+    """One source file, parsed and compiled once."""
+
+    lines: list[str]
+    tree: ast.Module
+    #: First line and name -> the code objects and the functions that begin there.
+    index: dict[tuple[int, str], tuple[list[CodeType], list[Function]]]
+
+
 class Sources:
     """Files and installed distributions, read once for the life of this object: make one per plan, keep none for longer."""
 
     def __init__(self) -> None:
-        self._files: dict[str, tuple[list[str], dict[tuple[int, str], tuple[list[CodeType], list[Function]]]]] = {}
+        self._files: dict[str, _File] = {}
         self._versions: dict[str, dict[str, str]] = {}
+        self._installed: dict[str, importlib.metadata.Distribution | None] = {}
+        self._required: dict[str, tuple[str, list[str]]] = {}
         self._origins: dict[str, str] = {}
+        self._natives: dict[str, str] = {}
 
     def normal(self, code: CodeType, names: dict[str, Any]) -> Normal | None:
         """Return the normalised source of a live code object; None if the file does not compile to this very code.
@@ -41,14 +55,41 @@ class Sources:
             code: a function's code.
             names: the function's globals, through which zip files and notebooks find their source.
         """
-        lines, index = self._read(code.co_filename, names)
-        codes, nodes = index.get((code.co_firstlineno, code.co_name), ([], []))
+        node = self.node(code, names)
+        return None if node is None else normalise(node, code, self._read(code.co_filename, names).lines)
+
+    def node(self, code: CodeType, names: dict[str, Any]) -> Function | None:
+        """Return the syntax tree of a live code object; None if the file does not compile to this very code.
+
+        Args:
+            code: a function's code.
+            names: the function's globals.
+        """
+        codes, nodes = self._read(code.co_filename, names).index.get((code.co_firstlineno, code.co_name), ([], []))
         if not any(code == candidate for candidate in codes):
             return None
-        node = nodes[0] if len(nodes) == 1 else at_positions(code, nodes)
-        return None if node is None else normalise(node, code, lines)
+        return nodes[0] if len(nodes) == 1 else at_positions(code, nodes)
 
-    def _read(self, file: str, names: dict[str, Any]) -> Any:
+    def tree(self, file: str, names: dict[str, Any]) -> ast.Module:
+        """Return the syntax tree of a file, empty when it is no Python that can be read.
+
+        Args:
+            file: its path.
+            names: globals of its module, through which zip files find their source.
+        """
+        return self._read(file, names).tree
+
+    def native(self, file: str) -> str:
+        """Return the digest of a compiled file.
+
+        Args:
+            file: its path.
+        """
+        if file not in self._natives:
+            self._natives[file] = _digest_files(Path(file))
+        return self._natives[file]
+
+    def _read(self, file: str, names: dict[str, Any]) -> _File:
         if file not in self._files:
             linecache.checkcache(file)
             lines = linecache.getlines(file, names)
@@ -67,7 +108,7 @@ class Sources:
                     index.setdefault((first, node.name), ([], []))[1].append(node)
                 elif isinstance(node, ast.Lambda):
                     index.setdefault((node.lineno, "<lambda>"), ([], []))[1].append(node)
-            self._files[file] = (lines, index)
+            self._files[file] = _File(lines, tree, index)
         return self._files[file]
 
     def origin(self, module: str, file: str | None) -> str:
@@ -98,23 +139,52 @@ class Sources:
             folder: where it lies, for a package that no installed distribution claims: then its files count.
         """
         if package == "python":
-            return {"python": f"{sys.version_info.major}.{sys.version_info.minor}"}
+            return {"python": python_version()}
         if package == "plimsoll":
-            own = _installed(package)
+            own = self._distribution(package)
             return {package: own.version if own is not None else "not installed"}
         if package not in self._versions:
             found: dict[str, str] = {}
-            pending = [package] if _installed(package) else bringing(package)
+            pending = [package] if self._distribution(package) else bringing(package)
             while pending:
-                distribution = _installed(pending.pop())
+                name = pending.pop()
+                if self._distribution(name) is None:
+                    continue
+                distribution, (version, required) = self._distribution(name), self._requirements(name)
                 if distribution is not None and distribution.name not in found:
-                    found[distribution.name] = distribution.version
-                    lines = distribution.requires or []
-                    pending += [match[0] for line in lines if "extra ==" not in line and (match := re.match(r"[\w.-]+", line))]
+                    found[distribution.name] = version
+                    pending += required
             if not found:
                 found[package] = "files " + _digest_files(folder)
             self._versions[package] = found
         return self._versions[package]
+
+    def _distribution(self, name: str) -> importlib.metadata.Distribution | None:
+        if name not in self._installed:
+            try:
+                self._installed[name] = importlib.metadata.distribution(name)
+            except importlib.metadata.PackageNotFoundError:
+                self._installed[name] = None
+        return self._installed[name]
+
+    def _requirements(self, name: str) -> tuple[str, list[str]]:
+        """Return the version of an installed distribution, and the names of those that it requires."""
+        if name not in self._required:
+            distribution = self._distribution(name)
+            assert distribution is not None
+            version = distribution.version
+            if distribution.read_text("direct_url.json") is not None:
+                # Built from a folder or a repository: its version need not change with its files, but the list of them does.
+                version += " files " + hashlib.blake2b((distribution.read_text("RECORD") or "").encode(), digest_size=16).hexdigest()
+            lines = distribution.requires or []
+            required = [match[0] for line in lines if "extra ==" not in line and (match := re.match(r"[\w.-]+", line))]
+            self._required[name] = version, required
+        return self._required[name]
+
+
+def python_version() -> str:
+    """Return what of the interpreter counts: its minor version, and whether it leaves assertions out."""
+    return f"{sys.version_info.major}.{sys.version_info.minor}" + (" -O" * sys.flags.optimize)
 
 
 def _origin_of(file: str) -> str:
@@ -124,13 +194,6 @@ def _origin_of(file: str) -> str:
     if not {"site-packages", "dist-packages"}.isdisjoint(path.parts):
         return "third"
     return "stdlib" if any(path.is_relative_to(folder) for folder in _STDLIB) else "user"
-
-
-def _installed(name: str) -> importlib.metadata.Distribution | None:
-    try:
-        return importlib.metadata.distribution(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _digest_files(path: Path | None) -> str:

