@@ -177,6 +177,8 @@ class _Engine:
                     attempt = self._here.popleft()
                     self._settle(attempt, self._in_process.submit(self._call(attempt)))
                 elif self._running or self._later:
+                    # Hits are recorded before anything is waited for: what a run under way stands on is not pruned.
+                    self._flush()
                     ready, _ = wait(self._running, timeout=_LOOK, return_when=FIRST_COMPLETED)
                     if not self._running:
                         clock.sleep(_LOOK)
@@ -285,6 +287,7 @@ class _Engine:
             run_id=self._run.id,
             trusted=frozenset(index for index, output in inputs.items() if index in self._made or granted(self._do, output)),
             heard=heard,
+            known=frozenset(part.name for part in attempt.parts if part.kind == "environment"),
             beside=self._beside[attempt.node.index],
         )
 

@@ -2,28 +2,53 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.metadata
 import os
+import re
+import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 
-from blake3 import blake3
-
+from plimsoll.data.code.closure import value_closure
+from plimsoll.data.code.source import Sources
+from plimsoll.data.trace.places import ABSENT, Mark, Places, is_racy, mark
+from plimsoll.errors import Unfingerprintable
 from plimsoll.fingerprint import digest_value
 from plimsoll.records.pipeline import KeyPart
 
-#: Digest of what is not there.
-ABSENT = digest_value(None)
+#: Name of the part that stands for the folder from which relative paths are read.
+WORKING_FOLDER = "(working folder)"
+
+#: Name of the part that stands for the whole environment.
+ALL_VARIABLES = "(all)"
+
+_SECRET = re.compile(r"key|secret|token|passw|credential|auth|cookie|dsn|url", re.IGNORECASE)
+
+#: What differs between two shells of one user.
+_SESSION = re.compile(
+    r"_|SHLVL|PWD|OLDPWD|WINDOWID|TERM.*|COLUMNS|LINES|SSH_.*|XDG_.*|DBUS_.*|DISPLAY|JPY_.*|PLIMSOLL_.*|PYTEST_.*|VSCODE_.*|INVOCATION_ID"
+)
+
+_SHOWN = 60
 
 
 class Now:
-    """Answers for one run what files and variables hold; each is looked at once.
+    """Answers for one run what files, variables, modules and distributions are now.
+
+    A file is read again only if it was changed since; modules and distributions are looked at once.
 
     Args:
         project: folder of the project, to which names of files are relative.
     """
 
     def __init__(self, project: Path) -> None:
-        self._project = project
+        self._places = Places(project)
+        self._sources = Sources()
         self._seen: dict[tuple[str, str], tuple[str, str]] = {}
+        #: Path -> what its file looked like when it was read, and its content.
+        self._read: dict[str, tuple[Mark, tuple[str, str]]] = {}
 
     def digest(self, part: KeyPart) -> str:
         """Return the digest that a part of a trace would have now.
@@ -43,16 +68,88 @@ class Now:
 
     def _look(self, part: KeyPart) -> tuple[str, str]:
         place = part.kind, part.name
+        if part.kind == "file":
+            # A run's own steps write files, so each look asks anew whether the file is as it was.
+            return self._file(part.name)
+        if part.kind == "variable":
+            return variable(part.name, {}, self._places)
         if place not in self._seen:
-            self._seen[place] = self._variable(part.name) if part.kind == "variable" else self._file(part.name)
+            self._seen[place] = module(part.name, self._sources) if part.kind == "module" else distribution(part.name)
         return self._seen[place]
 
-    def _variable(self, name: str) -> tuple[str, str]:
-        value = os.environ.get(name)
-        return digest_value(value), ""
-
     def _file(self, name: str) -> tuple[str, str]:
-        try:
-            return blake3((self._project / name).read_bytes()).hexdigest(), ""
-        except OSError:
-            return ABSENT, "absent"
+        path, end = self._places.path(name)
+        if end:
+            return self._places.look(path, end)
+        seen, known = mark(path), self._read.get(path)
+        if seen is not None and known is not None and known[0] == seen:
+            return known[1]
+        found = self._places.look(path, end)
+        if seen is not None and not is_racy(seen):
+            self._read[path] = seen, found
+        return found
+
+
+def variable(name: str, changed: Mapping[str, str | None], places: Places) -> tuple[str, str]:
+    """Return digest and text of an environment variable, of all of them, or of the working folder.
+
+    Args:
+        name: its name, ``ALL_VARIABLES`` or ``WORKING_FOLDER``.
+        changed: variables that Plimsoll has set in this process -> what they are without it.
+        places: names the working folder.
+    """
+    if name == WORKING_FOLDER:
+        folder = places.name(os.getcwd())
+        return digest_value(folder), folder
+    known = {**os.environ, **changed}
+    if name == ALL_VARIABLES:
+        kept = {each: value for each, value in sorted(known.items()) if value is not None and not _SESSION.fullmatch(each)}
+        return digest_value(kept), f"{len(kept)} variables"
+    value = known.get(name)
+    if value is None:
+        return ABSENT, "not set"
+    shown = "" if _SECRET.search(name) else repr(value)
+    return digest_value(value), shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN - 1]}…"
+
+
+def module(name: str, sources: Sources) -> tuple[str, str]:
+    """Return digest and text of a module of the user's, whole, with all that it reaches; it is imported if need be.
+
+    Args:
+        name: its dotted name.
+        sources: where code is read from.
+    """
+    try:
+        found = sys.modules.get(name) or importlib.import_module(name)
+        return module_digest(found, sources), ""
+    except Unfingerprintable as error:
+        return digest_value(("unseen", error.fact)), "cannot be fingerprinted"
+    except (Exception, SystemExit) as error:  # whatever importing the user's module raises
+        return digest_value(("absent", type(error).__name__)), f"cannot be imported ({type(error).__name__})"
+
+
+def module_digest(found: ModuleType, sources: Sources) -> str:
+    """Return the digest of a module with all that it reaches.
+
+    Args:
+        found: the imported module.
+        sources: where code is read from.
+
+    Raises:
+        Unfingerprintable: something in it cannot be seen.
+    """
+    digest, parts = value_closure(found, sources)
+    return digest_value((digest, [(part.kind, part.name, part.digest) for part in parts]))
+
+
+def distribution(name: str) -> tuple[str, str]:
+    """Return digest and version of an installed distribution.
+
+    Args:
+        name: its name.
+    """
+    try:
+        version = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ABSENT, "not installed"
+    return digest_value(version), version

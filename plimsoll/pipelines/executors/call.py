@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from plimsoll import errors
 from plimsoll.data import values
+from plimsoll.data.trace.recording import Recording
 from plimsoll.errors import Corrupt, NotFound, Refused, StepFailed, Unfingerprintable
 from plimsoll.pipelines.plan import Node
 from plimsoll.records.pipeline import KeyPart, Output
@@ -52,6 +53,8 @@ class Call:
     seed: int = 0
     #: Positions of the inputs whose packed code may run, although it is not the project's own any more.
     trusted: frozenset[int] = frozenset()
+    #: Distributions that its key names.
+    known: frozenset[str] = frozenset()
     #: Calls of the plan that may run at the same time, this one included; they share the processors.
     beside: int = 1
 
@@ -84,8 +87,16 @@ class Executor(Protocol):
         ...
 
 
-def perform(function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any], logger: StepLogger, blobs: Blobs, project: Path) -> Ran:
-    """Call a step's function with its run as the current one, and store what it returns.
+def perform(
+    function: Callable[..., Any],
+    args: list[Any],
+    kwargs: dict[str, Any],
+    logger: StepLogger,
+    blobs: Blobs,
+    project: Path,
+    recording: Recording,
+) -> Ran:
+    """Call a step's function with its run as the current one, store what it returns, and tell what was found meanwhile.
 
     Args:
         function: the user's own function.
@@ -94,13 +105,15 @@ def perform(function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any
         logger: the current run for the time of the call.
         blobs: where to.
         project: folder of the project.
+        recording: of this very call; the random generators are set by it.
 
     Raises:
         StepFailed: it raised, or returned what cannot be stored; ``details["traceback"]`` is the user's traceback.
     """
     token = current.set(logger)
     try:
-        value = function(*args, **kwargs)
+        with recording:
+            value = function(*args, **kwargs)
     except (Exception, SystemExit) as error:
         # The first frame is this function, which tells the user nothing.
         inner = error.__traceback__.tb_next if error.__traceback__ else None
@@ -109,7 +122,11 @@ def perform(function: Callable[..., Any], args: list[Any], kwargs: dict[str, Any
     finally:
         current.reset(token)
     try:
-        return Ran(output=values.save(value, blobs, project))
+        # A path that the step returns is read only now, and a file that changes until its bytes are stored must be noticed.
+        recording.read(value)
+        output = values.save(value, blobs, project)
+        trace = recording.trace()
+        return Ran(output=output, trace=trace.parts, effects=trace.effects)
     except (Unfingerprintable, errors.InvalidInput) as error:
         fact = f"What {function.__qualname__} returned cannot be stored: {error.fact}"
         raise StepFailed(fact, error.remedy, traceback=f"{fact}\n{error.remedy}\n") from error

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from plimsoll.data import values
+from plimsoll.data.trace.recording import Recorder
 from plimsoll.errors import PlimsollError
 from plimsoll.pipelines.executors.call import Call, Ran, load_input, perform
 from plimsoll.pipelines.plan import Argument, Literal, Node, resolve
 from plimsoll.runs.logger import StepLogger
+from plimsoll.store.blobs import LocalBlobs
 from plimsoll.store.contracts import Blobs
 
 
@@ -30,6 +32,7 @@ class InProcess:
         self._blobs = blobs
         self.project = project
         self._turn = threading.Lock()
+        self._recorder = Recorder(project, [blobs.folder] if isinstance(blobs, LocalBlobs) else [])
 
     def submit(self, call: Call) -> Future[Ran]:
         """Run a call to its end and return its future.
@@ -45,7 +48,8 @@ class InProcess:
             args, kwargs = _plain_arguments(call.node, loaded)
             logger = StepLogger(call.run_id, call.heard, lambda value: values.save(value, self._blobs, self.project))
             with self._turn:
-                future.set_result(perform(call.node.step.function, args, kwargs, logger, self._blobs, self.project))
+                recording = self._recorder.recording(call.node.step.function, call.known, call.seed)
+                future.set_result(perform(call.node.step.function, args, kwargs, logger, self._blobs, self.project, recording))
         except PlimsollError as error:
             future.set_exception(error)
         return future

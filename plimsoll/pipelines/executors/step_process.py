@@ -19,6 +19,7 @@ from typing import Any
 
 from plimsoll import codec, errors
 from plimsoll.data import exact, values
+from plimsoll.data.trace.recording import Recorder
 from plimsoll.errors import PlimsollError, StepFailed, Unfingerprintable
 from plimsoll.pipelines.executors.call import Ran, load_input, perform
 from plimsoll.pipelines.keys import code_parts, digest_parts
@@ -134,7 +135,8 @@ def _call(function: Callable[..., Any], spec: dict[str, Any], send: Send) -> Ran
     logger = StepLogger(spec["run_id"], log, lambda kept: values.save(kept, blobs, project))
     args = [value(node) for node in spec["args"]]
     kwargs = {name: value(node) for name, node in spec["kwargs"].items()}
-    return perform(function, args, kwargs, logger, blobs, project)
+    recorder = Recorder(project, [blobs.folder], spec["changed"], alone=True)
+    return perform(function, args, kwargs, logger, blobs, project, recorder.recording(function, spec["known"], spec["seed"]))
 
 
 def _no_files(node: list[Any]) -> Any:

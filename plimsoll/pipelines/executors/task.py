@@ -29,16 +29,19 @@ def task_of(call: Call, blobs: LocalBlobs, project: Path) -> dict[str, Any]:
     """
     module, qualname = reference(call.node.step.function)
     threads = share(call.beside)
+    variables = environment(threads)
     return {
         "path": import_path(project),
         "folder": os.getcwd(),
-        "environment": encoded_environment(environment(threads)),
+        "environment": encoded_environment(variables),
+        "changed": {name: os.environ.get(name) for name, value in variables.items() if os.environ.get(name) != value},
         "threads": None if "OMP_NUM_THREADS" in os.environ else threads,
         "project": str(project),
         "blobs": str(blobs.folder),
         "module": module,
         "qualname": qualname,
         "code": call.code,
+        "known": sorted(call.known),
         "seed": call.seed,
         "run_id": call.run_id,
         "inputs": {str(index): codec.plain(output) for index, output in call.inputs.items()},

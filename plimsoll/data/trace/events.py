@@ -1,0 +1,162 @@
+"""What Python itself tells of files, processes and connections: its audit events."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from plimsoll.data.trace.found import Found
+
+#: Programs that libraries ask about the machine.
+_HOUSEKEEPING = frozenset({"lscpu", "uname", "ldconfig", "getconf", "nproc", "sysctl", "nvidia-smi", "file", "ld", "gcc", "cc"})
+
+_WRITES = os.O_WRONLY | os.O_RDWR
+
+
+class Hook:
+    """The one audit hook of a process; Python cannot take it back, so it stays and looks whether anything records.
+
+    Args:
+        add: how it is put in, once, at the first recording.
+    """
+
+    def __init__(self, add: Callable[[Callable[[str, tuple[Any, ...]], None]], None] = sys.addaudithook) -> None:
+        #: What records now, innermost last.
+        self.active: tuple[Found, ...] = ()
+        self._add, self._added = add, False
+
+    def begin(self, found: Found) -> None:
+        """Tell a recording of every event from now on.
+
+        Args:
+            found: takes what happens.
+        """
+        self.active = (*self.active, found)
+        if not self._added:
+            self._added = True
+            self._add(self._heard)
+
+    def end(self, found: Found) -> None:
+        """Tell a recording no more.
+
+        Args:
+            found: what was given to :meth:`begin`.
+        """
+        self.active = tuple(each for each in self.active if each is not found)
+
+    def _heard(self, event: str, args: tuple[Any, ...]) -> None:
+        if not self.active or event not in _EVENTS:
+            return
+        frame = sys._getframe(1)
+        for found in self.active:
+            if found.mine():
+                found.look(_EVENTS[event], found, frame, args)
+
+
+def _opened(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
+    path, _, flags = args
+    if isinstance(path, int) or found.path(path) is None or found.asks(frame) in ("imports", "plimsoll"):
+        return
+    if flags & _WRITES:
+        found.write(path, bool(flags & (os.O_TRUNC | os.O_EXCL)))
+    else:
+        found.read(path)
+
+
+def _listed(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
+    folder = args[0]
+    if isinstance(folder, int):
+        folder = os.readlink(f"/proc/self/fd/{folder}")
+    if found.asks(frame) not in ("imports", "plimsoll"):
+        found.names(folder)
+
+
+def _made(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
+    found.make(args[0])
+
+
+def _renamed(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
+    found.move(args[0], args[1])
+
+
+def _changed(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
+    found.write(args[0], True)
+
+
+def _database(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
+    text = os.fsdecode(args[0])
+    if found.asks(frame) == "plimsoll" or text in ("", ":memory:") or "mode=memory" in text or text.startswith("file::memory:"):
+        return
+    path = unquote(urlsplit(text).path) if text.startswith("file:") else text
+    found.read(path)
+    # What was written last may lie in the log beside it.
+    found.read(f"{path}-wal")
+
+
+def _library(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
+    # One without a folder is the system's.
+    if isinstance(args[0], str) and "/" in args[0] and not args[0].startswith(("/lib", "/usr/lib")):
+        found.read(args[0])
+
+
+def _program(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
+    command = args[0] if args else None
+    if isinstance(command, (list, tuple)) and command:
+        command = command[0]
+    try:
+        name = os.path.basename(os.fsdecode(command).partition(" ")[0])  # type: ignore[arg-type]
+    except TypeError:
+        name = ""
+    asker = found.asks(frame)
+    if asker == "plimsoll" or (asker != "user" and name in _HOUSEKEEPING):
+        return
+    found.effect(f"ran another program ({name})" if name else "ran another program")
+
+
+def _forked(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
+    found.effect("began another process")
+
+
+def _connected(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
+    address = args[1]
+    if found.asks(frame) == "plimsoll":
+        return
+    shown = f"{address[0]}:{address[1]}" if isinstance(address, tuple) and len(address) > 1 else os.fsdecode(address)
+    found.effect(f"opened a network connection ({shown})")
+
+
+def _resolved(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
+    host = os.fsdecode(args[0]) if args[0] else ""
+    # Numbers and this machine's own name need no network.
+    if host and host != "localhost" and not host.replace(".", "").isdigit() and ":" not in host and found.asks(frame) != "plimsoll":
+        found.effect(f"looked up a host ({host})")
+
+
+_EVENTS: dict[str, Callable[[Found, FrameType, tuple[Any, ...]], None]] = {
+    "open": _opened,
+    "os.listdir": _listed,
+    "os.scandir": _listed,
+    "os.mkdir": _made,
+    "os.rename": _renamed,
+    "os.remove": _changed,
+    "os.truncate": _changed,
+    "sqlite3.connect": _database,
+    "ctypes.dlopen": _library,
+    "subprocess.Popen": _program,
+    "os.system": _program,
+    "os.exec": _program,
+    "os.posix_spawn": _program,
+    "os.startfile": _program,
+    "pty.spawn": _program,
+    "os.fork": _forked,
+    "os.forkpty": _forked,
+    "socket.connect": _connected,
+    "socket.sendto": _connected,
+    "socket.getaddrinfo": _resolved,
+    "socket.gethostbyname": _resolved,
+    "socket.gethostbyaddr": _resolved,
+}

@@ -1,0 +1,359 @@
+"""What was found while a step ran: collected from its events, and made into parts and effects when it has ended."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+
+from plimsoll.data.code.source import Sources
+from plimsoll.data.environment import bringing
+from plimsoll.data.trace.now import ALL_VARIABLES, WORKING_FOLDER, distribution, module, variable
+from plimsoll.data.trace.origin import FRONTS, Origins
+from plimsoll.data.trace.places import NAMES, TIMES, Mark, Places, content, is_racy, listed, mark, names_in
+from plimsoll.records.pipeline import KeyPart
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """What a step read by itself, and what it did that another run need not repeat alike."""
+
+    #: Sorted by (kind, name).
+    parts: tuple[KeyPart, ...] = ()
+    #: Each as the end of a sentence: ``opened a network connection (127.0.0.1:5432)``.
+    effects: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _File:
+    seen: Mark | None
+    #: Digest and text as it was read, where a change might not show in the mark.
+    content: tuple[str, str] | None
+
+
+class Found:
+    """Collects what the threads of one step do. Its methods are called from hooks, so they are quick.
+
+    Args:
+        places: names files and tells which count.
+        seen: code objects that static reading has seen.
+        known: distributions that static reading has found.
+        changed: variables that Plimsoll has set in this process -> what they are without it.
+        alone: the whole process belongs to the step; else only this thread and those begun since.
+        base: identity of the frame that calls the step.
+    """
+
+    def __init__(
+        self,
+        places: Places,
+        seen: Container[CodeType],
+        known: Container[str],
+        changed: Mapping[str, str | None],
+        alone: bool,
+        base: int,
+    ) -> None:
+        self.origins = Origins()
+        self.effects: dict[str, None] = {}
+        self.trouble = ""
+        self._places, self._seen, self._known, self._changed, self._base = places, seen, known, changed, base
+        self._folder = os.getcwd()
+        self._others = {} if alone else {each.ident: each for each in threading.enumerate() if each is not threading.current_thread()}
+        #: Set while this very thread looks at something for the trace.
+        self._looking = threading.local()
+        self._files: dict[str, _File] = {}
+        self._aspects: dict[tuple[str, str], tuple[str, str]] = {}
+        self._names: dict[str, tuple[str, ...] | None] = {}
+        self._written: set[str] = set()
+        self._own: set[str] = set()
+        self._made: set[str] = set()
+        self._variables: dict[str, tuple[str, str]] = {}
+        self._set: set[str] = set()
+        self._modules: dict[str, tuple[str, str] | None] = {}
+        self._packages: set[str] = set()
+
+    def mine(self) -> bool:
+        """Return whether the current thread's acts count."""
+        other = self._others.get(threading.get_ident())
+        # An ended thread's number may be given to one that the step has begun.
+        return (other is None or not other.is_alive()) and not getattr(self._looking, "now", False)
+
+    def asks(self, frame: FrameType | None) -> str:
+        """Return whose act it is, as :meth:`Origins.asks` tells it.
+
+        Args:
+            frame: where it happens.
+        """
+        return self.origins.asks(frame, self._base)
+
+    def look(self, act: Callable[..., None], *args: Any) -> None:
+        """Do something whose own events do not count; whatever goes wrong makes the trace worthless but not the step.
+
+        Args:
+            act: one of the methods below.
+            args: its arguments.
+        """
+        self._looking.now = True
+        try:
+            act(*args)
+        except Exception as error:  # a hook must never raise into the user's code
+            self.trouble = self.trouble or f"{type(error).__name__}: {error}"
+        finally:
+            self._looking.now = False
+
+    # --- files ---
+
+    def path(self, given: Any) -> str | None:
+        """Return the absolute path of what was given to be opened; None for handles and for what does not count.
+
+        Args:
+            given: text, bytes, a path or a handle.
+        """
+        try:
+            text = os.fsdecode(given)
+        except TypeError:
+            return None
+        if "\0" in text:
+            return None
+        relative = not os.path.isabs(text)
+        path = os.path.abspath(text) if text else ""
+        if not path or not self._places.counts(path) or not self._places.counts(path + "/"):
+            return None
+        if relative and not self._is_own(path) and os.getcwd() == self._folder:
+            self._variables.setdefault(WORKING_FOLDER, variable(WORKING_FOLDER, {}, self._places))
+        return path
+
+    def _is_own(self, path: str) -> bool:
+        if path in self._own:
+            return True
+        return bool(self._made) and any(path == folder or path.startswith(folder + "/") for folder in self._made)
+
+    def read(self, given: Any) -> None:
+        """Note that a file is read.
+
+        Args:
+            given: its path.
+        """
+        path = self.path(given)
+        if path is None or path in self._files or self._is_own(path):
+            return
+        seen = mark(path)
+        self._files[path] = _File(seen, content(path) if seen is not None and is_racy(seen) else None)
+
+    def read_all(self, given: Any) -> None:
+        """Note that a file, or everything in a folder, or every match of a pattern, is read.
+
+        Args:
+            given: its path, or several.
+        """
+        if isinstance(given, (list, tuple, set, frozenset)):
+            for each in given:
+                self.read_all(each)
+            return
+        path = self.path(given)
+        if path is None:
+            return
+        if any(letter in path for letter in "*?[") and mark(path) is None:
+            folder = path
+            while any(letter in folder for letter in "*?["):
+                folder = os.path.dirname(folder)
+            # A pattern may match across folders, so all that lies under its fixed part counts by name; few are that broad.
+            self.tree(folder, "")
+        elif os.path.isdir(path):
+            self.tree(path, "content")
+        else:
+            self.read(path)
+        if any(letter in path for letter in "*?["):
+            for match in sorted(Path("/").glob(path[1:])):
+                self.read(str(match))
+
+    def tree(self, folder: str, what: str) -> None:
+        """Note that a folder's names are read, and those of the folders in it.
+
+        Args:
+            folder: an absolute path.
+            what: ``content`` if the files are read as well.
+        """
+        for parent, folders, files in os.walk(folder):
+            folders[:] = [each for each in folders if each != "__pycache__"]
+            self.names(parent)
+            for name in files if what else ():
+                self.read(os.path.join(parent, name))
+
+    def write(self, given: Any, fresh: bool) -> None:
+        """Note that a file is opened to be written.
+
+        Args:
+            given: its path.
+            fresh: nothing of what it held can be seen by the step.
+        """
+        path = self.path(given)
+        if path is None or self._is_own(path):
+            return
+        if path not in self._files and (fresh or mark(path) is None):
+            self._own.add(path)
+            return
+        self.read(path)
+        self._written.add(path)
+
+    def make(self, given: Any) -> None:
+        """Note that the step makes a folder; what is in it is its own.
+
+        Args:
+            given: its path.
+        """
+        path = self.path(given)
+        if path is not None and mark(path) is None:
+            self._made.add(path)
+
+    def move(self, source: Any, target: Any) -> None:
+        """Note that a file or folder is renamed.
+
+        Args:
+            source: its path.
+            target: its path after that.
+        """
+        old, new = self.path(source), self.path(target)
+        if old is not None and not self._is_own(old):
+            self.read(old)
+            self._written.add(old)
+        elif old is not None and new is not None:
+            (self._made if os.path.isdir(old) else self._own).add(new)
+
+    def names(self, given: Any) -> None:
+        """Note that the names in a folder are read.
+
+        Args:
+            given: its path.
+        """
+        path = self.path("." if given is None else given)
+        if path is not None and not self._is_own(path) and path not in self._names:
+            self._names[path] = names_in(path)
+
+    def aspect(self, given: Any, end: str) -> None:
+        """Note that something of a file besides its content is asked.
+
+        Args:
+            given: its path.
+            end: ``THERE`` or ``TIMES``.
+        """
+        path = self.path(given)
+        if path is not None and not self._is_own(path) and (path, end) not in self._aspects:
+            self._aspects[path, end] = self._places.look(path, end)
+
+    def inside(self, given: Any) -> bool:
+        """Return whether a path lies in the project.
+
+        Args:
+            given: text, bytes or a path.
+        """
+        path = self.path(given)
+        return path is not None and self._places.inside(path)
+
+    # --- the rest ---
+
+    def variable(self, name: str | None) -> None:
+        """Note that a variable is read.
+
+        Args:
+            name: its name; None for the whole environment.
+        """
+        key = ALL_VARIABLES if name is None else name
+        if key not in self._variables and key not in self._set:
+            self._variables[key] = variable(key, self._changed, self._places)
+
+    def sets(self, name: str) -> None:
+        """Note that the step sets a variable itself.
+
+        Args:
+            name: its name.
+        """
+        self._set.add(name)
+
+    def effect(self, text: str) -> None:
+        """Note what another run need not repeat alike.
+
+        Args:
+            text: the end of a sentence.
+        """
+        self.effects[text] = None
+
+    def ran(self, code: CodeType, names: Mapping[str, Any]) -> None:
+        """Note that code of the user's runs.
+
+        Args:
+            code: the code.
+            names: its globals.
+        """
+        if code in self._seen:
+            return
+        name = str(names.get("__name__", ""))
+        if name == "__main__" or not name:
+            self.effect(f"ran code that its key does not see ({code.co_qualname})")
+        elif self._modules.get(name) is None:
+            # While its own body runs it is not whole yet; otherwise now, before it can change what it holds.
+            self._modules[name] = None if code.co_name == "<module>" else module(name, Sources())
+
+    def package(self, file: str) -> None:
+        """Note that code of an installed package runs.
+
+        Args:
+            file: the code's file.
+        """
+        self._packages.add(self.origins.package(file))
+
+    def trace(self) -> Trace:
+        """Return what was found; called once, when the step has ended."""
+        if self.trouble:
+            return Trace(effects=(f"could not be traced ({self.trouble})",))
+        parts = [*self._file_parts(), *self._name_parts()]
+        parts += [
+            KeyPart(kind="file", name=self._places.name(path) + end, digest=digest, text=text)
+            for (path, end), (digest, text) in self._aspects.items()
+            if end == TIMES or path not in self._files
+        ]
+        parts += [KeyPart(kind="variable", name=name, digest=digest, text=text) for name, (digest, text) in self._variables.items()]
+        for name, known in self._modules.items():
+            digest, text = known or module(name, Sources())
+            if text:
+                self.effect(f"ran the module {name}, which {text}")
+            parts.append(KeyPart(kind="module", name=name, digest=digest, text=text))
+        for name in self._distributions():
+            digest, text = distribution(name)
+            parts.append(KeyPart(kind="environment", name=name, digest=digest, text=text))
+        return Trace(parts=tuple(sorted(parts, key=lambda part: (part.kind, part.name))), effects=tuple(self.effects))
+
+    def _file_parts(self) -> list[KeyPart]:
+        parts = []
+        for path, file in self._files.items():
+            name = self._places.name(path)
+            now = content(path)
+            if mark(path) != file.seen and now != file.content:
+                self.effect(f"{'read and rewrote' if path in self._written else 'read a file that changed meanwhile,'} {name}")
+            elif file.content is not None and now != file.content:
+                self.effect(f"read a file that changed meanwhile, {name}")
+            digest, text = file.content or now
+            parts.append(KeyPart(kind="file", name=name, digest=digest, text=text))
+        return parts
+
+    def _name_parts(self) -> list[KeyPart]:
+        parts = []
+        for path, names in self._names.items():
+            now = names_in(path)
+            strange = {name for name in {*(names or ())} ^ {*(now or ())} if not self._is_own(os.path.join(path, name))}
+            if strange:
+                self.effect(f"read the names in a folder that changed meanwhile, {self._places.name(path)}")
+            digest, text = listed(names)
+            parts.append(KeyPart(kind="file", name=self._places.name(path).removesuffix("/") + NAMES, digest=digest, text=text))
+        return parts
+
+    def _distributions(self) -> list[str]:
+        found: set[str] = set()
+        for package in self._packages - FRONTS - {"plimsoll"}:
+            if package in self._known or package.replace("_", "-") in self._known:
+                continue
+            found.update(bringing(package))
+        return sorted(name for name in found if name not in self._known)

@@ -1,0 +1,122 @@
+"""Whose code asks: the user's, an installed package's, the standard library's or Plimsoll's."""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+from types import FrameType
+
+from plimsoll.data.code.source import Sources
+
+_STDLIB = tuple({sysconfig.get_path(name) + "/" for name in ("stdlib", "platstdlib")})
+_INSTALLED = ("/site-packages/", "/dist-packages/")
+
+#: Of the standard library: reads code and never data.
+_READS_CODE = ("linecache.py", "tokenize.py", "inspect.py", "traceback.py", "warnings.py", "zipimport.py", "runpy.py", "pkgutil.py")
+
+#: Of the standard library: asks for whoever called it. What the rest asks is its own housekeeping.
+_PASSES_ON = (
+    "os.py", "posixpath.py", "genericpath.py", "string.py", "configparser.py", "copy.py", "pprint.py", "types.py", "functools.py",
+    "contextlib.py", "_collections_abc.py", "/collections/__init__.py", "/json/__init__.py", "/json/encoder.py", "pathlib.py",
+    "/pathlib/__init__.py", "/pathlib/_local.py", "/pathlib/_abc.py", "/pathlib/types.py", "/pathlib/_os.py", "dataclasses.py", "enum.py",
+)  # fmt: skip
+
+#: Whoever shows a step's output runs in its thread too, but gives it nothing.
+FRONTS = frozenset(
+    {"ipykernel", "IPython", "zmq", "tornado", "traitlets", "jupyter_client", "debugpy", "_pydevd_bundle", "pydevd", "coverage"}
+    | {"pytest", "_pytest", "pluggy", "ray", "rich", "tqdm", "cyclopts"}
+)
+
+
+class Origins:
+    """Tells whose code a file is, and remembers it."""
+
+    def __init__(self) -> None:
+        self._sources = Sources()
+        self._kinds: dict[str, str] = {}
+
+    def of(self, file: str) -> str:
+        """Return ``user``, ``third``, ``stdlib``, ``plimsoll``, ``imports`` (reads code for Python) or ``made`` (no file).
+
+        Args:
+            file: ``co_filename`` of a code object.
+        """
+        kind = self._kinds.get(file)
+        if kind is None:
+            kind = self._kinds[file] = self._kind(file)
+        return kind
+
+    def _kind(self, file: str) -> str:
+        if file.startswith("<"):
+            if file.startswith(("<frozen importlib", "<frozen zipimport", "<frozen runpy")):
+                return "imports"
+            return "stdlib" if file.startswith("<frozen") else "user" if file.startswith(("<ipython", "<stdin")) else "made"
+        if any(part in file for part in _INSTALLED):
+            return "third" if "/plimsoll/" not in file else self._sources.origin("", file)
+        if file.startswith(_STDLIB):
+            return "imports" if "/importlib/_boot" in file or file.endswith(_READS_CODE) else "stdlib"
+        return self._sources.origin("", file)
+
+    def package(self, file: str) -> str:
+        """Return the top-level package of an installed file.
+
+        Args:
+            file: a file that is ``third``.
+        """
+        inner = next((file.rpartition(part)[2] for part in _INSTALLED if part in file), file)
+        return inner.partition("/")[0].partition(".")[0]
+
+    def asks(self, frame: FrameType | None, base: int) -> str:
+        """Return whose question something is: that of the innermost code that does not merely pass it on.
+
+        ``user`` or ``third``; ``stdlib`` for the standard library's housekeeping; ``imports`` while code is being read, or an
+        installed module imported: that may have happened in an earlier step, so it cannot be part of what this one does.
+
+        Args:
+            frame: where it was asked.
+            base: identity of the frame that called the step; frames above it are not looked at.
+        """
+        asker = ""
+        while frame is not None and id(frame) != base:
+            file = frame.f_code.co_filename
+            kind = self.of(file)
+            if kind == "imports" and not asker:
+                return "imports"
+            if frame.f_code.co_name == "<module>" and kind in ("third", "stdlib"):
+                return "imports"
+            if not asker and kind in ("user", "third"):
+                asker = kind
+            elif not asker and kind == "plimsoll":
+                asker = "plimsoll" if "/plimsoll/runs/" in file else "third" if "/data/trace/" not in file else ""
+            frame = frame.f_back
+        return asker or "stdlib"
+
+    def housekeeping(self, frame: FrameType | None) -> bool:
+        """Return whether a variable is read by the standard library for itself, and not for whoever called it.
+
+        Args:
+            frame: where it was read.
+        """
+        while frame is not None:
+            file = frame.f_code.co_filename
+            kind = self.of(file)
+            if kind == "stdlib" or kind == "imports":
+                name = f"{file[len('<frozen ') : -1]}.py" if file.startswith("<frozen") else file
+                if not name.endswith(_PASSES_ON):
+                    return True
+            elif kind != "plimsoll" or "/data/trace/" not in file:
+                return False
+            frame = frame.f_back
+        return True
+
+
+def caller(depth: int) -> FrameType | None:
+    """Return the frame so many calls above the caller, or None past the first.
+
+    Args:
+        depth: 0 is the caller itself.
+    """
+    try:
+        return sys._getframe(depth + 1)
+    except ValueError:
+        return None

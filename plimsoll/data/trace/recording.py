@@ -1,0 +1,159 @@
+"""The recording of one call of a step: everything it reads and does by itself is collected while it runs.
+
+Nothing of it may break a step. Where recording goes wrong the step's result stands, and is not kept for later runs.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import sys
+from collections.abc import Callable, Container, Iterable, Mapping
+from pathlib import Path
+from types import CodeType, FunctionType, TracebackType
+from typing import Any
+
+from plimsoll.data.trace.calls import Monitor, Tracing, code_of, reached
+from plimsoll.data.trace.events import Hook
+from plimsoll.data.trace.found import Found, Trace
+from plimsoll.data.trace.origin import caller
+from plimsoll.data.trace.places import Places
+from plimsoll.data.trace.variables import Variables
+
+# A process has one set of audit hooks, one environment and one set of monitoring tools, so what listens to them is one as well.
+_HOOK = Hook()
+_VARIABLES = Variables(lambda: _HOOK.active)
+_MONITOR = Monitor(lambda: _HOOK.active)
+
+
+class Recorder:
+    """Makes recordings for one project, and remembers what static reading sees of each function.
+
+    Args:
+        project: the project's folder.
+        hidden: folders whose content does not count, such as the blobs'.
+        changed: variables that Plimsoll has set in this process -> what they are without it.
+        alone: the whole process belongs to one step; else other threads, and the generators' state, are somebody else's.
+    """
+
+    def __init__(
+        self, project: Path, hidden: Iterable[Path] = (), changed: Mapping[str, str | None] | None = None, alone: bool = False
+    ) -> None:
+        self._places = Places(project, hidden)
+        self._changed = dict(changed or {})
+        self._alone = alone
+        self._reached: dict[Callable[..., Any], tuple[tuple[FunctionType, ...], frozenset[CodeType]]] = {}
+
+    def recording(self, function: Callable[..., Any], known: Container[str], seed: int) -> Recording:
+        """Return a recording for one call.
+
+        Args:
+            function: the user's function.
+            known: distributions that its key names.
+            seed: what the global random generators are set to, from 0 to 2**32 - 1.
+        """
+        if function not in self._reached:
+            functions = reached(function)
+            self._reached[function] = functions, code_of(functions)
+        functions, seen = self._reached[function]
+        return Recording(self._places, functions, seen, known, self._changed, self._alone, seed)
+
+
+class Recording:
+    """A context in which one call of a step runs; :meth:`Recorder.recording` makes it.
+
+    Args:
+        places: names files.
+        functions: the user's functions that static reading has seen.
+        seen: their code.
+        known: distributions that static reading has found.
+        changed: variables that Plimsoll has set in this process.
+        alone: the whole process belongs to the step.
+        seed: of the global random generators.
+    """
+
+    def __init__(
+        self,
+        places: Places,
+        functions: tuple[FunctionType, ...],
+        seen: frozenset[CodeType],
+        known: Container[str],
+        changed: Mapping[str, str | None],
+        alone: bool,
+        seed: int,
+    ) -> None:
+        self._make = functools.partial(Found, places, seen, known, changed, alone)
+        self._functions, self._alone, self._seed = functions, alone, seed
+        self._found: Found | None = None
+        self._tracing: Tracing | None = None
+        self._states: list[Callable[[], None]] = []
+
+    def __enter__(self) -> Recording:
+        self._states = seed_generators(self._seed, keep=not self._alone)
+        self._found = found = self._make(id(caller(1)))
+        _HOOK.begin(found)
+        _VARIABLES.begin()
+        if not _MONITOR.begin():
+            self._tracing = Tracing(found, self._functions)
+            self._tracing.begin()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+        assert self._found is not None
+        if self._tracing is None:
+            _MONITOR.end()
+        else:
+            self._tracing.end()
+        _HOOK.end(self._found)
+        if not _HOOK.active:
+            _VARIABLES.end()
+        for restore in self._states:
+            restore()
+
+    def read(self, value: Any) -> None:
+        """Note that what the step returned is read now: a path that it did not write itself counts by its content.
+
+        Args:
+            value: what it returned.
+        """
+        if isinstance(value, os.PathLike) and self._found is not None:
+            self._found.look(self._found.read_all, value)
+
+    def trace(self) -> Trace:
+        """Return what was found, once the call has ended."""
+        assert self._found is not None
+        try:
+            return self._found.trace()
+        except Exception as error:
+            return Trace(effects=(f"could not be traced ({type(error).__name__}: {error})",))
+
+
+def seed_generators(seed: int, keep: bool) -> list[Callable[[], None]]:
+    """Seed the global generators that are loaded, and return what puts their states back.
+
+    Args:
+        seed: from 0 to 2**32 - 1.
+        keep: the states are wanted back.
+    """
+    restore: list[Callable[[], None]] = []
+    chance: Any = importlib.import_module("random")
+    arrays: Any = importlib.import_module("numpy.random")
+    if keep:
+        before, drawn = chance.getstate(), arrays.get_state()
+        restore += [lambda: chance.setstate(before), lambda: arrays.set_state(drawn)]
+    chance.seed(seed)
+    arrays.seed(seed)
+    polars: Any = sys.modules.get("polars")
+    if polars is not None:
+        polars.set_random_seed(seed)
+        if keep:
+            # Its state cannot be asked for: it goes on from a number that the user's own generator would not have drawn.
+            restore.append(lambda: polars.set_random_seed(int.from_bytes(os.urandom(7), "big")))
+    torch: Any = sys.modules.get("torch")
+    if torch is not None:
+        if keep:
+            weights = torch.get_rng_state()
+            restore.append(lambda: torch.set_rng_state(weights))
+        torch.manual_seed(seed)
+    return restore

@@ -1,0 +1,102 @@
+"""Which environment variables a step reads: ``os.environ`` tells, for the time of a recording.
+
+The object stays the same, because ``from os import environ`` has bound it elsewhere; only its class is another one meanwhile.
+Native code that asks the system by itself (``getenv`` in C) is not seen.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from plimsoll.data.trace.found import Found
+from plimsoll.data.trace.origin import caller
+
+#: What installed packages ask for that says how and where they run, not what they compute.
+_MACHINE = re.compile(
+    r".*_(NUM_THREADS|MAX_THREADS|WAIT_POLICY|MAX_CPU_COUNT)|(OMP|MKL|KMP|OPENBLAS|LOKY|JOBLIB|TQDM|JPY|JUPYTER|PYTEST|COVERAGE|PYTHON|XDG|LC)_?.*"
+    r"|TMP|TEMP|TMPDIR|HOME|USER|LOGNAME|USERNAME|PATH|TERM|COLUMNS|LINES|NO_COLOR|FORCE_COLOR|CLICOLOR.*|COLORTERM|LANG|CI|DISPLAY"
+)
+
+_Environ = type(os.environ)
+
+
+class Variables:
+    """Puts watchers on ``os.environ`` and takes them off.
+
+    Args:
+        active: tells what records now.
+    """
+
+    def __init__(self, active: Callable[[], tuple[Found, ...]]) -> None:
+        def asked(name: Any) -> None:
+            for found in active():
+                if found.mine():
+                    found.look(_asked, found, name)
+
+        def sets(name: Any) -> None:
+            for found in active():
+                if found.mine() and isinstance(name, str):
+                    found.look(found.sets, name)
+
+        self._watched = _watched(asked, sets)
+
+    def begin(self) -> None:
+        """Watch from now on; a second time changes nothing."""
+        # Tests put plain dicts in its place; those are theirs.
+        if type(os.environ) is _Environ:
+            os.environ.__class__ = self._watched
+
+    def end(self) -> None:
+        """Watch no more."""
+        if type(os.environ) is self._watched:
+            os.environ.__class__ = _Environ
+
+
+def _asked(found: Found, name: Any) -> None:
+    frame = caller(2)
+    if found.origins.housekeeping(frame):
+        return
+    asker = found.asks(frame)
+    if asker in ("imports", "plimsoll", "stdlib"):
+        return
+    if name is None:
+        found.variable(None)
+    elif isinstance(name, str) and not (asker == "third" and _MACHINE.fullmatch(name)):
+        found.variable(name)
+
+
+def _watched(asked: Callable[[Any], None], sets: Callable[[Any], None]) -> type:
+    class Watched(os._Environ):  # type: ignore[type-arg]
+        def __getitem__(self, key: Any) -> Any:
+            asked(key)
+            return super().__getitem__(key)
+
+        def __contains__(self, key: Any) -> bool:
+            asked(key)
+            return super().__contains__(key)
+
+        def __iter__(self) -> Iterator[Any]:
+            asked(None)
+            return super().__iter__()
+
+        def __len__(self) -> int:
+            asked(None)
+            return super().__len__()
+
+        def __setitem__(self, key: Any, value: Any) -> None:
+            super().__setitem__(key, value)
+            sets(key)
+
+        def __delitem__(self, key: Any) -> None:
+            super().__delitem__(key)
+            sets(key)
+
+        def copy(self) -> dict[Any, Any]:
+            asked(None)
+            return super().copy()
+
+    Watched.__name__ = Watched.__qualname__ = _Environ.__name__
+    return Watched

@@ -1,0 +1,245 @@
+"""Functions of libraries that touch the world without telling Python: what each call of them means for a trace.
+
+Two tables. Functions written in Python are met when they begin, with their arguments. Those written in C are met where they are
+called, with their first argument.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from types import FrameType
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from plimsoll.data.trace.found import Found
+from plimsoll.data.trace.places import THERE, TIMES
+
+#: What stands for an argument that was not given.
+ABSENT = object()
+
+Arguments = Mapping[str, Any]
+Begun = Callable[[Found, FrameType, Arguments, str], None]
+
+
+def source(found: Found, given: Any) -> None:
+    """Note that a library reads what it was given: a path, several, a pattern, a folder or an address.
+
+    Args:
+        found: takes it.
+        given: what the library was given; open files and frames tell for themselves.
+    """
+    if isinstance(given, (list, tuple)):
+        for each in given:
+            source(found, each)
+    elif isinstance(given, (str, os.PathLike)):
+        text = os.fspath(given)
+        scheme, mark, rest = text.partition("://") if isinstance(text, str) else ("", "", "")
+        if mark and scheme == "file":
+            found.read_all(unquote(urlsplit(text).path))
+        elif mark and scheme.isalnum():
+            found.effect(f"opened a network connection ({scheme}://{rest.partition('/')[0].rpartition('@')[2]})")
+        else:
+            found.read_all(text)
+
+
+def _reads(*names: str) -> Begun:
+    def begun(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
+        system = arguments.get("filesystem")
+        if system is not None and type(system).__name__ not in ("LocalFileSystem", "str"):
+            found.effect(f"read through a file system of its own ({called} with {type(system).__name__})")
+            return
+        for name in names or tuple(arguments)[:1]:
+            source(found, arguments.get(name))
+
+    return begun
+
+
+def _aspect(end: str) -> Begun:
+    def begun(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
+        given = next(iter(arguments.values()), None)
+        ask(found, frame.f_back, given, end)
+
+    return begun
+
+
+def ask(found: Found, frame: FrameType | None, given: Any, end: str) -> None:
+    """Note that something of a file besides its content is asked, if the user's code asks, or others ask it of the project.
+
+    Args:
+        found: takes it.
+        frame: where it is asked.
+        given: the file's path.
+        end: what is asked.
+    """
+    asker = found.asks(frame)
+    inner = frame.f_code.co_filename if frame is not None else ""
+    if "pathlib" in inner or found.origins.of(inner) == "imports":
+        return  # one question asked through another
+    if asker == "user" or (asker == "third" and found.inside(given)):
+        found.aspect(given, end)
+
+
+def _draws(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
+    back = frame.f_back
+    if back is not None and found.origins.of(back.f_code.co_filename) == "user":
+        found.effect(f"drew random numbers from the system ({called})")
+
+
+def _seeds(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
+    if arguments.get("a") is None and arguments.get("x") is None:
+        _draws(found, frame, arguments, called)
+
+
+def _connects(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
+    found.effect(f"opened a network connection ({called})")
+
+
+def _begins(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
+    found.effect(f"began another process ({called})")
+
+
+#: (module begins with, qualified name) -> what a call means. The names are patterns.
+_BEGUN: tuple[tuple[str, str, Begun], ...] = (
+    ("polars.io.database", r"read_database_uri", _connects),
+    ("polars.io.clipboard", r"read_clipboard", _begins),
+    ("polars.io", r"(read|scan)_(?!database|clipboard|arrow_c|pyarrow|external)\w+", _reads()),
+    ("polars", r"(Lazy|Data)Frame\.deserialize|SQLContext\.execute_file", _reads("source")),
+    ("pyarrow.parquet", r"(ParquetFile|ParquetDataset)\.__init__", _reads("source", "path_or_paths")),
+    ("pyarrow.parquet", r"read_(table|metadata|schema|pandas)", _reads("source", "where")),
+    ("pyarrow.dataset", r"dataset|parquet_dataset", _reads("source", "metadata_path")),
+    ("pyarrow.feather", r"read_(feather|table)", _reads("source")),
+    ("pyarrow.orc", r"read_table|ORCFile\.__init__", _reads("source")),
+    ("pandas.io", r"read_(hdf|spss|orc|feather)", _reads()),
+    ("tables.file", r"open_file|File\.__init__", _reads("filename")),
+    ("h5py", r"File\.__init__", _reads("name")),
+    ("xgboost.core", r"Booster\.load_model|DMatrix\.__init__", _reads("fname", "data")),
+    ("lightgbm.basic", r"Booster\.__init__|Dataset\.__init__", _reads("model_file", "data")),
+    ("catboost.core", r"CatBoost\.(_)?load_model", _reads("fname", "model_file")),
+    ("onnxruntime", r"InferenceSession\.__init__", _reads("path_or_bytes")),
+    ("safetensors", r"load_file", _reads("filename")),
+    ("connectorx", r"read_sql", _connects),
+    ("psycopg", r"(Async)?Connection\.connect|connect", _connects),
+    ("grpc", r"(in)?secure_channel", _connects),
+    ("multiprocessing.process", r"BaseProcess\.start", _begins),
+    ("joblib.externals.loky", r".*Executor\.submit|.*fork_exec", _begins),
+    ("genericpath", r"exists|lexists|isfile|isdir", _aspect(THERE)),
+    ("posixpath", r"lexists|islink", _aspect(THERE)),
+    ("genericpath", r"get(size|mtime|ctime|atime)", _aspect(TIMES)),
+    ("pathlib", r"(Path|PathBase)\.(exists|is_file|is_dir|is_symlink)", _aspect(THERE)),
+    ("pathlib", r"Path\.l?stat", _aspect(TIMES)),
+    ("random", r"SystemRandom\.\w+", _draws),
+    ("random", r"Random\.(seed|__init__)", _seeds),
+    ("uuid", r"uuid[1467]", _draws),
+    ("secrets", r"\w+", _draws),
+)
+_PATTERNS = tuple((module, re.compile(name), act) for module, name, act in _BEGUN)
+
+
+def begun(module: str, qualname: str) -> Begun | None:
+    """Return what the beginning of a function means; None for nearly all.
+
+    Args:
+        module: the function's module.
+        qualname: its name there.
+    """
+    for start, name, act in _PATTERNS:
+        if module.startswith(start) and name.fullmatch(qualname):
+            return act
+    return None
+
+
+#: Beginnings of the modules above, to tell the rest quickly.
+MODULES = tuple(sorted({module for module, _, _ in _BEGUN}))
+
+
+#: Last names of the functions above as the user's code writes them, for a Python that cannot watch code by itself.
+def is_watched_name(name: str) -> bool:
+    """Return whether a name in the user's code may be that of a function in the table, or lead to one.
+
+    Args:
+        name: a global or an attribute.
+    """
+    return name in _WRITTEN or name.startswith(("read_", "scan_"))
+
+
+_WRITTEN = frozenset(
+    {"dataset", "parquet_dataset", "ParquetFile", "ParquetDataset", "deserialize", "open_file", "File", "load_model", "DMatrix", "Booster"}
+    | {"Dataset", "InferenceSession", "load_file", "connect", "insecure_channel", "secure_channel", "start", "HDFStore", "n_jobs"}
+    | {"exists", "lexists", "isfile", "isdir", "islink", "getsize", "getmtime", "getctime", "is_file", "is_dir", "is_symlink", "stat"}
+    | {"SystemRandom", "Random", "seed", "uuid1", "uuid4", "uuid6", "uuid7", "secrets", "import_module", "Pool", "ProcessPoolExecutor"}
+)
+
+_CLOCKS = {
+    "time.time", "time.time_ns", "datetime.datetime.now", "datetime.datetime.utcnow", "datetime.datetime.today", "datetime.date.today",
+    "pandas.Timestamp.now", "pandas.Timestamp.utcnow", "pandas.Timestamp.today",
+}  # fmt: skip
+#: A clock only without an argument; ``strftime`` without its second.
+_CLOCKS_WITHOUT = {"time.localtime": 0, "time.gmtime": 0, "time.ctime": 0, "time.asctime": 0, "time.strftime": 1}
+_DRAWN = {"posix.urandom", "posix.getrandom", "nt.urandom"}
+_UNSEEDED = {"default_rng", "SeedSequence", "RandomState", "MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64", "RandomState.seed"}
+_STATS = {"posix.stat": TIMES, "posix.lstat": TIMES, "posix.access": THERE}
+_OPENED = {"_csv.read_csv", "_csv.open_csv", "_json.read_json", "_json.open_json", "lib.memory_map", "lib.OSFile", "lib.input_stream"}
+_OPENED |= {"lib.MemoryMappedFile"}
+_WORDS = ("now", "today")
+
+#: Last names by which those are called; other code need not be watched where it calls.
+CALLED = frozenset(
+    {name.rpartition(".")[2] for name in {*_CLOCKS, *_CLOCKS_WITHOUT, *_DRAWN, *_STATS, *_OPENED, *_UNSEEDED}}
+    | {"datetime64", "safe_open", "imread", "Dataset", "duckdb", "to_datetime", "open_input_file", "open_input_stream"}
+)
+#: Of those, what installed packages do that can reach a result.
+CALLED_BY_OTHERS = frozenset({name.rpartition(".")[2] for name in {*_OPENED, *_UNSEEDED}} - {"seed"})
+
+
+def full_name(called: Any) -> str:
+    """Return module and qualified name of what is called.
+
+    Args:
+        called: any callable.
+    """
+    owner = getattr(called, "__self__", None)
+    module = getattr(called, "__module__", None) or getattr(owner, "__module__", None) or getattr(type(owner), "__module__", "")
+    name = getattr(called, "__qualname__", "")
+    if isinstance(owner, type) and "." not in name:
+        name = f"{owner.__name__}.{name}"
+    return f"{module}.{name}"
+
+
+def _opens(name: str) -> bool:
+    package, _, rest = name.partition(".")
+    if package == "pyarrow":
+        return rest in _OPENED or rest.startswith("_fs.")
+    return package in ("safetensors", "cv2", "netCDF4") and name.rpartition(".")[2] in ("safe_open", "imread", "Dataset")
+
+
+def called(found: Found, frame: FrameType | None, function: Any, first: Any, count: int) -> None:
+    """Note what a call means.
+
+    Args:
+        found: takes it.
+        frame: where it is called.
+        function: what is called.
+        first: its first argument, or ``ABSENT``.
+        count: arguments given.
+    """
+    name = full_name(function)
+    short = name.replace("posix.", "os.").replace("datetime.datetime.", "datetime.").replace("datetime.date.", "date.")
+    last = name.rpartition(".")[2]
+    timestamp = name.partition(".")[0] == "pandas" and name.endswith((".Timestamp.now", ".Timestamp.utcnow", ".Timestamp.today"))
+    if name in _CLOCKS or timestamp or (name in _CLOCKS_WITHOUT and count <= _CLOCKS_WITHOUT[name]):
+        found.effect(f"read the clock ({short})")
+    elif last in ("datetime64", "to_datetime") and isinstance(first, str) and first in _WORDS:
+        found.effect(f"read the clock ({last})")
+    elif name in _DRAWN:
+        found.effect(f"drew random numbers from the system ({short})")
+    elif name.startswith("numpy.random") and (last in _UNSEEDED or name.endswith("RandomState.seed")):
+        if first is ABSENT or first is None:
+            found.effect(f"drew random numbers from the system (numpy.random.{last} without a seed)")
+    elif name in _STATS:
+        ask(found, frame, first, _STATS[name])
+    elif _opens(name):
+        source(found, first)
+    elif name.partition(".")[0] in ("duckdb", "_duckdb"):
+        found.effect("used duckdb, whose files cannot be seen")
