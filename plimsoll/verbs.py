@@ -16,7 +16,7 @@ from plimsoll.data import snapshot
 from plimsoll.errors import NotFound
 from plimsoll.monitoring import alerts, log
 from plimsoll.pipelines import cache
-from plimsoll.pipelines.history import compare, why
+from plimsoll.pipelines.history import compare, kept, why
 from plimsoll.records import access as a
 from plimsoll.records import data as d
 from plimsoll.records import deployment as dep
@@ -27,6 +27,7 @@ from plimsoll.records import plane as pl
 from plimsoll.records import run as r
 from plimsoll.records.access import Role
 from plimsoll.records.pipelines import history as h
+from plimsoll.records.pipelines import kept as k
 from plimsoll.records.request import Request
 from plimsoll.registry import lineage, promotion, versions
 from plimsoll.runs import lifecycle, points
@@ -110,6 +111,9 @@ VERBS: tuple[Verb, ...] = (
     _write(p.DropEntry, cache.drop_entry),
     _write(p.RecordSteps, cache.record_steps, audited=False),
     _read(p.ListSteps, cache.list_steps),
+    _read(k.ListEntries, kept.list_entries),
+    _job(k.VerifyCache, "plimsoll.pipelines.history.kept:verify_cache", "write", user_code=False),
+    _job(k.PruneCache, "plimsoll.pipelines.history.prune:prune_cache", "operate", user_code=False),
     _read(h.ExplainStep, why.explain_step),
     _read(h.CompareRuns, compare.compare_runs),
     _job(p.RunPipeline, "plimsoll.pipelines.running:run_pipeline", "write"),

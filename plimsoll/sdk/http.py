@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import httpx
 
 from plimsoll import clock, codec, verbs
-from plimsoll.errors import Corrupt, Denied, InvalidInput, NotFound, Unauthenticated, Unreachable, from_wire
+from plimsoll.errors import Corrupt, Denied, InvalidInput, NotFound, Refused, Unauthenticated, Unreachable, from_wire
 from plimsoll.records.access import GetJob, Job
 from plimsoll.records.request import Request, check_digest, result_type
 from plimsoll.store.contracts import Blobs
@@ -138,6 +138,18 @@ class HttpBlobs:
             Refused: the bytes are sound; only the server collects those.
         """
         _checked(_send(self._client, "DELETE", f"/blobs/{digest}"))
+
+    def collect(self, digest: str, age: float) -> int:
+        """Refuse: only the server's own worker collects bytes.
+
+        Args:
+            digest: 64 hex digits.
+            age: seconds.
+
+        Raises:
+            Refused: always.
+        """
+        raise Refused(f"The bytes {digest[:12]} lie on a server (asked for age {age:g} s).", "Ask it with: plimsoll cache prune")
 
 
 class HttpDoor:

@@ -193,6 +193,29 @@ class LocalBlobs:
             except NotFound:
                 return
 
+    def collect(self, digest: str, age: float) -> int:
+        """Remove the blob unless somebody has stored it, or stored it again, within ``age`` seconds; return the bytes that it had.
+
+        Args:
+            digest: 64 hex digits.
+            age: seconds.
+        """
+        path, aside = self._folder / _place(digest), self._folder / "tmp" / clock.new_id()
+        with self._explained():
+            try:
+                if _young(path, age):
+                    return 0
+                # Out of sight before the second look: whoever stores the same bytes now does not find them, and writes them.
+                path.rename(aside)
+            except FileNotFoundError:
+                return 0
+            if _young(aside, age):
+                aside.rename(path)
+                return 0
+            size = aside.stat().st_size
+            aside.unlink()
+        return size
+
     def _size(self, digest: str) -> int | None:
         try:
             with self._explained(digest):
@@ -202,7 +225,16 @@ class LocalBlobs:
 
     def _holds(self, digest: str, size: int) -> bool:
         # A blob cut short by a failing disk is written again.
-        return self._size(digest) == size
+        if self._size(digest) != size:
+            return False
+        try:
+            # It is as good as new, so that collecting what is old leaves it.
+            os.utime(self._folder / _place(digest))
+        except FileNotFoundError:
+            return False
+        except PermissionError:
+            return True  # another user's; only its owner may collect it
+        return True
 
     def _write_small(self, blobs: dict[str, bytes]) -> None:
         unfinished = {digest: self._folder / "tmp" / clock.new_id() for digest in blobs}
@@ -287,6 +319,10 @@ class LocalBlobs:
 def _place(digest: str) -> str:
     check_digest("Blob", digest)
     return f"{digest[:2]}/{digest}"
+
+
+def _young(path: Path, age: float) -> bool:
+    return clock.now() - path.stat().st_mtime_ns // 1000 < age * 1e6
 
 
 def _missing(digest: str) -> NotFound:

@@ -105,6 +105,13 @@ class Blobs(Protocol):
         """Remove the blob; one that is not there is no error."""
         ...
 
+    def collect(self, digest: str, age: float) -> int:
+        """Remove the blob unless somebody has stored it, or stored it again, within ``age`` seconds; return the bytes that it had.
+
+        0 when it stays or is not there. Whoever stores the same bytes meanwhile finds them stored afterwards.
+        """
+        ...
+
 
 class Points(Protocol):
     """Metric histories: append-only, huge, in chunks of packed columns, with one summary row a series."""

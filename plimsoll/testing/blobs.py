@@ -85,6 +85,16 @@ class BlobsSuite:
         assert blobs.put(b"short-lived") == digest
         assert blobs.has(digest)
 
+    def test_only_what_nobody_has_stored_of_late_is_collected(self, blobs: Blobs) -> None:
+        digest = blobs.put(b"short-lived")
+        assert blobs.collect(digest, 3600.0) == 0
+        assert blobs.get(digest) == b"short-lived"
+        assert blobs.collect(digest, 0.0) == len(b"short-lived")
+        assert not blobs.has(digest)
+        assert blobs.collect(digest, 0.0) == 0
+        assert blobs.put(b"short-lived") == digest
+        assert blobs.get(digest) == b"short-lived"
+
     @pytest.mark.parametrize("name", ["", "../../etc/passwd", "A" * 64, "0" * 63, "/" + "0" * 63])
     def test_a_name_that_is_no_digest_reaches_no_file(self, blobs: Blobs, name: str, tmp_path: Path) -> None:
         for ask in (blobs.get, blobs.has, blobs.size, blobs.delete, lambda name: blobs.get_file(name, tmp_path / "target")):

@@ -27,7 +27,36 @@ def test_the_same_bytes_again_write_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"data")
     blobs.put(b"data")
     blobs.put_file(tmp_path / "file")
-    assert (stored.stat().st_ino, stored.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert stored.stat().st_ino == before.st_ino
+
+
+def test_what_is_stored_again_is_young_again_and_is_not_collected(tmp_path: Path) -> None:
+    blobs = LocalBlobs(tmp_path / "blobs")
+    digest = blobs.put(b"data")
+    stored = tmp_path / "blobs" / digest[:2] / digest
+    os.utime(stored, (0, 0))
+    blobs.put(b"data")
+    assert blobs.collect(digest, 60.0) == 0
+    os.utime(stored, (0, 0))
+    assert blobs.collect(digest, 60.0) == 4
+    assert list((tmp_path / "blobs" / "tmp").iterdir()) == []
+
+
+def test_what_is_stored_again_while_it_is_collected_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blobs = LocalBlobs(tmp_path / "blobs")
+    digest = blobs.put(b"data")
+    stored = tmp_path / "blobs" / digest[:2] / digest
+    rename = Path.rename
+
+    def late(self: Path, target: Path) -> Path:
+        if self == stored:
+            blobs.put(b"data")  # as another process does between the first look and the removal
+        return rename(self, target)
+
+    os.utime(stored, (0, 0))
+    monkeypatch.setattr(Path, "rename", late)
+    assert blobs.collect(digest, 60.0) == 0
+    assert blobs.get(digest) == b"data"
 
 
 def test_a_blob_that_cannot_take_its_place_leaves_nothing_behind(tmp_path: Path) -> None:

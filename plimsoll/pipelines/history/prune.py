@@ -1,0 +1,181 @@
+"""Drops entries of the cache, and the bytes that only they named.
+
+What a step gave lives as long as an entry names it, unless something else does: a snapshot, a version, a grant, an artifact that
+was logged under a name of its own, a step of a run that is under way, or any other row. A run's list of its steps does not hold
+their outputs; it still tells their digests. Bytes that somebody has stored within the last hour stay in any case.
+
+An entry and its bytes go in one transaction, for which writers wait. Killed in the middle, the entries are still there, some
+of them without their bytes; such an entry is no hit, and the next pruning ends what was begun.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import Connection, Text, delete, select
+
+from plimsoll import clock, codec
+from plimsoll.data.snapshot import get_manifest
+from plimsoll.errors import Corrupt, InvalidInput, NotFound
+from plimsoll.pipelines.history.kept import entries
+from plimsoll.pipelines.history.past import short
+from plimsoll.records.pipelines.kept import EntryUse, PruneCache, PruneReport
+from plimsoll.store.contracts import Blobs, JobContext, chunks
+from plimsoll.store.schema import Json, cache_entries, jobs, metadata, runs, steps
+
+#: Seconds for which stored bytes stay, whoever stored them: what names them may not be recorded yet.
+GRACE = 3600.0
+
+#: Entries that are dropped in one transaction.
+_BATCH = 200
+
+#: Tables whose digests hold nothing: the cache's own, what is told of the past, and numbers.
+_SILENT = frozenset(
+    {
+        "cache_entries",
+        "steps",
+        "artifacts",
+        "key_parts",
+        "events",
+        "jobs",
+        "series",
+        "point_chunks",
+        "writers",
+        "prediction_index",
+        "traffic",
+    }
+)
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+def prune_cache(request: PruneCache, context: JobContext) -> PruneReport:
+    """Drop entries that are too old, too many or too large, and the bytes that only they named."""
+    stores = context.stores
+    with stores.database.read() as tx:
+        found = entries(tx)
+    goes = _chosen(request, found, clock.now())
+    stays = len(found) - len(goes)
+    held = _Held(stores.blobs)
+    if request.dry_run:
+        with stores.database.read() as tx:
+            held.read(tx, {use.entry.key for use in goes})
+        return PruneReport(dropped=len(goes), kept=stays, freed=sum(held.sizes(goes)), dry_run=True)
+    freed = 0
+    gone: set[str] = set()
+    for batch in chunks(goes, _BATCH):
+        context.progress(f"{len(gone)} of {len(goes)} entries dropped")
+        keys = {use.entry.key for use in batch}
+        with stores.database.write() as tx:
+            tx.execute(delete(cache_entries).where(cache_entries.c.key.in_(keys)))
+            held.read(tx, keys)
+            for use in batch:
+                # The manifest last: without it nobody would know of the files.
+                freed += sum(stores.blobs.collect(digest, GRACE) for digest in held.free(use.entry.output.digest))
+            stores.events.append(tx, context.actor.name, "PruneCache", f"cache:{len(keys)} entries", codec.plain(request))
+        gone |= keys
+    return PruneReport(dropped=len(goes), kept=stays, freed=freed, dry_run=False)
+
+
+def _chosen(request: PruneCache, found: Sequence[EntryUse], now: int) -> list[EntryUse]:
+    """Return the entries that go; ``found`` has the last used first."""
+    seen: Counter[str] = Counter()
+    goes: list[EntryUse] = []
+    stays: list[EntryUse] = []
+    for use in found:
+        seen[use.entry.step] += 1
+        old = request.older_than is None or now - use.used > request.older_than * 1e6
+        # A size alone drops nothing that fits.
+        asked = request.older_than is not None or request.keep_last > 0
+        (goes if asked and old and seen[use.entry.step] > request.keep_last else stays).append(use)
+    if request.max_size is not None:
+        total, counted = 0, set()
+        for count, use in enumerate(stays):
+            output = use.entry.output
+            total += 0 if output.digest in counted else output.size
+            counted.add(output.digest)
+            if total > request.max_size:
+                return goes + stays[count:]
+    return goes
+
+
+class _Held:
+    """Knows which bytes something else than a dropped entry names.
+
+    Args:
+        blobs: where manifests are.
+    """
+
+    def __init__(self, blobs: Blobs) -> None:
+        self._blobs = blobs
+        #: Manifest -> its files, each read once.
+        self._files: dict[str, tuple[str, ...]] = {}
+        self._digests: set[str] = set()
+
+    def read(self, tx: Connection, dropped: set[str]) -> None:
+        """Look at what every row names now, the entries ``dropped`` left out."""
+        named = set(_named(tx, dropped))
+        self._digests = set(named)
+        for digest in named:
+            self._digests.update(self.files(digest))
+
+    def files(self, digest: str) -> tuple[str, ...]:
+        """Return the files of a manifest; what is none, or is gone, has none."""
+        if digest not in self._files:
+            try:
+                self._files[digest] = tuple(entry.digest for entry in get_manifest(self._blobs, digest).files)
+            except (NotFound, Corrupt, InvalidInput):
+                self._files[digest] = ()
+        return self._files[digest]
+
+    def free(self, digest: str) -> list[str]:
+        """Return the bytes of an output that nothing names, its manifest last."""
+        if digest in self._digests:
+            return []
+        return [each for each in dict.fromkeys((*self.files(digest), digest)) if each not in self._digests]
+
+    def sizes(self, goes: Iterable[EntryUse]) -> Iterable[int]:
+        """Yield the bytes of each blob that nothing but these entries names."""
+        for digest in {digest for use in goes for digest in self.free(use.entry.output.digest)}:
+            try:
+                yield self._blobs.size(digest)
+            except NotFound:
+                continue
+
+
+def _named(tx: Connection, dropped: set[str]) -> Iterable[str]:
+    """Yield every digest that a row names, but for those of dropped entries and of runs' lists of steps that have ended."""
+    for row in tx.execute(select(cache_entries.c.key, cache_entries.c.output)):
+        if row.key not in dropped:
+            yield row.output["digest"]
+    under_way = select(steps.c.output).join(runs, runs.c.id == steps.c.run_id).where(runs.c.state == "running")
+    yield from (output["digest"] for output in tx.execute(under_way).scalars() if output)
+    yield from _logged(tx)
+    waiting = select(jobs.c.payload).where(jobs.c.state.in_(("waiting", "working")))
+    for table in metadata.sorted_tables:
+        columns = [] if table.name in _SILENT else [column for column in table.columns if isinstance(column.type, Text | Json)]
+        # A table of the future is looked at whole, so that what it names is held without a word here.
+        for row in tx.execute(select(*columns)) if columns else ():
+            yield from _digests(row)
+    for payload in tx.execute(waiting).scalars():
+        yield from _digests((payload,))
+
+
+def _digests(values: Iterable[object]) -> Iterable[str]:
+    for value in values:
+        if value is not None:
+            yield from _DIGEST.findall(value if isinstance(value, str) else codec.to_json(value).decode())
+
+
+def _logged(tx: Connection) -> Iterable[str]:
+    """Yield the artifacts that a run has logged under names of their own; a run also lists each step's output under its name."""
+    artifacts = metadata.tables["artifacts"]
+    given: set[tuple[str, str, str]] = set()
+    for row in tx.execute(select(steps.c.run_id, steps.c.name, steps.c.output)):
+        if row.output:
+            given.add((row.run_id, short(row.name).replace("#", "."), row.output["digest"]))
+    for row in tx.execute(select(artifacts.c.run_id, artifacts.c.name, artifacts.c.digest)):
+        if (row.run_id, row.name, row.digest) not in given:
+            yield row.digest
