@@ -287,6 +287,7 @@ class _Engine:
             run_id=self._run.id,
             trusted=frozenset(index for index, output in inputs.items() if index in self._made or granted(self._do, output)),
             heard=heard,
+            known=frozenset(part.name for part in attempt.parts if part.kind == "environment"),
             beside=self._beside[attempt.node.index],
         )
 
