@@ -15,11 +15,22 @@ from collections.abc import Callable
 from types import CodeType, FrameType, FunctionType
 from typing import Any
 
-from plimsoll.data.code.bytecode import codes, names_used, references
+from plimsoll.data.code.bytecode import codes, names_used
 from plimsoll.data.code.closure import _Walk
+from plimsoll.data.code.names import contents
 from plimsoll.data.code.source import Sources
 from plimsoll.data.trace.found import Found
-from plimsoll.data.trace.watched import ABSENT, CALLED, CALLED_BY_OTHERS, MODULES, begun, called, full_name, is_watched_name
+from plimsoll.data.trace.watched import (
+    ABSENT,
+    CALLED,
+    CALLED_BY_OTHERS,
+    MODULES,
+    begun,
+    called,
+    full_name,
+    is_watched_call,
+    is_watched_name,
+)
 from plimsoll.errors import Unfingerprintable
 
 _TOOLS = (4, 3, 2)
@@ -96,11 +107,14 @@ class Monitor:
     def _called(self, code: CodeType, offset: int, function: Any, first: Any) -> Any:
         monitoring = sys.monitoring  # type: ignore[attr-defined,unused-ignore]
         given = ABSENT if first is monitoring.MISSING else first
-        frame = sys._getframe(1)
+        once = monitoring.DISABLE
         for found in self._active():
-            if found.mine() and found.asks(frame) in ("user", "third"):
-                found.look(called, found, frame, function, given, _count(code, offset))
-        return None
+            if not found.mine():
+                once = None
+            elif is_watched_call(function, found.origins.of(code.co_filename)):
+                once = None
+                found.look(called, found, sys._getframe(1), function, given, _count(code, offset))
+        return once
 
 
 def begins(found: Found, code: CodeType, frame: FrameType) -> bool:
@@ -173,23 +187,54 @@ class Tracing:
 
 
 def _read_off(found: Found, function: FunctionType) -> None:
-    """Note what the C functions mean that a function names, called or not; the arguments of a call are those it writes down."""
-    for each in references(function.__code__):
-        value = function.__globals__.get(each.name)
-        if each.kind == "free" and each.name in function.__code__.co_freevars and function.__closure__:
-            value = function.__closure__[function.__code__.co_freevars.index(each.name)].cell_contents
-        for name in each.chain:
-            value = getattr(value, name, None)
-        if callable(value) and full_name(value).rpartition(".")[2] in CALLED:
-            found.look(_as_written, found, value, each.argument)
+    """Note what the C functions mean that a function names, whether or not it comes to call them."""
+    for code in codes(function.__code__):
+        steps = [step for step in dis.get_instructions(code) if step.opname not in ("EXTENDED_ARG", "CACHE", "PUSH_NULL", "NOP")]
+        for position, step in enumerate(steps):
+            value = _named(function, step)
+            end = position + 1
+            while value is not None and end < len(steps) and steps[end].opname in ("LOAD_ATTR", "LOAD_METHOD"):
+                value = getattr(value, steps[end].argval, None)
+                end += 1
+            if callable(value) and is_watched_call(value, "user"):
+                first, count = _given(steps, end)
+                found.look(_as_written, found, value, first, count)
 
 
-def _as_written(found: Found, value: Any, argument: str | None) -> None:
+def _named(function: FunctionType, step: dis.Instruction) -> Any:
+    if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
+        return function.__globals__.get(step.argval)
+    if step.opname == "LOAD_DEREF" and function.__closure__ and step.argval in function.__code__.co_freevars:
+        return contents(function.__closure__[function.__code__.co_freevars.index(step.argval)])
+    return None
+
+
+def _given(steps: list[dis.Instruction], position: int) -> tuple[Any, int]:
+    """Return the first argument of a call whose function was loaded before ``position``, and how many there are.
+
+    What is computed stands as ``...``. A function that is not called at once is taken to be called without arguments.
+    """
+    depth = 0
+    for index in range(position, len(steps)):
+        step = steps[index]
+        if step.opname == "PRECALL" and depth == step.arg:
+            before = steps[index - 1]
+            constant = step.arg == 1 and index == position + 1 and before.opname == "LOAD_CONST"
+            return (ABSENT if step.arg == 0 else before.argval if constant else ...), step.arg
+        if depth < 0 or "JUMP" in step.opname or step.opname.startswith(("RETURN", "STORE")):
+            break
+        depth += dis.stack_effect(step.opcode, step.arg if step.opcode >= dis.HAVE_ARGUMENT else None, jump=False)
+    return ABSENT, 0
+
+
+def _as_written(found: Found, value: Any, first: Any, count: int) -> None:
     name = full_name(value)
     if name.startswith("pyarrow"):
         found.effect(f"read files by {name}, which this Python cannot see")
-    elif not name.startswith(("posix.stat", "posix.lstat", "posix.access")):
-        called(found, None, value, ABSENT if argument is None else argument, 0 if argument is None else 1)
+    elif name.startswith(("posix.stat", "posix.lstat", "posix.access")):
+        found.effect(f"asked for a file's state by {name.replace('posix', 'os')}, which this Python cannot see")
+    else:
+        called(found, None, value, first, count)
 
 
 class _Unread(Sources):

@@ -14,7 +14,7 @@ from plimsoll.data.code.source import Sources
 from plimsoll.data.environment import bringing
 from plimsoll.data.trace.now import ALL_VARIABLES, WORKING_FOLDER, distribution, module, variable
 from plimsoll.data.trace.origin import FRONTS, Origins
-from plimsoll.data.trace.places import NAMES, TIMES, Mark, Places, content, is_racy, listed, mark, names_in
+from plimsoll.data.trace.places import ABSENT, NAMES, TIMES, Mark, Places, content, is_racy, listed, mark, names_in
 from plimsoll.records.pipeline import KeyPart
 
 
@@ -26,6 +26,10 @@ class Trace:
     parts: tuple[KeyPart, ...] = ()
     #: Each as the end of a sentence: ``opened a network connection (127.0.0.1:5432)``.
     effects: tuple[str, ...] = ()
+
+
+#: Who brings a package of another name, so that the records of all distributions need not be read for the usual ones.
+_BRINGS = {"sklearn": "scikit-learn", "PIL": "pillow", "dateutil": "python-dateutil", "yaml": "PyYAML", "skimage": "scikit-image"}
 
 
 @dataclass(slots=True)
@@ -353,7 +357,7 @@ class Found:
     def _distributions(self) -> list[str]:
         found: set[str] = set()
         for package in self._packages - FRONTS - {"plimsoll"}:
-            if package in self._known or package.replace("_", "-") in self._known:
+            if package in self._known or package.replace("_", "-") in self._known or _BRINGS.get(package) in self._known:
                 continue
-            found.update(bringing(package))
+            found.update([package] if distribution(package)[0] != ABSENT else bringing(package))
         return sorted(name for name in found if name not in self._known)

@@ -73,12 +73,15 @@ def ask(found: Found, frame: FrameType | None, given: Any, end: str) -> None:
         given: the file's path.
         end: what is asked.
     """
-    asker = found.asks(frame)
     inner = frame.f_code.co_filename if frame is not None else ""
     if "pathlib" in inner or found.origins.of(inner) == "imports":
         return  # one question asked through another
-    if asker == "user" or (asker == "third" and found.inside(given)):
+    asker = found.asks(frame)
+    if asker == "user":
         found.aspect(given, end)
+    elif asker == "third" and found.inside(given):
+        # Libraries look at sizes and times to read better, not to give another result.
+        found.aspect(given, THERE)
 
 
 def _draws(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
@@ -214,6 +217,17 @@ def _opens(name: str) -> bool:
     return package in ("safetensors", "cv2", "netCDF4") and name.rpartition(".")[2] in ("safe_open", "imread", "Dataset")
 
 
+def is_watched_call(function: Any, kind: str) -> bool:
+    """Return whether a call may mean something; quick, since it is asked of many.
+
+    Args:
+        function: what is called.
+        kind: whose code calls, ``user`` or ``third``.
+    """
+    names = CALLED if kind == "user" else CALLED_BY_OTHERS
+    return getattr(function, "__name__", "") in names or (kind == "user" and "duckdb" in (getattr(function, "__module__", None) or ""))
+
+
 def called(found: Found, frame: FrameType | None, function: Any, first: Any, count: int) -> None:
     """Note what a call means.
 
@@ -235,7 +249,7 @@ def called(found: Found, frame: FrameType | None, function: Any, first: Any, cou
     elif name in _DRAWN:
         found.effect(f"drew random numbers from the system ({short})")
     elif name.startswith("numpy.random") and (last in _UNSEEDED or name.endswith("RandomState.seed")):
-        if first is ABSENT or first is None:
+        if (first is ABSENT or first is None) and found.asks(frame) != "imports":
             found.effect(f"drew random numbers from the system (numpy.random.{last} without a seed)")
     elif name in _STATS:
         ask(found, frame, first, _STATS[name])
