@@ -14,7 +14,6 @@ from plimsoll import codec
 from plimsoll.data.code.closure import closure, value_closure
 from plimsoll.data.code.source import Sources
 from plimsoll.data.project import PROJECT_FILE, read_project
-from plimsoll.errors import Unfingerprintable
 from plimsoll.fingerprint import digest_value
 from plimsoll.pipelines.plan import Argument, Group, Literal, Node, Reference
 from plimsoll.records.pipeline import KeyPart, Output
@@ -162,11 +161,20 @@ def _canonical(argument: Argument, outputs: Mapping[int, Output], found: list[Ke
 
 
 def _literal(value: Any) -> tuple[str, tuple[KeyPart, ...]]:
-    try:
+    if _is_plain(value):
         return digest_value(value), ()
-    except Unfingerprintable:
-        # Functions, classes and the user's own objects have a digest together with the code they reach.
-        return value_closure(value)
+    # Functions, classes and objects act by the code that they reach. It is in the digest, because two arguments may
+    # each bring a part of the same name.
+    digest, parts = value_closure(value)
+    return digest_value([digest, [(part.kind, part.name, part.digest) for part in parts]]), parts
+
+
+def _is_plain(value: Any) -> bool:
+    if type(value) is dict:
+        return all(_is_plain(key) and _is_plain(item) for key, item in value.items())
+    if type(value) in (list, tuple, set, frozenset):
+        return all(_is_plain(item) for item in value)
+    return type(value) in (bool, int, float, complex, str, bytes, type(None))
 
 
 def _text(value: Any) -> str:
