@@ -248,8 +248,8 @@ class ExecutorSuite:
 
     @pytest.mark.parametrize("how", ["damaged", "gone"])
     def test_an_input_that_cannot_be_read_is_named_by_its_position(self, executor: Executor, caller: Caller, how: str) -> None:
-        caller.write("return given")
-        nodes = caller.nodes(lambda work: work([work(1), work([2] * 9)]))
+        caller.write("return given * 2")
+        nodes = caller.nodes(lambda work: work([work(1), work(np.arange(9))]))
         inputs = {index: executor.submit(caller.call(nodes[index])).result(_PATIENCE).output for index in (0, 1)}
         digest = get_manifest(caller.blobs, inputs[1].digest).files[0].digest
         path = caller.blobs.folder / digest[:2] / digest
@@ -259,6 +259,28 @@ class ExecutorSuite:
         error = executor.submit(caller.call(nodes[2], inputs)).exception(_PATIENCE)
         assert isinstance(error, Corrupt)
         assert error.details["input"] == 1
+
+    def test_what_a_step_reads_by_itself_is_found(self, executor: Executor, caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("WORD_OF_A_TEST", "there")
+        monkeypatch.chdir(caller.project)
+        (caller.project / "data.txt").write_text("content")
+        caller.write("return Path('data.txt').read_text() + os.environ['WORD_OF_A_TEST']")
+        (node,) = caller.nodes()
+        ran = executor.submit(caller.call(node)).result(_PATIENCE)
+        assert caller.value(ran) == "contentthere"
+        assert {("file", "data.txt"), ("variable", "WORD_OF_A_TEST")} <= {(part.kind, part.name) for part in ran.trace}
+        assert ran.effects == ()
+
+    def test_what_need_not_repeat_alike_is_told(self, executor: Executor, caller: Caller) -> None:
+        caller.write("return subprocess.run(['true']).returncode")
+        (node,) = caller.nodes()
+        assert len(executor.submit(caller.call(node)).result(_PATIENCE).effects) == 1
+
+    def test_draws_without_a_seed_repeat_themselves_everywhere(self, executor: Executor, caller: Caller) -> None:
+        caller.write("import random\nreturn [random.random(), float(np.random.random())]")
+        (node,) = caller.nodes()
+        here = caller.value(InProcess(caller.blobs, caller.project).submit(caller.call(node)).result())
+        assert [caller.value(executor.submit(caller.call(node)).result(_PATIENCE)) for _ in range(2)] == [here, here]
 
     def test_many_calls_at_once_all_end_with_their_own_result(self, executor: Executor, caller: Caller) -> None:
         caller.write("print('garbles nothing')\nos.write(1, b'raw')\nreturn given * 2")

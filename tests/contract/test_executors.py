@@ -3,14 +3,27 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from plimsoll.pipelines.executors.call import Executor
+from plimsoll.pipelines.executors.cluster.driver import RayCluster
 from plimsoll.pipelines.executors.in_process import InProcess
 from plimsoll.pipelines.executors.processes import Processes
 from plimsoll.store.blobs import LocalBlobs
 from plimsoll.testing.executors import ExecutorSuite
+from tests.ray_nodes import ray_cluster
+
+
+class Elsewhere:
+    """Blobs that no other process can open: those behind a server look like this."""
+
+    def __init__(self, blobs: LocalBlobs) -> None:
+        self._blobs = blobs
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._blobs, name)
 
 
 class TestInProcess(ExecutorSuite):
@@ -36,5 +49,30 @@ class TestFreshProcesses(ExecutorSuite):
         # As on a system without fork, where every call gets an interpreter of its own.
         monkeypatch.setattr("plimsoll.pipelines.executors.warm.Warm.fork", lambda self, environment: None)
         made = Processes(blobs, project, at_once=2)
+        yield made
+        made.close()
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[Any]:
+    """Two nodes on this machine."""
+    with ray_cluster(1, 1) as cluster:
+        yield cluster
+
+
+@pytest.mark.slow
+class TestRayWhoseNodesShareTheDriversDisk(ExecutorSuite):
+    @pytest.fixture
+    def executor(self, blobs: LocalBlobs, project: Path, ray: Any) -> Iterator[Executor]:
+        made = RayCluster(blobs, project)
+        yield made
+        made.close()
+
+
+@pytest.mark.slow
+class TestRayWhoseNodesSeeNothingOfTheDriver(ExecutorSuite):
+    @pytest.fixture
+    def executor(self, blobs: LocalBlobs, project: Path, ray: Any) -> Iterator[Executor]:
+        made = RayCluster(Elsewhere(blobs), project)  # type: ignore[arg-type]
         yield made
         made.close()

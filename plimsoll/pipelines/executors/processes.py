@@ -103,25 +103,15 @@ class Processes:
         try:
             return Watch(process, call.node.label, call.node.step.options, call.heard).result(spec)
         finally:
-            process.kill()
-            process.wait()
+            end(process)
             with self._lock:
                 self._running.discard(process)
-            for pipe in (process.stdin, process.stdout):
-                if pipe is not None:
-                    pipe.close()
 
     def _begin(self, call: Call) -> _Process:
         process: _Process | None = None if self._closed else self._warm.fork(environment(None))
         with self._lock:
             if not self._closed:
-                process = process or _Fresh(
-                    [sys.executable, "-P", "-m", "plimsoll.pipelines.executors.step_process"],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    start_new_session=True,
-                    env=environment(share(call.beside)),
-                )
+                process = process or Fresh.begin(environment(share(call.beside)))
                 self._running.add(process)
                 return process
         if process is not None:
@@ -129,8 +119,23 @@ class Processes:
         raise StepFailed(f"{call.node.label} was not begun, because the run is ending.")
 
 
-class _Fresh(subprocess.Popen[bytes]):
+class Fresh(subprocess.Popen[bytes]):
     """A fresh interpreter."""
+
+    @classmethod
+    def begin(cls, variables: dict[str, str]) -> Fresh:
+        """Start one that waits for its task.
+
+        Args:
+            variables: its environment.
+        """
+        return cls(
+            [sys.executable, "-P", "-m", "plimsoll.pipelines.executors.step_process"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+            env=variables,
+        )
 
     def kill(self) -> None:
         """Kill it with everything it began."""
@@ -138,7 +143,20 @@ class _Fresh(subprocess.Popen[bytes]):
             os.killpg(self.pid, signal.SIGKILL)
 
 
-_Process = _Fresh | Forked
+_Process = Fresh | Forked
+
+
+def end(process: _Process) -> None:
+    """Kill a step's process with everything it began, and give back its pipes.
+
+    Args:
+        process: one that runs or has ended.
+    """
+    process.kill()
+    process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()
 
 
 def _copy(digest: str, source: Blobs, target: Blobs) -> None:
