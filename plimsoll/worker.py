@@ -3,8 +3,8 @@
 The loop itself is light and never loads a model or a user's code. A job that may do so runs in a fresh child process
 (``python -m plimsoll.worker HOME --job ID``), so code that was edited is read anew and a job that is killed, or takes too
 much memory, takes nothing else with it. The other jobs have one child that stays for a while (``--jobs``), and do not wait
-behind a training. Between jobs the loop starts approved releases and moves rollouts by their
-evidence, through the same verbs as a person.
+behind a training. Between jobs the loop starts approved releases, moves rollouts by their evidence, and fires the triggers that are
+due, through the same verbs as a person.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from types import FrameType
 from typing import Any
 
 from plimsoll import clock, codec, verbs
+from plimsoll.data.environment import head
 from plimsoll.errors import Internal, PlimsollError, Refused, StepFailed, to_wire
 from plimsoll.records.access import Job
 from plimsoll.records.deployment import (
@@ -37,6 +38,7 @@ from plimsoll.records.deployment import (
     StartRollout,
 )
 from plimsoll.records.monitor import SealPredictions
+from plimsoll.records.pipelines.trigger import FireDue, ListTriggers
 from plimsoll.workspace import WORKER, Workspace, open_workspace
 
 #: Seconds for which a job belongs to a worker that has stopped saying so.
@@ -50,6 +52,9 @@ QUICK = 0.02
 
 #: Seconds without a job after which the child that stays is ended, so that an idle worker holds little memory.
 IDLE = 60.0
+
+#: Seconds between two looks at the triggers, and between two at the project's commit.
+FIRE, COMMIT = 1.0, 5.0
 
 #: Waiting rows of a prediction log that make it worth sealing.
 SEAL_ROWS = 50_000
@@ -221,6 +226,9 @@ class Worker:
         self.stopping = False
         self._lanes = tuple(Lane(workspace, name, user_code) for user_code in (True, False))
         self._quick = 0.0
+        self._fires = self._commits = 0.0
+        #: The commit and branch that the triggers were told last, and those that the project is at.
+        self._told = self._head = ("", "")
 
     def stop(self, number: int, frame: FrameType | None) -> None:
         """Ask the loop to end; a job under way goes back to the queue.
@@ -242,7 +250,7 @@ class Worker:
             with self._survive():
                 self._work()
             if clock.monotonic() >= rounds:
-                for round in (self._roll, self._seal):
+                for round in (self._roll, self._seal, self._fire):
                     with self._survive():
                         round()
                 rounds = clock.monotonic() + PAUSE
@@ -297,6 +305,19 @@ class Worker:
                 generation=judgement.generation,
             )
             self.workspace.do(move, WORKER)
+
+    def _fire(self) -> None:
+        now = clock.monotonic()
+        if now < self._fires:
+            return
+        self._fires = now + FIRE
+        known = self.workspace.do(ListTriggers(), WORKER)
+        if now >= self._commits and any(trigger.rule.on == "git" for trigger in known):
+            self._commits, self._head = now + COMMIT, head(self.workspace.project)
+        due = any(trigger.due and (trigger.rule.on != "git" or self._head[0]) for trigger in known)
+        if due or self._head != self._told:
+            self.workspace.do(FireDue(commit=self._head[0], branch=self._head[1]), WORKER)
+            self._told = self._head
 
     def _seal(self) -> None:
         with self.workspace.stores.database.read() as tx:

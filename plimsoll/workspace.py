@@ -77,7 +77,7 @@ class Workspace:
         function = verb.load()
         if verb.kind == "job":
             return self.work(request, actor, _silent)
-        opened = self.stores.database.read() if verb.kind == "read" else self.stores.database.write()
+        opened = self.stores.database.read() if verb.kind == "read" else self.stores.database.write(verb.durable)
         with opened as tx:
             result: R = function(request, Context(actor=actor, tx=tx, stores=self.stores))
             if verb.audited and verb.kind == "write":

@@ -10,6 +10,7 @@ from plimsoll.data.project import ProjectTable, find_project, setting
 from plimsoll.errors import NotFound
 from plimsoll.records.deployment import ListEnvironments, SetEnvironment
 from plimsoll.records.monitor import SetRetrainPolicy
+from plimsoll.records.pipelines.trigger import ListTriggers, RemoveTrigger, SetTrigger
 from plimsoll.sdk.door import Door, open_door
 from plimsoll.workspace import is_home
 
@@ -56,7 +57,9 @@ def door(create: bool = False, profile: str | None = None) -> Iterator[Door]:
 
 
 def apply_project(opened: Door, table: ProjectTable) -> None:
-    """Bring environments and retraining policies in line with ``[tool.plimsoll]``; what is the same is left alone.
+    """Bring environments, retraining policies and triggers in line with ``[tool.plimsoll]``; what is the same is left alone.
+
+    A trigger that an earlier table declared, and this one does not, is removed.
 
     Args:
         opened: a door whose actor is an admin.
@@ -68,3 +71,11 @@ def apply_project(opened: Door, table: ProjectTable) -> None:
             opened.do(SetEnvironment(name=name, policy=policy))
     for model, retraining in table.retrain.items():
         opened.do(SetRetrainPolicy(model=model, policy=retraining))
+    set_before = {found.name: found for found in opened.do(ListTriggers())}
+    for name, rule in table.triggers.items():
+        before = set_before.get(name)
+        if before is None or (before.rule, before.declared) != (rule, True):
+            opened.do(SetTrigger(name=name, rule=rule, declared=True))
+    for name, before in set_before.items():
+        if before.declared and name not in table.triggers:
+            opened.do(RemoveTrigger(name=name))

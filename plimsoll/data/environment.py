@@ -94,6 +94,16 @@ def code_version(project: Path, blobs: Blobs, entry: str | None) -> CodeVersion:
     return CodeVersion(commit=commit, branch=branch, dirty_diff=blobs.put(patch) if patch else None, entry=entry)
 
 
+def head(project: Path) -> tuple[str, str]:
+    """Return commit and branch of the project's repository; empty texts where there is none, or the branch is none.
+
+    Args:
+        project: the project's folder.
+    """
+    commit = _line(_git(project, "rev-parse", "--verify", "--quiet", "HEAD"))
+    return commit or "", (_line(_git(project, "symbolic-ref", "--quiet", "--short", "HEAD")) if commit else None) or ""
+
+
 def _command(*arguments: str) -> list[str] | None:
     git = shutil.which("git")
     # The user's settings must neither change the patch nor start a program of theirs.

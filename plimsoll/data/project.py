@@ -9,7 +9,7 @@ import sys
 import tomllib
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -18,6 +18,7 @@ from plimsoll.errors import InvalidInput, NotFound
 from plimsoll.records.deployment import ReleasePolicy, ServingConfig
 from plimsoll.records.model import Purpose
 from plimsoll.records.monitor import RetrainPolicy
+from plimsoll.records.pipelines.trigger import TriggerRule
 from plimsoll.records.request import check_slug
 
 T = TypeVar("T")
@@ -65,6 +66,8 @@ class ProjectTable:
     variations: dict[str, dict[str, dict[str, Any]]]
     #: Name -> settings and parameters that hold while it is chosen.
     profiles: dict[str, Profile]
+    #: Name -> when a pipeline starts by itself. Pipelines are in their one spelling, ``all`` variations are named.
+    triggers: dict[str, TriggerRule]
     #: Settings that the table gives (url, home, host, port, serving_port), not yet checked.
     settings: dict[str, Any]
 
@@ -106,12 +109,12 @@ def read_project(project: Path) -> ProjectTable:
     path = project if project.name == PROJECT_FILE else project / PROJECT_FILE
     document = _read_toml(path)
     table = _table(_table(document, "tool", "pyproject.toml"), "plimsoll", "[tool]")
-    known = ["name", "models", "serving", "retrain", "environments", "params", "variations", "profiles", *SETTINGS]
+    known = ["name", "models", "serving", "retrain", "environments", "params", "variations", "profiles", "triggers", *SETTINGS]
     table = {_known(key, known, "[tool.plimsoll]"): value for key, value in table.items()}
     name = table.get("name", _table(document, "project", "pyproject.toml").get("name", path.resolve().parent.name))
     if not isinstance(name, str):
         raise InvalidInput(f"The key name in [tool.plimsoll] is {name!r}, not text.", "Write it in quotes.")
-    return ProjectTable(
+    found = ProjectTable(
         name=name,
         models=_section(table, "models", Purpose),
         serving=_section(table, "serving", ServingConfig),
@@ -120,8 +123,10 @@ def read_project(project: Path) -> ProjectTable:
         params=_by_pipeline(table, "params", "[tool.plimsoll]"),
         variations=_variations(table),
         profiles=_profiles(table),
+        triggers=_section(table, "triggers", TriggerRule),
         settings={key: table[key] for key in SETTINGS if key in table},
     )
+    return replace(found, triggers={name: _checked_trigger(found, name, rule) for name, rule in found.triggers.items()})
 
 
 def chosen_profile(flag: str | None, project: Path | None) -> tuple[str, Profile | None]:
@@ -287,6 +292,31 @@ def _profiles(table: Mapping[str, Any]) -> dict[str, Profile]:
         settings = {key: value for key, value in content.items() if key != "params"}
         found[name] = Profile(settings=settings, params=_by_pipeline(content, "params", where))
     return found
+
+
+def _checked_trigger(table: ProjectTable, name: str, rule: TriggerRule) -> TriggerRule:
+    """Return a rule with its pipeline in its one spelling and ``all`` variations named; what it names is declared."""
+    where = f"[tool.plimsoll.triggers.{name}]"
+    ref = pipeline_ref(rule.pipeline, where)
+    known = table.variations.get(ref, {})
+    for variation in rule.variations:
+        if not known or variation not in (*known, "all"):
+            raise InvalidInput(f"{where} has the variation {variation!r}, which {ref} has not.", nearest(variation, known))
+    if rule.profile and rule.profile not in table.profiles:
+        raise InvalidInput(f"{where} has the profile {rule.profile!r}, which is not declared.", nearest(rule.profile, table.profiles))
+    for model in table.retrain if rule.on == "alert" else ():
+        if (
+            rule.model in ("", model)
+            and (purpose := table.models.get(model))
+            and purpose.pipeline
+            and pipeline_ref(purpose.pipeline) == ref
+        ):
+            raise InvalidInput(
+                f"An alert of {model} would run {ref} twice: [tool.plimsoll.retrain.{model}] does so as well as {where}.",
+                "Keep the policy, which also proposes the version, or let the trigger run something else.",
+            )
+    variations = tuple(known) if "all" in rule.variations else rule.variations
+    return replace(rule, pipeline=ref, variations=variations)
 
 
 def pipeline_ref(written: str, where: str = "The pipeline") -> str:

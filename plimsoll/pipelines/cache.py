@@ -6,11 +6,10 @@ An entry is written after its bytes and never changed. An entry whose bytes are 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Row, delete, select
+from sqlalchemy import Row, Table, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from plimsoll import clock, codec
@@ -31,12 +30,12 @@ from plimsoll.records.pipeline import (
 )
 from plimsoll.runs.lifecycle import running
 from plimsoll.store.contracts import Blobs, Context
-from plimsoll.store.schema import cache_entries, key_parts, runs, steps
+from plimsoll.store.schema import cache_entries, claims, key_parts, runs, steps
 
 _SHOWN = 3
 
 
-def record_steps(request: RecordSteps, context: Context) -> tuple[StepRecord, ...]:
+def record_steps(request: RecordSteps, context: Context) -> None:
     """Record steps of a run that is under way, with their entries; the same position again replaces the record.
 
     Raises:
@@ -45,50 +44,53 @@ def record_steps(request: RecordSteps, context: Context) -> tuple[StepRecord, ..
         Denied: it is the run of another actor.
         Corrupt: some bytes of an output are not stored; nothing is recorded.
     """
-    _own_run(context, request.run_id)
-    insert = postgresql.insert if context.tx.dialect.name == "postgresql" else sqlite.insert
-    recorded = []
-    for step in request.steps:
-        record = step.record
-        if record.key is not None and step.parts:
-            parts = {"key": record.key, "data": zlib.compress(codec.to_msgpack((*step.parts, *step.trace)), 1)}
-            context.tx.execute(insert(key_parts).values(**parts).on_conflict_do_nothing())
-        if step.keep:
-            record = _kept(step, context)
-        values = codec.plain(record)
-        context.tx.execute(insert(steps).values(**values).on_conflict_do_update(index_elements=["run_id", "index"], set_=values))
-        recorded.append(record)
-    return tuple(recorded)
+    own_run(context, request.run_id)
+    made = [{"key": digest, "code": None, "data": _packed(parts)} for digest, parts in request.code.items()]
+    made += [
+        {"key": step.record.key, "code": step.code or None, "data": _packed((*step.parts, *step.trace))}
+        for step in request.steps
+        if step.record.key is not None and (step.parts or step.code)
+    ]
+    _insert(context, key_parts, {row["key"]: row for row in made}, update=False)
+    _insert(context, cache_entries, {step.record.key: _entry_row(step, context) for step in request.steps if step.keep})
+    _insert(context, steps, {step.record.index: codec.plain(step.record) for step in request.steps})
+    calls = [step.call for step in request.steps if step.call is not None]
+    if calls:
+        context.tx.execute(delete(claims).where(claims.c.run_id == request.run_id, claims.c.call.in_(calls)))
 
 
-def _kept(step: EndedStep, context: Context) -> StepRecord:
-    """Remember a step's output; return its record with the output that its key stands for."""
+def _insert(context: Context, table: Table, rows: Mapping[Any, dict[str, Any]], update: bool = True) -> None:
+    """Insert rows in one go; where a row of their primary key is there it is replaced, or stays."""
+    if not rows:
+        return
+    statement = (postgresql.insert if context.tx.dialect.name == "postgresql" else sqlite.insert)(table)
+    keys = [column.name for column in table.primary_key]
+    if update:
+        new = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in keys}
+        context.tx.execute(statement.on_conflict_do_update(index_elements=keys, set_=new), list(rows.values()))
+    else:
+        context.tx.execute(statement.on_conflict_do_nothing(index_elements=keys), list(rows.values()))
+
+
+def _packed(parts: tuple[KeyPart, ...]) -> bytes:
+    return zlib.compress(codec.to_msgpack(parts), 1)
+
+
+def _entry_row(step: EndedStep, context: Context) -> dict[str, Any]:
     record = step.record
-    assert record.key is not None
     assert record.output is not None
-    found = _entry(context, record.key)
-    if found is not None:
-        if found.output.digest == record.output.digest:
-            return record
-        # Going on with the entry keeps this run equal to every later one, which will find the entry.
-        why = f"{record.why}; run {found.run_id[:12]} was first to store another result, which is used"
-        return replace(record, output=found.output, why=why)
     wrong = damage(context.stores.blobs, record.output.digest)
     if wrong:
         raise Corrupt(f"The output of {record.name} is not stored whole: {wrong}.", "Store its bytes first, then record it.")
-    # Two runs may end the same step at once. Writers wait for each other, so the second finds the first one's row above.
-    context.tx.execute(
-        cache_entries.insert().values(
-            key=record.key,
-            call=step.call,
-            step=record.name,
-            output=codec.plain(record.output),
-            trace=codec.plain(step.trace),
-            run_id=record.run_id,
-            created=clock.now(),
-        )
-    )
-    return record
+    return {
+        "key": record.key,
+        "call": step.call,
+        "step": record.name,
+        "output": codec.plain(record.output),
+        "trace": codec.plain(step.trace),
+        "run_id": record.run_id,
+        "created": clock.now(),
+    }
 
 
 def find_entries(request: FindEntries, context: Context) -> tuple[CacheEntry, ...]:
@@ -98,17 +100,43 @@ def find_entries(request: FindEntries, context: Context) -> tuple[CacheEntry, ..
     return tuple(_cache_entry(row) for row in rows)
 
 
+def unseen_entries(context: Context, call: str, seen: Collection[str]) -> tuple[CacheEntry, ...]:
+    """Return the entries of a call key that are not among the given ones, newest first.
+
+    Args:
+        context: the open transaction.
+        call: call key.
+        seen: keys of entries that are known.
+    """
+    rows = context.tx.execute(select(cache_entries).where(cache_entries.c.call == call).order_by(cache_entries.c.created.desc())).all()
+    return tuple(_cache_entry(row) for row in rows if row.key not in seen)
+
+
 def get_key_parts(request: GetKeyParts, context: Context) -> tuple[KeyPart, ...]:
     """Return everything that a key was made of.
 
     Raises:
         NotFound: no step was recorded under this key.
     """
-    data = context.tx.execute(select(key_parts.c.data).where(key_parts.c.key == request.key)).scalar_one_or_none()
-    if data is None:
+    found = parts_of(context, request.key)
+    if not found:
         raise NotFound(f"What the key {request.key[:12]} was made of is not recorded.", "Run the step again to record it.")
-    parts = codec.from_msgpack(zlib.decompress(data), tuple[KeyPart, ...], "The stored key")
-    return tuple(sorted(parts, key=lambda part: (part.kind, part.name)))
+    return found
+
+
+def parts_of(context: Context, key: str) -> tuple[KeyPart, ...]:
+    """Return everything that a key was made of, sorted by (kind, name); nothing for a key that is not known.
+
+    Args:
+        context: the open transaction.
+        key: a key of an entry or of a step's record.
+    """
+    # One level deep: the parts that calls share stand in a row of their own.
+    rows = list(context.tx.execute(select(key_parts).where(key_parts.c.key == key)))
+    if rows and rows[0].code:
+        rows += context.tx.execute(select(key_parts).where(key_parts.c.key == rows[0].code))
+    found = [part for row in rows for part in codec.from_msgpack(zlib.decompress(row.data), tuple[KeyPart, ...], "The stored key")]
+    return tuple(sorted(found, key=lambda part: (part.kind, part.name)))
 
 
 def get_entry(request: GetEntry, context: Context) -> CacheEntry:
@@ -129,11 +157,22 @@ def get_latest_entry(request: GetLatestEntry, context: Context) -> CacheEntry:
     Raises:
         NotFound: the step was never computed here.
     """
-    newest = cache_entries.c.created.desc(), cache_entries.c.key
-    row = context.tx.execute(select(cache_entries).where(cache_entries.c.step == request.step).order_by(*newest).limit(1)).one_or_none()
-    if row is None:
+    found = latest_entry(context, request.step)
+    if found is None:
         raise NotFound(f"The cache has no entry of the step {request.step}.", "The step will run and make one.")
-    return _cache_entry(row)
+    return found
+
+
+def latest_entry(context: Context, step: str) -> CacheEntry | None:
+    """Return the newest entry of a step, or None.
+
+    Args:
+        context: the open transaction.
+        step: name of the call, as in ``StepRecord.name``.
+    """
+    newest = cache_entries.c.created.desc(), cache_entries.c.key
+    row = context.tx.execute(select(cache_entries).where(cache_entries.c.step == step).order_by(*newest).limit(1)).one_or_none()
+    return None if row is None else _cache_entry(row)
 
 
 def drop_entry(request: DropEntry, context: Context) -> None:
@@ -237,8 +276,18 @@ def _difference(old: KeyPart | None, new: KeyPart | None, step: str) -> str:
     return f"{named} changed"
 
 
-def _own_run(context: Context, id: str) -> None:
-    """Refuse to write for a run that has ended or that somebody else began."""
+def own_run(context: Context, id: str) -> None:
+    """Refuse to write for a run that has ended or that somebody else began.
+
+    Args:
+        context: the open transaction.
+        id: the run's whole id.
+
+    Raises:
+        NotFound: there is no such run.
+        Conflict: it has ended.
+        Denied: it is the run of another actor.
+    """
     author = running(context, id).author
     if author != context.actor.name:
         # Later runs go on with what is recorded here, so nobody may record it in another's name.

@@ -2,8 +2,11 @@
 
 A step's key is known when its inputs' digests are. A key that the cache knows, and whose bytes are there, is a hit: its
 output's digest goes on and no bytes are loaded. So a step that gives what it gave before stops the wave of changes
-(early cut-off), since the keys after it stay the same. Entries are recorded as soon as a step has ended: a run that is
+(early cut-off), since the keys after it stay the same. What has ended is recorded while the run goes on: a run that is
 killed and started again repeats only the steps that had not ended.
+
+A call is claimed when there is room to run it. A run never waits for another one while it keeps a call from it that it
+does not run, so two runs cannot wait for each other.
 """
 
 from __future__ import annotations
@@ -12,33 +15,24 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from plimsoll import clock
-from plimsoll.data.code.source import Sources
-from plimsoll.data.snapshot import get_manifest
-from plimsoll.data.trace.now import Now
-from plimsoll.errors import Corrupt, InvalidInput, NotFound, PlimsollError, StepFailed, Unfingerprintable
-from plimsoll.pipelines.cache import damage, explain, fresh
+from plimsoll.errors import Corrupt, PlimsollError, StepFailed
 from plimsoll.pipelines.executors.call import Call, Executor, Ran, Unsuitable
 from plimsoll.pipelines.executors.in_process import InProcess
-from plimsoll.pipelines.keys import code_parts, digest_parts, entry_key, key_parts, purpose_parts, seed_of
-from plimsoll.pipelines.plan import Node, Plan, beside
+from plimsoll.pipelines.keys import digest_parts, entry_key, seed_of
+from plimsoll.pipelines.loop.late import LateBlobs
+from plimsoll.pipelines.loop.lookup import Found, Key, LookUp, discard, forget
+from plimsoll.pipelines.loop.outcome import Outcome, outcome_of
+from plimsoll.pipelines.loop.partial import WHOLE, Part
+from plimsoll.pipelines.loop.progress import Progress, Turn
+from plimsoll.pipelines.loop.room import Place
+from plimsoll.pipelines.loop.writer import Writer
+from plimsoll.pipelines.plan import Node, Plan
 from plimsoll.records.model import ListGrants
-from plimsoll.records.pipeline import (
-    CacheEntry,
-    DropEntry,
-    EndedStep,
-    FindEntries,
-    GetKeyParts,
-    GetLatestEntry,
-    KeyPart,
-    Output,
-    RecordSteps,
-    StepRecord,
-)
+from plimsoll.records.pipeline import Claim, ClaimCalls, EndedStep, KeyPart, Output, StepRecord, WantedCall
 from plimsoll.records.request import Request
 from plimsoll.records.run import PointColumns, Run
 from plimsoll.runs.outbox import Outbox
@@ -47,11 +41,20 @@ from plimsoll.store.contracts import Blobs, Do
 #: Seconds between two looks at what the steps have logged.
 _LOOK = 0.2
 
+#: Seconds between two looks at a step that another run computes, and at a room that other runs share.
+_POLL = 0.1
+
 #: Seconds for which what the steps logged is still tried once all of them have ended.
 _PATIENCE = 10.0
 
-#: Seconds before the first retry; each later pause is twice as long, up to the second number.
-_BACKOFF, _LONGEST = 0.5, 30.0
+#: Longest pause before a retry, in seconds, unless the first is longer.
+_LONGEST = 30.0
+
+#: Calls that find no room until no more are looked at; smaller ones pass those.
+_PASSED = 16
+
+#: A step that took longer than so many seconds is recorded before anything else begins.
+_DEAR = 0.05
 
 #: How often the output of one step is computed anew within a run because its bytes were damaged.
 _REPAIRS = 2
@@ -61,237 +64,265 @@ _REPAIRS = 2
 class StepEvent:
     """Something happened to a step; what a live view shows."""
 
-    #: Position in the plan, from 0.
+    #: Position in the plan, from 0; calls for the items of a list stand behind it.
     index: int
     #: The step's short name.
     label: str
-    #: ``started``, ``retrying``, or how it ended.
-    state: Literal["started", "retrying", "hit", "ran", "failed", "skipped"]
+    #: ``started``, ``waiting`` for another run that computes it, ``retrying``, or how it ended.
+    state: Literal["started", "waiting", "retrying", "hit", "ran", "failed", "skipped"]
     #: Why it runs, or what went wrong.
     why: str
     #: Seconds since it started; 0 for a start.
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """How a plan went."""
-
-    #: One record a node, in the order of the plan.
-    records: tuple[StepRecord, ...]
-    #: Position -> output, for every node that has one.
-    outputs: dict[int, Output]
-    #: Positions whose output this run has computed itself.
-    made: frozenset[int]
-
-    @property
-    def failed(self) -> StepRecord | None:
-        """The first step that failed, or None."""
-        return next((record for record in self.records if record.state == "failed"), None)
-
-
 @dataclass(slots=True, kw_only=True)
 class _Attempt:
+    #: The call, with every choice made.
     node: Node
-    call: str | None
-    parts: tuple[KeyPart, ...]
+    key: Key
     why: str
     started: int
+    #: Keys of entries that cannot be used.
+    seen: tuple[str, ...] = ()
+    #: Whether no other run may compute it meanwhile.
+    claims: bool = True
+    claimed: bool = False
+    waits: bool = False
+    place: Place | None = None
     attempt: int = 1
-    #: Monotonic seconds before which it must not begin.
+    #: Monotonic seconds before which it must not begin, and at which it began.
     due: float = 0.0
+    began: float = 0.0
 
 
-def run_plan(
-    plan: Plan,
-    *,
-    do: Do,
-    blobs: Blobs,
-    run: Run,
-    executor: Executor,
-    in_process: InProcess,
-    on_step: Callable[[StepEvent], None] | None = None,
-    heard: Callable[[PointColumns], None] | None = None,
-    damaged: Mapping[int, str] | None = None,
-) -> Outcome:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Means:
+    """What a plan is run with."""
+
+    #: The door for entries, steps and points.
+    do: Do
+    #: Where outputs are.
+    blobs: Blobs
+    #: Runs the calls.
+    executor: Executor
+    #: Runs the calls that ``executor`` cannot.
+    in_process: InProcess
+    #: Is told of every start and end, in the thread that runs the plan.
+    on_step: Callable[[StepEvent], None] = field(default=lambda event: None)
+    #: Is told of every point that a step logs, as soon as it is here, in any thread; what it raises ends the step.
+    heard: Callable[[PointColumns], None] = field(default=lambda points: None)
+
+
+def run_plan(plan: Plan, means: Means, run: Run, part: Part = WHOLE, damaged: Mapping[str, str] | None = None) -> Outcome:
     """Run a plan's steps and return how each went. A failed step ends what depends on it and nothing else.
 
     Args:
         plan: what to run.
-        do: the door for entries, steps and points.
-        blobs: where outputs are.
+        means: what it is run with.
         run: the run, under way.
-        executor: runs the calls.
-        in_process: runs the calls that ``executor`` cannot.
-        on_step: is told of every start and end, in this thread.
-        heard: is told of every point that a step logs, as soon as it is here, in any thread; what it raises ends the step.
-        damaged: position of a node -> what is wrong with its stored output; those are dropped and computed again.
+        part: which steps are run.
+        damaged: name of a call -> what is wrong with its stored output; those are dropped and computed again.
 
     Raises:
         PlimsollError: the door refused a request; the steps that ended until then are recorded.
     """
-    return _Engine(plan, do, blobs, run, executor, in_process, on_step or _ignore, heard or _ignore, dict(damaged or {})).run()
+    return _Engine(plan, means, run, part, dict(damaged or {})).run()
 
 
 class _Engine:
-    def __init__(
-        self,
-        plan: Plan,
-        do: Do,
-        blobs: Blobs,
-        run: Run,
-        executor: Executor,
-        in_process: InProcess,
-        on_step: Callable[[StepEvent], None],
-        heard: Callable[[PointColumns], None],
-        damaged: dict[int, str],
-    ) -> None:
-        self._plan, self._do, self._blobs, self._run = plan, do, blobs, run
-        self._executor, self._in_process, self._on_step, self._heard = executor, in_process, on_step, heard
+    def __init__(self, plan: Plan, means: Means, run: Run, part: Part, damaged: dict[str, str]) -> None:
+        self._means, self._do, self._blobs, self._run, self._part = means, means.do, means.blobs, run, part
         self._damaged = damaged
         self._repairs: dict[int, int] = {}
-        self._code = _Code(in_process.project)
-        self._now = Now(in_process.project)
-        self._beside = beside(plan)
-        self._log = Outbox(run.id, do)
+        self._look = LookUp(means.do, means.blobs, means.in_process.project)
+        self._log = Outbox(run.id, means.do)
+        late = means.blobs
+        self._store: Callable[[], None] = late.flush if isinstance(late, LateBlobs) else lambda: None
+        self._writer = Writer(run.id, means.do, self._store)
+        for node in plan.nodes:
+            self._look.read(node)
+        self._progress = Progress(plan, means.blobs, part.left_out)
         self._records: dict[int, StepRecord] = {}
-        self._outputs: dict[int, Output] = {}
-        #: Nodes whose output this run has computed itself.
+        #: Positions whose output this run has computed itself.
         self._made: set[int] = set()
-        self._begun: set[int] = set()
         #: Call keys that are being computed -> nodes that wait for one because they have the same.
         self._busy: dict[str, list[int]] = {}
-        #: Ended steps that are not recorded yet: hits, which nobody waits for, go together.
-        self._ended: list[EndedStep] = []
+        #: Call keys that this run has computed for later ones too -> key and output.
+        self._kept: dict[str, tuple[str, Output]] = {}
+        #: Calls that have no result yet: those that wait for room, and those whose next look has a time.
+        self._queue: deque[_Attempt] = deque()
+        self._later: list[_Attempt] = []
         self._running: dict[Future[Ran], _Attempt] = {}
         self._here: deque[_Attempt] = deque()
-        self._later: list[_Attempt] = []
 
     def run(self) -> Outcome:
-        for node in self._plan.nodes:
-            self._code.read(node)
         try:
-            while len(self._records) < len(self._plan.nodes):
-                self._begin_ready()
+            self._begin_ready()
+            while not self._progress.done:
+                self._writer.check()
+                self._submit_queue()
                 if self._here:
                     attempt = self._here.popleft()
-                    self._settle(attempt, self._in_process.submit(self._call(attempt)))
-                elif self._running or self._later:
-                    # Hits are recorded before anything is waited for: what a run under way stands on is not pruned.
-                    self._flush()
-                    ready, _ = wait(self._running, timeout=_LOOK, return_when=FIRST_COMPLETED)
-                    if not self._running:
-                        clock.sleep(_LOOK)
-                    for future in ready:
-                        self._settle(self._running.pop(future), future)
+                    self._settle(attempt, self._means.in_process.submit(self._call(attempt)))
+                elif not self._progress.done:
+                    self._wait()
                 self._log.flush()
-            self._flush()
+                self._begin_ready()
+            self._writer.close()
         except BaseException:
             # An executor that several runs share goes on without the calls that have not begun.
             for future in self._running:
                 future.cancel()
-            # What ended the run is the news; its last points are tried once and their loss is only told.
+            for attempt in self._running.values():
+                self._give_back(attempt)
+            # What ended the run is the news. What has ended is recorded; the last points are tried once, their loss is only told.
+            with contextlib.suppress(PlimsollError):
+                self._writer.close()
             with contextlib.suppress(PlimsollError):
                 self._log.close(0.0)
             raise
         self._log.close(_PATIENCE)
-        records = tuple(self._records[node.index] for node in self._plan.nodes)
-        return Outcome(records=records, outputs=self._outputs, made=frozenset(self._made))
+        return outcome_of(self._progress, self._records, self._made, self._part.only_needed)
+
+    def _wait(self) -> None:
+        pauses = [_LOOK, *([_POLL] if self._queue else []), *(attempt.due - clock.monotonic() for attempt in self._later)]
+        pause = max(0.001, min(pauses))
+        if not self._running:
+            clock.sleep(pause)
+            return
+        for future in wait(self._running, timeout=pause, return_when=FIRST_COMPLETED)[0]:
+            self._settle(self._running.pop(future), future)
 
     def _begin_ready(self) -> None:
-        now = clock.monotonic()
-        for attempt in [attempt for attempt in self._later if attempt.due <= now]:
-            self._later.remove(attempt)
-            self._submit(attempt)
-        for node in self._plan.nodes:
-            if node.index in self._begun:
-                continue
-            lost = next((index for index in node.inputs if index in self._records and index not in self._outputs), None)
-            if lost is not None:
-                self._begun.add(node.index)
-                self._end(self._record_of(node, "skipped", f"step {self._plan.nodes[lost].label} has no result", clock.now()))
-            elif all(index in self._outputs for index in node.inputs):
-                self._begun.add(node.index)
-                self._begin(node)
+        for turn in self._progress.turns():
+            try:
+                self._begin(turn)
+            except Corrupt as error:
+                if "input" not in error.details:
+                    raise
+                self._repair(error.details["input"], error, turn.node)
+            except StepFailed as error:
+                text = error.details.get("traceback") or str(error)
+                self._end(EndedStep(record=self._record_of(turn.node, "failed", str(error), clock.now(), error=text)))
 
-    def _begin(self, node: Node) -> None:
+    def _begin(self, turn: Turn) -> None:
+        if turn.error is not None:
+            raise turn.error
         started = clock.now()
-        call, parts, why = self._key(node)
-        if call is not None and call in self._busy:
-            self._busy[call].append(node.index)
+        if turn.skipped:
+            self._end(EndedStep(record=self._record_of(turn.node, "skipped", turn.skipped, started)))
             return
-        if call is not None and node.step.options.cache is not False:
-            entry, why = self._look_up(node, call, parts, self._damaged.pop(node.index, ""))
-            if entry is not None:
-                self._outputs[node.index] = entry.output
-                self._end(self._record_of(node, "hit", "", started, key=entry.key, output=entry.output))
-                return
-            self._busy[call] = []
-        attempt = _Attempt(node=node, call=call, parts=parts, why=why, started=started)
-        self._on_step(StepEvent(index=node.index, label=node.label, state="started", why=why, seconds=0.0))
-        self._submit(attempt)
+        if turn.node.each:
+            if not self._progress.expand(turn.node):
+                self._end_list(turn.node)
+            return
+        node = self._progress.known(turn.node)
+        if not self._progress.holds(node):
+            self._progress.ask(node.index)
+            return
+        key = self._look.key(node, self._progress.outputs, {index: self._progress.name(index) for index in node.inputs})
+        if key.call is not None and key.call in self._busy:
+            self._busy[key.call].append(node.index)
+            return
+        origin, cache = self._progress.origin(node.index), node.step.options.cache
+        attempt = _Attempt(node=node, key=key, why=key.why, started=started, claims=key.call is not None and cache is not False)
+        if attempt.claims and key.call in self._kept:
+            self._hit(node, started, *self._kept[key.call])
+            return
+        if not attempt.claims:
+            attempt.why = key.why or "it is declared with cache=False"
+        elif origin in self._part.anew:
+            attempt.why, attempt.claims = "it was asked to run anew", False
+        elif self._found(attempt, self._look.find(node, str(key.call), self._damaged.pop(node.name, ""))):
+            return
+        if origin in self._part.cached:
+            raise self._part.refusal(node, attempt.why or "it has no earlier result")
+        if key.call is not None:
+            self._busy.setdefault(key.call, [])
+        self._queue.append(attempt)
 
-    def _key(self, node: Node) -> tuple[str | None, tuple[KeyPart, ...], str]:
-        """Return call key and parts, or no call key and why there is none."""
-        try:
-            names = {index: self._plan.nodes[index].name for index in node.inputs}
-            parts = key_parts(node, (*self._code.parts(node), *self._code.purposes(node)), self._outputs, names)
-        except Unfingerprintable as error:
-            return None, (), f"it cannot be cached: {error.fact}"
-        return digest_parts(parts), parts, "" if node.step.options.cache else "it is declared with cache=False"
+    def _found(self, attempt: _Attempt, found: Found) -> bool:
+        """Take what a look gave, and return whether the step has ended with it."""
+        if found.entry is not None:
+            self._hit(attempt.node, attempt.started, found.entry.key, found.entry.output)
+            return True
+        attempt.why, attempt.seen = found.why or attempt.why, (*attempt.seen, *found.seen)
+        return False
 
-    def _look_up(self, node: Node, call: str, parts: tuple[KeyPart, ...], broken: str) -> tuple[CacheEntry | None, str]:
-        """Return the entry that may be used for a call, or None and why there is none."""
-        why = ""
-        for entry in self._do(FindEntries(call=call)):
-            if any(self._now.digest(part) != part.digest for part in entry.trace):
-                continue
-            if not fresh(entry, node.step.options.cache):
-                why = why or f"its earlier result is older than {node.step.options.cache:g} s"
-                continue
-            wrong = broken or damage(self._blobs, entry.output.digest)
-            if not wrong:
-                return entry, ""
-            _forget(self._do, self._blobs, entry.key, entry.output, wrong)
-            broken, why = "", f"its stored output was damaged ({wrong})"
-        if broken:
-            why = f"its stored output was damaged ({broken})"
-        return None, why or self._explain(node, parts)
+    def _submit_queue(self) -> None:
+        """Begin the calls for which there is room and that no other run computes."""
+        now = clock.monotonic()
+        self._queue.extend(attempt for attempt in self._later if attempt.due <= now)
+        self._later = [attempt for attempt in self._later if attempt.due > now]
+        claiming, ready, left = list[_Attempt](), list[_Attempt](), list[_Attempt]()
+        while self._queue and len(left) < _PASSED:
+            attempt = self._queue.popleft()
+            attempt.place = self._means.executor.room.take(attempt.node.step)
+            (left if attempt.place is None else claiming if attempt.claims and not attempt.claimed else ready).append(attempt)
+        self._queue.extendleft(reversed(left))
+        wanted = tuple(WantedCall(call=str(item.key.call), step=item.node.name, seen=item.seen) for item in claiming)
+        claims = self._do(ClaimCalls(run_id=self._run.id, calls=wanted)) if wanted else ()
+        for attempt, claim in zip(claiming, claims, strict=True):
+            if self._claim(attempt, claim):
+                ready.append(attempt)
+            else:
+                self._give_back(attempt)
+        for attempt in ready:
+            if attempt.attempt == 1:
+                self._tell(attempt, "started", attempt.why)
+            attempt.began = clock.monotonic()
+            self._running[self._means.executor.submit(self._call(attempt))] = attempt
 
-    def _explain(self, node: Node, parts: tuple[KeyPart, ...]) -> str:
-        try:
-            latest = self._do(GetLatestEntry(step=node.name))
-            old = self._do(GetKeyParts(key=latest.key))
-        except NotFound:
-            return "it has no earlier result"
-        now = (replace(part, digest=self._now.digest(part), text=self._now.text(part)) for part in latest.trace)
-        return explain(old, (*parts, *now), node.step.name) or "its earlier result was dropped"
-
-    def _submit(self, attempt: _Attempt) -> None:
-        self._running[self._executor.submit(self._call(attempt))] = attempt
+    def _claim(self, attempt: _Attempt, claim: Claim) -> bool:
+        """Return whether the call is this run's to compute."""
+        if claim.holder == self._run.id:
+            self._writer.hold(claim.call)
+            attempt.claimed = True
+            attempt.why = attempt.why or self._look.explain(attempt.node, attempt.key, claim)
+            return True
+        if claim.holder:
+            attempt.due = clock.monotonic() + _POLL
+            self._later.append(attempt)
+            if not attempt.waits:
+                attempt.waits = True
+                self._tell(attempt, "waiting", f"run {claim.holder[:12]} computes it")
+        elif self._found(attempt, self._look.among(attempt.node, claim.entries)):
+            self._free(attempt.key.call)
+        else:
+            self._queue.append(attempt)
+        return False
 
     def _call(self, attempt: _Attempt) -> Call:
-        inputs = {index: self._outputs[index] for index in attempt.node.inputs}
-        writer = f"step-{attempt.node.index}-{clock.new_id()}"
+        node, outputs = attempt.node, self._progress.outputs
+        inputs = {index: outputs[index] for index in node.inputs}
+        writer = f"step-{node.index}-{clock.new_id()}"
 
         def heard(logged: PointColumns | Request[Any]) -> None:
+            if not isinstance(logged, PointColumns):
+                self._store()
             self._log.heard(writer, logged)
             if isinstance(logged, PointColumns):
-                self._heard(logged)
+                self._means.heard(logged)
 
+        code = attempt.key.code
         return Call(
-            node=attempt.node,
+            node=node,
             inputs=inputs,
-            code=self._code.digest(attempt.node),
-            seed=seed_of(attempt.node, attempt.parts),
+            code="" if code is None else code.own,
+            seed=seed_of(node, attempt.key.parts),
             run_id=self._run.id,
-            trusted=frozenset(index for index, output in inputs.items() if index in self._made or granted(self._do, output)),
+            trusted=frozenset(
+                index for index, output in inputs.items() if self._progress.owner(index) in self._made or granted(self._do, output)
+            ),
             heard=heard,
-            known=frozenset(part.name for part in attempt.parts if part.kind == "environment"),
-            beside=self._beside[attempt.node.index],
+            known=frozenset(part.name for part in (*attempt.key.parts, *(code.parts if code else ())) if part.kind == "environment"),
+            beside=self._progress.beside(node.index),
+            gpus=tuple(attempt.place.gpus) if attempt.place else (),
         )
 
     def _settle(self, attempt: _Attempt, future: Future[Ran]) -> None:
+        self._give_back(attempt)
         try:
             self._succeed(attempt, future.result())
         except Unsuitable as error:
@@ -302,65 +333,76 @@ class _Engine:
         except Corrupt as error:
             if "input" not in error.details:
                 raise
-            self._repair(attempt, error.details["input"], error)
+            # Its call is given back first: whoever repairs the input must never wait for this run.
+            self._writer.release(str(attempt.key.call))
+            self._free(attempt.key.call)
+            self._repair(error.details["input"], error, attempt.node)
         except StepFailed as error:
             self._fail(attempt, error)
 
+    def _give_back(self, attempt: _Attempt) -> None:
+        if attempt.place is not None:
+            self._means.executor.room.give(attempt.place)
+            attempt.place = None
+
     def _succeed(self, attempt: _Attempt, ran: Ran) -> None:
-        node, why, cache = attempt.node, attempt.why, attempt.node.step.options.cache
-        keep = attempt.call is not None and cache is not False and (cache is not True or not ran.effects)
+        node, key, why, cache = attempt.node, attempt.key, attempt.why, attempt.node.step.options.cache
+        keep = key.call is not None and cache is not False and (cache is not True or not ran.effects)
         if cache is True and ran.effects:
             why = f"{why}; not kept for later runs, because it {', and '.join(ran.effects)}"
-        key = None if attempt.call is None else entry_key(attempt.call, ran.trace)
-        record = self._record_of(node, "ran", why, attempt.started, key=key, output=ran.output)
-        ended = EndedStep(record=record, call=attempt.call, parts=attempt.parts, trace=ran.trace, keep=keep)
-        record = self._record(ended)
-        assert record.output is not None
-        self._outputs[node.index] = record.output
-        if record.output.digest == ran.output.digest:
-            self._made.add(node.index)
-        self._told(record, attempt.call)
+        name = None if key.call is None else entry_key(key.call, ran.trace)
+        record = self._record_of(node, "ran", why, attempt.started, key=name, output=ran.output)
+        self._made.add(node.index)
+        if keep and key.call is not None and name is not None:
+            self._kept[key.call] = name, ran.output
+        self._end(self._ended(record, key, ran.trace, keep), key, wait=clock.monotonic() - attempt.began > _DEAR)
 
     def _fail(self, attempt: _Attempt, error: StepFailed) -> None:
-        node = attempt.node
-        if attempt.attempt <= node.step.options.retries:
-            pause = min(_BACKOFF * 2 ** (attempt.attempt - 1), _LONGEST)
-            self._on_step(StepEvent(index=node.index, label=node.label, state="retrying", why=str(error), seconds=_since(attempt.started)))
+        options = attempt.node.step.options
+        if attempt.attempt <= options.retries:
+            pause = min(options.backoff * 2 ** (attempt.attempt - 1), max(_LONGEST, options.backoff))
+            self._tell(attempt, "retrying", str(error))
             attempt.attempt += 1
             attempt.due = clock.monotonic() + pause
             self._later.append(attempt)
             return
         text = error.details.get("traceback") or str(error)
         tries = f" (tried {attempt.attempt} times)" if attempt.attempt > 1 else ""
-        key = None if attempt.call is None else entry_key(attempt.call, ())
-        record = self._record_of(node, "failed", f"{error!s}{tries}", attempt.started, key=key, error=text)
-        self._told(self._record(EndedStep(record=record, call=attempt.call, parts=attempt.parts)), attempt.call)
+        key = None if attempt.key.call is None else entry_key(attempt.key.call, ())
+        record = self._record_of(attempt.node, "failed", f"{error!s}{tries}", attempt.started, key=key, error=text)
+        self._end(self._ended(record, attempt.key), attempt.key)
 
-    def _repair(self, attempt: _Attempt, index: int, error: PlimsollError) -> None:
-        """Compute an input anew whose bytes turned out to be damaged, and then the step that needed it."""
-        if index not in self._outputs:
-            # Another step has found the same damage, and it is being repaired.
-            self._release(attempt.call)
-            self._begun.discard(attempt.node.index)
-            return
-        self._repairs[index] = self._repairs.get(index, 0) + 1
-        if self._repairs[index] > _REPAIRS:
-            self._fail(attempt, StepFailed(f"The output of {self._plan.nodes[index].label} is damaged again and again: {error.fact}"))
-            return
-        record, output = self._records.pop(index), self._outputs.pop(index)
-        self._made.discard(index)
-        self._damaged[index] = error.fact
-        if record.key is None:
-            _discard(self._blobs, output)
-        else:
-            _forget(self._do, self._blobs, record.key, output, error.fact)
-        self._release(attempt.call)
-        self._begun -= {index, attempt.node.index}
+    def _ended(self, record: StepRecord, key: Key, trace: tuple[KeyPart, ...] = (), keep: bool = False) -> EndedStep:
+        code = "" if key.code is None else key.code.digest
+        return EndedStep(record=record, call=key.call, parts=key.parts, code=code, trace=trace, keep=keep)
 
-    def _release(self, call: str | None) -> None:
-        """Let the nodes that wait for a call look for its entry."""
-        if call is not None:
-            self._begun.difference_update(self._busy.pop(call, ()))
+    def _repair(self, position: int, error: PlimsollError, needed_by: Node) -> None:
+        """Compute an output anew whose bytes turned out to be damaged, and then the step that needed it."""
+        progress = self._progress
+        output = progress.outputs.get(position)
+        if output is not None:
+            # Otherwise another step has found the same damage, and it is being repaired.
+            index = progress.owner(position)
+            node, whole = progress.nodes[index], progress.outputs.get(index, output)
+            self._repairs[index] = self._repairs.get(index, 0) + 1
+            if self._repairs[index] > _REPAIRS:
+                text = f"The output of {node.label} is damaged again and again: {error.fact}"
+                self._end(EndedStep(record=self._record_of(needed_by, "failed", text, clock.now(), error=text)))
+                return
+            record = self._records.pop(index)
+            progress.reopen(position)
+            self._made.discard(index)
+            self._damaged[node.name] = error.fact
+            self._kept = {call: kept for call, kept in self._kept.items() if kept[1] != whole}
+            if record.key is None:
+                discard(self._blobs, whole)
+            else:
+                forget(self._do, self._blobs, record.key, whole, error.fact)
+            progress.ask(index)
+        progress.ask(needed_by.index)
+
+    def _hit(self, node: Node, started: int, key: str, output: Output) -> None:
+        self._end(EndedStep(record=self._record_of(node, "hit", "", started, key=key, output=output)))
 
     def _record_of(
         self,
@@ -386,57 +428,43 @@ class _Engine:
             error=error,
         )
 
-    def _end(self, record: StepRecord) -> None:
-        """End a step that nobody waits for; it is recorded with the next one that somebody does."""
-        self._ended.append(EndedStep(record=record))
-        self._told(record, None)
-
-    def _record(self, ended: EndedStep) -> StepRecord:
-        """Record a step with those that ended before it, in one transaction, and return its record as it is kept."""
-        self._ended.append(ended)
-        return self._flush()[-1]
-
-    def _flush(self) -> tuple[StepRecord, ...]:
-        waiting, self._ended = tuple(self._ended), []
-        return self._do(RecordSteps(run_id=self._run.id, steps=waiting)) if waiting else ()
-
-    def _told(self, record: StepRecord, call: str | None) -> None:
+    def _end(self, ended: EndedStep, key: Key | None = None, *, wait: bool = False) -> None:
+        record = ended.record
         self._records[record.index] = record
-        self._release(call)
-        label, seconds = self._plan.nodes[record.index].label, _since(record.started)
-        self._on_step(StepEvent(index=record.index, label=label, state=record.state, why=record.why, seconds=seconds))
+        self._writer.put(ended, () if key is None or key.code is None else key.code.parts, wait=wait)
+        label = self._progress.nodes[record.index].label
+        self._means.on_step(StepEvent(index=record.index, label=label, state=record.state, why=record.why, seconds=_since(record.started)))
+        parent = self._progress.end(record.index, record.output)
+        if ended.call is not None:
+            self._free(ended.call)
+        if parent is not None:
+            self._end_list(self._progress.nodes[parent])
 
+    def _end_list(self, node: Node) -> None:
+        """End the node of a list whose items have all ended."""
+        items = [self._records[index] for index in self._progress.items(node.index)]
+        failed = [record for record in items if record.state == "failed"]
+        ran = sum(record.state == "ran" for record in items)
+        parts = tuple(KeyPart(kind="item", name=record.name, digest=record.key) for record in items if record.key is not None)
+        started = min((record.started for record in items), default=clock.now())
+        if failed:
+            labels = ", ".join(self._progress.label(record.index) for record in failed[:3])
+            why = f"{labels}{' and others' if len(failed) > 3 else ''} failed: {failed[0].why}"
+            record = self._record_of(node, "failed", why, started, error=failed[0].error)
+        else:
+            why = f"{ran} of {len(items)} items had no earlier result" if ran else ""
+            key = digest_parts(parts) if len(parts) == len(items) else None
+            record = self._record_of(node, "ran" if ran else "hit", why, started, key=key)
+        self._end(EndedStep(record=record, parts=parts if record.key is not None else ()))
 
-class _Code:
-    """What the keys say of the code of each step's function, read once a run and before any step runs."""
+    def _free(self, call: str | None) -> None:
+        """Let the nodes that wait for a call look for its entry."""
+        for index in self._busy.pop(call, ()) if call is not None else ():
+            self._progress.ask(index)
 
-    def __init__(self, project: Path) -> None:
-        self._project = project
-        self._sources = Sources()
-        self._parts: dict[int, tuple[KeyPart, ...] | Unfingerprintable] = {}
-        self._purposes: dict[int, tuple[KeyPart, ...]] = {}
-
-    def read(self, node: Node) -> None:
-        if id(node.step) in self._parts:
-            return
-        self._purposes[id(node.step)] = purpose_parts(node.step.function, self._project)
-        try:
-            self._parts[id(node.step)] = code_parts(node.step.function, self._sources)
-        except Unfingerprintable as error:
-            self._parts[id(node.step)] = error
-
-    def parts(self, node: Node) -> tuple[KeyPart, ...]:
-        found = self._parts[id(node.step)]
-        if isinstance(found, Unfingerprintable):
-            raise found
-        return found
-
-    def purposes(self, node: Node) -> tuple[KeyPart, ...]:
-        return self._purposes[id(node.step)]
-
-    def digest(self, node: Node) -> str:
-        found = self._parts[id(node.step)]
-        return "" if isinstance(found, Unfingerprintable) else digest_parts(found)
+    def _tell(self, attempt: _Attempt, state: Literal["started", "waiting", "retrying"], why: str) -> None:
+        seconds = 0.0 if state == "started" else _since(attempt.started)
+        self._means.on_step(StepEvent(index=attempt.node.index, label=attempt.node.label, state=state, why=why, seconds=seconds))
 
 
 def granted(do: Do, output: Output) -> bool:
@@ -444,37 +472,10 @@ def granted(do: Do, output: Output) -> bool:
 
     Args:
         do: the door.
-        output: what a step gave; only a model has code.
+        output: what a step gave; only a model, or one of several outputs, has code.
     """
     return output.kind == "model" and bool(do(ListGrants(digest=output.digest)))
 
 
-def _forget(do: Do, blobs: Blobs, key: str, output: Output, reason: str) -> None:
-    # In this order: killed in between, the entry lacks its bytes and is computed again. Damaged bytes without an entry
-    # would be taken for stored ones for ever.
-    _discard(blobs, output)
-    do(DropEntry(key=key, reason=reason))
-
-
-def _discard(blobs: Blobs, output: Output) -> None:
-    """Delete the blobs of an output that are damaged: a blob that is there would not be written again."""
-    try:
-        manifest = get_manifest(blobs, output.digest)
-    except NotFound:
-        return
-    except (Corrupt, InvalidInput):
-        blobs.delete(output.digest)
-        return
-    for entry in manifest.files:
-        try:
-            blobs.get(entry.digest)
-        except (Corrupt, NotFound):
-            blobs.delete(entry.digest)
-
-
 def _since(started: int) -> float:
     return max(0.0, (clock.now() - started) / 1e6)
-
-
-def _ignore(what: object) -> None:
-    return

@@ -15,7 +15,8 @@ from plimsoll.data.code.closure import closure, value_closure
 from plimsoll.data.code.source import Sources
 from plimsoll.data.project import PROJECT_FILE, read_project
 from plimsoll.fingerprint import digest_value
-from plimsoll.pipelines.plan import Argument, Group, Literal, Node, Reference
+from plimsoll.pipelines.plan import Argument, Choice, Group, Literal, Node, Reference
+from plimsoll.pipelines.step import is_named_tuple, outputs_of
 from plimsoll.records.pipeline import KeyPart, Output
 
 #: Changes whenever the same parts must no longer find entries that an earlier release wrote.
@@ -36,7 +37,7 @@ def code_parts(function: Callable[..., Any], sources: Sources | None = None) -> 
     """
     version = ".".join(platform.python_version_tuple()[:2])
     python = KeyPart(kind="environment", name="python", digest=codec.digest(version.encode()), text=version)
-    return (*(part for part in closure(function, sources) if (part.kind, part.name) != ("environment", "python")), python)
+    return (*(part for part in closure(function, sources, traced=True) if (part.kind, part.name) != ("environment", "python")), python)
 
 
 def purpose_parts(function: Callable[..., Any], project: Path) -> tuple[KeyPart, ...]:
@@ -65,32 +66,54 @@ def purpose_parts(function: Callable[..., Any], project: Path) -> tuple[KeyPart,
 def _may_be_model(hint: Any) -> bool:
     if get_origin(hint) in (Union, UnionType):
         return any(_may_be_model(choice) for choice in get_args(hint))
+    if is_named_tuple(hint):
+        return any(_may_be_model(field) for field in get_type_hints(hint).values())
     return hint in (Any, object) or hasattr(hint, "__plimsoll_save__")
 
 
-def key_parts(
-    node: Node, code: tuple[KeyPart, ...], outputs: Mapping[int, Output], names: Mapping[int, str] = MappingProxyType({})
-) -> tuple[KeyPart, ...]:
-    """Return everything that a call's key is made of, sorted by kind and name.
+def output_parts(function: Callable[..., Any]) -> tuple[KeyPart, ...]:
+    """Return what a key says of the outputs of a step that gives several: annotations are no code, but these names act.
+
+    Args:
+        function: the user's own function.
+    """
+    outputs = outputs_of(function)
+    if outputs is None:
+        return ()
+    names = list(outputs._fields)  # type: ignore[attr-defined]
+    return (KeyPart(kind="code", name="outputs", digest=codec.digest(codec.canonical(names)), text=", ".join(names)),)
+
+
+def argument_parts(node: Node, outputs: Mapping[int, Output], names: Mapping[int, str] = MappingProxyType({})) -> tuple[KeyPart, ...]:
+    """Return what a call's key says of its arguments, sorted by kind and name.
 
     Args:
         node: the call.
-        code: what :func:`code_parts` and :func:`purpose_parts` gave for its function.
         outputs: position of a node -> its output, at least for the node's inputs.
-        names: position of a node -> its name, the text of the inputs that it gives.
+        names: position of a node -> its name, at least for the node's inputs; they are for people.
 
     Raises:
         Unfingerprintable: an argument cannot be seen whole.
     """
-    parts = [*code, *(part for name, argument in node.bound.items() for part in _argument_parts(name, argument, outputs, names))]
+    parts = [part for name, argument in node.bound.items() for part in _argument_parts(name, argument, outputs, names)]
     return tuple(sorted({(part.kind, part.name): part for part in parts}.values(), key=lambda part: (part.kind, part.name)))
+
+
+def call_key(code: str, parts: tuple[KeyPart, ...]) -> str:
+    """Return the digest over all that is known before a step runs.
+
+    Args:
+        code: what :func:`digest_parts` gave for the step's code.
+        parts: what :func:`argument_parts` gave. An item of a list is already in the part of its parameter.
+    """
+    return codec.digest(codec.canonical([_FORMAT, code, [[part.kind, part.name, part.digest] for part in parts if part.kind != "item"]]))
 
 
 def digest_parts(parts: tuple[KeyPart, ...]) -> str:
     """Return the digest over parts; their texts, which are for people, do not count.
 
     Args:
-        parts: what :func:`key_parts` or :func:`code_parts` gave.
+        parts: what :func:`code_parts` and its like gave.
     """
     return codec.digest(codec.canonical([_FORMAT, sorted([part.kind, part.name, part.digest] for part in parts)]))
 
@@ -113,7 +136,7 @@ def seed_of(node: Node, parts: tuple[KeyPart, ...]) -> int:
 
     Args:
         node: the call.
-        parts: what :func:`key_parts` gave; empty when the call cannot be fingerprinted.
+        parts: what :func:`argument_parts` gave; empty when the call cannot be fingerprinted.
     """
     own = sorted([part.kind, part.name, part.digest] for part in parts if part.kind in ("param", "input"))
     return int(codec.digest(codec.canonical([node.step.name, own]))[:8], 16)
@@ -125,6 +148,8 @@ def _argument_parts(name: str, argument: Argument, outputs: Mapping[int, Output]
         return [KeyPart(kind="param", name=name, digest=digest, text=_text(argument.value)), *parts]
     if isinstance(argument, Reference):
         return [KeyPart(kind="input", name=name, digest=outputs[argument.index].digest, text=names.get(argument.index, ""))]
+    if isinstance(argument, Choice):
+        raise TypeError("a choice is made before its call has a key")
     found: list[KeyPart] = []
     document = _canonical(argument, outputs, found)
     whole = KeyPart(kind="input", name=name, digest=codec.digest(codec.canonical(document)))
@@ -144,6 +169,8 @@ def _item_parts(name: str, group: Group, outputs: Mapping[int, Output], names: M
 
 
 def _place(group: Group, index: int) -> str:
+    if group.kind == "named":
+        return str(group.keys[0]._fields[index])
     key = group.keys[index] if group.keys else index
     return repr(key) if type(key) in (str, int) else f"#{index}"
 
@@ -156,6 +183,8 @@ def _canonical(argument: Argument, outputs: Mapping[int, Output], found: list[Ke
         return ["literal", digest]
     if isinstance(argument, Reference):
         return ["output", outputs[argument.index].digest]
+    if isinstance(argument, Choice):
+        raise TypeError("a choice is made before its call has a key")
     items = [_canonical(item, outputs, found) for item in argument.items]
     return [argument.kind, [_canonical(Literal(key), outputs, found) for key in argument.keys], items]
 

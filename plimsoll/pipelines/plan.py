@@ -2,7 +2,7 @@
 
 The pipeline's body runs once, with its actual parameters, while each call of a step only adds a node and gives a
 :class:`Handle` that stands for the later result. ``if`` and ``for`` over parameters therefore work as in any function;
-an ``if`` over a handle cannot, and is refused with an explanation rather than taken for true.
+an ``if`` over a handle cannot, and is refused with the way out: ``plimsoll.when`` for a branch, ``plimsoll.map`` for a list.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from plimsoll.errors import InvalidInput
-from plimsoll.pipelines.step import Step, is_pipeline, tracing
+from plimsoll.pipelines.step import Step, is_named_tuple, is_pipeline, outputs_of, tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,8 @@ class Reference:
 
     #: Position of that node in the plan.
     index: int
+    #: One of the outputs of a step that gives several; empty for the only one.
+    field: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +38,29 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A list, tuple or dict with at least one handle somewhere inside."""
+    """A list, tuple, dict or named tuple with at least one handle somewhere inside."""
 
-    #: ``list``, ``tuple`` or ``dict``.
+    #: ``list``, ``tuple``, ``dict`` or ``named``.
     kind: str
-    #: Keys of a dict; empty otherwise.
+    #: Keys of a dict; the class of a named tuple; empty otherwise.
     keys: tuple[Any, ...]
     #: Items, or values of a dict.
     items: tuple[Argument, ...]
 
 
-Argument = Reference | Literal | Group
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of two, decided by what a step gives."""
+
+    #: Decides; taken as Python's ``if`` takes it.
+    flag: Argument
+    #: What it is when the flag is true.
+    then: Argument
+    #: What it is otherwise.
+    otherwise: Argument
+
+
+Argument = Reference | Literal | Group | Choice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,11 +81,18 @@ class Node:
     kwargs: dict[str, Argument]
     #: Every parameter with what it gets, defaults included: ``rows``, ``args[0]``, ``kwargs[depth]``.
     bound: dict[str, Argument]
+    #: Names of the outputs of a step that gives several.
+    fields: tuple[str, ...] = ()
+    #: Whether its first argument is a list, of which each item becomes a call of its own.
+    each: bool = False
+    #: The branches that it is in, from the outermost: what decides, and as what the branch takes it.
+    guards: tuple[tuple[Argument, bool], ...] = ()
 
     @property
     def inputs(self) -> tuple[int, ...]:
-        """Positions of the nodes whose outputs this call takes, ascending, each once."""
-        return tuple(sorted({ref.index for argument in self.bound.values() for ref in references(argument)}))
+        """Positions of the nodes whose outputs this call takes or waits for, ascending, each once."""
+        arguments = (*self.bound.values(), *(flag for flag, _ in self.guards))
+        return tuple(sorted({ref.index for argument in arguments for ref in references(argument)}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,11 +112,11 @@ class Plan:
 class Handle:
     """Stands for a step's result while the pipeline is traced. It can be passed to steps and returned, and nothing else."""
 
-    __slots__ = ("_label", "_position", "_tracer")
+    __slots__ = ("_argument", "_label", "_tracer")
 
-    def __init__(self, tracer: _Tracer, position: int, label: str) -> None:
+    def __init__(self, tracer: _Tracer, argument: Argument, label: str) -> None:
         self._tracer = tracer
-        self._position = position
+        self._argument = argument
         self._label = label
 
     def __repr__(self) -> str:
@@ -110,7 +131,7 @@ class Handle:
     def _touched(self, how: str) -> NoReturn:
         raise InvalidInput(
             f"The pipeline {how}: the result of step {self._label!r} does not exist while the pipeline is planned.",
-            "Do this inside a step, or decide by the pipeline's parameters.",
+            _WAYS_OUT.get(how, "Do this inside a step, or decide by the pipeline's parameters."),
         )
 
 
@@ -137,6 +158,11 @@ _TOUCHES = {
     "enters it as a context": ("enter", "exit"),
     "calculates with it": ("neg", "pos", "abs", "invert", *_OPERATORS, *(f"r{name}" for name in _OPERATORS)),
 }
+_WAYS_OUT = {
+    "asks whether it is true": "Write plimsoll.when(result, then=lambda: …, otherwise=lambda: …), or decide inside a step.",
+    "iterates over it or unpacks it": "Write plimsoll.map(step, result) to call a step for each item of a list, do this inside a step, "
+    "or annotate a step that gives several outputs with a NamedTuple.",
+}
 for _how, _names in _TOUCHES.items():
     for _name in _names:
         setattr(Handle, f"__{_name}__", _refuse(f"__{_name}__", _how))
@@ -147,8 +173,38 @@ class _Tracer:
         self.nodes: list[Node] = []
         self._names: dict[str, int] = {}
         self._labels: dict[str, int] = {}
+        self._guards: tuple[tuple[Argument, bool], ...] = ()
+        self._outputs: dict[int, type[tuple[Any, ...]] | None] = {}
 
-    def call(self, step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Handle:
+    def call(self, step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        node = self._node(step, args, kwargs, each=False)
+        outputs = self._outputs_of(step)
+        if outputs is None:
+            return Handle(self, Reference(node.index), node.label)
+        # A real one, so that its fields, its items and its unpacking are Python's own.
+        return outputs._make(Handle(self, Reference(node.index, name), f"{node.label}.{name}") for name in node.fields)  # type: ignore[attr-defined]
+
+    def knows(self, value: Any) -> bool:
+        return not isinstance(value, Handle)
+
+    def map(self, step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Handle:
+        if self._outputs_of(step) is not None:
+            raise InvalidInput(f"{step.name} gives several outputs, so it cannot be mapped.", "Map a step that gives one.")
+        node = self._node(step, args, kwargs, each=True)
+        return Handle(self, Reference(node.index), node.label)
+
+    def choose(self, flag: Any, then: Callable[[], Any], otherwise: Callable[[], Any]) -> Handle:
+        decides, outer = self.freeze(flag), self._guards
+        branches = []
+        try:
+            for branch, wanted in ((then, True), (otherwise, False)):
+                self._guards = (*outer, (decides, wanted))
+                branches.append(self.freeze(branch()))
+        finally:
+            self._guards = outer
+        return Handle(self, Choice(decides, *branches), f"when({flag._label})")
+
+    def _node(self, step: Step, args: tuple[Any, ...], kwargs: dict[str, Any], each: bool) -> Node:
         try:
             bound = inspect.signature(step.function).bind(*args, **kwargs)
         except TypeError as error:
@@ -157,6 +213,7 @@ class _Tracer:
         # Frozen argument by argument, so that a list the pipeline changes later stays as it was in this call.
         taken = {name: self._frozen_parameter(bound, name, value) for name, value in bound.arguments.items()}
         flat, positional, keyword = _arranged(bound, taken)
+        outputs = self._outputs_of(step)
         node = Node(
             index=len(self.nodes),
             name=_numbered(self._names, step.name),
@@ -165,9 +222,19 @@ class _Tracer:
             args=positional,
             kwargs=keyword,
             bound=flat,
+            fields=() if outputs is None else outputs._fields,  # type: ignore[attr-defined]
+            each=each,
+            guards=self._guards,
         )
         self.nodes.append(node)
-        return Handle(self, node.index, node.label)
+        return node
+
+    def _outputs_of(self, step: Step) -> type[tuple[Any, ...]] | None:
+        if id(step) not in self._outputs:
+            outputs = self._outputs[id(step)] = outputs_of(step.function)
+            if outputs is not None and step.options.snapshot is not None:
+                raise InvalidInput(f"{step.name} has snapshot= and gives several outputs.", "Register the table in a step of its own.")
+        return self._outputs[id(step)]
 
     def _frozen_parameter(self, bound: inspect.BoundArguments, name: str, value: Any) -> Any:
         kind = bound.signature.parameters[name].kind
@@ -181,7 +248,9 @@ class _Tracer:
         if isinstance(value, Handle):
             if value._tracer is not self:
                 raise InvalidInput(f"{value!r} belongs to another pipeline's plan.", "Pass results of steps only within one pipeline.")
-            return Reference(value._position)
+            return value._argument
+        if is_named_tuple(type(value)) and any(map(_holds_handle, value)):
+            return Group("named", (type(value),), tuple(self.freeze(item) for item in value))
         if type(value) in (list, tuple, dict) and _holds_handle(value):
             if isinstance(value, dict):
                 keys = tuple(value)
@@ -247,6 +316,9 @@ def references(argument: Argument) -> Iterator[Reference]:
     elif isinstance(argument, Group):
         for item in argument.items:
             yield from references(item)
+    elif isinstance(argument, Choice):
+        for part in (argument.flag, argument.then, argument.otherwise):
+            yield from references(part)
 
 
 def resolve(argument: Argument, value_of: Callable[[int], Any]) -> Any:
@@ -257,10 +329,14 @@ def resolve(argument: Argument, value_of: Callable[[int], Any]) -> Any:
         value_of: gives the value of the node at a position.
     """
     if isinstance(argument, Reference):
-        return value_of(argument.index)
+        return getattr(value_of(argument.index), argument.field) if argument.field else value_of(argument.index)
     if isinstance(argument, Literal):
         return argument.value
+    if isinstance(argument, Choice):
+        return resolve(argument.then if resolve(argument.flag, value_of) else argument.otherwise, value_of)
     items = [resolve(item, value_of) for item in argument.items]
+    if argument.kind == "named":
+        return argument.keys[0]._make(items)
     if argument.kind == "dict":
         return dict(zip(argument.keys, items, strict=True))
     return tuple(items) if argument.kind == "tuple" else items
@@ -302,7 +378,7 @@ def _holds_handle(value: Any) -> bool:
         return True
     if type(value) is dict:
         return any(_holds_handle(item) for item in value.values())
-    return type(value) in (list, tuple) and any(_holds_handle(item) for item in value)
+    return (type(value) in (list, tuple) or is_named_tuple(type(value))) and any(_holds_handle(item) for item in value)
 
 
 def _numbered(counts: dict[str, int], name: str) -> str:

@@ -18,10 +18,13 @@ from plimsoll.data.environment import code_version, put_environment
 from plimsoll.data.project import load_object
 from plimsoll.data.snapshot import get_manifest
 from plimsoll.errors import Corrupt, InvalidInput, NotFound, PlimsollError, StepFailed
-from plimsoll.pipelines.engine import Outcome, StepEvent, granted, run_plan
+from plimsoll.pipelines.engine import Means, StepEvent, granted, run_plan
 from plimsoll.pipelines.executors.call import Executor, load_input
 from plimsoll.pipelines.executors.in_process import InProcess
 from plimsoll.pipelines.executors.processes import Processes
+from plimsoll.pipelines.loop.late import LateBlobs
+from plimsoll.pipelines.loop.outcome import Outcome
+from plimsoll.pipelines.loop.partial import NO_PART, Asked, Part, part_of
 from plimsoll.pipelines.plan import Plan, references, resolve, trace
 from plimsoll.pipelines.settled import settle, typed_params
 from plimsoll.pipelines.step import is_pipeline
@@ -80,6 +83,8 @@ class StepResult:
     project: Path
     #: Code that its output packs may run: this run has made it, or it was granted when the run ended.
     trusted: bool
+    #: Of a step that was called for each item of a list: the calls, in the order of the items.
+    items: tuple[StepResult, ...] | None = None
 
     @property
     def state(self) -> StepState:
@@ -92,13 +97,15 @@ class StepResult:
         return self.record.why
 
     def load(self) -> Any:
-        """Return what the step gave.
+        """Return what the step gave; several outputs come as a named tuple, those of each item of a list as a list.
 
         Raises:
             NotFound: it has no result.
             Corrupt: its bytes are damaged; the next run computes them again.
             Untrusted: it is a model whose code is not the project's own any more, and nobody has granted that it may run.
         """
+        if self.items is not None and self.record.state in ("hit", "ran"):
+            return [item.load() for item in self.items]
         if self.record.output is None:
             raise NotFound(f"The step {self.label} has no result: it {self.state}.", "Read its 'why', correct the cause and run again.")
         return values.load(self.record.output, self.blobs, trusted=self.trusted, project=self.project)
@@ -110,7 +117,7 @@ class PipelineResult:
     Args:
         run: the run.
         plan: what was run.
-        records: one a step, in the order of the plan.
+        records: one a step, in the order of the plan, and behind them those of the calls for the items of lists.
         blobs: where outputs are.
         project: folder of the project.
         trusted: positions of the steps whose packed code may run.
@@ -129,10 +136,19 @@ class PipelineResult:
     ) -> None:
         self.run = run
         self.metrics = dict(metrics)
-        self.steps = tuple(
-            StepResult(plan.nodes[record.index].label, record, blobs, project, record.index in trusted) for record in records
-        )
         self._plan = plan
+        items: dict[str, list[StepResult]] = {node.name: [] for node in plan.nodes if node.each}
+        labels = {node.name: node.label for node in plan.nodes}
+        found: dict[int, StepResult] = {}
+        for record in sorted(records, key=lambda record: -record.index):
+            name, bracket, number = record.name.rpartition("[")
+            item = bool(bracket) and record.index >= len(plan.nodes)
+            label = f"{labels[name]}[{number}" if item else labels[record.name]
+            inner = tuple(reversed(items[record.name])) if record.name in items else None
+            found[record.index] = StepResult(label, record, blobs, project, record.index in trusted, inner)
+            if item:
+                items[name].append(found[record.index])
+        self.steps = tuple(found[record.index] for record in records)
 
     @property
     def id(self) -> str:
@@ -150,7 +166,7 @@ class PipelineResult:
         return resolve(self._plan.result, lambda index: self.steps[index].load())
 
     def __getitem__(self, name: str) -> StepResult:
-        """Return a step by its short name (``features``, ``features#2``)."""
+        """Return a step by its short name (``features``, ``features#2``, ``features[3]`` for an item of a list)."""
         for step in self.steps:
             if name in (step.label, step.record.name):
                 return step
@@ -179,15 +195,15 @@ def execute(
     origin: Origin | None = None,
     begin: Callable[[StartRun], Run] | None = None,
     versions: bool = True,
+    part: Asked = NO_PART,
     on_step: Callable[[StepEvent], None] | None = None,
     heard: Callable[[PointColumns], None] | None = None,
 ) -> PipelineResult:
     """Run a pipeline and return what its steps gave.
 
-    The plan is made first: what can be refused is refused before a run exists. Numbers in the pipeline's result become
-    metrics, outputs become artifacts, declared snapshots are registered, models become versions. A run that is interrupted
-    or fails ends as failed; the steps that had ended are not repeated by the next one. A ``key`` of a run that has ended
-    gives that run.
+    What can be refused is refused before a run exists. Numbers in the pipeline's result become metrics, outputs artifacts,
+    models versions; declared snapshots are registered. A run that is interrupted or fails ends as failed; steps that had
+    ended are not repeated by the next one. A ``key`` of a run that has ended gives that run.
 
     Args:
         function: a function decorated with ``@pipeline``.
@@ -200,10 +216,11 @@ def execute(
         cause: why it runs.
         key: makes the run idempotent.
         executor: ``processes`` gives each step a process of its own; an open one, which several runs may share, is not closed.
-        in_process: runs the calls that the executor cannot; runs at the same time share one, so that those calls take turns.
+        in_process: runs the calls that the executor cannot; runs at the same time share one, for those calls take turns.
         origin: where the run comes from; None looks now.
         begin: begins the run; None asks the door.
         versions: whether models become versions at once.
+        part: which steps are run.
         on_step: is told of every start and end of a step.
         heard: is told of every point that a step logs, as soon as it is here, in any thread; it may raise :class:`RunStopped`.
 
@@ -212,25 +229,36 @@ def execute(
         RunStopped: ``heard`` has raised it; the run has ended as stopped.
         StepFailed: a step failed; ``details`` has ``run_id``, ``step`` and the user's ``traceback``.
     """
-    project = project.resolve()
-    plan = trace(function, params)
-    in_process = in_process or InProcess(blobs, project)
-    with _opened(executor, in_process, plan, blobs) as runner:
+    project, plan, late = project.resolve(), trace(function, params), LateBlobs(blobs)
+    chosen, in_process = part_of(plan, part), in_process or InProcess(late, project)
+    with open_executor(executor, in_process, blobs, [node.step.function for node in plan.nodes]) as runner:
+        runner.room.check([node.step for node in plan.nodes])
         start = _start(function, plan, origin or origin_of(function, blobs, project))
-        start = replace(start, experiment=experiment or start.experiment, tags=dict(tags), cause=cause, key=key)
+        start = replace(start, experiment=experiment or start.experiment, tags=chosen.tags | dict(tags), cause=cause, key=key)
         run = do(start) if begin is None else begin(start)
-        execution = _Execution(plan, run, do, blobs, project, versions)
-        return execution.through(runner, in_process, on_step, heard) if run.state == "running" else execution.past()
+        execution = _Execution(plan, chosen, run, do, blobs, project, versions)
+        means = Means(do=do, blobs=late, executor=runner, in_process=in_process, on_step=on_step or _ignore, heard=heard or _ignore)
+        return execution.through(means) if run.state == "running" else execution.past()
 
 
 @contextlib.contextmanager
-def _opened(executor: Literal["processes", "in_process"] | Executor, in_process: InProcess, plan: Plan, blobs: Blobs) -> Iterator[Executor]:
+def open_executor(
+    executor: Literal["processes", "in_process"] | Executor, in_process: InProcess, blobs: Blobs, functions: Iterable[Callable[..., Any]]
+) -> Iterator[Executor]:
+    """Open an executor for one run or for many, and close it again; one that is open already stays as it is.
+
+    Args:
+        executor: its name, or an open one.
+        in_process: what runs calls in this process.
+        blobs: where outputs are.
+        functions: steps that may run, as far as known.
+    """
     if executor == "in_process":
         yield in_process
     elif executor != "processes":
         yield executor
     else:
-        own = Processes(blobs, in_process.project, functions=[node.step.function for node in plan.nodes])
+        own = Processes(blobs, in_process.project, functions=functions)
         try:
             yield own
         finally:
@@ -294,7 +322,8 @@ def _start(function: Callable[..., Any], plan: Plan, origin: Origin) -> StartRun
 class _Execution:
     """A run that is under way, and what it has given so far."""
 
-    def __init__(self, plan: Plan, run: Run, do: Do, blobs: Blobs, project: Path, versions: bool) -> None:
+    def __init__(self, plan: Plan, part: Part, run: Run, do: Do, blobs: Blobs, project: Path, versions: bool) -> None:
+        self._part = part
         self._plan, self._run, self._do, self._blobs, self._project, self._versions = plan, run, do, blobs, project, versions
         self._artifacts: dict[str, Artifact] = {}
         self._metrics: dict[str, float] = {}
@@ -306,17 +335,11 @@ class _Execution:
         trusted = _trusted(records, self._do)
         return PipelineResult(self._run, self._plan, records, self._blobs, self._project, trusted, metrics)
 
-    def through(
-        self,
-        executor: Executor,
-        in_process: InProcess,
-        on_step: Callable[[StepEvent], None] | None,
-        heard: Callable[[PointColumns], None] | None,
-    ) -> PipelineResult:
+    def through(self, means: Means) -> PipelineResult:
         """Run the plan to its end and end the run, however it goes."""
         given = True
         try:
-            outcome = self._outcome(executor, in_process, on_step, heard)
+            outcome = self._outcome(means)
             given = False  # what the door refuses now it would refuse again with the failure
             run = self._do(self._end("finished", None))
         except BaseException as error:
@@ -332,53 +355,40 @@ class _Execution:
         kept = tuple(self._artifacts.values()) if given else ()
         return FinishRun(id=self._run.id, state=state, error=error, artifacts=kept, points=last)
 
-    def _outcome(
-        self,
-        executor: Executor,
-        in_process: InProcess,
-        on_step: Callable[[StepEvent], None] | None,
-        heard: Callable[[PointColumns], None] | None,
-    ) -> Outcome:
-        plan, run, damaged = self._plan, self._run, dict[int, str]()
+    def _outcome(self, means: Means) -> Outcome:
+        plan, run, damaged = self._plan, self._run, dict[str, str]()
         for look in range(_LOOKS):
-            outcome = run_plan(
-                plan,
-                do=self._do,
-                blobs=self._blobs,
-                run=run,
-                executor=executor,
-                in_process=in_process,
-                on_step=on_step,
-                heard=heard,
-                damaged=damaged,
-            )
+            outcome = run_plan(plan, means, run, self._part, damaged)
             self._keep(outcome)
             failed = outcome.failed
             if failed is not None:
+                # The node of a list stands before its items and fails with them.
                 label = plan.nodes[failed.index].label
                 fact = f"The step {label} of run {run.id} failed: {failed.why}"
                 raise StepFailed(
                     fact, f"Look at: plimsoll runs show {run.id[:12]}", run_id=run.id, step=label, traceback=failed.error or ""
                 )
             try:
-                self._metrics = dict(_metrics(plan, outcome.outputs, self._blobs))
+                self._metrics = dict(_metrics(outcome, self._blobs))
                 break
             except Corrupt as error:
                 if look == _LOOKS - 1:
                     raise
-                damaged = {error.details["input"]: error.fact}
-        for index, output in outcome.outputs.items():
-            if output.kind == "model":
-                self._take_model(plan.nodes[index].label, output)
+                damaged = {outcome.names[error.details["input"]]: error.fact}
+        for place, output in outcome.outputs.items():
+            if output.kind == "model" and place not in outcome.aside:
+                self._take_model(outcome.labels[place], output)
         return outcome
 
     def _keep(self, outcome: Outcome) -> None:
         """Take every output as an artifact and register the declared snapshots; also those of a run that failed later."""
-        for index, output in sorted(outcome.outputs.items()):
-            node = self._plan.nodes[index]
-            name = node.label.replace("#", ".")
+        for place, output in sorted(outcome.outputs.items()):
+            # Several outputs are told one by one, those of items with their steps.
+            if output.kind == "outputs" or place in outcome.aside:
+                continue
+            name = outcome.labels[place].replace("#", ".")
             self._artifacts[name] = Artifact(name=name, kind=output.kind, digest=output.digest, size=output.size)
-            dataset = node.step.options.snapshot
+            dataset = self._plan.nodes[place].step.options.snapshot if place >= 0 else None
             if dataset is not None:
                 self._do(RegisterSnapshot(name=dataset, digest=output.digest))
                 self._do(LogInput(run_id=self._run.id, name=dataset, digest=output.digest))
@@ -411,17 +421,23 @@ def package_meta(label: str, digest: str, blobs: Blobs) -> PackageMeta:
     return codec.from_json(blobs.get(document), PackageMeta, f"{_PACKAGE_FILE} of step {label}")
 
 
-def _metrics(plan: Plan, outputs: Mapping[int, Output], blobs: Blobs) -> Iterator[tuple[str, float]]:
-    def value_of(index: int) -> Any:
-        output = outputs[index]
-        return load_input(index, output, blobs) if output.kind == "value" and output.size <= _SMALL else None
+def _metrics(outcome: Outcome, blobs: Blobs) -> Iterator[tuple[str, float]]:
+    def value_of(place: int) -> Any:
+        output = outcome.outputs.get(place)
+        if output is None or place in outcome.aside:
+            return None
+        return load_input(place, output, blobs) if output.kind == "value" and output.size <= _SMALL else None
 
-    value = resolve(plan.result, value_of)
+    value = resolve(outcome.result, value_of)
     if isinstance(value, dict):
         yield from _numbers("", value)
     else:
-        for reference in references(plan.result):
-            yield from _numbers(plan.nodes[reference.index].label, value_of(reference.index))
+        for reference in references(outcome.result):
+            yield from _numbers(outcome.labels.get(reference.index, ""), value_of(reference.index))
+
+
+def _ignore(event: object) -> None:
+    return
 
 
 def _numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:

@@ -9,15 +9,17 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Literal, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import Any, Concatenate, Literal, ParamSpec, Protocol, TypeVar, cast, get_type_hints, overload
 
 from plimsoll.errors import InvalidInput
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
+S = TypeVar("S")
 
 _UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -29,10 +31,16 @@ _MEMORY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([kmg]i?b)?\s*", re.IGNORECASE)
 class StepOptions:
     """How a step is run. None of these may alter its result, so none of them is part of its key."""
 
-    #: Resident bytes that the step's process may use, or None without a limit.
+    #: Resident bytes that the step's process may use, and that are kept for it; None without a limit.
     memory: int | None = None
+    #: Processors that it keeps busy; None counts as one, and leaves the number of its threads to how many run beside it.
+    cpu: float | None = None
+    #: Graphics processors that it needs; a part of one may be shared.
+    gpu: float = 0.0
     #: How often a failed step is tried again.
     retries: int = 0
+    #: Seconds before the first retry; each later pause is twice as long, up to 30 s or this.
+    backoff: float = 0.5
     #: Seconds that one try may take, or None without a limit.
     timeout: float | None = None
     #: Whether later runs may use its result: True unless it did what need not repeat alike (network, clock …), ``"forever"``
@@ -64,6 +72,18 @@ class Tracer(Protocol):
         """Return the handle of a new node."""
         ...
 
+    def knows(self, value: Any) -> bool:
+        """Return whether a value is there while the pipeline is planned, and no handle."""
+        ...
+
+    def map(self, step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Return the handle of the list of results of a call for each item of the first argument."""
+        ...
+
+    def choose(self, flag: Any, then: Callable[[], Any], otherwise: Callable[[], Any]) -> Any:
+        """Trace both branches, and return the handle of what the taken one gives."""
+        ...
+
 
 #: The tracer of the pipeline that is being traced in this context; None when steps are plain functions.
 tracing: ContextVar[Tracer | None] = ContextVar("plimsoll_tracing", default=None)
@@ -77,7 +97,10 @@ def step(function: Callable[P, R], /) -> Callable[P, R]: ...
 def step(
     *,
     memory: str | int | None = None,
+    cpu: float | None = None,
+    gpu: float = 0,
     retries: int = 0,
+    backoff: float = 0.5,
     timeout: float | None = None,
     cache: bool | float | str = True,
     snapshot: str | None = None,
@@ -89,33 +112,45 @@ def step(
     /,
     *,
     memory: str | int | None = None,
+    cpu: float | None = None,
+    gpu: float = 0,
     retries: int = 0,
+    backoff: float = 0.5,
     timeout: float | None = None,
     cache: bool | float | str = True,
     snapshot: str | None = None,
 ) -> Any:
     """Mark a function as a step: inside a pipeline's run its result is kept and reused as long as nothing it depends on changed.
 
-    A step must give the same result for the same arguments, and must not change its arguments.
+    It must give the same result for the same arguments, and must not change them.
 
     Args:
         function: the function, when the decorator is used without brackets.
-        memory: resident memory that its process may use: bytes, or text such as ``"2GB"`` or ``"512MiB"``.
-        retries: how often it is tried again after a failure, with growing pauses.
+        memory: resident memory that its process may use, and that it waits for: bytes, or text such as ``"2GB"``, ``"512MiB"``.
+        cpu: processors that it keeps busy and waits for, one unless given; it gets as many threads.
+        gpu: graphics processors that it waits for: 2, or 0.5 to share one. It sees only its own (``CUDA_VISIBLE_DEVICES``).
+        retries: how often it is tried again after a failure.
+        backoff: seconds before the first retry; each later pause is twice as long, up to 30 seconds.
         timeout: seconds that one try may take.
-        cache: True reuses its result unless it did what another run need not repeat alike (network, clock, child processes,
-            randomness from the system); ``"forever"`` reuses it in any case; a time such as ``"12h"``, ``"7d"`` or a number of
-            seconds reuses it for so long; False computes it in every run.
+        cache: True reuses its result unless it did what another run need not repeat alike (network, clock, child processes …);
+            ``"forever"`` in any case; ``"12h"``, ``"7d"`` or a number of seconds for so long; False computes it in every run.
         snapshot: dataset name under which its table is registered as a version.
 
     Raises:
         InvalidInput: an option makes no sense, or the function is a coroutine, a generator or a class.
     """
-    options = StepOptions(memory=_bytes(memory), retries=retries, timeout=timeout, cache=_cache(cache), snapshot=snapshot)
     if not isinstance(retries, int) or retries < 0:
         raise InvalidInput(f"A step cannot be tried again {retries!r} times.", "Use retries=0 or more.")
-    if timeout is not None and not timeout > 0:
-        raise InvalidInput(f"A step cannot have a timeout of {timeout!r} seconds.", "Use a positive number of seconds.")
+    options = StepOptions(
+        memory=_bytes(memory),
+        cpu=None if cpu is None else _amount("cpu", cpu, least=0.001),
+        gpu=_amount("gpu", gpu),
+        retries=retries,
+        backoff=_amount("backoff", backoff),
+        timeout=None if timeout is None else _amount("timeout", timeout, least=0.001),
+        cache=_cache(cache),
+        snapshot=snapshot,
+    )
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         _check_function("step", function)
@@ -155,6 +190,70 @@ def pipeline(function: Callable[P, R], /) -> Callable[P, R]:
     return call
 
 
+def map(step: Callable[Concatenate[T, P], R], items: Iterable[T], /, *args: P.args, **kwargs: P.kwargs) -> list[R]:
+    """Call a step for each item of a list; in a pipeline the list may be the result of a step, whose length only the run knows.
+
+    Each item is a call of its own, with its own key: a list that has grown by one item computes one. The results keep the
+    order of the items.
+
+    Args:
+        step: a function decorated with ``@step``; its first argument is the item.
+        items: the items; as the result of a step a list or a tuple.
+        args: further arguments, the same for all items.
+        kwargs: further arguments by name.
+
+    Raises:
+        InvalidInput: the function is no step.
+    """
+    marked, tracer = step_of(step), tracing.get()
+    if marked is None:
+        raise InvalidInput(f"{getattr(step, '__qualname__', step)!r} is not a step.", "Decorate it with @plimsoll.step.")
+    if tracer is None or tracer.knows(items):
+        return [step(item, *args, **kwargs) for item in items]
+    return cast(list[R], tracer.map(marked, (items, *args), kwargs))
+
+
+def when(flag: Any, then: Callable[[], R], otherwise: Callable[[], S] | None = None) -> R | S | None:
+    """Return what one of two branches gives: Python's ``if`` for a condition that only a step's result decides.
+
+    In a pipeline both branches are planned and the steps of one run; those of the other are skipped.
+
+    Args:
+        flag: decides; in a pipeline usually the result of a step.
+        then: makes the calls for a true ``flag``, such as ``lambda: retrain(rows)``.
+        otherwise: makes the calls for a false one; without it the result is None.
+    """
+    tracer = tracing.get()
+    if tracer is None or tracer.knows(flag):
+        return then() if flag else None if otherwise is None else otherwise()
+    return cast(R | S, tracer.choose(flag, then, otherwise or (lambda: None)))
+
+
+def outputs_of(function: Callable[..., Any]) -> type[tuple[Any, ...]] | None:
+    """Return the NamedTuple that a function's return annotation names, whose fields are its several outputs; None without one.
+
+    Args:
+        function: the user's own function.
+    """
+    function = inspect.unwrap(function)
+    hint = getattr(function, "__annotations__", {}).get("return")
+    if isinstance(hint, str):
+        try:
+            hint = get_type_hints(function).get("return")
+        except (NameError, TypeError, AttributeError, SyntaxError):
+            hint = None  # names that only a type checker sees
+    return hint if is_named_tuple(hint) else None
+
+
+def is_named_tuple(cls: Any) -> bool:
+    """Return whether a type is a NamedTuple.
+
+    Args:
+        cls: anything.
+    """
+    return isinstance(cls, type) and issubclass(cls, tuple) and isinstance(getattr(cls, "_fields", None), tuple)
+
+
 def step_of(function: Any) -> Step | None:
     """Return what the decorator knows of ``function``, or None when it is not a step.
 
@@ -180,6 +279,14 @@ def _check_function(what: str, function: Any) -> None:
         raise InvalidInput(f"@{what} cannot decorate {named}, which is not a function.", "Decorate a function made with 'def'.")
     if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise InvalidInput(f"@{what} cannot decorate {named}, which is a coroutine or a generator.", "Let it return its whole result.")
+
+
+def _amount(name: str, value: Any, least: float = 0.0) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value < float("inf"):
+        raise InvalidInput(f"A step's {name} cannot be {value!r}.", f"Use a number that is {'positive' if least else 'not negative'}.")
+    if name == "gpu" and value > 1 and value != int(value):
+        raise InvalidInput(f"A step cannot have {value!r} graphics processors.", "Use a part of one, such as gpu=0.5, or whole ones.")
+    return float(value)
 
 
 def _cache(cache: bool | float | str) -> bool | float | Literal["forever"]:

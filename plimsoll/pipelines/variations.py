@@ -112,5 +112,5 @@ def refuse(failed: Mapping[str, PlimsollError], total: int) -> None:
     first = next(iter(failed.values()))
     facts = " ".join(f"[{name}] {error.fact}" for name, error in failed.items())
     tracebacks = "".join(f"{name}:\n{error.details['traceback']}" for name, error in failed.items() if error.details.get("traceback"))
-    fact = f"{len(failed)} of {total} variations failed: {facts}"
+    fact = f"{len(failed)} of {total} runs failed: {facts}"
     raise type(first)(fact, first.remedy, failed=list(failed), traceback=tracebacks) from first

@@ -9,7 +9,8 @@ from plimsoll.errors import InvalidInput
 from plimsoll.records.request import Json, Request, check_digest, check_limit, check_name
 from plimsoll.records.run import Cause, Run
 
-#: ``hit``: an earlier output was used; ``ran``: it was computed; ``skipped``: a step before it failed.
+#: ``hit``: an earlier output was used; ``ran``: it was computed; ``skipped``: a step before it failed, its branch was not
+#: taken, or only a part of the pipeline was asked for.
 StepState = Literal["hit", "ran", "failed", "skipped"]
 
 
@@ -34,7 +35,7 @@ class Output:
 
     #: Digest of its manifest.
     digest: str
-    #: ``table``, ``tree``, ``value`` or ``model``.
+    #: ``table``, ``tree``, ``value``, ``model``, or ``outputs`` for the several outputs of one step.
     kind: str
     #: Bytes of all files.
     size: int
@@ -71,6 +72,66 @@ class FindEntries(Request[tuple[CacheEntry, ...]]):
 
     def __post_init__(self) -> None:
         check_limit(self.limit)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedCall:
+    """A call that a run would compute."""
+
+    #: Call key.
+    call: str
+    #: Name of the call, as in ``StepRecord.name``.
+    step: str
+    #: Keys of the call's entries that the run has seen and cannot use.
+    seen: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """Who computes a call."""
+
+    #: Call key.
+    call: str
+    #: The run that computes it: the one that asked, or another; empty when there are new entries to look at first.
+    holder: str
+    #: Entries that the run has not seen, newest first.
+    entries: tuple[CacheEntry, ...] = ()
+    #: The newest entry of the step, and what its key was made of, to explain the miss; only for a run that got the call.
+    latest: CacheEntry | None = None
+    #: What the key of ``latest`` was made of.
+    parts: tuple[KeyPart, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimCalls(Request[tuple[Claim, ...]]):
+    """Take calls that a run of one's own is about to compute, so that no other run computes them at the same time.
+
+    A claim ends when the step is recorded, when it is released, when its run has ended, or when it was not renewed for some
+    seconds.
+    """
+
+    #: The run's id.
+    run_id: str
+    #: The calls.
+    calls: tuple[WantedCall, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenewClaims(Request[None]):
+    """Tell that a run still computes what it has claimed."""
+
+    #: The run's id.
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReleaseClaims(Request[None]):
+    """Give back calls without a result."""
+
+    #: The run's id.
+    run_id: str
+    #: Call keys; empty gives back all of the run's.
+    calls: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,8 +202,10 @@ class EndedStep:
     record: StepRecord
     #: Call key; None without a key.
     call: str | None = None
-    #: What the call key was made of; empty for a hit, whose parts are known.
+    #: What the call key was made of, apart from ``code``; empty for a hit, whose parts are known.
     parts: tuple[KeyPart, ...] = ()
+    #: Digest of the parts that all calls of the step share; empty when there are none or they are in ``parts``.
+    code: str = ""
     #: What the step read by itself.
     trace: tuple[KeyPart, ...] = ()
     #: Whether later runs may use its output.
@@ -156,19 +219,23 @@ class EndedStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RecordSteps(Request[tuple[StepRecord, ...]]):
+class RecordSteps(Request[None]):
     """Record steps of a run of one's own that is under way, with the entries that later runs may use, all or none of them.
 
-    The same index again replaces the record. The first entry of a key stays: where it has another output, the record that is
-    kept and returned has the entry's. The bytes of outputs must be stored before.
+    The same index again replaces the record. The newest result of a key is what later runs find. What a run has claimed of
+    these calls is given back. The bytes of outputs must be stored before.
     """
 
     #: The run's id.
     run_id: str
     #: The steps.
     steps: tuple[EndedStep, ...]
+    #: Digest -> parts, for each digest in the steps' ``code`` that was not sent before.
+    code: dict[str, tuple[KeyPart, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for digest in self.code:
+            check_digest("Code", digest)
         for step in self.steps:
             if step.record.run_id != self.run_id:
                 raise InvalidInput(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Row, select, update
@@ -22,7 +23,7 @@ from plimsoll.records.run import (
     SetTags,
     StartRun,
 )
-from plimsoll.store.contracts import Context
+from plimsoll.store.contracts import Context, chunks
 from plimsoll.store.schema import artifacts, experiments, run_inputs, runs
 
 #: Writer of the points that come with a run's end.
@@ -78,9 +79,13 @@ def running(context: Context, id: str) -> Run:
         Conflict: it has ended.
     """
     run = _one(context, id)
-    if run.state != "running":
-        raise Conflict(f"The run {id} has ended as {run.state}.", "Start a new run; an ended run is not changed.")
+    _check_running(run)
     return run
+
+
+def _check_running(run: Run) -> None:
+    if run.state != "running":
+        raise Conflict(f"The run {run.id} has ended as {run.state}.", "Start a new run; an ended run is not changed.")
 
 
 def finish_run(request: FinishRun, context: Context) -> Run:
@@ -88,13 +93,14 @@ def finish_run(request: FinishRun, context: Context) -> Run:
     run = _one(context, request.id)
     if run.state == request.state:
         return run
-    running(context, request.id)
-    for artifact in request.artifacts:
-        _attach(context, request.id, artifact)
+    _check_running(run)
+    if request.artifacts:
+        _attach(context, request.id, request.artifacts)
     if request.points is not None:
         context.stores.points.append(context.tx, request.id, _END, 1, request.points)
-    context.tx.execute(update(runs).where(runs.c.id == request.id).values(state=request.state, error=request.error, ended=clock.now()))
-    return _one(context, request.id)
+    end: dict[str, Any] = {"state": request.state, "error": request.error, "ended": clock.now()}
+    context.tx.execute(update(runs).where(runs.c.id == request.id).values(**end))
+    return replace(run, **end)
 
 
 def set_tags(request: SetTags, context: Context) -> Run:
@@ -108,15 +114,18 @@ def log_artifact(request: LogArtifact, context: Context) -> Artifact:
     """Attach stored bytes to a running run."""
     running(context, request.run_id)
     artifact = Artifact(name=request.name, kind=request.kind, digest=request.digest, size=request.size)
-    _attach(context, request.run_id, artifact)
+    _attach(context, request.run_id, (artifact,))
     return artifact
 
 
-def _attach(context: Context, run_id: str, artifact: Artifact) -> None:
-    if not context.stores.blobs.has(artifact.digest):
-        raise NotFound(f"The bytes {artifact.digest[:12]} of {artifact.name!r} are not stored.", "Upload them before naming them.")
-    context.tx.execute(artifacts.delete().where(artifacts.c.run_id == run_id, artifacts.c.name == artifact.name))
-    context.tx.execute(artifacts.insert().values(run_id=run_id, **codec.plain(artifact)))
+def _attach(context: Context, run_id: str, kept: tuple[Artifact, ...]) -> None:
+    for artifact in kept:
+        if not context.stores.blobs.has(artifact.digest):
+            raise NotFound(f"The bytes {artifact.digest[:12]} of {artifact.name!r} are not stored.", "Upload them before naming them.")
+    rows = {artifact.name: {"run_id": run_id, **codec.plain(artifact)} for artifact in kept}
+    for names in chunks(list(rows), 500):
+        context.tx.execute(artifacts.delete().where(artifacts.c.run_id == run_id, artifacts.c.name.in_(names)))
+    context.tx.execute(artifacts.insert(), list(rows.values()))
 
 
 def log_input(request: LogInput, context: Context) -> RunInput:

@@ -40,8 +40,10 @@ class Database(Protocol):
         """Return a transaction that sees one state of the database and writes nothing."""
         ...
 
-    def write(self) -> AbstractContextManager[Connection]:
+    def write(self, durable: bool = True) -> AbstractContextManager[Connection]:
         """Return a writing transaction: committed at the end of the block, undone when it raises.
+
+        One that is not ``durable`` does not wait for the disk: killed processes lose nothing of it, a power cut may.
 
         Raises:
             StorageFull: the disk has no room; nothing was written.

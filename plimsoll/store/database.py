@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -15,7 +16,7 @@ from plimsoll.errors import InvalidInput, Overloaded, PlimsollError
 from plimsoll.store.contracts import Database
 from plimsoll.store.migrations import revisions
 from plimsoll.store.postgres import Postgres, public
-from plimsoll.store.sqlite import Sqlite
+from plimsoll.store.sqlite import PATIENCE, Sqlite
 
 _URLS = "Use sqlite:///folder/plimsoll.db or postgresql://user@host/database."
 
@@ -30,7 +31,7 @@ class Backend(Protocol):
         """Return a new engine."""
         ...
 
-    def begin(self, connection: Connection, writes: bool) -> None:
+    def begin(self, connection: Connection, writes: bool, durable: bool) -> None:
         """Begin a transaction that writes, or one that cannot."""
         ...
 
@@ -50,6 +51,7 @@ class SqlDatabase:
         self.dialect = backend.name
         self._backend = backend
         self._engine = backend.engine()
+        self._writers = threading.Lock()
         event.listen(self._engine, "handle_error", self._explain)
 
     @contextmanager
@@ -59,34 +61,43 @@ class SqlDatabase:
         Raises:
             Overloaded: no connection became free.
         """
-        with self._begin(writes=False) as tx:
+        with self._begin(writes=False, durable=False) as tx:
             yield tx
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, durable: bool = True) -> Iterator[Connection]:
         """Return a writing transaction: committed at the end of the block, undone when it raises.
 
         Writers go one at a time, so what the block read is still so when it writes.
+
+        Args:
+            durable: whether the commit waits for the disk; without, a power cut may lose it, a killed process does not.
 
         Raises:
             StorageFull: the disk has no room; nothing was written.
             Overloaded: the writers before it took too long.
         """
-        with self._begin(writes=True) as tx:
-            yield tx
+        # Threads of one process queue here: SQLite's own way to wait is to sleep and to try again.
+        if not self._writers.acquire(timeout=PATIENCE):
+            raise Overloaded(f"Another writer held the database for {PATIENCE:.0f} seconds.", "Try again.", retry_after=1)
+        try:
+            with self._begin(writes=True, durable=durable) as tx:
+                yield tx
+        finally:
+            self._writers.release()
 
     def close(self) -> None:
         """Give back all connections."""
         self._engine.dispose()
 
     @contextmanager
-    def _begin(self, writes: bool) -> Iterator[Connection]:
+    def _begin(self, writes: bool, durable: bool) -> Iterator[Connection]:
         try:
             connection = self._engine.connect()
         except PoolTimeout as error:
             raise Overloaded("All connections to the database are in use.", "Try again.", retry_after=1) from error
         with connection, connection.begin():
-            self._backend.begin(connection, writes)
+            self._backend.begin(connection, writes, durable)
             yield connection
 
     def _explain(self, context: ExceptionContext) -> None:

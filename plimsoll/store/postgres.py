@@ -67,14 +67,17 @@ class Postgres:
             pool_timeout=PATIENCE,
         )
 
-    def begin(self, connection: Connection, writes: bool) -> None:
+    def begin(self, connection: Connection, writes: bool, durable: bool) -> None:
         """Make the transaction that has begun a writing one, or one that reads a single state.
 
         Args:
             connection: on which a transaction has begun and done nothing.
             writes: whether it takes the writers' lock.
+            durable: whether its commit waits for the server's disk.
         """
         if writes:
+            if not durable:
+                connection.exec_driver_sql("SET LOCAL synchronous_commit = off")
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_WRITERS})")
         else:
             connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")

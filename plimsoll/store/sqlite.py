@@ -62,14 +62,19 @@ class Sqlite:
         event.listen(engine, "connect", self._connected)
         return engine
 
-    def begin(self, connection: Connection, writes: bool) -> None:
+    def begin(self, connection: Connection, writes: bool, durable: bool) -> None:
         """Begin a transaction that writes, or one that cannot.
 
         Args:
             connection: on which no transaction runs.
             writes: whether it takes the write lock.
+            durable: whether its commit waits for the disk. The next one that does makes this one durable too.
         """
-        connection.exec_driver_sql(f"PRAGMA query_only = {'OFF' if writes else 'ON'}")
+        wanted = {"query_only": "OFF", "synchronous": "FULL" if durable else "NORMAL"} if writes else {"query_only": "ON"}
+        for name, value in wanted.items():
+            if connection.info.get(name) != value:
+                connection.exec_driver_sql(f"PRAGMA {name} = {value}")
+                connection.info[name] = value
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN DEFERRED")
 
     def explain(self, context: ExceptionContext) -> PlimsollError | None:

@@ -50,6 +50,7 @@ LOOKS = (
     "runs list",
     "runs show RUN",
     "runs diff BEFORE AFTER",
+    "cache show",
     "cache why AFTER begin",
     "models list",
     "models list late",
@@ -65,6 +66,8 @@ LOOKS = (
     "actors list",
     "jobs list",
     "jobs show JOB",
+    "triggers list",
+    "triggers history",
     "events list",
 )
 
@@ -80,6 +83,9 @@ CHANGES = (
     "deployments kill late --reason fire",
     "deployments revive late --reason out",
     "alerts ack ALERT",
+    "triggers set hourly --on schedule --cron '0 * * * *' --pipeline works.py:chain",
+    "triggers fire nightly",
+    "triggers remove nightly",
     "actors add nina read",
 )
 

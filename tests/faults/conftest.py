@@ -16,6 +16,7 @@ from plimsoll.cli.app import main
 from plimsoll.data.values import save
 from plimsoll.records.monitor import AppendPredictions, Finding, PredictionColumns, RecordWindow, SealPredictions, WindowReport
 from plimsoll.records.pipeline import EndedStep, KeyPart, RecordSteps, StepRecord
+from plimsoll.records.pipelines.trigger import FireTrigger, SetTrigger, TriggerRule
 from plimsoll.records.run import CodeVersion, FinishRun, StartRun
 from plimsoll.workspace import PLANE, WORKER
 from tests.faults.command_line import Filled, Run, Said, project
@@ -80,9 +81,19 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Filled:
     stepped = [_stepped(yard, count) for count in (4, 6)]
     watched = do(RecordWindow(report=report, table=b"", labelled=0, pipeline=""), WORKER)
     job = yard.workspace.submit(SealPredictions(), WORKER)
+    rule = TriggerRule(on="schedule", cron="0 3 * * *", pipeline="works.py:chain")
+    do(SetTrigger(name="nightly", rule=rule), yard.owner)
+    do(FireTrigger(name="nightly"), yard.owner)
     yard.workspace.close()
-    names = {"BEFORE": stepped[0], "AFTER": stepped[1], "RUN": third.run_id}
-    names |= {"LIVE": live.id, "APPROVED": other.id, "PROPOSED": proposed.id, "REQUEST": "asked"}
+    names = {
+        "RUN": third.run_id,
+        "BEFORE": stepped[0],
+        "AFTER": stepped[1],
+        "LIVE": live.id,
+        "APPROVED": other.id,
+        "PROPOSED": proposed.id,
+        "REQUEST": "asked",
+    }
     return Filled(folder, {**names, "ALERT": watched.alerts[0], "JOB": job.id})
 
 

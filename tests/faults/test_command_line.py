@@ -14,10 +14,11 @@ from tests.faults.command_line import ASKING, BEGINNERS, CHANGES, LOOKS, OTHERS,
 
 
 def test_the_tables_above_name_every_command_there_is() -> None:
-    known = {line.partition(" ")[0] for line in (*ASKING, *BEGINNERS)} | {"config", "doctor", "demo"}
+    known = {line.partition(" ")[0] for line in (*ASKING, *BEGINNERS)} | {"config", "doctor", "demo", "ci"}
     app = build()
     assert {name for name in app if not name.startswith("-")} == known
-    for noun in ("runs", "cache", "models", "checks", "releases", "deployments", "predictions", "alerts", "actors", "jobs", "events"):
+    nouns = ("runs", "cache", "models", "checks", "releases", "deployments", "predictions", "alerts", "actors", "jobs", "triggers", "events")
+    for noun in nouns:
         inner = {f"{noun} {name}" for name in app[noun] if not name.startswith("-")}
         assert inner == {" ".join(line.split()[:2]) for line in ASKING if line.startswith(f"{noun} ")}
 

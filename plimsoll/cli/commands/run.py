@@ -9,9 +9,10 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from plimsoll.cli.asked import Asked, asked
-from plimsoll.cli.output import next_step, say
+from plimsoll.cli.commands.bisect import bisect_runs
+from plimsoll.cli.output import Format, next_step, say
 from plimsoll.cli.session import door
-from plimsoll.errors import PlimsollError
+from plimsoll.errors import InvalidInput, PlimsollError
 from plimsoll.pipelines.engine import StepEvent
 from plimsoll.pipelines.running import PipelineResult, execute
 from plimsoll.pipelines.settled import Settled
@@ -28,6 +29,9 @@ def run(
     profile: str | None = None,
     experiment: str = "",
     jobs: int | None = None,
+    bisect: Annotated[tuple[str, str] | None, Parameter(negative=())] = None,
+    metric: str = "",
+    form: Format = Format(),
 ) -> None:
     """Run a pipeline; steps that nothing has changed for are not run again.
 
@@ -38,7 +42,14 @@ def run(
         profile: name of a declared profile: settings and parameters.
         experiment: groups runs; the pipeline's name unless given.
         jobs: runs of variations at the same time; the number of processors unless given.
+        bisect: two runs; instead of a run, find by reruns which difference between them moved a metric.
+        metric: the metric that ``--bisect`` asks about; the only one that differs unless given.
+        form: how ``--bisect`` prints its table.
     """
+    if bisect is not None:
+        if pipeline or set or variation:
+            raise InvalidInput("--bisect takes pipeline and parameters from the two runs.", "Leave the others out.")
+        return bisect_runs(*bisect, metric, profile, form)
     wanted = asked(pipeline, set, variation, profile)
     # Before a home is made for it: what cannot run must leave nothing behind.
     function = wanted.load()

@@ -40,8 +40,10 @@ def class_content(cls: type) -> tuple[list[tuple[str, Any]], list[Any]]:
     for attribute in raw.get("__attrs_attrs__", ()):
         fields.append([getattr(attribute, name, None) for name in _ATTRS])
     if hasattr(cls, "__struct_config__"):
-        names = ("__struct_fields__", "__struct_encode_fields__", "__struct_defaults__")
-        fields.append([*(getattr(cls, name, None) for name in names), repr(getattr(cls, "__struct_config__", None))])
+        # A default that is made anew for each instance is held in an object of the library's own.
+        defaults = [getattr(each, "factory", each) for each in getattr(cls, "__struct_defaults__", ())]
+        names = [getattr(cls, name, None) for name in ("__struct_fields__", "__struct_encode_fields__")]
+        fields.append([*names, defaults, repr(getattr(cls, "__struct_config__", None))])
     for name, field in raw.get("__pydantic_fields__", {}).items():
         # Its repr shows functions by their address, and not what they do.
         fields.append([name, [(slot, getattr(field, slot, None)) for slot in type(field).__slots__ if not slot.startswith("_")]])

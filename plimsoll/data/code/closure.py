@@ -73,18 +73,19 @@ _REMEDY = "Name the code directly, pass the value as a parameter, or mark the st
 _PLAIN = (list, dict, tuple, set, frozenset)
 
 
-def closure(function: Callable[..., Any], sources: Sources | None = None) -> tuple[KeyPart, ...]:
+def closure(function: Callable[..., Any], sources: Sources | None = None, traced: bool = False) -> tuple[KeyPart, ...]:
     """Return one part for each function, class, constant and whole module that ``function`` reaches, and for each distribution.
 
     Args:
         function: the user's function, or anything that wraps it; it is looked at, never called.
         sources: share one among the functions of one plan to read each file once; made for this call when left out.
+        traced: modules that it imports by computed names are found while it runs, so they are no reason to refuse.
 
     Raises:
         Unfingerprintable: something reached cannot be seen whole; the message names the function and the expression.
     """
     home = getattr(_unwrap(function), "__globals__", {}).get("__name__", "")
-    walk = _Walk(sources or Sources(), home)
+    walk = _Walk(sources or Sources(), home, traced)
     walk.digest(function, getattr(function, "__qualname__", repr(type(function))))
     return walk.finish()
 
@@ -117,9 +118,8 @@ def _unwrap(value: Any) -> Any:
 class _Walk:
     """One walk: things are named when first met, then digested one by one."""
 
-    def __init__(self, sources: Sources, home: str) -> None:
-        self.sources = sources
-        self.home = home
+    def __init__(self, sources: Sources, home: str, traced: bool = False) -> None:
+        self.sources, self.home, self.traced = sources, home, traced
         self.labels: dict[int, str] = {}
         #: Kept alive, so that no identity is used twice.
         self.alive: list[Any] = []
@@ -257,7 +257,7 @@ class _Walk:
             name = getattr(value, "name", "")
             return type(value).__name__, "" if name in (self.home, "__main__") else name
         if isinstance(value, contextvars.ContextVar):
-            return "contextvar", (value.name, value.get(Mention("absent")))
+            return "contextvar", (value.name, _current(value))
         if isinstance(value, ctypes.CDLL):
             return "library", (value._name, self.sources.native(value._name))
         if isinstance(value, _TYPING):
@@ -468,6 +468,13 @@ class _Walk:
 
     def add(self, label: str, digest: str, text: str) -> None:
         self.parts.append(KeyPart(kind="code", name=label, digest=digest, text=text))
+
+
+def _current(variable: contextvars.ContextVar[Any]) -> Any:
+    try:
+        return variable.get()
+    except LookupError:
+        return Mention("absent")
 
 
 def _hints(cls: type) -> list[tuple[str, Any]]:

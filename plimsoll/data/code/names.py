@@ -42,6 +42,7 @@ class Walk(Protocol):
     """What the looking up of names needs of the walk that it serves."""
 
     sources: Sources
+    traced: bool
     packages: dict[str, Path | None]
 
     def touch(self, module: str, origin: str) -> str:
@@ -168,8 +169,10 @@ class Names:
         return value
 
     def _by_name(self, label: str, found: Reference) -> Any:
-        """Return the module of ``import_module("name")``; a computed name is refused."""
+        """Return the module of ``import_module("name")``; a computed name is refused, unless it is found while the code runs."""
         if found.argument is None or found.argument.startswith("."):
+            if self._walk.traced:
+                return Mention("whatever it imports")
             raise self._walk.refusal(label, "it imports a module by a computed name")
         return self._load(label, found.argument)
 

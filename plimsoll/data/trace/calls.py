@@ -248,7 +248,7 @@ class _Way(_Walk):
     """Follows the same references as the closure and remembers the functions on the way."""
 
     def __init__(self) -> None:
-        super().__init__(_Unread(), "")
+        super().__init__(_Unread(), "", traced=True)
         self.functions: list[FunctionType] = []
 
     def work_function(self, label: str, function: FunctionType) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
@@ -77,6 +78,7 @@ class Found:
         self._variables: dict[str, tuple[str, str]] = {}
         self._set: set[str] = set()
         self._modules: dict[str, tuple[str, str] | None] = {}
+        self._named: set[str] = set()
         self._packages: set[str] = set()
 
     def mine(self) -> bool:
@@ -301,6 +303,14 @@ class Found:
             # While its own body runs it is not whole yet; otherwise now, before it can change what it holds.
             self._modules[name] = None if code.co_name == "<module>" else module(name, Sources())
 
+    def imports(self, name: str) -> None:
+        """Note that the user's code imports a module by a computed name; whose it is shows when it has been imported.
+
+        Args:
+            name: its dotted name.
+        """
+        self._named.add(name)
+
     def package(self, file: str) -> None:
         """Note that code of an installed package runs.
 
@@ -320,6 +330,7 @@ class Found:
             if end == TIMES or path not in self._files
         ]
         parts += [KeyPart(kind="variable", name=name, digest=digest, text=text) for name, (digest, text) in self._variables.items()]
+        self._settle_names()
         for name, known in self._modules.items():
             digest, text = known or module(name, Sources())
             if text:
@@ -329,6 +340,16 @@ class Found:
             digest, text = distribution(name)
             parts.append(KeyPart(kind="environment", name=name, digest=digest, text=text))
         return Trace(parts=tuple(sorted(parts, key=lambda part: (part.kind, part.name))), effects=tuple(self.effects))
+
+    def _settle_names(self) -> None:
+        for name in self._named:
+            loaded = sys.modules.get(name)
+            file = getattr(loaded, "__file__", None) or next(iter(getattr(loaded, "__path__", ())), "")
+            kind = self.origins.of(file) if file else ""
+            if loaded is None or kind == "user":
+                self._modules.setdefault(name, None)
+            elif kind == "third":
+                self._packages.add(name.partition(".")[0])
 
     def _file_parts(self) -> list[KeyPart]:
         parts = []

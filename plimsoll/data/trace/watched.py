@@ -6,6 +6,7 @@ called, with their first argument.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -95,6 +96,12 @@ def _seeds(found: Found, frame: FrameType, arguments: Arguments, called: str) ->
         _draws(found, frame, arguments, called)
 
 
+def _imports(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
+    back, name, package = frame.f_back, arguments.get("name"), arguments.get("package")
+    if back is not None and found.origins.of(back.f_code.co_filename) == "user" and isinstance(name, str):
+        found.imports(importlib.util.resolve_name(name, package) if name.startswith(".") else name)
+
+
 def _connects(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
     found.effect(f"opened a network connection ({called})")
 
@@ -132,6 +139,7 @@ _BEGUN: tuple[tuple[str, str, Begun], ...] = (
     ("genericpath", r"get(size|mtime|ctime|atime)", _aspect(TIMES)),
     ("pathlib", r"(Path|PathBase)\.(exists|is_file|is_dir|is_symlink)", _aspect(THERE)),
     ("pathlib", r"Path\.l?stat", _aspect(TIMES)),
+    ("importlib", r"import_module", _imports),
     ("random", r"SystemRandom\.\w+", _draws),
     ("random", r"Random\.(seed|__init__)", _seeds),
     ("uuid", r"uuid[1467]", _draws),

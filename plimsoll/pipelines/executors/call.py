@@ -18,7 +18,9 @@ from plimsoll import errors
 from plimsoll.data import values
 from plimsoll.data.trace.recording import Recording
 from plimsoll.errors import Corrupt, NotFound, Refused, StepFailed, Unfingerprintable
+from plimsoll.pipelines.loop.room import Room
 from plimsoll.pipelines.plan import Node
+from plimsoll.pipelines.step import outputs_of
 from plimsoll.records.pipeline import KeyPart, Output
 from plimsoll.records.request import Request
 from plimsoll.records.run import LogArtifact, LogInput, PointColumns, SetTags
@@ -57,6 +59,8 @@ class Call:
     known: frozenset[str] = frozenset()
     #: Calls of the plan that may run at the same time, this one included; they share the processors.
     beside: int = 1
+    #: Names of the graphics processors that it may use; empty when it has asked for none.
+    gpus: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +77,9 @@ class Ran:
 
 class Executor(Protocol):
     """Runs calls of steps."""
+
+    #: What they may take together.
+    room: Room
 
     def submit(self, call: Call) -> Future[Ran]:
         """Begin a call and return the future of what it gives.
@@ -123,13 +130,22 @@ def perform(
         current.reset(token)
     try:
         # A path that the step returns is read only now, and a file that changes until its bytes are stored must be noticed.
-        recording.read(value)
-        output = values.save(value, blobs, project)
+        outputs = outputs_of(function)
+        for part in (value,) if outputs is None else _checked(function, value, outputs):
+            recording.read(part)
+        output = values.save(value, blobs, project) if outputs is None else values.save_outputs(value._asdict(), blobs, project)
         trace = recording.trace()
         return Ran(output=output, trace=trace.parts, effects=trace.effects)
     except (Unfingerprintable, errors.InvalidInput) as error:
         fact = f"What {function.__qualname__} returned cannot be stored: {error.fact}"
         raise StepFailed(fact, error.remedy, traceback=f"{fact}\n{error.remedy}\n") from error
+
+
+def _checked(function: Callable[..., Any], value: Any, outputs: type[tuple[Any, ...]]) -> tuple[Any, ...]:
+    if isinstance(value, outputs):
+        return value
+    fact = f"{function.__qualname__} is annotated to return {outputs.__qualname__}, but returned a {type(value).__qualname__}"
+    raise StepFailed(f"{fact}.", f"Return {outputs.__qualname__}({', '.join(outputs._fields)}).", traceback=f"{fact}.\n")  # type: ignore[attr-defined]
 
 
 def load_input(index: int, output: Output, blobs: Blobs, trusted: bool = False, project: Path | None = None) -> Any:

@@ -12,6 +12,7 @@ from plimsoll.data import values
 from plimsoll.data.trace.recording import Recorder
 from plimsoll.errors import PlimsollError
 from plimsoll.pipelines.executors.call import Call, Ran, load_input, perform
+from plimsoll.pipelines.loop.room import one_at_a_time
 from plimsoll.pipelines.plan import Argument, Literal, Node, resolve
 from plimsoll.runs.logger import StepLogger
 from plimsoll.store.blobs import LocalBlobs
@@ -31,6 +32,7 @@ class InProcess:
     def __init__(self, blobs: Blobs, project: Path) -> None:
         self._blobs = blobs
         self.project = project
+        self.room = one_at_a_time()
         self._turn = threading.Lock()
         self._recorder = Recorder(project, [blobs.folder] if isinstance(blobs, LocalBlobs) else [])
 

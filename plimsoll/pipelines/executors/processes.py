@@ -22,6 +22,7 @@ from plimsoll.pipelines.executors.call import Call, Ran
 from plimsoll.pipelines.executors.task import environment, import_path, share, task_of
 from plimsoll.pipelines.executors.warm import Forked, Warm
 from plimsoll.pipelines.executors.watch import Watch
+from plimsoll.pipelines.loop.room import this_machine
 from plimsoll.records.request import Request
 from plimsoll.records.run import LogArtifact, PointColumns
 from plimsoll.store.blobs import LocalBlobs
@@ -46,6 +47,7 @@ class Processes:
     def __init__(self, blobs: Blobs, project: Path, at_once: int | None = None, functions: Iterable[Callable[..., Any]] = ()) -> None:
         self._blobs = blobs
         self._project = project
+        self.room = this_machine(at_once)
         self._stage = None if isinstance(blobs, LocalBlobs) else tempfile.TemporaryDirectory(prefix="plimsoll-stage-")
         self._local = blobs if isinstance(blobs, LocalBlobs) else LocalBlobs(Path(self._stage.name if self._stage else ""))
         self._threads = ThreadPoolExecutor(at_once or os.cpu_count() or 1, thread_name_prefix="plimsoll-step")

@@ -88,9 +88,7 @@ def _settle(spec: dict[str, Any]) -> None:
 def _function(spec: dict[str, Any]) -> Callable[..., Any] | str:
     """Return the step's function, or why it must not run here."""
     try:
-        found: Any = importlib.import_module(spec["module"])
-        for name in spec["qualname"].split("."):
-            found = getattr(found, name)
+        found = _imported(spec["module"], spec["qualname"])
     except (Exception, SystemExit) as error:  # whatever importing the user's module raises
         return f"a fresh process cannot import {spec['module']}.{spec['qualname']} ({type(error).__name__}: {error})"
     step = step_of(found)
@@ -103,6 +101,13 @@ def _function(spec: dict[str, Any]) -> Callable[..., Any] | str:
         if not same:
             return "its code in a fresh process differs from the code that the run began with"
     return function
+
+
+def _imported(module: str, qualname: str) -> Any:
+    found: Any = importlib.import_module(module)
+    for name in qualname.split("."):
+        found = getattr(found, name)
+    return found
 
 
 def _call(function: Callable[..., Any], spec: dict[str, Any], send: Send) -> Ran:
@@ -128,6 +133,8 @@ def _call(function: Callable[..., Any], spec: dict[str, Any], send: Send) -> Ran
             # Whoever began the run has just stored it from a value of its own.
             return values.load(codec.convert(rest[0], Output, "The step's argument"), blobs, trusted=True)
         items = [value(item) for item in rest[1]]
+        if kind == "named":
+            return _imported(*rest[0])._make(items)
         if kind == "dict":
             return dict(zip((value(key) for key in rest[0]), items, strict=True))
         return tuple(items) if kind == "tuple" else items

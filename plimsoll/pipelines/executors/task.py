@@ -12,7 +12,7 @@ from plimsoll import codec, errors
 from plimsoll.data import exact, values
 from plimsoll.errors import PlimsollError, Unfingerprintable
 from plimsoll.pipelines.executors.call import Call, Unsuitable, reference
-from plimsoll.pipelines.plan import Argument, Literal, Reference
+from plimsoll.pipelines.plan import Argument, Choice, Group, Literal, Reference
 from plimsoll.store.blobs import LocalBlobs
 
 
@@ -28,8 +28,11 @@ def task_of(call: Call, blobs: LocalBlobs, project: Path) -> dict[str, Any]:
         Unsuitable: another process cannot import the step, or an argument cannot be sent.
     """
     module, qualname = reference(call.node.step.function)
-    threads = share(call.beside)
+    options = call.node.step.options
+    threads = share(call.beside) if options.cpu is None else max(1, int(options.cpu))
     variables = environment(threads)
+    if call.gpus:
+        variables["CUDA_VISIBLE_DEVICES"] = ",".join(call.gpus)
     return {
         "path": import_path(project),
         "folder": os.getcwd(),
@@ -99,6 +102,10 @@ def encoded_environment(variables: dict[str, str]) -> list[list[bytes]]:
 def _encoded(argument: Argument, blobs: LocalBlobs, project: Path) -> list[Any]:
     if isinstance(argument, Reference):
         return ["input", argument.index]
+    if isinstance(argument, Group) and argument.kind == "named":
+        return ["named", list(reference(argument.keys[0])), [_encoded(item, blobs, project) for item in argument.items]]
+    if isinstance(argument, Choice):
+        raise TypeError("a choice is made before its call is run")
     if not isinstance(argument, Literal):
         return _group(argument.kind, argument.keys, argument.items, blobs, project)
     value = argument.value

@@ -187,8 +187,8 @@ def _is_input(past: Past, part: KeyPart | None, record: StepRecord) -> bool:
 def _note(before: KeyPart | None, after: KeyPart | None) -> str:
     part = after or before
     assert part is not None
-    if part.kind == "variable":
-        return "The values of variables are not kept."
+    if part.kind == "variable" and "" in {each.text for each in (before, after) if each}:
+        return "Values of variables whose names sound secret are not kept."
     if before is None or after is None:
         return ""
     if part.kind == "code" and before.text == after.text:

@@ -194,7 +194,7 @@ class Trigger:
     active: int
     #: Firings that wait for a free place.
     held: int
-    #: Whether there is something for the worker to do now.
+    #: Whether there is something for the worker to do now, as far as the database tells; of a commit it knows nothing.
     due: bool
 
 

@@ -76,7 +76,7 @@ def test_waiting_tells_the_progress_and_prints_the_run(here: Running, capsys: py
 
 
 def test_variations_are_jobs_of_their_own_and_one_that_fails_is_named(here: Running, capsys: pytest.CaptureFixture[str]) -> None:
-    with here.working(), pytest.raises(StepFailed, match=r"1 of 2 variations failed: \[bad\].*too small"):
+    with here.working(), pytest.raises(StepFailed, match=r"1 of 2 runs failed: \[bad\].*too small"):
         submit("tiny.py:flow", variation=["all"], wait=True)
     said = capsys.readouterr()
     assert "ValueError: too small" in said.err

@@ -13,7 +13,7 @@ import pytest
 from plimsoll.data.values import save
 from plimsoll.errors import Conflict, Corrupt, Denied, InvalidInput, NotFound
 from plimsoll.pipelines.cache import explain
-from plimsoll.pipelines.running import typed_params
+from plimsoll.pipelines.settled import typed_params
 from plimsoll.pipelines.step import pipeline
 from plimsoll.records.access import Actor
 from plimsoll.records.pipeline import (
@@ -75,20 +75,29 @@ def test_an_entry_is_found_by_its_key_by_its_call_and_as_the_newest_of_its_step(
     assert workspace.do(GetKeyParts(key="a" * 64), OWNER) == (PART,)
 
 
-def test_the_first_entry_of_a_key_stays_and_a_later_run_goes_on_with_it(workspace: Workspace) -> None:
+def test_the_newest_result_of_a_key_is_what_later_runs_find(workspace: Workspace) -> None:
     workspace.do(entry(workspace, "a", 1), OWNER)
     first = kept(workspace, "a")
-    (record,) = workspace.do(entry(workspace, "a", 2), OWNER)
-    assert kept(workspace, "a") == first
-    assert record.output == first.output
-    assert first.run_id[:12] in record.why
+    workspace.do(entry(workspace, "a", 2), OWNER)
+    assert kept(workspace, "a").output == stored(workspace, 2)
+    assert kept(workspace, "a").created > first.created
 
 
-def test_of_many_runs_that_end_a_step_at_once_the_first_entry_stays_for_all(workspace: Workspace) -> None:
+def test_of_many_runs_that_end_a_step_at_once_one_entry_stays(workspace: Workspace) -> None:
     requests = [entry(workspace, "a", value) for value in range(8)]
     with ThreadPoolExecutor(len(requests)) as pool:
-        records = [done[0] for done in pool.map(lambda request: workspace.do(request, OWNER), requests)]
-    assert [record.output for record in records] == [kept(workspace, "a").output] * len(requests)
+        list(pool.map(lambda request: workspace.do(request, OWNER), requests))
+    assert kept(workspace, "a").output in [request.steps[0].record.output for request in requests]
+
+
+def test_the_parts_that_calls_of_a_step_share_are_stored_once_and_told_with_each(workspace: Workspace) -> None:
+    run = workspace.do(StartRun(), OWNER)
+    code = KeyPart(kind="code", name="pipe.work", digest="2" * 64)
+    steps = tuple(replace(ended(stored(workspace, key), run.id, key * 64), code="e" * 64) for key in "ab")
+    workspace.do(RecordSteps(run_id=run.id, steps=steps[:1], code={"e" * 64: (code,)}), OWNER)
+    workspace.do(RecordSteps(run_id=run.id, steps=steps[1:]), OWNER)
+    for key in "ab":
+        assert workspace.do(GetKeyParts(key=key * 64), OWNER) == (code, PART)
 
 
 def test_a_step_that_may_not_be_reused_leaves_no_entry_but_can_be_explained(workspace: Workspace) -> None:
@@ -128,7 +137,8 @@ def test_a_steps_record_is_replaced_by_a_later_one_and_listed_in_order(workspace
         return EndedStep(record=replace(ended(output, run_id, None).record, index=index, why=why))
 
     first = (record(1, "b"), record(0, "a"))
-    assert workspace.do(RecordSteps(run_id=run.id, steps=first), OWNER) == tuple(step.record for step in first)
+    workspace.do(RecordSteps(run_id=run.id, steps=first), OWNER)
+    assert workspace.do(ListSteps(run_id=run.id), OWNER) == (first[1].record, first[0].record)
     workspace.do(RecordSteps(run_id=run.id, steps=(record(1, "c"),)), OWNER)
     assert workspace.do(ListSteps(run_id=run.id), OWNER) == (record(0, "a").record, record(1, "c").record)
     workspace.do(FinishRun(id=run.id), OWNER)

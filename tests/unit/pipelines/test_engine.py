@@ -106,40 +106,44 @@ def test_a_step_that_changes_back_finds_its_old_result(bench: Bench) -> None:
     assert set(states(bench.run(depth=3)).values()) == {"hit"}
 
 
+#: Items of a list that is too big to lie in its manifest.
+BIG = 3000
+
+
 def test_a_missing_blob_is_noticed_and_computed_again(bench: Bench) -> None:
     write(bench)
-    output = bench.run()["features"].record.output
+    output = bench.run(count=BIG)["features"].record.output
     assert output is not None
     bench.files(output)[0].unlink()
-    result = bench.run()
+    result = bench.run(count=BIG)
     assert states(result) == {"load": "hit", "features": "ran", "score": "hit"}
     assert result["features"].why == "its stored output was damaged (bytes are missing)"
-    assert set(states(bench.run()).values()) == {"hit"}
-    assert result["features"].load() == [0, 2, 4, 6]
+    assert set(states(bench.run(count=BIG)).values()) == {"hit"}
+    assert result["features"].load() == [2 * value for value in range(BIG)]
 
 
 @pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data + b"x"])
 def test_a_blob_of_another_size_is_noticed_and_computed_again(bench: Bench, change: object) -> None:
     write(bench)
-    output = bench.run()["load"].record.output
+    output = bench.run(count=BIG)["load"].record.output
     assert output is not None
     path = bench.files(output)[0]
     path.write_bytes(change(path.read_bytes()))  # type: ignore[operator]
-    result = bench.run()
+    result = bench.run(count=BIG)
     assert states(result) == {"load": "ran", "features": "hit", "score": "hit"}
     assert "bytes instead of" in result["load"].why
-    assert result["load"].load() == [0, 1, 2, 3]
+    assert result["load"].load() == list(range(BIG))
 
 
 def test_a_damaged_manifest_is_noticed_and_computed_again(bench: Bench) -> None:
     write(bench)
-    output = bench.run()["load"].record.output
+    output = bench.run(count=BIG)["load"].record.output
     assert output is not None
     bench.blob(output.digest).write_bytes(b"{}")
-    result = bench.run()
+    result = bench.run(count=BIG)
     assert result["load"].state == "ran"
     assert "its manifest is damaged" in result["load"].why
-    assert result["load"].load() == [0, 1, 2, 3]
+    assert result["load"].load() == list(range(BIG))
 
 
 def flip(path: Path) -> None:
@@ -151,21 +155,21 @@ def flip(path: Path) -> None:
 @pytest.mark.parametrize("executor", ["in_process", "processes"])
 def test_damage_that_keeps_the_size_is_noticed_when_it_is_loaded_and_repaired(bench: Bench, executor: str) -> None:
     write(bench)
-    output = bench.run()["features"].record.output
+    output = bench.run(count=BIG)["features"].record.output
     assert output is not None
     flip(bench.files(output)[0])
-    result = bench.run(depth=9, executor=executor)
+    result = bench.run(depth=9, count=BIG, executor=executor)
     assert states(result) == {"load": "hit", "features": "ran", "score": "ran"}
     assert "does not hold the bytes of its name" in result["features"].why
-    assert result.value["total"] == 108
-    assert result["features"].load() == [0, 2, 4, 6]
+    assert result.value["total"] == 9 * BIG * (BIG - 1)
+    assert result["features"].load() == [2 * value for value in range(BIG)]
 
 
 def test_a_damaged_result_of_the_whole_pipeline_is_repaired(bench: Bench) -> None:
     write(bench)
     output = bench.run()["score"].record.output
     assert output is not None
-    flip(bench.files(output)[0])
+    flip(bench.blob(output.digest))
     result = bench.run()
     assert states(result) == {"load": "hit", "features": "hit", "score": "ran"}
     assert result.value["total"] == 36

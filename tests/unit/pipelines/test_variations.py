@@ -119,7 +119,7 @@ def test_each_variation_is_a_run_of_its_own_and_shares_what_is_the_same(project:
 def test_a_variation_that_fails_does_not_hold_up_the_others(project: Bench) -> None:
     sets = {"no": {"country": "XX"}, "de": {"country": "DE"}}
     door = FolderDoor(project.workspace, OWNER)
-    with pytest.raises(StepFailed, match=r"1 of 2 variations failed: \[no\].*no such country") as caught:
+    with pytest.raises(StepFailed, match=r"1 of 2 runs failed: \[no\].*no such country") as caught:
         run_variations(project.load(), sets, door=door)
     assert caught.value.details["failed"] == ["no"]
     assert "ValueError" in caught.value.details["traceback"]

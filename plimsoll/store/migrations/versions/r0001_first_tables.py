@@ -188,8 +188,83 @@ cache_entries = Table(
     Index("ix_cache_entries_step_created", "step", "created"),
 )
 
-#: What each key was made of, packed; also the keys of steps that nobody may reuse, so that they can be explained.
-key_parts = Table("key_parts", metadata, Column("key", Text, primary_key=True), Column("data", LargeBinary, nullable=False))
+#: What each key was made of, packed; also the keys of steps that nobody may reuse, so that they can be explained. ``code`` is
+#: the key of the parts that it shares with others.
+key_parts = Table(
+    "key_parts",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("code", Text),
+    Column("data", LargeBinary, nullable=False),
+)
+
+#: Which run computes a call; not renewed for some seconds, it is anybody's.
+claims = Table(
+    "claims",
+    metadata,
+    Column("call", Text, primary_key=True),
+    Column("run_id", Text, ForeignKey("runs.id"), nullable=False),
+    _at("renewed"),
+    Index("ix_claims_run_id", "run_id"),
+)
+
+searches = Table(
+    "searches",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False),
+    Column("plan", Text, nullable=False),
+    Column("trials", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("importances", Text, nullable=False),
+    _at(),
+    Column("ended", BigInteger),
+    Column("key", Text, nullable=False),
+    Column("holder", Text, nullable=False),
+    Index("ix_searches_key", "key"),
+)
+
+trials = Table(
+    "trials",
+    metadata,
+    Column("search_id", Text, ForeignKey("searches.id"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("run_id", Text, ForeignKey("runs.id")),
+    Column("state", Text, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)
+
+triggers = Table(
+    "triggers",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("rule", Text, nullable=False),
+    Column("declared", Boolean, nullable=False),
+    Column("author", Text, nullable=False),
+    _at(),
+    Column("next", BigInteger),
+    Column("position", BigInteger, nullable=False),
+    Column("commit", Text),
+)
+
+firings = Table(
+    "firings",
+    metadata,
+    _id(),
+    Column("trigger", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("variation", Text, nullable=False),
+    Column("words", Text, nullable=False),
+    Column("request", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    _at("at"),
+    Column("state", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("job_id", Text),
+    UniqueConstraint("trigger", "key", "variation"),
+    Index("ix_firings_trigger_state", "trigger", "state"),
+)
 
 models = Table("models", metadata, Column("name", Text, primary_key=True), _at())
 

@@ -201,43 +201,49 @@ def test_a_reader_that_this_python_cannot_see_makes_its_step_run_each_time(bench
     assert states(bench.run()) == {"look": "ran"}
 
 
-PLUG = """
+PLUGIN = """
+from shared import FACTOR
 RATE = {rate}
 def rate():  # {comment}
-    return RATE * factor()
-def factor():
-    return {factor}
+    return RATE * FACTOR
 """
 
 
-@pytest.mark.skipif(not _MODERN, reason="Python 3.11 does not see which code runs")
 @pytest.mark.parametrize("executor", ["in_process", "processes"])
-def test_code_that_only_a_library_leads_to_counts_with_its_module(bench: Bench, executor: str) -> None:
-    """A registered accessor is found by name at run time, and so is nothing that static reading could follow."""
-    bench.write("plug.py", PLUG.format(rate=2, factor=3, comment=""))
+def test_a_module_that_is_imported_by_a_computed_name_counts_whole_and_the_others_do_not(bench: Bench, executor: str) -> None:
+    """So does what it imports in turn."""
+    bench.write("shared.py", "FACTOR = 10")
+    bench.write("plug_a.py", PLUGIN.format(rate=2, comment=""))
+    bench.write("plug_b.py", PLUGIN.format(rate=3, comment=""))
     bench.write(
         "pipe.py",
         dedent("""
-        import functools, codecs
+        import importlib
         from plimsoll import pipeline, step
-        import plug
-
-        def found(name):
-            return codecs.CodecInfo(lambda text, errors="": (text.encode() * plug.rate(), 1), None, name=name) if name == "ours" else None
-
-        codecs.register(found)
 
         @step
-        def look():
-            return codecs.encode("x", "ours").decode()
+        def look(kind: str):
+            return importlib.import_module(f"plug_{kind}").rate()
+
+        @step
+        def constant(kind: str):
+            return getattr(importlib.import_module("plug_" + kind), "RATE")
 
         @pipeline
-        def flow():
-            return look()
+        def flow(kind: str = "a"):
+            return {"rate": look(kind), "constant": constant(kind)}
         """),
     )
-    assert bench.run(executor=executor).value == "x" * 6
-    assert states(bench.run(executor=executor)) == {"look": "hit"}
+    assert bench.run(executor=executor).value == {"rate": 20, "constant": 2}
+    assert states(bench.run(executor=executor)) == {"look": "hit", "constant": "hit"}
+    bench.write("plug_b.py", PLUGIN.format(rate=4, comment=""))
+    assert states(bench.run(executor=executor)) == {"look": "hit", "constant": "hit"}
+    bench.write("plug_a.py", PLUGIN.format(rate=5, comment=""))
+    result = bench.run(executor=executor)
+    assert result.value == {"rate": 50, "constant": 5}
+    assert result["look"].why == result["constant"].why == "module plug_a changed"
+    bench.write("shared.py", "FACTOR = 100")
+    assert bench.run(executor=executor).value == {"rate": 500, "constant": 5}
 
 
 def test_a_step_that_reads_one_of_two_files_by_a_parameter_of_its_own_depends_on_that_one_only(bench: Bench) -> None:

@@ -1,0 +1,193 @@
+"""What a call's key is, which earlier result may be used for it, and why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from plimsoll.data.code.source import Sources
+from plimsoll.data.snapshot import get_manifest
+from plimsoll.data.trace.now import Now
+from plimsoll.errors import Corrupt, InvalidInput, NotFound, Unfingerprintable
+from plimsoll.pipelines.cache import damage, explain, fresh
+from plimsoll.pipelines.keys import argument_parts, call_key, code_parts, digest_parts, output_parts, purpose_parts
+from plimsoll.pipelines.plan import Node
+from plimsoll.records.pipeline import CacheEntry, Claim, DropEntry, FindEntries, KeyPart, Output
+from plimsoll.store.contracts import Blobs, Do
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """What keys say of a step's own code, its purposes and the environment that it reaches; the same for all of its calls."""
+
+    #: Sorted by kind and name.
+    parts: tuple[KeyPart, ...]
+    #: Digest of all of them.
+    digest: str
+    #: Digest of what another process can compare: the code and its environment.
+    own: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """What is known of a call before it runs."""
+
+    #: Call key; None when it cannot be cached.
+    call: str | None
+    #: What its arguments add to it.
+    parts: tuple[KeyPart, ...] = ()
+    #: What its code adds; None when it cannot be seen.
+    code: Code | None = None
+    #: Why there is no call key.
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """What a look among earlier results gave."""
+
+    #: The one that may be used.
+    entry: CacheEntry | None = None
+    #: Why there is none; empty when nothing of the call was ever computed under what holds now.
+    why: str = ""
+    #: Keys of those that cannot be used.
+    seen: tuple[str, ...] = ()
+
+
+class LookUp:
+    """Answers for one run. The code of each step is read once, before any step runs.
+
+    Args:
+        do: the door.
+        blobs: where outputs are.
+        project: folder of the project.
+    """
+
+    def __init__(self, do: Do, blobs: Blobs, project: Path) -> None:
+        self._do, self._blobs, self._project = do, blobs, project
+        self._sources = Sources()
+        self._now = Now(project)
+        self._code: dict[int, Code | Unfingerprintable] = {}
+
+    def read(self, node: Node) -> None:
+        """Read the code of a node's step, if it was not read before.
+
+        Args:
+            node: a call.
+
+        Raises:
+            InvalidInput: the project's table is not valid.
+        """
+        function = node.step.function
+        if id(node.step) in self._code:
+            return
+        beside = (*purpose_parts(function, self._project), *output_parts(function))
+        try:
+            own = code_parts(function, self._sources)
+        except Unfingerprintable as error:
+            self._code[id(node.step)] = error
+            return
+        parts = tuple(sorted((*own, *beside), key=lambda part: (part.kind, part.name)))
+        self._code[id(node.step)] = Code(parts, digest_parts(parts), digest_parts(own))
+
+    def key(self, node: Node, outputs: Mapping[int, Output], names: Mapping[int, str]) -> Key:
+        """Return a call's key, or why it has none.
+
+        Args:
+            node: the call, with every choice made.
+            outputs: position -> output, at least of its inputs.
+            names: position -> name of the call that gave it, at least of its inputs.
+        """
+        code = self._code[id(node.step)]
+        if isinstance(code, Unfingerprintable):
+            return Key(call=None, why=f"it cannot be cached: {code.fact}")
+        try:
+            parts = argument_parts(node, outputs, names)
+        except Unfingerprintable as error:
+            return Key(call=None, code=code, why=f"it cannot be cached: {error.fact}")
+        return Key(call=call_key(code.digest, parts), parts=parts, code=code)
+
+    def find(self, node: Node, call: str, broken: str = "") -> Found:
+        """Return the earlier result that may be used for a call.
+
+        Args:
+            node: the call.
+            call: its key.
+            broken: what is known to be wrong with its result; then it is dropped.
+        """
+        return self.among(node, self._do(FindEntries(call=call)), broken)
+
+    def among(self, node: Node, entries: Iterable[CacheEntry], broken: str = "") -> Found:
+        """Return the first entry that may be used: what its step read is as it was, it is young enough, and it is whole.
+
+        Args:
+            node: the call.
+            entries: of its key, newest first.
+            broken: what is known to be wrong with its result; then it is dropped.
+        """
+        why, seen, cache = "", list[str](), node.step.options.cache
+        for entry in entries:
+            seen.append(entry.key)
+            if any(self._now.digest(part) != part.digest for part in entry.trace):
+                continue
+            if not fresh(entry, cache):
+                why = why or f"its earlier result is older than {cache:g} s"
+                continue
+            wrong = broken or damage(self._blobs, entry.output.digest)
+            if not wrong:
+                return Found(entry=entry)
+            forget(self._do, self._blobs, entry.key, entry.output, wrong)
+            broken, why = "", f"its stored output was damaged ({wrong})"
+        return Found(why=f"its stored output was damaged ({broken})" if broken else why, seen=tuple(seen))
+
+    def explain(self, node: Node, key: Key, claim: Claim) -> str:
+        """Return why a call has no earlier result, beside the newest one of its step.
+
+        Args:
+            node: the call.
+            key: its key.
+            claim: what the claim of the call has brought along.
+        """
+        if claim.latest is None:
+            return "it has no earlier result"
+        now = (replace(part, digest=self._now.digest(part), text=self._now.text(part)) for part in claim.latest.trace)
+        code = () if key.code is None else key.code.parts
+        return explain(claim.parts, (*code, *key.parts, *now), node.step.name) or "its earlier result was dropped"
+
+
+def forget(do: Do, blobs: Blobs, key: str, output: Output, reason: str) -> None:
+    """Drop an entry whose bytes are damaged, with those bytes.
+
+    Args:
+        do: the door.
+        blobs: where the bytes are.
+        key: of the entry.
+        output: what it names.
+        reason: what is wrong, for the audit log.
+    """
+    # In this order: killed in between, the entry lacks its bytes and is computed again. Damaged bytes without an entry
+    # would be taken for stored ones for ever.
+    discard(blobs, output)
+    do(DropEntry(key=key, reason=reason))
+
+
+def discard(blobs: Blobs, output: Output) -> None:
+    """Delete the blobs of an output that are damaged: a blob that is there would not be written again.
+
+    Args:
+        blobs: where the bytes are.
+        output: what names them.
+    """
+    try:
+        manifest = get_manifest(blobs, output.digest)
+    except NotFound:
+        return
+    except (Corrupt, InvalidInput):
+        blobs.delete(output.digest)
+        return
+    for entry in manifest.files:
+        try:
+            blobs.get(entry.digest)
+        except (Corrupt, NotFound):
+            blobs.delete(entry.digest)

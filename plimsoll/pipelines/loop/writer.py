@@ -1,0 +1,168 @@
+"""Records what has ended, several steps in one transaction, while the run goes on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from plimsoll import clock
+from plimsoll.errors import PlimsollError
+from plimsoll.records.pipeline import EndedStep, KeyPart, RecordSteps, ReleaseClaims, RenewClaims
+from plimsoll.store.contracts import Do
+
+#: Seconds for which a step that ran waits for others to be recorded with, and a hit, which nobody would compute again.
+_LINGER, _LEISURE = 0.01, 0.1
+
+#: Seconds between two signs of life for the calls that this run has claimed.
+_BEAT = 1.0
+
+#: Steps in one transaction at most: others want to write too.
+_MOST = 500
+
+
+class Writer:
+    """One thread that records the ended steps of a run, in their order, and renews the run's claims.
+
+    A killed process loses what has ended within the last few milliseconds, and computes that again.
+
+    Args:
+        run_id: the run.
+        do: the door.
+        store: stores the bytes that the steps name; called before each transaction.
+    """
+
+    def __init__(self, run_id: str, do: Do, store: Callable[[], None]) -> None:
+        self._run_id, self._do, self._store = run_id, do, store
+        self._changed = threading.Condition()
+        self._waiting: list[EndedStep] = []
+        self._recorded = self._put = 0
+        #: Monotonic seconds at which what waits is recorded.
+        self._due = float("inf")
+        self._code: dict[str, tuple[KeyPart, ...]] = {}
+        self._known: set[str] = set()
+        self._held: set[str] = set()
+        self._failure: BaseException | None = None
+        self._closing = False
+        self._thread: threading.Thread | None = None
+
+    def put(self, ended: EndedStep, code: tuple[KeyPart, ...] = (), *, wait: bool = False) -> None:
+        """Take a step to be recorded.
+
+        Args:
+            ended: the step.
+            code: the parts that ``ended.code`` is the digest of.
+            wait: return only when it is recorded.
+
+        Raises:
+            PlimsollError: recording has failed, now or before.
+        """
+        with self._changed:
+            self._raise()
+            self._waiting.append(ended)
+            self._put += 1
+            if ended.code:
+                self._code.setdefault(ended.code, code)
+            if ended.call is not None:
+                self._held.discard(ended.call)
+            urgent = wait or ended.record.state in ("ran", "failed")
+            self._due = min(self._due, clock.monotonic() + (0.0 if wait else _LINGER if urgent else _LEISURE))
+            self._start()
+            self._changed.notify_all()
+            number = self._put
+            while wait and self._recorded < number:
+                self._changed.wait()
+                self._raise()
+
+    def hold(self, call: str) -> None:
+        """Renew the claim of a call until its step is put, or :meth:`release`.
+
+        Args:
+            call: call key.
+        """
+        with self._changed:
+            self._held.add(call)
+            self._start()
+
+    def release(self, call: str) -> None:
+        """Give back a call without a result.
+
+        Args:
+            call: call key.
+        """
+        with self._changed:
+            held = call in self._held
+            self._held.discard(call)
+        if held:
+            self._do(ReleaseClaims(run_id=self._run_id, calls=(call,)))
+
+    def check(self) -> None:
+        """Raise what has gone wrong.
+
+        Raises:
+            PlimsollError: recording has failed.
+        """
+        with self._changed:
+            self._raise()
+
+    def close(self) -> None:
+        """Record what waits, give back what is claimed, and end the thread.
+
+        Raises:
+            PlimsollError: recording has failed.
+        """
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+        self._raise()
+        if self._held:
+            self._do(ReleaseClaims(run_id=self._run_id))
+
+    def _raise(self) -> None:
+        if self._failure is not None:
+            raise self._failure
+
+    def _start(self) -> None:
+        if self._thread is None and not self._closing:
+            self._thread = threading.Thread(target=self._work, name="plimsoll-writer", daemon=True)
+            self._thread.start()
+
+    def _work(self) -> None:
+        beat = clock.monotonic() + _BEAT
+        while True:
+            with self._changed:
+                while not self._closing and clock.monotonic() < min(self._due, beat):
+                    self._changed.wait(min(self._due, beat) - clock.monotonic())
+                batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
+                if not self._waiting:
+                    self._due = float("inf")
+                if self._closing and not batch:
+                    return
+                renew = bool(self._held) and clock.monotonic() >= beat
+                code = {ended.code: self._code[ended.code] for ended in batch if ended.code and ended.code not in self._known}
+            if clock.monotonic() >= beat:
+                beat = clock.monotonic() + _BEAT
+            try:
+                if batch:
+                    self._store()
+                    self._do(RecordSteps(run_id=self._run_id, steps=tuple(batch), code=code))
+            except BaseException as error:
+                # The run's own thread raises it; nothing after it may be recorded.
+                with self._changed:
+                    self._failure = error
+                    self._changed.notify_all()
+                return
+            if renew:
+                self._renew()
+            with self._changed:
+                self._known.update(code)
+                self._recorded += len(batch)
+                self._changed.notify_all()
+
+    def _renew(self) -> None:
+        try:
+            self._do(RenewClaims(run_id=self._run_id))
+        except PlimsollError:
+            # An outage: the next sign of life may come through; without one another run computes the step too, which is right.
+            return

@@ -1,0 +1,355 @@
+"""A search from its beginning to its end: trials are proposed, run as ordinary runs, recorded, and learnt from.
+
+What the platform has recorded is the truth. A process that is killed at any moment leaves trials that have ended and trials
+that were cut off; the next one goes on with the first and runs the second again, whose steps that had ended are not repeated.
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from plimsoll import clock, codec
+from plimsoll.errors import InvalidInput, NotFound, PlimsollError, StepFailed, Unfingerprintable
+from plimsoll.pipelines.engine import StepEvent
+from plimsoll.pipelines.executors.call import Executor
+from plimsoll.pipelines.executors.in_process import InProcess
+from plimsoll.pipelines.keys import code_parts, digest_parts
+from plimsoll.pipelines.plan import trace
+from plimsoll.pipelines.running import Origin, PipelineResult, RunStopped, execute, open_executor, origin_of
+from plimsoll.pipelines.search.goals import missing, values_of
+from plimsoll.pipelines.search.space import Dimension, read_space
+from plimsoll.pipelines.search.study import Study, grid_size
+from plimsoll.pipelines.settled import typed_params
+from plimsoll.records.pipeline import GetEntry, ListSteps
+from plimsoll.records.run import Cause, FinishRun, GetRun, PointColumns, Run, StartRun
+from plimsoll.records.search import FinishSearch, GetSearch, RecordTrials, Search, SearchDetail, SearchPlan, StartSearch, Trial
+from plimsoll.store.contracts import Blobs, Do
+
+#: Trials that may fail from the beginning before the search is given up: what always fails is a mistake and no bad luck.
+_GIVE_UP = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where the trials of a search run."""
+
+    #: The door; several threads use it.
+    do: Do
+    #: Where outputs go.
+    blobs: Blobs
+    #: Folder of the project.
+    project: Path
+    #: Of all runs; empty takes the pipeline's name.
+    experiment: str = ""
+    #: Tags of all runs.
+    tags: Mapping[str, str]
+    #: ``processes`` gives each step a process of its own; an open executor is not closed.
+    executor: Literal["processes", "in_process"] | Executor = "processes"
+    #: Trials at the same time.
+    jobs: int = 1
+
+
+def search(
+    function: Callable[..., Any],
+    plan: SearchPlan,
+    params: Mapping[str, Any],
+    place: Place,
+    *,
+    trials: int,
+    name: str = "",
+    on_trial: Callable[[Trial], None] | None = None,
+    on_step: Callable[[int, StepEvent], None] | None = None,
+) -> SearchDetail:
+    """Search for a pipeline's best parameters, or go on with the search of the same plan and code that was interrupted.
+
+    Everything that can be refused is refused before the search begins. A trial that fails is told to the sampler and the search
+    goes on, unless none has gone well yet.
+
+    Args:
+        function: a function decorated with ``@pipeline``.
+        plan: what is searched for.
+        params: parameters that all trials share, with their types.
+        place: where trials run.
+        trials: how many are wanted in all; a grid has no more than its points.
+        name: for people.
+        on_trial: is told of every trial that has ended, by one thread at a time.
+        on_step: is told the trial's number and every start and end of a step, by one thread at a time.
+
+    Raises:
+        InvalidInput: the space names no parameter, a pipeline cannot be planned with it, or runs do not give the metrics.
+        MissingExtra: Optuna is not installed.
+        Conflict: another process has gone on with this very search.
+        StepFailed: the first trials have all failed.
+    """
+    space = read_space(plan.space)
+    steps = _check(function, space, params)
+    if plan.sampler == "grid":
+        trials = min(trials, grid_size(space))
+    # Without Optuna nothing may be left behind.
+    Study(plan, space, trials, ())
+    holder = clock.new_id()
+    key = codec.digest(codec.canonical([codec.plain(plan), _code(function, holder)]))
+    begun = place.do(StartSearch(plan=plan, trials=trials, holder=holder, key=key, name=name))
+    known = place.do(GetSearch(id=begun.id)).trials
+    for trial in known:
+        _lose(trial, place.do)
+    work = _Work(function, begun, space, params, place, holder, Study(plan, space, trials, known), known, on_trial, on_step)
+    try:
+        work.through(steps)
+    except _Mistaken as mistake:
+        place.do(FinishSearch(id=begun.id, holder=holder))
+        raise mistake.error from mistake.error.__cause__
+    place.do(FinishSearch(id=begun.id, holder=holder, importances=work.study.importances()))
+    return place.do(GetSearch(id=begun.id))
+
+
+def _check(function: Callable[..., Any], space: Mapping[str, Dimension], params: Mapping[str, Any]) -> tuple[Callable[..., Any], ...]:
+    """Refuse what no trial could run with, and return the functions of the steps."""
+    taken = inspect.signature(function).parameters
+    anything = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in taken.values())
+    for name in space:
+        if name not in taken and not anything:
+            known = ", ".join(taken) or "none"
+            raise InvalidInput(f"The pipeline {function.__qualname__} has no parameter {name!r}.", f"Its parameters are: {known}.")
+        if name in params:
+            raise InvalidInput(f"The parameter {name!r} is both set and searched for.", "Leave one of the two out.")
+    first = {name: one.value(one.first) for name, one in space.items()}
+    plan = trace(function, {**params, **typed_params(function, first)})
+    return tuple(node.step.function for node in plan.nodes)
+
+
+def _code(function: Callable[..., Any], otherwise: str) -> str:
+    """Return a digest of the code that trials run. What cannot be seen is never gone on with: another code may have begun it."""
+    try:
+        return digest_parts(code_parts(inspect.unwrap(function)))
+    except Unfingerprintable:
+        return otherwise
+
+
+def _lose(trial: Trial, do: Do) -> None:
+    """End the run of a trial that was cut off."""
+    if trial.state == "running" and trial.run_id is not None and do(GetRun(id=trial.run_id)).run.state == "running":
+        do(FinishRun(id=trial.run_id, state="lost", error="Its process ended without saying how; the trial has another run."))
+
+
+class _Mistaken(Exception):
+    """The search makes no sense as it was asked for.
+
+    Args:
+        error: what the user is told.
+    """
+
+    def __init__(self, error: PlimsollError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class _Work:
+    """A search under way in this process."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        search: Search,
+        space: Mapping[str, Dimension],
+        params: Mapping[str, Any],
+        place: Place,
+        holder: str,
+        study: Study,
+        known: tuple[Trial, ...],
+        on_trial: Callable[[Trial], None] | None,
+        on_step: Callable[[int, StepEvent], None] | None,
+    ) -> None:
+        self.study = study
+        self._function, self._search, self._space, self._params = function, search, space, dict(params)
+        self._place, self._do, self._holder = place, place.do, holder
+        self._project = place.project.resolve()
+        self._in_process = InProcess(place.blobs, self._project)
+        self._on_trial, self._on_step = on_trial, on_step
+        self._turn = threading.Lock()
+        self._stopping = False
+        self._mistake: PlimsollError | None = None
+        self._waiting = list(study.open())
+        self._left = search.trials - len({trial.number for trial in known} | set(self._waiting))
+        self._went_well = sum(trial.state in ("finished", "pruned") for trial in known)
+        self._failed = sum(trial.state == "failed" for trial in known)
+        self._series = search.plan.report or search.plan.objectives[0].metric
+
+    def through(self, steps: tuple[Callable[..., Any], ...]) -> None:
+        """Run every trial that is missing."""
+        if not self._waiting and self._left <= 0:
+            return
+        origin = origin_of(self._function, self._place.blobs, self._project)
+        with open_executor(self._place.executor, self._in_process, self._place.blobs, steps) as executor:
+            if self._place.jobs == 1:
+                self._work(origin, executor)
+            else:
+                self._at_once(origin, executor)
+
+    def _at_once(self, origin: Origin, executor: Executor) -> None:
+        with ThreadPoolExecutor(self._place.jobs, thread_name_prefix="plimsoll-trial") as threads:
+            working = [threads.submit(self._work, origin, executor) for _ in range(self._place.jobs)]
+            try:
+                wait(working, return_when=FIRST_EXCEPTION)
+                for future in working:
+                    if future.done():
+                        future.result()
+            except BaseException:
+                # The trials under way are cut off, as by a kill: the next process runs them again.
+                self._stopping = True
+                if executor is not self._place.executor:
+                    executor.close()
+                raise
+
+    def _work(self, origin: Origin, executor: Executor) -> None:
+        ended: list[Trial] = []
+        try:
+            while (number := self._next()) is not None:
+                self._trial(number, ended, origin, executor)
+        finally:
+            # Together with the next one's beginning in most cases, here for the last.
+            if ended:
+                self._record(ended)
+
+    def _next(self) -> int | None:
+        with self._turn:
+            if self._stopping:
+                return None
+            if self._waiting:
+                return self._waiting.pop(0)
+            if self._left <= 0:
+                return None
+            self._left -= 1
+            return self.study.ask()
+
+    def _trial(self, number: int, ended: list[Trial], origin: Origin, executor: Executor) -> None:
+        """Run one trial to its end; it joins those that have ended and are not recorded yet."""
+        point = self.study.point(number)
+        chosen = typed_params(self._function, {name: one.value(point[name]) for name, one in self._space.items()})
+        trial = Trial(number=number, params=codec.plain(chosen), point=point, notes=self.study.notes(number))
+        run: list[Run | None] = []
+
+        def begin(start: StartRun) -> Run:
+            run.append(None)
+            begun = self._begin(start, [*ended, trial])
+            ended.clear()
+            run[0] = begun
+            return begun
+
+        try:
+            trial = self._judge(trial, self._execute(number, chosen, begin, origin, executor))
+        except RunStopped as stop:
+            trial = replace(trial, state="pruned", error=stop.reason)
+        except StepFailed as error:
+            if self._stopping:
+                return
+            trial = self._fail(trial, error)
+        except Exception as error:  # whatever a pipeline's body raises; once the run has begun it is no longer the body
+            if run:
+                raise
+            trial = self._fail(trial, error)
+        trial = replace(trial, run_id=run[0].id if run and run[0] else None)
+        trial = replace(trial, reports=self.study.reports(number), notes=self.study.notes(number))
+        self._end(trial)
+        ended.append(trial)
+        if self._mistake is not None:
+            raise _Mistaken(self._mistake)
+
+    def _begin(self, start: StartRun, trials: list[Trial]) -> Run:
+        number = trials[-1].number
+        key = f"trial {number} of {self._search.id} by {self._holder}"
+        cause = Cause(kind="search", id=self._search.id)
+        begun = self._record(trials, replace(start, cause=cause, key=key, tags={**start.tags, "trial": str(number)}))
+        assert begun is not None
+        return begun
+
+    def _execute(
+        self, number: int, chosen: Mapping[str, Any], begin: Callable[[StartRun], Run], origin: Origin, executor: Executor
+    ) -> PipelineResult:
+        return execute(
+            self._function,
+            {**self._params, **chosen},
+            do=self._do,
+            blobs=self._place.blobs,
+            project=self._project,
+            experiment=self._place.experiment,
+            tags=self._place.tags,
+            executor=executor,
+            in_process=self._in_process,
+            origin=origin,
+            begin=begin,
+            # Fifty trials are not fifty versions: only the winner becomes one, when somebody registers it.
+            versions=False,
+            on_step=None if self._on_step is None else lambda event: self._tell_step(number, event),
+            heard=None if self._search.plan.pruner == "none" else lambda points: self._hear(number, points),
+        )
+
+    def _record(self, trials: list[Trial], run: StartRun | None = None) -> Run | None:
+        return self._do(RecordTrials(search_id=self._search.id, holder=self._holder, trials=tuple(trials), run=run))
+
+    def _hear(self, number: int, points: PointColumns) -> None:
+        for name, step, value in zip(points.names, points.steps, points.values, strict=True):
+            if name == self._series and self.study.report(number, step, value):
+                raise RunStopped(f"pruned at step {step}: {name} is {value:.6g}, and other trials did better")
+
+    def _judge(self, trial: Trial, result: PipelineResult) -> Trial:
+        """Return a trial with the values that its run gave."""
+        plan, metrics = self._search.plan, dict(result.metrics)
+        if missing(plan, metrics):
+            metrics = {metric.name: metric.last for metric in self._do(GetRun(id=result.id)).metrics} | metrics
+        if missing(plan, metrics):
+            metrics = self._twin(result) | metrics
+        try:
+            values, violations = values_of(plan, metrics)
+        except InvalidInput as error:
+            if missing(plan, metrics) and not self._went_well:
+                self._mistake = error
+            return self._fail(trial, error)
+        return replace(trial, state="finished", values=values, violations=violations)
+
+    def _twin(self, result: PipelineResult) -> dict[str, float]:
+        """Return the metrics of the earlier run that a run repeats step by step: a step that is not run again logs nothing."""
+        keys = [(step.record.name, step.record.key) for step in result.steps]
+        if any(key is None for _, key in keys):
+            return {}
+        asked: set[str] = set()
+        for _, key in keys:
+            try:
+                origin = self._do(GetEntry(key=key or "")).run_id
+            except NotFound:
+                continue
+            if origin in asked or origin == result.id:
+                continue
+            asked.add(origin)
+            detail = self._do(GetRun(id=origin))
+            same = [(step.name, step.key) for step in self._do(ListSteps(run_id=origin))] == keys
+            if same and detail.run.code.entry == result.run.code.entry:
+                return {metric.name: metric.last for metric in detail.metrics}
+        return {}
+
+    def _fail(self, trial: Trial, error: Exception) -> Trial:
+        with self._turn:
+            self._failed += 1
+            if self._failed >= _GIVE_UP and not self._went_well and self._mistake is None:
+                fact = f"The first {self._failed} trials of the search {self._search.id} failed, the last one so: {error}"
+                details = error.details if isinstance(error, PlimsollError) else {}
+                self._mistake = StepFailed(fact, "Correct the pipeline or the space and search again.", **details)
+        return replace(trial, state="failed", error=str(error) or type(error).__name__)
+
+    def _end(self, trial: Trial) -> None:
+        self.study.tell(trial)
+        with self._turn:
+            self._went_well += trial.state in ("finished", "pruned")
+            if self._on_trial is not None:
+                self._on_trial(trial)
+
+    def _tell_step(self, number: int, event: StepEvent) -> None:
+        with self._turn:
+            if self._on_step is not None:
+                self._on_step(number, event)

@@ -1,0 +1,172 @@
+"""Run as a process: for each case of stdin, run a project, edit it, run it again with the cache, and tell what each run gave.
+
+Each run is a process of its own, forked from this one, which has imported no file of any project. The truth is the plain function,
+called in a process that has no cache. Answers go to stdout as JSON, one for each case.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import shutil
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import polars as pl
+
+from plimsoll.data import values
+from plimsoll.pipelines.engine import run_plan
+from plimsoll.pipelines.executors.in_process import InProcess
+from plimsoll.pipelines.plan import resolve, trace
+from plimsoll.pipelines.step import pipeline, step, step_of
+from plimsoll.records.access import Actor
+from plimsoll.records.run import FinishRun, StartRun
+from plimsoll.workspace import open_workspace
+from tests.unit.data.case import Case
+from tests.unit.data.edits import CHANGES, HARMLESS
+
+OWNER = Actor(name="dana", roles=("admin",))
+
+
+def told(value: Any) -> Any:
+    """Return a description of a result that tells apart all that a reader of it could."""
+    kind = type(value).__name__
+    if isinstance(value, (list, tuple)):
+        return [kind, [told(item) for item in value]]
+    if isinstance(value, dict):
+        return [kind, [[told(key), told(item)] for key, item in value.items()]]
+    if isinstance(value, (set, frozenset)):
+        return [kind, sorted(json.dumps(told(item)) for item in value)]
+    if isinstance(value, float):
+        return [kind, value.hex()]
+    if isinstance(value, np.ndarray):
+        return [kind, str(value.dtype), value.shape, told(value.tolist())]
+    if isinstance(value, pl.DataFrame):
+        return [kind, str(value.schema), told(value.rows())]
+    if isinstance(value, pd.DataFrame):
+        return [kind, str(value.dtypes.to_dict()), told(value.to_numpy().tolist())]
+    return [kind, repr(value)]
+
+
+def function_of(case: Case, after: bool) -> tuple[Any, tuple[Any, ...]]:
+    sys.path.insert(0, os.getcwd())
+    module = importlib.import_module("steps")
+    args = case.args if case.new_args is None or not after else case.new_args
+    return module.run, eval(f"({args},)" if args else "()", vars(module))
+
+
+def plain(case: Case, after: bool, home: Path) -> Any:
+    function, args = function_of(case, after)
+    return {"value": told(function(*args))}
+
+
+def engine(case: Case, after: bool, home: Path) -> Any:
+    function, args = function_of(case, after)
+    marked = function if step_of(function) is not None else step(function)
+
+    @pipeline
+    def flow() -> Any:
+        return marked(*args)
+
+    workspace = open_workspace(home, Path.cwd())
+
+    def do(request: Any) -> Any:
+        return workspace.do(request, OWNER)
+
+    blobs = workspace.stores.blobs
+    plan, run, in_process = trace(flow, {}), do(StartRun()), InProcess(blobs, Path.cwd())
+    outcome = run_plan(plan, do=do, blobs=blobs, run=run, executor=in_process, in_process=in_process)
+    do(FinishRun(id=run.id))
+    record = outcome.records[-1]
+    answer: dict[str, Any] = {"state": record.state, "why": record.why}
+    if record.output is not None:
+        answer["value"] = told(resolve(plan.result, lambda index: values.load(outcome.outputs[index], blobs, trusted=True)))
+    workspace.close()
+    return answer
+
+
+def prepare(case: Case, after: bool, home: Path) -> Any:
+    exec(case.new_prepare if after and case.new_prepare is not None else case.prepare, {"np": np, "pd": pd, "pl": pl})
+    return {}
+
+
+def in_a_process(work: Callable[[Case, bool, Path], Any], case: Case, after: bool, folder: Path, home: Path) -> Any:
+    """Do some work in a fork of this process, inside the project's folder and with the case's environment."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        # A fork is a process without the modules of the run before, at a hundredth of the price of a new interpreter.
+        try:
+            os.close(reader)
+            os.chdir(folder)
+            os.environ.update(case.new_variables if after and case.new_variables is not None else case.variables)
+            os.dup2(2, 1)
+            try:
+                answer = work(case, after, home)
+            except BaseException:
+                answer = {"failed": traceback.format_exc()}
+            with os.fdopen(writer, "w") as stream:
+                json.dump(answer, stream)
+        finally:
+            os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as stream:
+        text = stream.read()
+    os.waitpid(child, 0)
+    return json.loads(text) if text else {"failed": "the process ended without an answer"}
+
+
+def write(folder: Path, files: dict[str, str | None]) -> None:
+    for name, text in files.items():
+        path = folder / name
+        if text is None:
+            path.unlink()
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+
+
+def judge(case: Case, folder: Path, template: Path) -> dict[str, Any]:
+    project, home = folder / "project", folder / "home"
+    shutil.copytree(template, home)
+    answer: dict[str, Any] = {}
+    for after in (False, True):
+        if not after:
+            write(project, dict(case.before()))
+        else:
+            before, now = case.before(), case.after()
+            write(project, {**{name: None for name in before if name not in now}, **{n: t for n, t in now.items() if before.get(n) != t}})
+        side = "after" if after else "before"
+        if case.prepare:
+            answer.update(in_a_process(prepare, case, after, project, home))
+        if case.truth == "plain":
+            answer[f"truth {side}"] = in_a_process(plain, case, after, project, home)
+        else:
+            fresh = folder / f"home {side}"
+            shutil.copytree(template, fresh)
+            answer[f"truth {side}"] = in_a_process(engine, case, after, project, fresh)
+        answer[f"run {side}"] = in_a_process(engine, case, after, project, home)
+    return answer
+
+
+def main() -> None:
+    sys.dont_write_bytecode = True
+    root = Path(sys.argv[1])
+    cases = {f"change {name}": case for name, case in CHANGES.items()} | {f"harmless {name}": case for name, case in HARMLESS.items()}
+    template = root / "template"
+    # In a process of its own: this one must stay without threads and open files.
+    made = in_a_process(lambda *_: open_workspace(template, root, owner="dana").close() or {}, Case(steps="", old="", new=""), False, root, root)
+    assert made == {}, made
+    names = sys.stdin.read().splitlines()
+    answers = {name: judge(cases[name], root / str(number), template) for number, name in enumerate(names)}
+    print(json.dumps(answers))
+
+
+if __name__ == "__main__":
+    main()
