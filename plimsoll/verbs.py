@@ -130,7 +130,8 @@ VERBS: tuple[Verb, ...] = (
     _job(p.RunPipeline, "plimsoll.pipelines.running:run_pipeline", "write"),
     # Searches
     _write(s.StartSearch, ledger.start_search),
-    _write(s.RecordTrials, ledger.record_trials, audited=False),
+    # A trial that a power cut took is run again, and its steps are found.
+    _write(s.RecordTrials, ledger.record_trials, audited=False, durable=False),
     _write(s.FinishSearch, ledger.finish_search),
     _read(s.GetSearch, ledger.get_search),
     _read(s.ListSearches, ledger.list_searches),

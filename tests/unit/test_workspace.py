@@ -23,10 +23,14 @@ from plimsoll.records.monitor import RetrainPolicy, SealPredictions, SetRetrainP
 from plimsoll.records.pipeline import DropEntry
 from plimsoll.records.request import Request
 from plimsoll.records.run import AppendPoints, FinishRun, PointColumns, SetTags, StartRun
+from plimsoll.records.search import FinishSearch, Objective, SearchPlan, StartSearch
 from plimsoll.store.database import open_database
 from plimsoll.store.schema import environments, events, runs
 from plimsoll.workspace import PLANE, WORKER, Workspace, open_workspace
 from tests.unit.yard import Yard
+
+#: The least that can be searched for.
+SEARCHED = SearchPlan(pipeline="p.py:p", space={"x": "int(1, 2)"}, objectives=(Objective(metric="m", direction="maximize"),))
 
 
 def lines(workspace: Workspace) -> tuple[Event, ...]:
@@ -59,6 +63,8 @@ def test_every_audited_verb_leaves_exactly_one_line_with_actor_subject_and_reque
         told(yard, m.CreateVersion(model="late", digest=package, run_id=run.id), yard.dana),
         told(yard, FinishRun(id=run.id), yard.dana),
         told(yard, DropEntry(key="0" * 64, reason="Again."), yard.dana),
+        told(yard, begun := StartSearch(plan=SEARCHED, trials=1, holder="h", key="k"), yard.dana),
+        told(yard, FinishSearch(id=yard.workspace.do(begun, yard.dana).id, holder="h"), yard.dana),
         told(yard, m.TrustPackage(digest=package), yard.nora),
         told(yard, dep.SetEnvironment(name="test", policy=dep.ReleasePolicy()), yard.owner),
         told(yard, dep.ApproveRelease(id=release.id, digest=release.digest), yard.omar),
