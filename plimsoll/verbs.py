@@ -27,10 +27,10 @@ from plimsoll.records import monitor as mon
 from plimsoll.records import pipeline as p
 from plimsoll.records import plane as pl
 from plimsoll.records import run as r
-from plimsoll.records import search as s
 from plimsoll.records.access import Role
 from plimsoll.records.pipelines import history as h
 from plimsoll.records.pipelines import kept as k
+from plimsoll.records.pipelines import search as s
 from plimsoll.records.pipelines import trigger as t
 from plimsoll.records.request import Request
 from plimsoll.registry import lineage, promotion, versions

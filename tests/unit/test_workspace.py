@@ -21,9 +21,9 @@ from plimsoll.records.access import Actor, AddActor, Event, ListActors, ListEven
 from plimsoll.records.data import Manifest, RegisterSnapshot
 from plimsoll.records.monitor import RetrainPolicy, SealPredictions, SetRetrainPolicy
 from plimsoll.records.pipeline import DropEntry
+from plimsoll.records.pipelines.search import FinishSearch, Objective, SearchPlan, StartSearch
 from plimsoll.records.request import Request
 from plimsoll.records.run import AppendPoints, FinishRun, PointColumns, SetTags, StartRun
-from plimsoll.records.search import FinishSearch, Objective, SearchPlan, StartSearch
 from plimsoll.store.database import open_database
 from plimsoll.store.schema import environments, events, runs
 from plimsoll.workspace import PLANE, WORKER, Workspace, open_workspace

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from plimsoll.errors import InvalidInput
-from plimsoll.records.search import Constraint, Objective, SearchPlan, Trial
+from plimsoll.records.pipelines.search import Constraint, Objective, SearchPlan, Trial
 
 _CONSTRAINT = re.compile(r"\s*(.+?)\s*(<=|>=)\s*(\S+)\s*")
 

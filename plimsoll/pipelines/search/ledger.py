@@ -11,8 +11,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from plimsoll import clock, codec
 from plimsoll.errors import Conflict, Denied, InvalidInput, NotFound
 from plimsoll.pipelines.search.goals import best_trials
-from plimsoll.records.run import Run
-from plimsoll.records.search import (
+from plimsoll.records.pipelines.search import (
     FinishSearch,
     GetSearch,
     ListSearches,
@@ -22,6 +21,7 @@ from plimsoll.records.search import (
     StartSearch,
     Trial,
 )
+from plimsoll.records.run import Run
 from plimsoll.runs.lifecycle import start_run
 from plimsoll.store.contracts import Context
 from plimsoll.store.schema import searches, trials

@@ -17,7 +17,7 @@ from plimsoll import clock, codec
 from plimsoll.errors import InvalidInput
 from plimsoll.extras import require
 from plimsoll.pipelines.search.space import Choice, Dimension, Int
-from plimsoll.records.search import SearchPlan, Trial
+from plimsoll.records.pipelines.search import SearchPlan, Trial
 
 #: Trials with a value from which importances mean anything.
 _ENOUGH = 4

@@ -27,8 +27,8 @@ from plimsoll.pipelines.search.space import Dimension, read_space
 from plimsoll.pipelines.search.study import Study, grid_size
 from plimsoll.pipelines.settled import typed_params
 from plimsoll.records.pipeline import GetEntry, ListSteps
+from plimsoll.records.pipelines.search import FinishSearch, GetSearch, RecordTrials, Search, SearchDetail, SearchPlan, StartSearch, Trial
 from plimsoll.records.run import Cause, FinishRun, GetRun, PointColumns, Run, StartRun
-from plimsoll.records.search import FinishSearch, GetSearch, RecordTrials, Search, SearchDetail, SearchPlan, StartSearch, Trial
 from plimsoll.store.contracts import Blobs, Do
 
 #: Trials that may fail from the beginning before the search is given up: what always fails is a mistake and no bad luck.

@@ -13,7 +13,7 @@ from plimsoll.errors import InvalidInput
 from plimsoll.pipelines.search.goals import best_trials, read_constraint, read_objectives, values_of
 from plimsoll.pipelines.search.space import read_space
 from plimsoll.pipelines.search.study import Study, grid_size
-from plimsoll.records.search import SearchPlan, Trial
+from plimsoll.records.pipelines.search import SearchPlan, Trial
 
 SPACE = {"depth": "int(2,10)", "rate": "log(1e-4,1e-1)", "kind": "choice(a,b,(1,2))", "part": "float(0,1,0.25)", "width": "int(1,10,4)"}
 

@@ -16,9 +16,9 @@ from plimsoll.pipelines.search.trials import Place, search
 from plimsoll.records.access import ListEvents
 from plimsoll.records.model import ListVersions
 from plimsoll.records.pipeline import ListSteps
+from plimsoll.records.pipelines.search import GetSearch, ListSearches, RecordTrials, SearchDetail, SearchPlan, StartSearch, Trial
 from plimsoll.records.request import Request
 from plimsoll.records.run import GetRun, GetSeries, ListRuns
-from plimsoll.records.search import GetSearch, ListSearches, RecordTrials, SearchDetail, SearchPlan, StartSearch, Trial
 from tests.unit.pipelines.bench import Bench
 
 PIPE = """
