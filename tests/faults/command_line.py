@@ -90,7 +90,14 @@ CHANGES = (
 )
 
 #: Commands that need a home, and none of the above.
-OTHERS = ("events verify", "cache verify", "cache prune --keep-last 1", "submit works.py:chain")
+OTHERS = (
+    "events verify",
+    "cache verify",
+    "cache prune --keep-last 1",
+    "reproduce AFTER",
+    "run --bisect BEFORE AFTER",
+    "submit works.py:chain",
+)
 
 #: Commands that make the home they need.
 BEGINNERS = ("init", "run works.py:chain", "up --port 0 --serving-port 0")

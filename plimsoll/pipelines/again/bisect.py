@@ -20,6 +20,7 @@ from plimsoll.pipelines.again.rerun import Asked, bring_files, entry_of, module_
 from plimsoll.records.pipeline import ListSteps
 from plimsoll.records.pipelines.history import CompareRuns, Difference, RunComparison
 from plimsoll.records.request import Json
+from plimsoll.records.run import Run
 from plimsoll.store.contracts import Blobs, Do
 
 #: Reruns that one search may take.
@@ -151,19 +152,13 @@ def bisect(
     first, second = compared.old, compared.new
     if (entry := entry_of(first)) != entry_of(second):
         raise InvalidInput(f"The runs are of different pipelines: {entry} and {entry_of(second)}.", "Name two runs of one pipeline.")
-    name = _metric(compared, metric)
+    name, left_out = _metric(compared, metric), _left_out(compared)
     root = repository(project)
     with tempfile.TemporaryDirectory(prefix="plimsoll-bisect-") as made:
         folder = Path(made)
-        trees = {}
-        for which, run in (("old", first), ("new", second)):
-            trees[which] = folder / which
-            parts = read_by(do(ListSteps(run_id=run.id)), do)
-            inside = write_code(run.code, project, trees[which], blobs)
-            bring_files(parts, project, inside)
-        candidates = _candidates(compared, trees["old"], trees["new"])
-        where, folder_in = inside.relative_to(trees["new"]), working_folder(parts, inside).relative_to(trees["new"])
-        again = _Again(compared, candidates, trees, folder, home, name, (root, where, folder_in))
+        places = [_written(run, folder / which, project, do, blobs) for which, run in (("old", first), ("new", second))]
+        candidates = _candidates(compared, folder / "old", folder / "new")
+        again = _Again(compared, candidates, folder, home, name, (root, *places[1]))
 
         def run_one(taken: frozenset[int]) -> Trial:
             found = again.trial(taken)
@@ -173,22 +168,27 @@ def bisect(
 
         every = frozenset(range(len(candidates)))
         before, after = run_one(frozenset()), run_one(every)
-        left_out = _left_out(compared)
-        _check_ends(compared, name, before, after, left_out)
-        assert before.value is not None
-        assert after.value is not None
-        search = _Search(run_one, after.value)
+        values = _ends(compared, name, before, after, left_out)
+        search = _Search(run_one, values[1])
         search.known |= {frozenset(): before, every: after}
         guilty = tuple(candidates[index] for index in sorted(search.smallest(every)))
     return Bisection(
         metric=name,
-        old=before.value,
-        new=after.value,
-        summary=_summary(name, before.value, after.value, guilty),
+        old=values[0],
+        new=values[1],
+        summary=_summary(name, *values, guilty),
         guilty=guilty,
         trials=tuple(search.known.values()),
         left_out=left_out,
     )
+
+
+def _written(run: Run, tree: Path, project: Path, do: Do, blobs: Blobs) -> tuple[Path, Path]:
+    """Write the code of a run with the files that it read; return the project and the folder to run in as paths within."""
+    parts = read_by(do(ListSteps(run_id=run.id)), do)
+    inside = write_code(run.code, project, tree, blobs)
+    bring_files(parts, project, inside)
+    return inside.relative_to(tree), working_folder(parts, inside).relative_to(tree)
 
 
 class _Again:
@@ -198,14 +198,13 @@ class _Again:
         self,
         compared: RunComparison,
         candidates: Sequence[Candidate],
-        trees: dict[str, Path],
         folder: Path,
         home: str,
         metric: str,
         repository: tuple[Path, Path, Path],
     ) -> None:
         self._old, self._new = compared.old, compared.new
-        self._candidates, self._trees, self._folder, self._home, self._metric = candidates, trees, folder, home, metric
+        self._candidates, self._folder, self._home, self._metric = candidates, folder, home, metric
         #: Top of the repository, and the project and the folder to run in as paths within it.
         self._root, self._inside, self._where = repository
         self._variables = {each.name: each for each in _variables(compared)}
@@ -216,7 +215,7 @@ class _Again:
         names = {kind: {each.name for each in chosen if each.kind == kind} for kind in ("param", "variable", "file")}
         self._count += 1
         tree = self._folder / f"mix-{self._count}"
-        mixed(self._trees["old"], self._trees["new"], names["file"], tree)
+        mixed(self._folder / "old", self._folder / "new", names["file"], tree)
         params: dict[str, Json] = {name: value for name, value in self._old.params.items() if name not in names["param"]}
         params |= {name: value for name, value in self._new.params.items() if name in names["param"]}
         variables = {
@@ -294,17 +293,18 @@ def _why_not(difference: Difference) -> str:
     return ""
 
 
-def _check_ends(compared: RunComparison, name: str, before: Trial, after: Trial, left_out: tuple[str, ...]) -> None:
-    """Refuse to search when the two runs, made of what can be had, do not differ or cannot be run."""
+def _ends(compared: RunComparison, name: str, before: Trial, after: Trial, left_out: tuple[str, ...]) -> tuple[float, float]:
+    """Return the metric of either run, made of what can be had; when that cannot be run or does not differ, it is refused."""
+    values = []
     for trial, run in ((before, compared.old), (after, compared.new)):
         if trial.value is None:
             raise InvalidInput(f"Run {run.id[:16]} cannot be made again: {trial.error}.", f"Try: plimsoll reproduce {run.id[:16]}")
-    assert before.value is not None
-    assert after.value is not None
-    if same_value(before.value, after.value):
+        values.append(trial.value)
+    if same_value(*values):
         reasons = "; ".join(left_out) or "what else it read has changed since"
-        fact = f"With the files and parameters of either run {name} is {before.value:g}: what moved it cannot be taken over: {reasons}."
+        fact = f"With the files and parameters of either run {name} is {values[0]:g}: what moved it cannot be taken over: {reasons}."
         raise InvalidInput(fact, f"Look at: plimsoll runs diff {compared.old.id[:16]} {compared.new.id[:16]}")
+    return values[0], values[1]
 
 
 def _summary(name: str, old: float, new: float, guilty: tuple[Candidate, ...]) -> str:

@@ -17,7 +17,7 @@ from plimsoll.pipelines.history.compare import packages_of
 from plimsoll.pipelines.history.past import same_step, short
 from plimsoll.records.pipeline import ListSteps, StepRecord
 from plimsoll.records.pipelines.history import Change
-from plimsoll.records.run import GetRun
+from plimsoll.records.run import GetRun, RunDetail
 from plimsoll.store.contracts import Blobs, Do
 
 
@@ -115,13 +115,19 @@ def reproduce(
             folder=str(working_folder(parts, inside)),
         )  # fmt: skip
         found = run_again(asked, python=python, paths=module_paths(root, tree))
+    return _judged(detail, before, found, packages, surroundings)
+
+
+def _judged(
+    detail: RunDetail, before: tuple[StepRecord, ...], found: Reran, packages: tuple[Change, ...], surroundings: tuple[str, ...]
+) -> Reproduction:
     if found.error:
-        raise StepFailed(f"Run {run.id[:16]} cannot be made again: {found.error}", _hint(packages, surroundings))
+        raise StepFailed(f"Run {detail.run.id[:16]} cannot be made again: {found.error}", _hint(packages, surroundings))
     steps = compare(before, found)
     metrics = _metrics({metric.name: metric.last for metric in detail.metrics}, found)
     reproduced = not metrics and all(step.same for step in steps)
     return Reproduction(
-        run_id=run.id,
+        run_id=detail.run.id,
         reproduced=reproduced,
         summary=_summary(steps, metrics) if not reproduced else f"reproduced: {len(steps)} steps gave the same, bit by bit",
         steps=steps,
