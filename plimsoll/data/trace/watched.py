@@ -233,7 +233,9 @@ def is_watched_call(function: Any, kind: str) -> bool:
         kind: whose code calls, ``user`` or ``third``.
     """
     names = CALLED if kind == "user" else CALLED_BY_OTHERS
-    return getattr(function, "__name__", "") in names or (kind == "user" and "duckdb" in (getattr(function, "__module__", None) or ""))
+    # An object may make something of its own of any attribute: of a polars expression comes another one.
+    name, module = getattr(function, "__name__", ""), getattr(function, "__module__", "")
+    return isinstance(name, str) and (name in names or (kind == "user" and isinstance(module, str) and "duckdb" in module))
 
 
 def called(found: Found, frame: FrameType | None, function: Any, first: Any, count: int) -> None:

@@ -23,6 +23,7 @@ from plimsoll.pipelines.executors.call import LOGGED, Call, Ran
 from plimsoll.pipelines.executors.cluster.carried import pack, parts_of, receive
 from plimsoll.pipelines.executors.cluster.node import machine, work_on_node
 from plimsoll.pipelines.executors.task import task_of
+from plimsoll.pipelines.loop.room import elsewhere
 from plimsoll.records.pipeline import Output
 from plimsoll.records.run import PointColumns
 from plimsoll.store.blobs import LocalBlobs
@@ -77,6 +78,7 @@ class RayCluster:
             extras.require("ray.experimental.tqdm_ray").instance()
         self._blobs = blobs
         self._project = project
+        self.room = elsewhere()
         self._stage = None if isinstance(blobs, LocalBlobs) else tempfile.TemporaryDirectory(prefix="plimsoll-stage-")
         self._local = blobs if isinstance(blobs, LocalBlobs) else LocalBlobs(Path(self._stage.name if self._stage else ""))
         #: A blob that no other folder has: a node that sees it sees this folder.
@@ -189,7 +191,7 @@ class RayCluster:
         """Run a call on some node; None says that the node needs the bytes."""
         carried = self._carried(call, task) if self._apart else None
         options = call.node.step.options
-        resources = {"num_cpus": getattr(options, "cpu", None) or 1, "num_gpus": getattr(options, "gpu", None) or 0}
+        resources = {"num_cpus": options.cpu or 1, "num_gpus": options.gpu}
         remote = self._ray.remote(max_retries=0, name=call.node.label, memory=options.memory, **resources)(work_on_node)
         sources = [self._packed()] if self._apart else []
         limits = codec.to_msgpack(options)

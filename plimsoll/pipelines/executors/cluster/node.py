@@ -74,9 +74,9 @@ def work_on_node(
         return
     # A name that the trace counts: what lies in Plimsoll's own temporary folders does not.
     with tempfile.TemporaryDirectory(prefix="node-of-plimsoll-") as made:
-        known = _fetch(task, Path(made), carried, sources) if apart and carried is not None else None
-        _settle(task, origin, apart)
         options = codec.from_msgpack(limits, StepOptions, "The step's options")
+        known = _fetch(task, Path(made), carried, sources) if apart and carried is not None else None
+        _settle(task, origin, apart, options)
         for said in _said(codec.to_msgpack(task), label, options):
             if known is not None:
                 yield from _files(said, LocalBlobs(Path(task["blobs"])), known)
@@ -103,10 +103,10 @@ def _fetch(task: dict[str, Any], folder: Path, carried: Mapping[str, Sequence[An
     return {*given, *(entry.digest for digest in given for entry in get_manifest(blobs, digest).files)}
 
 
-def _settle(task: dict[str, Any], origin: str, apart: bool) -> None:
+def _settle(task: dict[str, Any], origin: str, apart: bool, options: StepOptions) -> None:
     """Give the step's process this machine's surroundings where the driver's are of no use."""
     driver = {os.fsdecode(name): os.fsdecode(value) for name, value in task["environment"]}
-    names: tuple[str, ...] = (_DEVICES,)
+    names: tuple[str, ...] = (_DEVICES,) if options.gpu else ()
     if machine() != origin:
         names = (*names, *_OF_THE_MACHINE)
         task["path"] = import_path(Path(task["project"]))
