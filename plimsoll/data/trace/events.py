@@ -136,6 +136,12 @@ def _resolved(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
         found.effect(f"looked up a host ({host})")
 
 
+def _unpickled(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
+    # A pickle names the classes of its objects; no code does.
+    if found.asks(frame) != "plimsoll":
+        found.imports(args[0])
+
+
 _EVENTS: dict[str, Callable[[Found, FrameType, tuple[Any, ...]], None]] = {
     "open": _opened,
     "os.listdir": _listed,
@@ -146,6 +152,7 @@ _EVENTS: dict[str, Callable[[Found, FrameType, tuple[Any, ...]], None]] = {
     "os.truncate": _changed,
     "sqlite3.connect": _database,
     "ctypes.dlopen": _library,
+    "pickle.find_class": _unpickled,
     "subprocess.Popen": _program,
     "os.system": _program,
     "os.exec": _program,
