@@ -17,8 +17,7 @@ def test_the_tables_above_name_every_command_there_is() -> None:
     known = {line.partition(" ")[0] for line in (*ASKING, *BEGINNERS)} | {"config", "doctor", "demo", "ci"}
     app = build()
     assert {name for name in app if not name.startswith("-")} == known
-    nouns = ("runs", "cache", "models", "checks", "releases", "deployments", "predictions", "alerts", "actors", "jobs", "triggers", "events")
-    for noun in nouns:
+    for noun in {line.partition(" ")[0] for line in LOOKS}:
         inner = {f"{noun} {name}" for name in app[noun] if not name.startswith("-")}
         assert inner == {" ".join(line.split()[:2]) for line in ASKING if line.startswith(f"{noun} ")}
 
