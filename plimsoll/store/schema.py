@@ -299,7 +299,8 @@ firings = Table(
     Column("reason", Text, nullable=False),
     Column("job_id", Text),
     UniqueConstraint("trigger", "key", "variation"),
-    Index("ix_firings_trigger_state", "trigger", "state"),
+    Index("ix_firings_state_trigger", "state", "trigger"),
+    Index("ix_firings_job_id", "job_id"),
 )
 
 models = Table("models", metadata, Column("name", Text, primary_key=True), _at())

@@ -48,12 +48,14 @@ def set_trigger(request: SetTrigger, context: Context) -> Trigger:
         context.tx.execute(insert(triggers).values(name=request.name, created=clock.now(), **values))
     else:
         context.tx.execute(update(triggers).where(triggers.c.name == request.name).values(**values))
-    return _trigger(context.tx, _named(context.tx, request.name))
+    return _state(context.tx, request.name)
 
 
 def list_triggers(request: ListTriggers, context: Context) -> tuple[Trigger, ...]:
     """Return every trigger, by name."""
-    return tuple(_trigger(context.tx, row) for row in context.tx.execute(select(triggers).order_by(triggers.c.name)).all())
+    active, held = _active(context.tx), _held(context.tx)
+    rows = context.tx.execute(select(triggers).order_by(triggers.c.name)).all()
+    return tuple(_trigger(context.tx, row, active.get(row.name, 0), held.get(row.name, 0)) for row in rows)
 
 
 def remove_trigger(request: RemoveTrigger, context: Context) -> Trigger:
@@ -62,7 +64,7 @@ def remove_trigger(request: RemoveTrigger, context: Context) -> Trigger:
     Raises:
         NotFound: there is no such trigger.
     """
-    found = _trigger(context.tx, _named(context.tx, request.name))
+    found = _state(context.tx, request.name)
     held = and_(firings.c.trigger == request.name, firings.c.state == "held")
     context.tx.execute(update(firings).where(held).values(state="skipped", reason="The trigger was removed before a place was free."))
     context.tx.execute(triggers.delete().where(triggers.c.name == request.name))
@@ -93,9 +95,10 @@ def fire_due(request: FireDue, context: Context) -> tuple[Firing, ...]:
     """Fire whatever is due and start what was held; return the firings that this look has touched."""
     head = Head(commit=request.commit, branch=request.branch)
     ids: list[str] = []
+    held = _held(context.tx)
     for row in context.tx.execute(select(triggers).order_by(triggers.c.name)).all():
         rule, seen = _rule(row), _seen(row)
-        ids += _start_held(context, row.name, rule)
+        ids += _start_held(context, row.name, rule) if row.name in held else []
         occasions, now_seen = look(context.tx, row.name, rule, seen, head, clock.now())
         for occasion in occasions:
             ids += [_fire(context, row.name, rule, occasion, variation, {}) for variation in rule.variations or ("",)]
@@ -160,7 +163,7 @@ def _fire(
 def _decide(tx: Connection, name: str, rule: TriggerRule, occasion: Occasion) -> tuple[FiringState, str]:
     if occasion.reason:
         return "skipped", occasion.reason
-    active, held = _active(tx, name), _held(tx, name)
+    active, held = _active(tx).get(name, 0), _held(tx).get(name, 0)
     if active < rule.concurrency and not held:
         return "started", ""
     busy = f"{active} of {rule.concurrency} places are taken"
@@ -172,7 +175,7 @@ def _decide(tx: Connection, name: str, rule: TriggerRule, occasion: Occasion) ->
 
 
 def _start_held(context: Context, name: str, rule: TriggerRule) -> list[str]:
-    free = rule.concurrency - _active(context.tx, name) if rule.enabled else 0
+    free = rule.concurrency - _active(context.tx).get(name, 0) if rule.enabled else 0
     if free <= 0:
         return []
     query = select(firings).where(firings.c.trigger == name, firings.c.state == "held")
@@ -190,15 +193,17 @@ def _job(context: Context, request: RunPipeline, actor: str) -> str:
     return context.stores.queue.put(context.tx, request, actor=actor, key=request.key).id
 
 
-def _active(tx: Connection, name: str) -> int:
-    waiting = jobs.c.state.in_(("waiting", "working"))
-    query = select(func.count()).select_from(firings.join(jobs, jobs.c.id == firings.c.job_id))
-    return int(tx.execute(query.where(firings.c.trigger == name, firings.c.state == "started", waiting)).scalar_one())
+def _active(tx: Connection) -> dict[str, int]:
+    """Return trigger -> its firings whose job waits or is worked on; of all, since the jobs under way are few and a history is long."""
+    query = select(firings.c.trigger, func.count()).join(jobs, jobs.c.id == firings.c.job_id)
+    query = query.where(jobs.c.state.in_(("waiting", "working"))).group_by(firings.c.trigger)
+    return {name: count for name, count in tx.execute(query)}
 
 
-def _held(tx: Connection, name: str) -> int:
-    query = select(func.count()).select_from(firings).where(firings.c.trigger == name, firings.c.state == "held")
-    return int(tx.execute(query).scalar_one())
+def _held(tx: Connection) -> dict[str, int]:
+    """Return trigger -> its firings that wait for a place."""
+    query = select(firings.c.trigger, func.count()).where(firings.c.state == "held").group_by(firings.c.trigger)
+    return {name: count for name, count in tx.execute(query)}
 
 
 def _named(tx: Connection, name: str) -> Row[Any]:
@@ -216,9 +221,12 @@ def _seen(row: Row[Any]) -> Seen:
     return Seen(next=row.next, position=row.position, commit=row.commit, since=row.created)
 
 
-def _trigger(tx: Connection, row: Row[Any]) -> Trigger:
+def _state(tx: Connection, name: str) -> Trigger:
+    return _trigger(tx, _named(tx, name), _active(tx).get(name, 0), _held(tx).get(name, 0))
+
+
+def _trigger(tx: Connection, row: Row[Any], active: int, held: int) -> Trigger:
     rule, seen = _rule(row), _seen(row)
-    active, held = _active(tx, row.name), _held(tx, row.name)
     occasions, now_seen = look(tx, row.name, rule, seen, Head(), clock.now())
     # A place that is only further along in the log need not be kept at once.
     moved = now_seen.next != seen.next or now_seen.position - seen.position > LINES
