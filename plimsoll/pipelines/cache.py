@@ -258,12 +258,21 @@ _ORDER = {"param": 0, "input": 1, "item": 1, "file": 2, "variable": 3, "code": 4
 _NOTHING = KeyPart(kind="", name="", digest="")
 
 
+def _is_code(part: KeyPart | None) -> bool:
+    """Return whether a part of kind ``code`` is a function, class or module by its text, and no constant."""
+    return part is not None and (
+        not part.text or "\n" in part.text or part.text.startswith(("class ", "all of ", "bytecode of ", "lambda"))
+    )
+
+
 def _difference(old: KeyPart | None, new: KeyPart | None, step: str) -> str:
     part = new or old or _NOTHING
     # Names of the step's own module stand in a key without it.
     if part.kind == "code" and step and f".{step}".endswith(f".{part.name}"):
         return "its own code changed"
-    what = {"code": "helper", "item": "input", "environment": "", "project": ""}.get(part.kind, part.kind)
+    what = {"item": "input", "environment": "", "project": ""}.get(part.kind, part.kind)
+    if part.kind == "code":
+        what = "helper" if _is_code(old) or _is_code(new) else "constant"
     named = f"{what} {part.name}".strip()
     if old is None:
         return f"{named} is new"

@@ -94,6 +94,8 @@ def diff(old: str, new: str, *, form: Format = Format()) -> None:
     with door() as opened:
         found = opened.do(CompareRuns(old=old, new=new))
     show_answer(found, form, difference_rows(found.differences), _told(found))
+    if len(found.differences) > 1 and any(change.old != change.new for change in found.metrics) and not form.json:
+        next_step(f"plimsoll run --bisect {found.old.id[:16]} {found.new.id[:16]}")
 
 
 def _told(found: RunComparison) -> list[str]:

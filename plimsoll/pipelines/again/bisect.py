@@ -9,6 +9,7 @@ parts, until nothing can be left out.
 from __future__ import annotations
 
 import math
+import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -228,6 +229,8 @@ class _Again:
             answer=str(self._folder / f"answer-{self._count}.json"), folder=str(tree / self._where), variables=variables,
         )  # fmt: skip
         found = run_again(asked, paths=module_paths(self._root, tree))
+        # Copies of a large project would fill the disk.
+        shutil.rmtree(tree)
         told = tuple(each.name for each in chosen)
         if found.error:
             return Trial(taken=told, value=None, error=found.error.partition("\n")[0][:200])

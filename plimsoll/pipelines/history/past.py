@@ -87,13 +87,18 @@ class Past:
             record: the step that took it.
             part: the input, as its key has it.
         """
-        found = [
-            step
-            for step in self.steps(record.run_id)
-            if step.index < record.index and step.output is not None and step.output.digest == part.digest
-        ]
+        item = next((step for step in self.steps(record.run_id) if step.key == part.digest and step.name == part.name), None)
+        if item is not None:
+            return item  # the call for an item of a list, which the call for the list names by its key
+        # The calls for the items of a list are recorded after the calls of the plan, so the order says nothing.
+        others = [step for step in self.steps(record.run_id) if step.index != record.index and step.output is not None]
+        gave = [step for step in others if step.output is not None and step.output.digest == part.digest]
         # Two steps may have given the same; the part says which was meant, unless another run of another pipeline has written it.
-        return next((step for step in found if step.name == part.text), found[0] if found else None)
+        named = [step for step in gave if step.name == part.text] or gave
+        if named:
+            return named[0]
+        # One of several outputs has a digest of its own, and the name of its step before its own.
+        return next((step for step in others if part.text.startswith(f"{step.name}.") and "." not in part.text[len(step.name) + 1 :]), None)
 
     def before(self, record: StepRecord) -> StepRecord | None:
         """Return the same step of the newest earlier run that has a key for it; a run of the same experiment comes first.

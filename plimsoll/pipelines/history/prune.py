@@ -23,7 +23,7 @@ from plimsoll.pipelines.history.kept import entries
 from plimsoll.pipelines.history.past import short
 from plimsoll.records.pipelines.kept import EntryUse, PruneCache, PruneReport
 from plimsoll.store.contracts import Blobs, JobContext, chunks
-from plimsoll.store.schema import Json, cache_entries, jobs, metadata, runs, steps
+from plimsoll.store.schema import Json, artifacts, cache_entries, jobs, metadata, runs, steps
 
 #: Seconds for which stored bytes stay, whoever stored them: what names them may not be recorded yet.
 GRACE = 3600.0
@@ -116,7 +116,7 @@ class _Held:
 
     def read(self, tx: Connection, dropped: set[str]) -> None:
         """Look at what every row names now, the entries ``dropped`` left out."""
-        named = set(_named(tx, dropped))
+        named = {*_named(tx, dropped), *self._logged(tx)}
         self._digests = set(named)
         for digest in named:
             self._digests.update(self.files(digest))
@@ -129,6 +129,18 @@ class _Held:
             except (NotFound, Corrupt, InvalidInput):
                 self._files[digest] = ()
         return self._files[digest]
+
+    def _logged(self, tx: Connection) -> Iterable[str]:
+        """Yield the artifacts that a run has logged under names of their own; a run also lists what each step gave under its name."""
+        given: dict[tuple[str, str], str] = {}
+        for row in tx.execute(select(steps.c.run_id, steps.c.name, steps.c.output)):
+            if row.output:
+                given[row.run_id, short(row.name).replace("#", ".")] = row.output["digest"]
+        for row in tx.execute(select(artifacts.c.run_id, artifacts.c.name, artifacts.c.digest)):
+            # One of several outputs is listed as ``step.output``, and is a file of what stands for all of them.
+            several = given.get((row.run_id, row.name.rpartition(".")[0]), "")
+            if given.get((row.run_id, row.name)) != row.digest and not (several and row.digest in self.files(several)):
+                yield row.digest
 
     def free(self, digest: str) -> list[str]:
         """Return the bytes of an output that nothing names, its manifest last."""
@@ -152,7 +164,6 @@ def _named(tx: Connection, dropped: set[str]) -> Iterable[str]:
             yield row.output["digest"]
     under_way = select(steps.c.output).join(runs, runs.c.id == steps.c.run_id).where(runs.c.state == "running")
     yield from (output["digest"] for output in tx.execute(under_way).scalars() if output)
-    yield from _logged(tx)
     waiting = select(jobs.c.payload).where(jobs.c.state.in_(("waiting", "working")))
     for table in metadata.sorted_tables:
         columns = [] if table.name in _SILENT else [column for column in table.columns if isinstance(column.type, Text | Json)]
@@ -167,15 +178,3 @@ def _digests(values: Iterable[object]) -> Iterable[str]:
     for value in values:
         if value is not None:
             yield from _DIGEST.findall(value if isinstance(value, str) else codec.to_json(value).decode())
-
-
-def _logged(tx: Connection) -> Iterable[str]:
-    """Yield the artifacts that a run has logged under names of their own; a run also lists each step's output under its name."""
-    artifacts = metadata.tables["artifacts"]
-    given: set[tuple[str, str, str]] = set()
-    for row in tx.execute(select(steps.c.run_id, steps.c.name, steps.c.output)):
-        if row.output:
-            given.add((row.run_id, short(row.name).replace("#", "."), row.output["digest"]))
-    for row in tx.execute(select(artifacts.c.run_id, artifacts.c.name, artifacts.c.digest)):
-        if (row.run_id, row.name, row.digest) not in given:
-            yield row.digest

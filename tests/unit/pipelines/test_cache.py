@@ -189,6 +189,7 @@ def part(kind: str, name: str, content: str, text: str = "") -> KeyPart:
             [part("code", "work", "2")],
             "its own code changed; helper a is no longer used",
         ),
+        ([part("code", "RATE", "1", "2")], [part("code", "RATE", "2", "3")], "constant RATE: 2 -> 3"),
         ([], [part("code", "clean.more", "1")], "helper clean.more is new"),
         ([part("code", "clean.more", "1")], [], "helper clean.more is no longer used"),
         ([part("param", "a", "1", "x")], [part("param", "a", "1", "y")], ""),

@@ -196,6 +196,40 @@ def test_a_file_that_another_output_has_as_well_stays(filled: Bench) -> None:
     assert states(filled.run(count=2, rate=0))["total"] == "hit"
 
 
+SEVERAL = """
+from typing import NamedTuple
+import polars as pl
+from plimsoll.pipelines.step import pipeline, step
+
+class Both(NamedTuple):
+    rows: pl.DataFrame
+    count: int
+
+@step
+def load(count=4) -> Both:
+    return Both(pl.DataFrame({"value": list(range(count))}), count)
+
+@step
+def total(rows):
+    return {"total": int(rows["value"].sum())}
+
+@pipeline
+def flow(count=4):
+    return total(load(count).rows)
+"""
+
+
+def test_several_outputs_of_a_step_go_and_stay_together(bench: Bench) -> None:
+    bench.write("pipe.py", SEVERAL)
+    old, new = bench.run(), bench.run(count=5)
+    age(bench)
+    assert pruned(bench, PruneCache(keep_last=1)).dropped == 2
+    assert stored(bench, output(old, "load")) == [False]
+    assert all(stored(bench, output(new, "load")))
+    assert states(bench.run(count=5)) == {"load": "hit", "total": "hit"}
+    assert bench.run(count=5)["load"].load().count == 5
+
+
 def test_environment_and_changes_of_every_run_stay(filled: Bench) -> None:
     run = filled.do(GetRun(id=filled.run().id)).run
     age(filled)

@@ -85,7 +85,7 @@ def test_a_changed_constant_is_shown_with_its_old_and_new_value(bench: Bench) ->
     write(bench, clean=CLEAN.replace("RATE = 2", "RATE = 3"))
     (only,) = why(bench, bench.run(), "features").roots
     assert (only.name, only.old, only.new, only.category) == ("clean.RATE", "2", "3", "code")
-    assert only.text == "helper clean.RATE: 2 -> 3"
+    assert only.text == "constant clean.RATE: 2 -> 3"
 
 
 def test_an_input_is_followed_to_the_helper_of_an_earlier_step(bench: Bench) -> None:
@@ -138,7 +138,7 @@ def test_a_step_that_is_never_kept_is_explained_too(bench: Bench) -> None:
     first = bench.run()
     write(bench, PIPE.replace("@step\ndef features", "@step(cache=False)\ndef features"), CLEAN.replace("RATE = 2", "RATE = 5"))
     found = why(bench, bench.run(), "features")
-    assert texts(found.roots) == ["helper clean.RATE: 2 -> 5"]
+    assert texts(found.roots) == ["constant clean.RATE: 2 -> 5"]
     assert found.against is not None
     assert found.against.run_id == first.id
 
@@ -254,3 +254,55 @@ def test_an_explanation_survives_the_wire(bench: Bench) -> None:
     assert codec.from_json(codec.to_json(found), RunComparison) == found
     told = why(bench, second, "score")
     assert codec.from_msgpack(codec.to_msgpack(told), StepExplanation) == told
+
+
+MAPPED = """
+from typing import NamedTuple
+import clean
+from plimsoll.pipelines.step import map as each_of, pipeline, step
+
+class Halves(NamedTuple):
+    low: list
+    high: list
+
+@step
+def load(count=4):
+    return list(range(count))
+
+@step
+def split(rows) -> Halves:
+    return Halves([row for row in rows if row < 2], [clean.fix(row) for row in rows if row >= 2])
+
+@step
+def each(row, rate=1):
+    return row * rate
+
+@step
+def total(rows):
+    return {"total": sum(rows)}
+
+@pipeline
+def flow(count=4, rate=1):
+    halves = split(load(count))
+    return {"low": total(each_of(each, halves.low, rate)), "high": total(halves.high)}
+"""
+
+
+def test_an_input_that_is_one_of_several_outputs_is_followed_too(bench: Bench) -> None:
+    write(bench, MAPPED)
+    bench.run()
+    write(bench, MAPPED, CLEAN.replace("RATE = 2", "RATE = 5"))
+    second = bench.run()
+    (root,) = why(bench, second, "total#2").roots
+    assert (root.text, root.via) == ("constant clean.RATE: 2 -> 5", ("total#2", "split"))
+    assert [step.state for step in second.steps if step.label == "total"] == ["hit"]
+
+
+def test_the_calls_for_the_items_of_a_list_are_followed_too(bench: Bench) -> None:
+    write(bench, MAPPED)
+    first, second = bench.run(), bench.run(rate=3)
+    found = diff(bench, first, second)
+    assert (found.causes, texts(found.differences)) == (("parameters",), ["param rate: 1 -> 3"])
+    (root,) = why(bench, second, "total").roots
+    assert root.text == "param rate: 1 -> 3"
+    assert "each" in root.via[1]
