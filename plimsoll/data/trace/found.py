@@ -33,6 +33,13 @@ class Trace:
 _BRINGS = {"sklearn": "scikit-learn", "PIL": "pillow", "dateutil": "python-dateutil", "yaml": "PyYAML", "skimage": "scikit-image"}
 
 
+#: Modules that a model has brought along; they count with the model, by its digest.
+_PACKED = "_plimsoll_"
+
+#: What Plimsoll itself uses: its finalisers may run in the middle of a step in the same process.
+_OURS = frozenset({"plimsoll", "sqlalchemy", "alembic", "httpx", "httpcore", "anyio", "starlette", "uvicorn", "psycopg", "psycopg_pool"})
+
+
 @dataclass(slots=True)
 class _File:
     seen: Mark | None
@@ -65,6 +72,7 @@ class Found:
         self.effects: dict[str, None] = {}
         self.trouble = ""
         self._places, self._seen, self._known, self._changed, self._base = places, seen, known, changed, base
+        self._alone = alone
         self._folder = os.getcwd()
         self._others = {} if alone else {each.ident: each for each in threading.enumerate() if each is not threading.current_thread()}
         #: Set while this very thread looks at something for the trace.
@@ -294,9 +302,9 @@ class Found:
             code: the code.
             names: its globals.
         """
-        if code in self._seen:
-            return
         name = str(names.get("__name__", ""))
+        if code in self._seen or name.startswith(_PACKED):
+            return
         if name == "__main__" or not name:
             self.effect(f"ran code that its key does not see ({code.co_qualname})")
         elif self._modules.get(name) is None:
@@ -377,7 +385,7 @@ class Found:
 
     def _distributions(self) -> list[str]:
         found: set[str] = set()
-        for package in self._packages - FRONTS - {"plimsoll"}:
+        for package in self._packages - FRONTS - ({"plimsoll"} if self._alone else _OURS):
             if package in self._known or package.replace("_", "-") in self._known or _BRINGS.get(package) in self._known:
                 continue
             found.update([package] if distribution(package)[0] != ABSENT else bringing(package))

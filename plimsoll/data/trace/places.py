@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 import sysconfig
 import tempfile
 from collections.abc import Iterable
@@ -49,9 +50,11 @@ class Places:
         self._project = str(project.resolve())
         libraries = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
         libraries |= {os.path.realpath(folder) for folder in libraries}
+        # Python looks for itself in an archive too: lib/python311.zip
+        archives = {f"{prefix}/lib/python" for prefix in (sys.prefix, sys.base_prefix)}
         own = {str(folder) for folder in hidden} | {str(folder.resolve()) for folder in hidden}
         # Inputs that are trees or models are loaded into folders of this name, and count by their digests.
-        self._left_out = (*_SYSTEM, *(folder + "/" for folder in libraries | own), f"{tempfile.gettempdir()}/plimsoll-")
+        self._left_out = (*_SYSTEM, *archives, *(folder + "/" for folder in libraries | own), f"{tempfile.gettempdir()}/plimsoll-")
 
     def counts(self, path: str) -> bool:
         """Return whether a file belongs to what a step reads, and not to the interpreter, the machine or Plimsoll.
