@@ -16,6 +16,9 @@ from plimsoll.store import schema
 #: How often a job is begun before it counts as one that kills its workers.
 ATTEMPTS = 5
 
+#: Seconds; a lease that would last longer was given by a clock that has been set back since.
+LONGEST_LEASE = 86_400.0
+
 _FIELDS = ("id", "verb", "payload", "actor", "state", "due", "attempts", "created", "key", "progress", "result", "error")
 
 
@@ -149,9 +152,10 @@ class SqlQueue:
 
 def _free(now: int, verbs: Sequence[str] | None) -> ColumnElement[bool]:
     table = schema.jobs
+    # Whatever the clock says since: a job that was due when it was made is due, and nobody has a lease of more than a day.
     free = or_(
-        and_(table.c.state == "waiting", table.c.due <= now),
-        and_(table.c.state == "working", table.c.lease_until <= now),
+        and_(table.c.state == "waiting", or_(table.c.due <= now, table.c.due <= table.c.created)),
+        and_(table.c.state == "working", or_(table.c.lease_until <= now, table.c.lease_until > now + _micros(LONGEST_LEASE))),
     )
     return free if verbs is None else and_(free, table.c.verb.in_(verbs))
 

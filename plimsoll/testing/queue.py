@@ -83,6 +83,23 @@ class QueueSuite:
             assert queue.finish(tx, job.id, "alive", {"from": "alive"}, None)
             assert queue.get(tx, job.id).result == {"from": "alive"}
 
+    def test_a_clock_that_is_set_back_a_year_holds_no_job_up(
+        self, database: Database, queue: Queue, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with database.write() as tx:
+            taken, waiting = queue.put(tx, WhoAmI(), actor="a"), queue.put(tx, WhoAmI(), actor="b")
+            later = queue.put(tx, WhoAmI(), actor="c", due=clock.now() + 3_600_000_000)
+            assert queue.claim(tx, "w1", _LONG) is not None
+        before = clock.now() - 365 * 86_400_000_000
+        monkeypatch.setattr("plimsoll.clock.now", lambda: before)
+        with database.write() as tx:
+            assert queue.due(tx)
+            claimed = [queue.claim(tx, "w2", _LONG) for _ in range(3)]
+        assert {job.id for job in claimed if job is not None} == {taken.id, waiting.id}
+        assert claimed[2] is None
+        with database.read() as tx:
+            assert queue.get(tx, later.id).state == "waiting"
+
     def test_a_beat_keeps_the_lease(self, database: Database, queue: Queue) -> None:
         with database.write() as tx:
             job = queue.put(tx, WhoAmI(), actor="a")
