@@ -24,7 +24,7 @@ from plimsoll.pipelines.executors.in_process import InProcess
 from plimsoll.pipelines.executors.processes import Processes
 from plimsoll.pipelines.loop.late import LateBlobs
 from plimsoll.pipelines.loop.outcome import Outcome
-from plimsoll.pipelines.loop.partial import NO_PART, Asked, Part, part_of
+from plimsoll.pipelines.loop.partial import NO_PART, PartAsked, Part, part_of
 from plimsoll.pipelines.plan import Plan, references, resolve, trace
 from plimsoll.pipelines.settled import settle, typed_params
 from plimsoll.pipelines.step import is_pipeline
@@ -195,7 +195,7 @@ def execute(
     origin: Origin | None = None,
     begin: Callable[[StartRun], Run] | None = None,
     versions: bool = True,
-    part: Asked = NO_PART,
+    part: PartAsked = NO_PART,
     on_step: Callable[[StepEvent], None] | None = None,
     heard: Callable[[PointColumns], None] | None = None,
 ) -> PipelineResult:
@@ -305,15 +305,25 @@ def origin_of(function: Callable[..., Any], blobs: Blobs, project: Path) -> Orig
         blobs: where changes since the commit, and the list of packages, go.
         project: folder of the project, resolved.
     """
+    return Origin(code=code_version(project, blobs, entry_of(function, project)), environment=put_environment(blobs))
+
+
+def entry_of(function: Callable[..., Any], project: Path) -> str:
+    """Return what is started, such as ``examples/flights/pipeline.py:late_arrivals``.
+
+    Args:
+        function: the pipeline.
+        project: folder of the project, resolved.
+    """
     source = Path(inspect.getsourcefile(inspect.unwrap(function)) or function.__module__)
     path = source.resolve().relative_to(project) if source.resolve().is_relative_to(project) else source
-    return Origin(code=code_version(project, blobs, f"{path.as_posix()}:{function.__qualname__}"), environment=put_environment(blobs))
+    return f"{path.as_posix()}:{function.__qualname__}"
 
 
 def _start(function: Callable[..., Any], plan: Plan, origin: Origin) -> StartRun:
     return StartRun(
         experiment=function.__name__,
-        params={name: _shown(value) for name, value in plan.params.items()},
+        params={name: shown(value) for name, value in plan.params.items()},
         code=origin.code,
         environment=origin.environment,
     )
@@ -448,7 +458,12 @@ def _numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:
         yield re.sub(r"[^\w .:/@+=-]", "_", name)[:250].lstrip(" .:/@+=-") or "value", float(value)
 
 
-def _shown(value: Any) -> Any:
+def shown(value: Any) -> Any:
+    """Return a parameter as a run's record has it: as JSON where it can be, else the beginning of its text.
+
+    Args:
+        value: what the pipeline got.
+    """
     try:
         return codec.from_json(codec.to_json(value), object, "A parameter")
     except (PlimsollError, TypeError, ValueError, OverflowError):

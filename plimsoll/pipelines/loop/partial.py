@@ -49,7 +49,7 @@ WHOLE = Part()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class PartAsked:
     """The part of a pipeline that somebody has asked for, by names of steps; empty ones ask for the whole."""
 
     #: It and what it needs are run.
@@ -61,10 +61,10 @@ class Asked:
 
 
 #: All of a pipeline.
-NO_PART = Asked()
+NO_PART = PartAsked()
 
 
-def part_of(plan: Plan, asked: Asked) -> Part:
+def part_of(plan: Plan, asked: PartAsked) -> Part:
     """Return which nodes of a plan are run.
 
     Args:

@@ -10,6 +10,7 @@ from typing import Any
 from plimsoll.data.project import load_object
 from plimsoll.data.snapshot import get_manifest
 from plimsoll.pipelines.engine import StepEvent
+from plimsoll.pipelines.loop.partial import NO_PART, PartAsked
 from plimsoll.pipelines.running import PipelineResult, execute
 from plimsoll.records.access import Actor
 from plimsoll.records.pipeline import Output
@@ -46,7 +47,9 @@ class Bench:
                 del sys.modules[name]
         return load_object(self.project, ref)
 
-    def run(self, ref: str = "pipe.py:flow", *, executor: Any = "in_process", key: str | None = None, **params: Any) -> PipelineResult:
+    def run(
+        self, ref: str = "pipe.py:flow", *, executor: Any = "in_process", key: str | None = None, part: PartAsked = NO_PART, **params: Any
+    ) -> PipelineResult:
         """Run a pipeline of the project, imported afresh."""
         self.events.clear()
         return execute(
@@ -57,6 +60,7 @@ class Bench:
             project=self.project,
             key=key,
             executor=executor,
+            part=part,
             on_step=self.events.append,
         )
 

@@ -8,7 +8,7 @@ from plimsoll.errors import InvalidInput, StepFailed
 from plimsoll.pipelines.plan import Group, trace
 from plimsoll.pipelines.step import map, pipeline, step, when
 from plimsoll.records.pipeline import GetKeyParts, ListSteps
-from plimsoll.records.run import GetRun, ListRuns
+from plimsoll.records.run import GetRun
 from tests.unit.pipelines.bench import Bench, states
 
 SPLIT = """
