@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from plimsoll.sdk.models import load as load
     from plimsoll.sdk.run import run as run
     from plimsoll.sdk.run import run_variations as run_variations
+    from plimsoll.sdk.search import search as search
 
 _WHERE = {
     "Model": "plimsoll.registry.package",
@@ -28,10 +29,11 @@ _WHERE = {
     "pipeline": "plimsoll.pipelines.step",
     "run": "plimsoll.sdk.run",
     "run_variations": "plimsoll.sdk.run",
+    "search": "plimsoll.sdk.search",
     "step": "plimsoll.pipelines.step",
 }
 
-__all__ = ["Model", "PlimsollError", "connect", "current_run", "load", "pipeline", "run", "run_variations", "step"]
+__all__ = ["Model", "PlimsollError", "connect", "current_run", "load", "pipeline", "run", "run_variations", "search", "step"]
 
 
 def __getattr__(name: str) -> Any:

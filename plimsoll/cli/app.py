@@ -26,6 +26,7 @@ def build() -> App:
     app.command(f"{here}.init:init", name="init", help="Make a home for this project, and a project when there is none.")
     app.command(f"{here}.up:up", name="up", help="Serve this project: control server, worker and, once needed, the model server.")
     app.command(f"{here}.run:run", name="run", help="Run a pipeline.")
+    app.command(f"{here}.search:app", name="search", help="Search for a pipeline's best parameters.")
     app.command("plimsoll.cli.automation.submit:submit", name="submit", help="Leave a pipeline's run for a server's worker.")
     app.command("plimsoll.cli.automation.ci:ci", name="ci", help="Run what the project's git triggers want for its commit.")
     app.command("plimsoll.cli.automation.triggers:app", name="triggers", help="Why pipelines start by themselves.")

@@ -91,9 +91,9 @@ def run(
     """
     if function is None:
         return OpenRun(door, experiment or "default", name, params)
-    project, chosen = _prepared(function, profile)
+    project, chosen = prepared(function, profile)
     settled = settle(function, params, project, profile=chosen)
-    with _opened(door, chosen) as opened:
+    with opened_door(door, chosen) as opened:
         return execute(
             function,
             settled.params,
@@ -137,7 +137,7 @@ def run_variations(
         NotFound: there is no such variation or profile.
         StepFailed: some failed; the others have ended well, and the next call does not compute them again.
     """
-    project, chosen = _prepared(function, profile)
+    project, chosen = prepared(function, profile)
     settled: dict[str, Settled]
     if isinstance(sets, Mapping):
         settled = {name: settle(function, {**params, **own}, project, profile=chosen) for name, own in sets.items()}
@@ -145,7 +145,7 @@ def run_variations(
     else:
         asked = [sets] if isinstance(sets, str) else list(sets)
         settled = {name: settle(function, params, project, variation=name, profile=chosen) for name in declared(function, project, asked)}
-    with _opened(door, chosen) as opened:
+    with opened_door(door, chosen) as opened:
         return execute_all(
             function,
             settled,
@@ -158,8 +158,16 @@ def run_variations(
         )
 
 
-def _prepared(function: Callable[..., Any], profile: str | None) -> tuple[Path, str]:
-    """Return a pipeline's project and the name of the chosen profile."""
+def prepared(function: Callable[..., Any], profile: str | None) -> tuple[Path, str]:
+    """Return a pipeline's project and the name of the chosen profile.
+
+    Args:
+        function: must be a pipeline.
+        profile: what was asked for; None takes the one that ``PLIMSOLL_PROFILE`` names.
+
+    Raises:
+        InvalidInput: it is no pipeline.
+    """
     if not is_pipeline(function):
         raise InvalidInput(f"{function!r} is not a pipeline.", "Decorate it with @plimsoll.pipeline.")
     project = _project_of(function)
@@ -167,7 +175,13 @@ def _prepared(function: Callable[..., Any], profile: str | None) -> tuple[Path, 
 
 
 @contextlib.contextmanager
-def _opened(door: Door | None, profile: str | None = None) -> Iterator[Door]:
+def opened_door(door: Door | None, profile: str | None = None) -> Iterator[Door]:
+    """Give an open door, or open the one that the settings name and close it again.
+
+    Args:
+        door: an open one, or None.
+        profile: whose settings count.
+    """
     if door is not None:
         yield door
         return

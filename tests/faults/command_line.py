@@ -52,6 +52,9 @@ LOOKS = (
     "runs diff BEFORE AFTER",
     "cache show",
     "cache why AFTER begin",
+    "search list",
+    "search show SEARCH",
+    "search best SEARCH",
     "models list",
     "models list late",
     "models show late/1",
@@ -100,10 +103,11 @@ OTHERS = (
 )
 
 #: Commands that make the home they need.
-BEGINNERS = ("init", "run works.py:chain", "up --port 0 --serving-port 0")
+SEARCH = "search works.py:chain --trials 2 --space count=int(1,3) --maximize begin --executor in_process"
+BEGINNERS = ("init", "run works.py:chain", SEARCH, "up --port 0 --serving-port 0")
 
 #: Every command that asks the platform for something.
-ASKING = (*LOOKS, *OTHERS, *CHANGES, "run works.py:chain")
+ASKING = (*LOOKS, *OTHERS, *CHANGES, "run works.py:chain", SEARCH)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from plimsoll.cli.app import main
 from plimsoll.data.values import save
 from plimsoll.records.monitor import AppendPredictions, Finding, PredictionColumns, RecordWindow, SealPredictions, WindowReport
 from plimsoll.records.pipeline import EndedStep, KeyPart, RecordSteps, StepRecord
+from plimsoll.records.pipelines.search import FinishSearch, Objective, RecordTrials, SearchPlan, StartSearch, Trial
 from plimsoll.records.pipelines.trigger import FireTrigger, SetTrigger, TriggerRule
 from plimsoll.records.run import CodeVersion, FinishRun, StartRun
 from plimsoll.workspace import PLANE, WORKER
@@ -84,8 +85,15 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Filled:
     rule = TriggerRule(on="schedule", cron="0 3 * * *", pipeline="works.py:chain")
     do(SetTrigger(name="nightly", rule=rule), yard.owner)
     do(FireTrigger(name="nightly"), yard.owner)
+    goal = Objective(metric="begin", direction="maximize")
+    plan = SearchPlan(pipeline="works.py:chain", space={"count": "int(1, 3)"}, objectives=(goal,))
+    begun = do(StartSearch(plan=plan, trials=1, holder="h", key="k"), yard.dana)
+    best = Trial(number=0, run_id=third.run_id, state="finished", params={"count": 3}, point={"count": 3.0}, values=(4.0,))
+    do(RecordTrials(search_id=begun.id, holder="h", trials=(best,)), yard.dana)
+    do(FinishSearch(id=begun.id, holder="h"), yard.dana)
     yard.workspace.close()
     names = {
+        "SEARCH": begun.id,
         "RUN": third.run_id,
         "BEFORE": stepped[0],
         "AFTER": stepped[1],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -187,15 +187,19 @@ def dimension(written: Dimension | str, name: str) -> Dimension:
         raise InvalidInput(f"The space of {name!r} is written {written!r}: {fact}", _FIX) from error
 
 
-def read_space(written: Mapping[str, Dimension | str]) -> dict[str, Dimension]:
+def read_space(written: Mapping[str, Dimension | str], given: Container[str] = ()) -> dict[str, Dimension]:
     """Return what each parameter of a search may be.
 
     Args:
         written: parameter -> text or object.
+        given: parameters that were set to one value by whoever asks for the search.
 
     Raises:
-        InvalidInput: one is not written as it should be.
+        InvalidInput: one is not written as it should be, or is set as well.
     """
+    for name in written:
+        if name in given:
+            raise InvalidInput(f"The parameter {name!r} is both set and searched for.", "Leave one of the two out.")
     return {name: dimension(one, name) for name, one in written.items()}
 
 

@@ -16,12 +16,13 @@ from typing import Any, Literal
 
 from plimsoll import clock, codec
 from plimsoll.errors import InvalidInput, NotFound, PlimsollError, StepFailed, Unfingerprintable
+from plimsoll.fingerprint import digest_value
 from plimsoll.pipelines.engine import StepEvent
 from plimsoll.pipelines.executors.call import Executor
 from plimsoll.pipelines.executors.in_process import InProcess
 from plimsoll.pipelines.keys import code_parts, digest_parts
 from plimsoll.pipelines.plan import trace
-from plimsoll.pipelines.running import Origin, PipelineResult, RunStopped, execute, open_executor, origin_of
+from plimsoll.pipelines.running import Origin, PipelineResult, RunStopped, execute, open_executor, origin_of, shown
 from plimsoll.pipelines.search.goals import missing, values_of
 from plimsoll.pipelines.search.space import Dimension, read_space
 from plimsoll.pipelines.search.study import Study, grid_size
@@ -74,7 +75,7 @@ def search(
     Args:
         function: a function decorated with ``@pipeline``.
         plan: what is searched for.
-        params: parameters that all trials share, with their types.
+        params: parameters that all trials share, with their types; what the space names varies nevertheless.
         place: where trials run.
         trials: how many are wanted in all; a grid has no more than its points.
         name: for people.
@@ -87,14 +88,13 @@ def search(
         Conflict: another process has gone on with this very search.
         StepFailed: the first trials have all failed.
     """
-    space = read_space(plan.space)
-    steps = _check(function, space, params)
+    space, steps = check(function, plan, params, trials=trials, jobs=place.jobs)
+    params = {name: value for name, value in params.items() if name not in space}
     if plan.sampler == "grid":
         trials = min(trials, grid_size(space))
-    # Without Optuna nothing may be left behind.
-    Study(plan, space, trials, ())
     holder = clock.new_id()
-    key = codec.digest(codec.canonical([codec.plain(plan), _code(function, holder)]))
+    plan = replace(plan, params={name: shown(value) for name, value in params.items()})
+    key = codec.digest(codec.canonical([codec.plain(plan), _same(function, params, holder)]))
     begun = place.do(StartSearch(plan=plan, trials=trials, holder=holder, key=key, name=name))
     known = place.do(GetSearch(id=begun.id)).trials
     for trial in known:
@@ -109,25 +109,45 @@ def search(
     return place.do(GetSearch(id=begun.id))
 
 
-def _check(function: Callable[..., Any], space: Mapping[str, Dimension], params: Mapping[str, Any]) -> tuple[Callable[..., Any], ...]:
-    """Refuse what no trial could run with, and return the functions of the steps."""
+def check(
+    function: Callable[..., Any], plan: SearchPlan, params: Mapping[str, Any], *, trials: int, jobs: int
+) -> tuple[dict[str, Dimension], tuple[Callable[..., Any], ...]]:
+    """Refuse what no trial could run with; return what each parameter may be, and the functions of the steps.
+
+    Args:
+        function: the pipeline.
+        plan: what is searched for.
+        params: parameters that all trials share, with their types.
+        trials: how many are wanted.
+        jobs: how many at the same time.
+
+    Raises:
+        InvalidInput: there is nothing to do, the space is not written as it should be or names no parameter, or the pipeline
+            cannot be planned with it.
+        MissingExtra: Optuna is not installed.
+    """
+    if trials < 1 or jobs < 1:
+        raise InvalidInput(f"A search cannot have {trials} trials, {jobs} at the same time.", "Use 1 or more of both.")
+    space = read_space(plan.space)
     taken = inspect.signature(function).parameters
     anything = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in taken.values())
     for name in space:
         if name not in taken and not anything:
             known = ", ".join(taken) or "none"
             raise InvalidInput(f"The pipeline {function.__qualname__} has no parameter {name!r}.", f"Its parameters are: {known}.")
-        if name in params:
-            raise InvalidInput(f"The parameter {name!r} is both set and searched for.", "Leave one of the two out.")
     first = {name: one.value(one.first) for name, one in space.items()}
-    plan = trace(function, {**params, **typed_params(function, first)})
-    return tuple(node.step.function for node in plan.nodes)
+    Study(plan, space, 1, ())
+    nodes = trace(function, {**params, **typed_params(function, first)}).nodes
+    return space, tuple(node.step.function for node in nodes)
 
 
-def _code(function: Callable[..., Any], otherwise: str) -> str:
-    """Return a digest of the code that trials run. What cannot be seen is never gone on with: another code may have begun it."""
+def _same(function: Callable[..., Any], params: Mapping[str, Any], otherwise: str) -> str:
+    """Return a digest of the code and the parameters that trials run with.
+
+    A search with what cannot be seen is never gone on with: it may have begun with something else.
+    """
     try:
-        return digest_parts(code_parts(inspect.unwrap(function)))
+        return codec.digest(codec.canonical([digest_parts(code_parts(inspect.unwrap(function))), digest_value(dict(params))]))
     except Unfingerprintable:
         return otherwise
 
@@ -232,7 +252,9 @@ class _Work:
         """Run one trial to its end; it joins those that have ended and are not recorded yet."""
         point = self.study.point(number)
         chosen = typed_params(self._function, {name: one.value(point[name]) for name, one in self._space.items()})
-        trial = Trial(number=number, params=codec.plain(chosen), point=point, notes=self.study.notes(number))
+        trial = Trial(
+            number=number, params={name: shown(value) for name, value in chosen.items()}, point=point, notes=self.study.notes(number)
+        )
         run: list[Run | None] = []
 
         def begin(start: StartRun) -> Run:
@@ -337,10 +359,10 @@ class _Work:
         with self._turn:
             self._failed += 1
             if self._failed >= _GIVE_UP and not self._went_well and self._mistake is None:
-                fact = f"The first {self._failed} trials of the search {self._search.id} failed, the last one so: {error}"
+                fact = f"The first {self._failed} trials of the search {self._search.id} failed, the last one so: {_fact(error)}"
                 details = error.details if isinstance(error, PlimsollError) else {}
                 self._mistake = StepFailed(fact, "Correct the pipeline or the space and search again.", **details)
-        return replace(trial, state="failed", error=str(error) or type(error).__name__)
+        return replace(trial, state="failed", error=_fact(error))
 
     def _end(self, trial: Trial) -> None:
         self.study.tell(trial)
@@ -353,3 +375,7 @@ class _Work:
         with self._turn:
             if self._on_step is not None:
                 self._on_step(number, event)
+
+
+def _fact(error: Exception) -> str:
+    return error.fact if isinstance(error, PlimsollError) else str(error) or type(error).__name__

@@ -62,7 +62,7 @@ class SearchPlan:
     objectives: tuple[Objective, ...]
     #: What a trial must keep.
     constraints: tuple[Constraint, ...] = ()
-    #: Parameters that all trials share and that differ from the defaults.
+    #: Parameters that all trials share and that differ from the defaults, as their runs show them.
     params: dict[str, Json] = field(default_factory=dict)
     #: What proposes trials.
     sampler: Sampler = "tpe"

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plimsoll.errors import InvalidInput
-from plimsoll.pipelines.search.space import Choice, Dimension, Float, Int, dimension
+from plimsoll.pipelines.search.space import Choice, Dimension, Float, Int, dimension, read_space
 
 
 @pytest.mark.parametrize(
@@ -74,6 +74,11 @@ def test_what_cannot_be_read_is_refused_with_its_text_the_parameter_and_how_to_w
 def test_an_object_of_another_kind_is_refused() -> None:
     with pytest.raises(InvalidInput, match="'depth' is \\[1, 2\\]"):
         dimension([1, 2], "depth")  # type: ignore[arg-type]
+
+
+def test_a_parameter_that_is_set_cannot_be_searched_for() -> None:
+    with pytest.raises(InvalidInput, match="'depth' is both set and searched for"):
+        read_space({"depth": "int(2,10)"}, {"depth": 3})
 
 
 def test_equal_numbers_of_different_types_are_different_options() -> None:

@@ -276,7 +276,6 @@ def test_a_metric_that_runs_do_not_give_ends_the_search_after_one_trial_and_name
     ("asked", "params", "fact"),
     [
         (plan(space={"deep": "int(2,10)"}), {}, "no parameter 'deep'"),
-        (plan(), {"depth": 3}, "both set and searched"),
         (plan(), {"month": 3}, "cannot be called"),
         (plan(space={"depth": "int(2,a)"}), {}, "cannot be read"),
         (plan(space={"depth": "choice(a,b)"}), {}, "The parameter 'depth' is not valid"),
@@ -293,6 +292,13 @@ def test_what_cannot_work_is_refused_before_anything_is_begun(ready: Bench, aske
 def test_a_point_has_the_types_of_the_annotations_as_a_run_of_the_command_line_has(ready: Bench) -> None:
     detail = run(ready, plan(space={"rate": "int(1,3)"}), 2)
     assert {type(trial.params["rate"]) for trial in detail.trials} == {float}
+
+
+def test_what_the_space_names_varies_whatever_the_project_declares_for_it(ready: Bench) -> None:
+    detail = run(ready, plan(), 3, params={"depth": 3, "months": 5})
+    assert detail.search.plan.params == {"months": 5}
+    assert {trial.params["depth"] for trial in detail.trials} != {3}
+    assert all(ready.do(GetRun(id=trial.run_id)).run.params["months"] == 5 for trial in detail.trials)
 
 
 def test_trials_make_no_versions(ready: Bench) -> None:
