@@ -27,6 +27,8 @@ GIT_SECONDS = 30.0
 #: Untracked files that are part of the code. Others (data, notebooks, secrets) stay out.
 _SOURCES = ("*.py", "pyproject.toml", "**/pyproject.toml")
 
+_HEADER = re.compile(r"^(Name|Version): *(.*\S)", re.MULTILINE)
+
 #: git's name of the tree without files, to compare with before the first commit.
 _EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 
@@ -35,11 +37,12 @@ def capture() -> dict[str, str]:
     """Return the exact version of every installed distribution by its normal name, and of ``python``."""
     found = {"python": platform.python_version()}
     for distribution in metadata.distributions():
+        # Read by hand: parsing all headers of all distributions as the mail that they are takes longer than many a run.
+        text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+        headers = dict(_HEADER.findall(text.partition("\n\n")[0]))
         # A distribution that was half removed has neither; the first on the path is the one that is imported.
-        headers = distribution.metadata  # read from the file each time
-        name, version = headers["Name"], headers["Version"]
-        if name and version:
-            found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), version)
+        if headers.keys() == {"Name", "Version"}:
+            found.setdefault(re.sub(r"[-_.]+", "-", headers["Name"]).lower(), headers["Version"])
     return dict(sorted(found.items()))
 
 
