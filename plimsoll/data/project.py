@@ -169,7 +169,7 @@ def setting(name: str, flag: str | int | None, project: Path | None, profile: st
     if name not in SETTINGS:
         raise InvalidInput(f"There is no setting {name!r}.", nearest(name, SETTINGS))
     variable = f"PLIMSOLL_{name.upper()}"
-    user_file = _user_file()
+    own_file = user_file()
     named, content = chosen_profile(profile, project)
     value: Any
     if flag is not None:
@@ -180,8 +180,8 @@ def setting(name: str, flag: str | int | None, project: Path | None, profile: st
         value, origin, root = content.settings[name], f"profile {named} in {project / PROJECT_FILE}", project
     elif project is not None and name in (declared := read_project(project).settings):
         value, origin, root = declared[name], f"[tool.plimsoll] in {project / PROJECT_FILE}", project
-    elif user_file.is_file() and name in (chosen := _user_settings(user_file)):
-        value, origin, root = chosen[name], f"user file {user_file}", Path.home()
+    elif own_file.is_file() and name in (chosen := _user_settings(own_file)):
+        value, origin, root = chosen[name], f"user file {own_file}", Path.home()
     elif name == "url":
         home, origin = setting("home", None, project, profile)
         return home, f"home ({origin})"
@@ -395,7 +395,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise InvalidInput(f"{path} cannot be read: {error.strerror}.", "Check its permissions.") from error
 
 
-def _user_file() -> Path:
+def user_file() -> Path:
+    """Return the path of the user's own settings, which need not exist."""
     folder = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
     return Path(folder) / "plimsoll.toml"
 

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
-from typing import Annotated, Any
+import importlib
+from typing import Annotated
 
 from cyclopts import Parameter
 
-from plimsoll.cli.asked import Asked, asked
-from plimsoll.cli.commands.bisect import bisect_runs
-from plimsoll.cli.output import Format, next_step, say
-from plimsoll.cli.session import door
-from plimsoll.errors import InvalidInput, PlimsollError
-from plimsoll.pipelines.engine import StepEvent
-from plimsoll.pipelines.running import PipelineResult, execute
-from plimsoll.pipelines.settled import Settled
-from plimsoll.pipelines.variations import execute_all
-from plimsoll.records.model import ListVersions
-from plimsoll.sdk.door import Door
+from plimsoll.cli.asked import asked
+from plimsoll.cli.output import Format, next_step
+from plimsoll.cli.recalled import memory_of, recalled
+from plimsoll.errors import InvalidInput
 
 
 def run(
@@ -49,43 +41,19 @@ def run(
     if bisect is not None:
         if pipeline or set or variation:
             raise InvalidInput("--bisect takes pipeline and parameters from the two runs.", "Leave the others out.")
-        return bisect_runs(*bisect, metric, profile, form)
+        # By name, like what makes a run below: both import far more than a run needs of which nothing has changed.
+        importlib.import_module("plimsoll.cli.commands.bisect").bisect_runs(*bisect, metric, profile, form)
+        return
     wanted = asked(pipeline, set, variation, profile)
-    # Before a home is made for it: what cannot run must leave nothing behind.
-    function = wanted.load()
-    settled = wanted.settled(function)
-    with door(create=True, profile=wanted.profile) as opened:
-        try:
-            results = _run(opened, wanted, function, settled, experiment, jobs)
-        except PlimsollError as error:
-            sys.stderr.write(error.details.get("traceback", ""))
-            raise
-        states = [step.state for result in results.values() for step in result.steps]
-        say(
-            f"{states.count('ran')} of {len(states)} steps ran, {states.count('hit')} were reused."
-            if "ran" in states
-            else "Nothing changed: no step ran."
-        )
-        made = [version for version in opened.do(ListVersions(limit=10)) if version.run_id in [result.id for result in results.values()]]
-    for name, result in results.items():
-        print(f"{name} {result.id}".strip())
+    memory = memory_of(wanted, experiment)
+    again = recalled(memory, wanted)
+    if again is not None:
+        ids, made = {"": again.run.id}, ()
+    else:
+        ids, made = importlib.import_module("plimsoll.cli.making").make(wanted, experiment, jobs, memory)
+    for name, id in ids.items():
+        print(f"{name} {id}".strip())
     if made:
         next_step(f"plimsoll checks run {made[0].model}/{made[0].number}")
     else:
-        next_step(f"plimsoll runs show {next(iter(results.values())).id[:16]}")
-
-
-def _run(
-    opened: Door, wanted: Asked, function: Callable[..., Any], settled: dict[str, Settled], experiment: str, jobs: int | None
-) -> dict[str, PipelineResult]:
-    where: dict[str, Any] = {"do": opened.do, "blobs": opened.blobs, "project": wanted.project, "experiment": experiment}
-    if wanted.variations != ("",):
-        return execute_all(function, settled, jobs=jobs, on_step=_tell, **where)
-    only = settled[""]
-    return {"": execute(function, only.params, tags=only.tags, on_step=lambda event: _tell("", event), **where)}
-
-
-def _tell(variation: str, event: StepEvent) -> None:
-    if event.state != "started":
-        first = f"{variation:<8} " if variation else ""
-        say(f"  {first}{event.label:<20} {event.state:<8} {event.why}".rstrip())
+        next_step(f"plimsoll runs show {next(iter(ids.values()))[:16]}")

@@ -1,0 +1,80 @@
+"""Whether importing a project gives the same pipelines every time, as far as its code tells.
+
+Files and variables that an import reads are found while it happens; this looks for what cannot be found like that: the clock,
+randomness, and readers that open files unseen. It follows names and not values, so it errs on the side of "no".
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Container, Iterable, Iterator, Mapping
+from types import ModuleType
+
+from plimsoll.data.code.source import Sources
+from plimsoll.pipelines.step import step_of
+
+#: What the clock, the machine and the system's randomness are asked with.
+_UNSTEADY = {
+    "now", "utcnow", "today", "time", "time_ns", "localtime", "gmtime", "ctime", "perf_counter", "monotonic", "process_time",
+    "uuid1", "uuid4", "urandom", "token_hex", "token_bytes", "token_urlsafe", "randbits", "randbelow", "SystemRandom", "default_rng",
+    "Random", "RandomState", "SeedSequence", "random", "randint", "randrange", "choice", "choices", "shuffle", "sample", "uniform",
+    "gauss", "rand", "randn", "normal", "permutation", "getpid", "gethostname", "getnode", "getuser", "getlogin", "cpu_count",
+    "eval", "exec",
+}  # fmt: skip
+_READERS = ("read_", "scan_")
+_READS = {"ParquetFile", "ParquetDataset", "open_dataset", "load_dataset"}
+
+
+def unsteady(modules: Iterable[ModuleType], pipeline: str, sources: Sources) -> str:
+    """Return a name through which importing modules, or planning a pipeline, may come to something else next time; empty if none.
+
+    Args:
+        modules: the user's own, imported.
+        pipeline: name of the pipeline's function, whose body runs while it is planned.
+        sources: reads their files.
+    """
+    functions: dict[str, list[ast.AST]] = {}
+    steps, outside = set[str](), list[str]()
+    for module in modules:
+        file = getattr(module, "__file__", None)
+        if not file or not file.endswith(".py"):
+            return module.__name__
+        steps |= {name for name, value in vars(module).items() if step_of(value) is not None}
+        tree = sources.tree(file, vars(module))
+        for node in ast.walk(tree):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                functions.setdefault(node.name, []).append(node)
+        outside += _mentioned(tree.body)
+    # While a pipeline is planned its steps do not run; a module that calls one runs it.
+    return _reached(outside, functions, frozenset()) or _reached([pipeline], functions, steps)
+
+
+def _reached(names: Iterable[str], functions: Mapping[str, list[ast.AST]], left_out: Container[str]) -> str:
+    waiting, seen = list(names), set[str]()
+    while waiting:
+        name = waiting.pop()
+        if name in seen or name in left_out:
+            continue
+        seen.add(name)
+        if name in _UNSTEADY or (name not in functions and (name in _READS or name.startswith(_READERS))):
+            return name
+        for node in functions.get(name, ()):
+            waiting += _mentioned(node.body)  # type: ignore[attr-defined]
+    return ""
+
+
+def _mentioned(statements: Iterable[ast.AST]) -> Iterator[str]:
+    """Yield the names that statements use as they run: the bodies of functions that they define do not run with them."""
+    pending = list(statements)
+    while pending:
+        node = pending.pop()
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            # Special methods are called without being named.
+            inside = node.body if node.name.startswith("__") else []
+            pending += [*node.decorator_list, *node.args.defaults, *filter(None, node.args.kw_defaults), *inside]
+            continue
+        if isinstance(node, ast.Name):
+            yield node.id
+        elif isinstance(node, ast.Attribute):
+            yield node.attr
+        pending += ast.iter_child_nodes(node)

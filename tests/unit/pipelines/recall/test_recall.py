@@ -1,0 +1,168 @@
+"""A run of which nothing has changed is made without importing the project, and never when something has."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from plimsoll.records.run import GetRun
+from plimsoll.workspace import open_workspace
+from tests.faults.command_line import ROOT
+
+FILES = {
+    "pyproject.toml": "[tool.plimsoll]\n",
+    "factors.py": "FACTOR = 2\n",
+    "rate.txt": "3",
+    "pipe.py": """
+        import os
+        from pathlib import Path
+        from plimsoll import pipeline, step
+        import factors
+
+        RATE = float(open("rate.txt").read())
+        OFFSET = int(os.environ.get("OFFSET", "0"))
+
+        @step
+        def rows(n: int) -> list:
+            return list(range(n))
+
+        @step
+        def total(rows: list) -> float:
+            more = float(Path("more.txt").read_text()) if Path("more.txt").exists() else 0.0
+            return sum(rows) * factors.FACTOR * RATE + OFFSET + more
+
+        @pipeline
+        def flow(n: int = 4):
+            return {"total": total(rows(n))}
+    """,
+}
+
+
+@dataclass(frozen=True)
+class Told:
+    """What one run of the command line said."""
+
+    #: It was made without importing the project.
+    recalled: bool
+    #: The metric, as the platform has it.
+    total: str
+    #: Lines about steps.
+    steps: tuple[str, ...]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project of two modules that reads a file and a variable while it is imported."""
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(dedent(text))
+    return tmp_path
+
+
+def run(project: Path, *words: str, **variables: str) -> Told:
+    """Run the pipeline in a process that tells what it imports, and read what it came to."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "HOME": str(project), **variables}
+    command = [sys.executable, "-X", "importtime", "-m", "plimsoll.cli.app", "run", "pipe.py:flow", *words]
+    done = subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, check=True, timeout=120)
+    said = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
+    imported = [line for line in done.stderr.splitlines() if re.fullmatch(r"import time:.*\| +factors", line)]
+    workspace = open_workspace(project / ".plimsoll")
+    try:
+        detail = workspace.do(GetRun(id=done.stdout.split()[-1]), workspace.identify(workspace.token("owner")))
+    finally:
+        workspace.close()
+    (total,) = (metric.last for metric in detail.metrics)
+    assert detail.run.state == "finished"
+    return Told(not imported, f"{total:g}", tuple(line.strip() for line in said if line.startswith("  ")))
+
+
+def test_a_run_that_changes_nothing_is_made_without_importing_the_project(project: Path) -> None:
+    first = run(project)
+    assert (first.recalled, first.total) == (False, "36")
+    second = run(project)
+    assert (second.recalled, second.total) == (True, "36")
+    assert [line.split()[1] for line in second.steps] == ["hit", "hit"]
+
+
+def edit(name: str, text: str) -> Callable[[Path], None]:
+    return lambda project: (project / name).write_text(text) and None  # type: ignore[func-returns-value]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (edit("factors.py", "FACTOR = 5\n"), "90"),
+        (edit("rate.txt", "4"), "48"),
+        (edit("more.txt", "0.5"), "36.5"),
+        (edit("pyproject.toml", '[tool.plimsoll.params."pipe.py:flow"]\nn = 3\n'), "18"),
+    ],
+    ids=["a module", "a file read at import", "a file that a step looked for", "the project's table"],
+)
+def test_a_change_is_seen(project: Path, change: Callable[[Path], None], expected: str) -> None:
+    run(project)
+    assert run(project).recalled
+    change(project)
+    assert run(project).total == expected
+    again = run(project)
+    assert (again.recalled, again.total) == (True, expected)
+
+
+def test_another_value_of_a_variable_that_an_import_reads_is_seen(project: Path) -> None:
+    run(project)
+    changed = run(project, OFFSET="10")
+    assert (changed.recalled, changed.total) == (False, "46")
+    assert run(project).total == "36"
+
+
+def test_parameters_have_memories_of_their_own(project: Path) -> None:
+    run(project)
+    other = run(project, "--set", "n=3")
+    assert (other.recalled, other.total) == (False, "18")
+    assert run(project).recalled
+    again = run(project, "--set", "n=3")
+    assert (again.recalled, again.total) == (True, "18")
+
+
+def test_a_module_that_takes_the_place_of_another_is_seen(project: Path) -> None:
+    aside = project / "lib"
+    aside.mkdir()
+    (project / "factors.py").rename(aside / "factors.py")
+    path = os.pathsep.join((str(ROOT), str(aside)))
+    assert run(project, PYTHONPATH=path).total == "36"
+    assert run(project, PYTHONPATH=path).recalled
+    (project / "factors.py").write_text("FACTOR = 5\n")
+    assert run(project, PYTHONPATH=path).total == "90"
+
+
+def test_a_memory_that_is_garbled_is_done_without(project: Path) -> None:
+    run(project)
+    (memory,) = (project / ".plimsoll" / "recall").iterdir()
+    memory.write_bytes(memory.read_bytes()[:-7])
+    told = run(project)
+    assert (told.recalled, told.total) == (False, "36")
+    assert run(project).recalled
+
+
+def test_an_entry_that_was_dropped_or_damaged_is_computed_again(project: Path) -> None:
+    run(project)
+    blobs = [path for path in (project / ".plimsoll" / "blobs").rglob("*") if path.is_file()]
+    for blob in blobs:
+        blob.unlink()
+    told = run(project)
+    assert (told.recalled, told.total) == (False, "36")
+
+
+@pytest.mark.parametrize(
+    "line", ["import time\nSTARTED = time.time()", "import random\nDRAWN = random.random()", "import uuid\nNAME = str(uuid.uuid4())"]
+)
+def test_a_project_whose_import_need_not_come_to_the_same_is_imported_each_time(project: Path, line: str) -> None:
+    (project / "factors.py").write_text(f"{line}\nFACTOR = 2\n")
+    run(project)
+    assert not run(project).recalled
