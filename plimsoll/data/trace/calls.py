@@ -9,9 +9,10 @@ code that calls many small ones several times slower, so it is done only where t
 from __future__ import annotations
 
 import dis
+import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import CodeType, FrameType, FunctionType
 from typing import Any
 
@@ -31,8 +32,8 @@ from plimsoll.data.trace.watched import (
     is_watched_call,
     is_watched_name,
 )
-from plimsoll.errors import Unfingerprintable
 
+_HERE = os.path.dirname(__file__)
 _TOOLS = (4, 3, 2)
 _NAME = "plimsoll"
 _CALLS = {number for name, number in dis.opmap.items() if name.startswith("CALL")}
@@ -85,6 +86,8 @@ class Monitor:
 
     def _started(self, code: CodeType, offset: int) -> Any:
         once = sys.monitoring.DISABLE  # type: ignore[attr-defined,unused-ignore]
+        if code.co_filename.startswith(_HERE):
+            return once
         frame = sys._getframe(1)
         for found in self._active():
             if not found.mine():
@@ -160,7 +163,7 @@ class Tracing:
     def __init__(self, found: Found, functions: tuple[FunctionType, ...]) -> None:
         self._found = found
         self._functions = functions
-        self._needed = any(is_watched_name(name) for function in functions for name in names_used(function.__code__))
+        self._needed = any(is_watched_name(name) for function in functions for name in _names(function.__code__))
         self._before: tuple[Any, Any] = (None, None)
 
     def begin(self) -> None:
@@ -184,6 +187,13 @@ class Tracing:
     def _started(self, frame: FrameType, event: str, argument: Any) -> None:
         if self._found.mine():
             begins(self._found, frame.f_code, frame)
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from names_used(code)
+    for inner in codes(code):
+        # Names of keywords, such as ``n_jobs``, are constants.
+        yield from (name for constant in inner.co_consts if isinstance(constant, tuple) for name in constant if isinstance(name, str))
 
 
 def _read_off(found: Found, function: FunctionType) -> None:
@@ -268,8 +278,9 @@ def reached(function: Callable[..., Any]) -> tuple[FunctionType, ...]:
         while way.queue:
             label, work = way.queue.popleft()
             work(label)
-    except Unfingerprintable:
-        pass  # such a step has no key, so nothing of it is kept
+    except Exception:
+        # Mostly Unfingerprintable: such a step has no key. Code that was not reached counts with its module when it runs.
+        return tuple(way.functions)
     return tuple(way.functions)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import fnmatch
+import glob
 import os
 import sys
 import threading
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
@@ -170,31 +171,40 @@ class Found:
         path = self.path(given)
         if path is None:
             return
-        if any(letter in path for letter in "*?[") and mark(path) is None:
-            folder = path
-            while any(letter in folder for letter in "*?["):
-                folder = os.path.dirname(folder)
-            # A pattern may match across folders, so all that lies under its fixed part counts by name; few are that broad.
-            self.tree(folder, "")
+        if glob.has_magic(path) and mark(path) is None:
+            self._matches(path)
         elif os.path.isdir(path):
-            self.tree(path, "content")
+            self._tree(path)
         else:
             self.read(path)
-        if any(letter in path for letter in "*?["):
-            for match in sorted(Path("/").glob(path[1:])):
-                self.read(str(match))
 
-    def tree(self, folder: str, what: str) -> None:
-        """Note that a folder's names are read, and those of the folders in it.
+    def _matches(self, pattern: str) -> None:
+        """Note the names among which a pattern is looked for, and that the files that match are read."""
+        folders, parts = ["/"], pattern.strip("/").split("/")
+        for position, part in enumerate(parts):
+            if part == "**":
+                for folder in folders:
+                    self._tree(folder)
+                return
+            found = []
+            for folder in folders:
+                if glob.has_magic(part):
+                    self.names(folder)
+                    found += [os.path.join(folder, name) for name in names_in(folder) or () if fnmatch.fnmatch(name, part)]
+                else:
+                    found.append(os.path.join(folder, part))
+            folders = found
+            if position == len(parts) - 1:
+                for match in found:
+                    if mark(match) is not None:
+                        self.read_all(match)
 
-        Args:
-            folder: an absolute path.
-            what: ``content`` if the files are read as well.
-        """
+    def _tree(self, folder: str) -> None:
+        """Note that all files in a folder and in the folders in it are read, and their names."""
         for parent, folders, files in os.walk(folder):
             folders[:] = [each for each in folders if each != "__pycache__"]
             self.names(parent)
-            for name in files if what else ():
+            for name in files:
                 self.read(os.path.join(parent, name))
 
     def write(self, given: Any, fresh: bool) -> None:

@@ -18,7 +18,8 @@ _READS_CODE = ("linecache.py", "tokenize.py", "inspect.py", "traceback.py", "war
 _PASSES_ON = (
     "os.py", "posixpath.py", "genericpath.py", "string.py", "configparser.py", "copy.py", "pprint.py", "types.py", "functools.py",
     "contextlib.py", "_collections_abc.py", "/collections/__init__.py", "/json/__init__.py", "/json/encoder.py", "pathlib.py",
-    "/pathlib/__init__.py", "/pathlib/_local.py", "/pathlib/_abc.py", "/pathlib/types.py", "/pathlib/_os.py", "dataclasses.py", "enum.py",
+    "/pathlib/__init__.py", "/pathlib/_local.py", "/pathlib/_abc.py", "/pathlib/types.py", "/pathlib/_os.py",
+    "glob.py", "dataclasses.py", "enum.py",
 )  # fmt: skip
 
 #: Whoever shows a step's output runs in its thread too, but gives it nothing.
@@ -92,10 +93,10 @@ class Origins:
         return asker or "stdlib"
 
     def housekeeping(self, frame: FrameType | None) -> bool:
-        """Return whether a variable is read by the standard library for itself, and not for whoever called it.
+        """Return whether the standard library asks something for itself, and not for whoever called it.
 
         Args:
-            frame: where it was read.
+            frame: where it asks.
         """
         while frame is not None:
             file = frame.f_code.co_filename

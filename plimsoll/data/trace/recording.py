@@ -86,24 +86,29 @@ class Recording:
         self._make = functools.partial(Found, places, seen, known, changed, alone)
         self._functions, self._alone, self._seed = functions, alone, seed
         self._found: Found | None = None
+        self._watched = False
         self._tracing: Tracing | None = None
         self._states: list[Callable[[], None]] = []
 
     def __enter__(self) -> Recording:
-        self._states = seed_generators(self._seed, keep=not self._alone)
         self._found = found = self._make(id(caller(1)))
-        _HOOK.begin(found)
-        _VARIABLES.begin()
-        if not _MONITOR.begin():
-            self._tracing = Tracing(found, self._functions)
-            self._tracing.begin()
+        try:
+            self._states = seed_generators(self._seed, keep=not self._alone)
+            _HOOK.begin(found)
+            _VARIABLES.begin()
+            self._watched = _MONITOR.begin()
+            if not self._watched:
+                self._tracing = Tracing(found, self._functions)
+                self._tracing.begin()
+        except Exception as error:
+            found.trouble = f"{type(error).__name__}: {error}"
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
         assert self._found is not None
-        if self._tracing is None:
+        if self._watched:
             _MONITOR.end()
-        else:
+        elif self._tracing is not None:
             self._tracing.end()
         _HOOK.end(self._found)
         if not _HOOK.active:

@@ -75,8 +75,8 @@ def ask(found: Found, frame: FrameType | None, given: Any, end: str) -> None:
         end: what is asked.
     """
     inner = frame.f_code.co_filename if frame is not None else ""
-    if "pathlib" in inner or found.origins.of(inner) == "imports":
-        return  # one question asked through another
+    if "pathlib" in inner or found.origins.housekeeping(frame):
+        return  # one question asked through another, or not for the step
     asker = found.asks(frame)
     if asker == "user":
         found.aspect(given, end)

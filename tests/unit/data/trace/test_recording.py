@@ -1,0 +1,244 @@
+"""What a recording finds in one call, and that it never stands in the call's way."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from plimsoll.data.trace.now import Now
+from plimsoll.data.trace.recording import Recorder, seed_generators
+from plimsoll.records.pipeline import KeyPart
+
+Find = Callable[[Callable[[], Any]], tuple[set[tuple[str, str]], tuple[str, ...]]]
+
+
+@pytest.fixture
+def find(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Find:
+    """Record a call in an empty project; give kinds and names of the parts, and the effects."""
+    monkeypatch.chdir(tmp_path)
+
+    def found(function: Callable[[], Any]) -> tuple[set[tuple[str, str]], tuple[str, ...]]:
+        trace = record(tmp_path, function)
+        parts = {(part.kind, part.name) for part in trace if part.name != "(working folder)"}
+        return parts, effects[-1]
+
+    effects: list[tuple[str, ...]] = []
+
+    def record(project: Path, function: Callable[[], Any]) -> tuple[KeyPart, ...]:
+        recording = Recorder(project).recording(function, {"polars"}, 1)
+        with recording:
+            function()
+        trace = recording.trace()
+        effects.append(trace.effects)
+        now = Now(project)
+        assert trace.effects or all(now.digest(part) == part.digest for part in trace.parts)
+        assert trace.parts == tuple(sorted(trace.parts, key=lambda part: (part.kind, part.name)))
+        return trace.parts
+
+    return found
+
+
+def test_files_are_named_from_the_project_and_others_in_full(find: Find, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A project may lie elsewhere tomorrow."""
+    other = tmp_path_factory.mktemp("other") / "b"
+    other.write_text("")
+    (tmp_path / "a").write_text("")
+    parts, _ = find(lambda: (Path("a").read_text(), other.read_text()))
+    assert parts == {("file", "a"), ("file", str(other))}
+
+
+def test_installed_files_and_the_machines_own_do_not_count(find: Find) -> None:
+    """Their versions do, or nothing."""
+    parts, _ = find(lambda: (Path(pl.__file__).read_text(), Path(os.__file__).read_text(), Path("/proc/self/stat").read_text()))
+    assert parts == set()
+
+
+def test_a_pattern_counts_by_the_names_it_is_looked_for_among(find: Find, tmp_path: Path) -> None:
+    """One more file elsewhere is no reason to run again."""
+    for name in ("d/2013/a.csv", "d/2014/a.csv", "d/2014/note.txt", "e/x.csv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("a\n1\n")
+    parts, _ = find(lambda: pl.scan_csv(str(tmp_path / "d/*/*.csv")).collect())
+    assert parts == {("file", name) for name in ("d/", "d/2013/", "d/2014/", "d/2013/a.csv", "d/2014/a.csv")}
+
+
+def test_what_the_step_made_itself_does_not_count(find: Find, tmp_path: Path) -> None:
+    """Neither files nor folders nor what was moved."""
+
+    def work() -> None:
+        Path("made").mkdir()
+        Path("made/a").write_text("1")
+        Path("made/a").rename("made/b")
+        Path("made/b").read_text()
+        Path("out.tmp").write_text("1")
+        os.replace("out.tmp", "out")
+        Path("out").read_text()
+        os.listdir("made")
+
+    parts, effects = find(work)
+    assert (parts, effects) == (set(), ())
+
+
+def test_a_file_that_is_appended_to_counts_and_makes_the_result_unique(find: Find, tmp_path: Path) -> None:
+    """The next run would find more in it."""
+    (tmp_path / "log").write_text("1")
+
+    def work() -> None:
+        with open("log", "a+") as file:
+            file.write("2")
+
+    parts, effects = find(work)
+    assert parts == {("file", "log")}
+    assert effects == ("read and rewrote log",)
+
+
+def test_databases_count_with_the_log_beside_them(find: Find, tmp_path: Path) -> None:
+    """A change may be in either."""
+    sqlite3.connect(tmp_path / "a.db").close()
+    parts, _ = find(lambda: (sqlite3.connect("a.db").close(), sqlite3.connect(f"file:{tmp_path}/a.db?mode=ro", uri=True).close()))
+    assert parts == {("file", "a.db"), ("file", "a.db-wal")}
+
+
+def test_variables_that_the_step_sets_itself_do_not_count(find: Find, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that it reads before do."""
+    monkeypatch.setenv("A", "1")
+
+    def work() -> None:
+        os.environ["B"] = os.environ["A"]
+        assert os.environ["B"] == "1"
+        del os.environ["B"]
+
+    assert find(work) == ({("variable", "A")}, ())
+
+
+def test_what_the_standard_library_asks_for_itself_does_not_count(find: Find) -> None:
+    """But what it passes on does."""
+    parts, _ = find(lambda: (__import__("shutil").which("python"), __import__("tempfile").gettempdir(), os.path.expanduser("~")))
+    assert parts == {("variable", "HOME")}
+
+
+def test_a_variable_that_looks_secret_shows_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its digest is enough to notice a change."""
+    monkeypatch.setenv("API_TOKEN", "abc")
+    monkeypatch.setenv("RATE", "3")
+    now = Now(tmp_path)
+    assert now.text(KeyPart(kind="variable", name="API_TOKEN", digest="")) == ""
+    assert now.text(KeyPart(kind="variable", name="RATE", digest="")) == "'3'"
+
+
+def test_the_environment_is_itself_again_afterwards() -> None:
+    """Also when the call fails."""
+    kind = type(os.environ)
+    recording = Recorder(Path.cwd()).recording(print, frozenset(), 1)
+    with pytest.raises(KeyError), recording:
+        os.environ["PLIMSOLL_SURELY_NOT_SET"]
+    assert type(os.environ) is kind
+
+
+def test_a_file_of_the_same_size_and_time_is_read_again(tmp_path: Path) -> None:
+    """The time of the last change of its entry cannot be set back."""
+    now, part, path = Now(tmp_path), KeyPart(kind="file", name="a", digest=""), tmp_path / "a"
+    path.write_text("1")
+    before, state = now.digest(part), path.stat()
+    path.write_text("2")
+    os.utime(path, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert now.digest(part) != before
+
+
+def test_a_change_within_one_tick_of_the_clock_is_noticed(find: Find, tmp_path: Path) -> None:
+    """Files as young as that are read when they are opened, since nothing else would show the change."""
+    (tmp_path / "a").write_text("1")
+
+    def work() -> None:
+        Path("a").read_text()
+        state = os.stat("a")
+        descriptor = os.open("a", os.O_WRONLY)
+        os.write(descriptor, b"2")
+        os.close(descriptor)
+        os.utime("a", ns=(state.st_atime_ns, state.st_mtime_ns))
+
+    assert "read and rewrote a" in find(work)[1]
+
+
+def test_recording_in_two_threads_keeps_them_apart(tmp_path: Path) -> None:
+    """Each sees what its own thread does."""
+    (tmp_path / "0").write_text("")
+    (tmp_path / "1").write_text("")
+    meet, found = threading.Barrier(2), {}
+
+    def work(number: int) -> None:
+        recording = Recorder(tmp_path).recording(work, frozenset(), 1)
+        meet.wait(20)
+        with recording:
+            meet.wait(20)
+            (tmp_path / str(number)).read_text()
+            meet.wait(20)
+        found[number] = {part.name for part in recording.trace().parts if part.kind == "file"}
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {0: {"0"}, 1: {"1"}}
+
+
+def test_trouble_in_recording_leaves_the_step_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The result stands and is not kept."""
+    (tmp_path / "a").write_text("1")
+    recording = Recorder(tmp_path).recording(print, frozenset(), 1)
+    with recording:
+        assert recording._found is not None
+        monkeypatch.setattr(recording._found, "read", lambda path: 1 / 0)
+        assert (tmp_path / "a").read_text() == "1"
+    assert recording.trace().effects == ("could not be traced (ZeroDivisionError: division by zero)",)
+
+
+def test_a_child_process_is_an_effect_but_not_what_libraries_ask_of_the_machine(find: Find) -> None:
+    """``platform`` runs ``uname`` to know the processor."""
+    platform = __import__("platform")
+    assert find(lambda: subprocess.run(["true"], check=True))[1] == ("ran another program (true)",)
+    assert find(platform.processor)[1] == ()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.11 does not see which code runs")
+def test_code_that_static_reading_has_missed_counts_with_its_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Here nothing but the call itself leads to it."""
+    (tmp_path / "plug.py").write_text("RATE = 2\ndef rate():\n    return RATE\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    plug = __import__("plug")
+    monkeypatch.delitem(sys.modules, "plug")
+    monkeypatch.setitem(sys.modules, "plug", plug)
+    held = {"rate": plug.rate}
+    recording = Recorder(tmp_path).recording(print, frozenset(), 1)
+    with recording:
+        held["rate"]()
+    (part,) = recording.trace().parts
+    assert (part.kind, part.name) == ("module", "plug")
+    assert Now(tmp_path).digest(part) == part.digest
+    plug.RATE = 3
+    assert Now(tmp_path).digest(part) != part.digest
+
+
+def test_generators_repeat_what_they_draw_for_a_seed() -> None:
+    """And go on as before when their states are wanted back."""
+    chance = __import__("random")
+    state = chance.getstate()
+    restore = seed_generators(7, keep=True)
+    first = chance.random()
+    for back in restore:
+        back()
+    assert chance.getstate() == state
+    again = seed_generators(7, keep=True)
+    assert chance.random() == first
+    for back in again:
+        back()
