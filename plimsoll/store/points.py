@@ -76,16 +76,20 @@ class SqlPoints:
             )
         new = _by_name(points)
         known = self._known(tx, run_id, list(new))
-        for name, columns in new.items():
-            row = known.get(name)
-            id = clock.new_id() if row is None else row.id
-            if row is None:
-                tx.execute(insert(schema.series).values(id=id, run_id=run_id, name=name, **_summary(None, columns)))
-            else:
-                tx.execute(update(schema.series).where(schema.series.c.id == id).values(**_summary(row, columns)))
-            self._add(tx, id, columns)
-        writers.advance(tx, run_id, writer, sequence)
+        for name, row in known.items():
+            tx.execute(update(schema.series).where(schema.series.c.id == row.id).values(**_summary(row, new[name])))
+            self._add(tx, row.id, new.pop(name))
+        if new:
+            self._begin(tx, run_id, new)
+        writers.advance(tx, run_id, writer, last, sequence)
         return len(points.values)
+
+    def _begin(self, tx: Connection, run_id: str, new: dict[str, _Columns]) -> None:
+        """Add series that the run does not have yet, all by two statements."""
+        ids = {name: clock.new_id() for name in new}
+        series = [{"id": ids[name], "run_id": run_id, "name": name, **_summary(None, columns)} for name, columns in new.items()]
+        tx.execute(insert(schema.series), series)
+        tx.execute(insert(schema.point_chunks), [chunk for name, columns in new.items() for chunk in _cut(ids[name], 0, columns)])
 
     def last_sequence(self, tx: Connection, run_id: str, writer: str) -> int:
         """Return the last sequence applied of a writer, 0 when it never wrote.
@@ -179,8 +183,7 @@ class SqlPoints:
             whole.extend(_unpack(chunk.data, chunk._mapping["count"], series_id))
         tx.execute(delete(table).where(*mine))
         whole.extend(new)
-        rows = [_chunk(series_id, first + i, whole.cut(at, at + FULL)) for i, at in enumerate(range(0, total, FULL))]
-        tx.execute(insert(table), rows)
+        tx.execute(insert(table), _cut(series_id, first, whole))
 
 
 def _empty() -> _Columns:
@@ -202,8 +205,10 @@ def _by_name(points: PointColumns) -> dict[str, _Columns]:
     return found
 
 
-def _chunk(series_id: str, index: int, columns: _Columns) -> dict[str, Any]:
-    return {"series_id": series_id, "index": index, "count": len(columns.steps), "data": _pack(columns)}
+def _cut(series_id: str, first: int, columns: _Columns) -> list[dict[str, Any]]:
+    """Return the rows of as many chunks as there are, the first of them with the index ``first``."""
+    parts = [columns.cut(at, at + FULL) for at in range(0, len(columns.steps), FULL)]
+    return [{"series_id": series_id, "index": first + i, "count": len(part.steps), "data": _pack(part)} for i, part in enumerate(parts)]
 
 
 def _pack(columns: _Columns) -> bytes:

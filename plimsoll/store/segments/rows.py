@@ -61,11 +61,12 @@ class SqlSegments:
         if sequence < 1:
             raise InvalidInput(f"The sequence {sequence} is below 1.", "Number the batches of a writer from 1.")
         data = _pack(columns, times)
-        if sequence <= writers.last_sequence(tx, stream, writer):
+        last = writers.last_sequence(tx, stream, writer)
+        if sequence <= last:
             return 0
         if times:
             self._insert(tx, stream, len(times), min(times), max(times), data=data)
-        writers.advance(tx, stream, writer, sequence)
+        writers.advance(tx, stream, writer, last, sequence)
         return len(times)
 
     def scan(self, tx: Connection, stream: str, start: int, end: int) -> Any:

@@ -20,16 +20,18 @@ def last_sequence(tx: Connection, stream: str, writer: str) -> int:
     return tx.execute(mine).scalar() or 0
 
 
-def advance(tx: Connection, stream: str, writer: str, sequence: int) -> None:
+def advance(tx: Connection, stream: str, writer: str, last: int, sequence: int) -> None:
     """Note that a writer's batch is applied, in the transaction that applies it.
 
     Args:
         tx: an open writing transaction.
         stream: a run's id or a segment's name.
         writer: the writer's id.
+        last: what :func:`last_sequence` gave in this transaction.
         sequence: from 1; greater than the last one.
     """
     table = schema.writers
-    mine = update(table).where(table.c.stream == stream, table.c.writer == writer)
-    if tx.execute(mine.values(sequence=sequence)).rowcount == 0:
+    if last == 0:
         tx.execute(insert(table).values(stream=stream, writer=writer, sequence=sequence))
+    else:
+        tx.execute(update(table).where(table.c.stream == stream, table.c.writer == writer).values(sequence=sequence))
