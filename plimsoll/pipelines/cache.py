@@ -6,10 +6,10 @@ An entry is written after its bytes and never changed. An entry whose bytes are 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Row, Table, delete, select
+from sqlalchemy import Row, Table, bindparam, delete, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from plimsoll import clock, codec
@@ -35,6 +35,44 @@ from plimsoll.store.schema import cache_entries, claims, key_parts, runs, steps
 _SHOWN = 3
 
 
+def _inserting(table: Table, insert: Callable[[Table], Any], replacing: bool) -> Any:
+    """Return the statement that inserts rows; where a row of their primary key is there it is replaced, or stays."""
+    statement = insert(table)
+    keys = [column.name for column in table.primary_key]
+    if not replacing:
+        return statement.on_conflict_do_nothing(index_elements=keys)
+    new = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in keys}
+    return statement.on_conflict_do_update(index_elements=keys, set_=new)
+
+
+#: Dialect -> table -> its statement: made once, since making one takes longer than a row's insertion.
+_INSERT = {
+    name: {
+        "key_parts": _inserting(key_parts, insert, replacing=False),
+        "cache_entries": _inserting(cache_entries, insert, replacing=True),
+        "steps": _inserting(steps, insert, replacing=True),
+        "claims": _inserting(claims, insert, replacing=True),
+    }
+    for name, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
+}
+
+_NEWEST = cache_entries.c.created.desc(), cache_entries.c.key
+_OF_CALL = select(cache_entries).where(cache_entries.c.call == bindparam("call")).order_by(*_NEWEST)
+_LATEST = select(cache_entries).where(cache_entries.c.step == bindparam("step")).order_by(*_NEWEST).limit(1)
+_PARTS = select(key_parts).where(key_parts.c.key == bindparam("key"))
+
+
+def insert_claim(context: Context, call: str, run_id: str) -> None:
+    """Give a call to a run, whoever had it.
+
+    Args:
+        context: the open transaction.
+        call: call key.
+        run_id: the run.
+    """
+    context.tx.execute(_INSERT[context.tx.dialect.name]["claims"], {"call": call, "run_id": run_id, "renewed": clock.now()})
+
+
 def record_steps(request: RecordSteps, context: Context) -> None:
     """Record steps of a run that is under way, with their entries; the same position again replaces the record.
 
@@ -51,25 +89,16 @@ def record_steps(request: RecordSteps, context: Context) -> None:
         for step in request.steps
         if step.record.key is not None and (step.parts or step.code)
     ]
-    _insert(context, key_parts, {row["key"]: row for row in made}, update=False)
-    _insert(context, cache_entries, {step.record.key: _entry_row(step, context) for step in request.steps if step.keep})
-    _insert(context, steps, {step.record.index: codec.plain(step.record) for step in request.steps})
+    insert = _INSERT[context.tx.dialect.name]
+    if made:
+        context.tx.execute(insert["key_parts"], list({row["key"]: row for row in made}.values()))
+    if kept := {step.record.key: _entry_row(step, context) for step in request.steps if step.keep}:
+        context.tx.execute(insert["cache_entries"], list(kept.values()))
+    if told := {step.record.index: codec.plain(step.record) for step in request.steps}:
+        context.tx.execute(insert["steps"], list(told.values()))
     calls = [step.call for step in request.steps if step.call is not None]
     if calls:
         context.tx.execute(delete(claims).where(claims.c.run_id == request.run_id, claims.c.call.in_(calls)))
-
-
-def _insert(context: Context, table: Table, rows: Mapping[Any, dict[str, Any]], update: bool = True) -> None:
-    """Insert rows in one go; where a row of their primary key is there it is replaced, or stays."""
-    if not rows:
-        return
-    statement = (postgresql.insert if context.tx.dialect.name == "postgresql" else sqlite.insert)(table)
-    keys = [column.name for column in table.primary_key]
-    if update:
-        new = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in keys}
-        context.tx.execute(statement.on_conflict_do_update(index_elements=keys, set_=new), list(rows.values()))
-    else:
-        context.tx.execute(statement.on_conflict_do_nothing(index_elements=keys), list(rows.values()))
 
 
 def _packed(parts: tuple[KeyPart, ...]) -> bytes:
@@ -95,8 +124,7 @@ def _entry_row(step: EndedStep, context: Context) -> dict[str, Any]:
 
 def find_entries(request: FindEntries, context: Context) -> tuple[CacheEntry, ...]:
     """Return the entries of a call key, newest first."""
-    newest = cache_entries.c.created.desc(), cache_entries.c.key
-    rows = context.tx.execute(select(cache_entries).where(cache_entries.c.call == request.call).order_by(*newest).limit(request.limit))
+    rows = context.tx.execute(_OF_CALL.limit(bindparam("most")), {"call": request.call, "most": request.limit})
     return tuple(_cache_entry(row) for row in rows)
 
 
@@ -108,7 +136,7 @@ def unseen_entries(context: Context, call: str, seen: Collection[str]) -> tuple[
         call: call key.
         seen: keys of entries that are known.
     """
-    rows = context.tx.execute(select(cache_entries).where(cache_entries.c.call == call).order_by(cache_entries.c.created.desc())).all()
+    rows = context.tx.execute(_OF_CALL, {"call": call}).all()
     return tuple(_cache_entry(row) for row in rows if row.key not in seen)
 
 
@@ -132,9 +160,9 @@ def parts_of(context: Context, key: str) -> tuple[KeyPart, ...]:
         key: a key of an entry or of a step's record.
     """
     # One level deep: the parts that calls share stand in a row of their own.
-    rows = list(context.tx.execute(select(key_parts).where(key_parts.c.key == key)))
+    rows = list(context.tx.execute(_PARTS, {"key": key}))
     if rows and rows[0].code:
-        rows += context.tx.execute(select(key_parts).where(key_parts.c.key == rows[0].code))
+        rows += context.tx.execute(_PARTS, {"key": rows[0].code})
     found = [part for row in rows for part in codec.from_msgpack(zlib.decompress(row.data), tuple[KeyPart, ...], "The stored key")]
     return tuple(sorted(found, key=lambda part: (part.kind, part.name)))
 
@@ -170,8 +198,7 @@ def latest_entry(context: Context, step: str) -> CacheEntry | None:
         context: the open transaction.
         step: name of the call, as in ``StepRecord.name``.
     """
-    newest = cache_entries.c.created.desc(), cache_entries.c.key
-    row = context.tx.execute(select(cache_entries).where(cache_entries.c.step == step).order_by(*newest).limit(1)).one_or_none()
+    row = context.tx.execute(_LATEST, {"step": step}).one_or_none()
     return None if row is None else _cache_entry(row)
 
 

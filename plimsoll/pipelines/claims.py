@@ -6,11 +6,10 @@ for the disk: a power cut loses them together with the runs that held them.
 
 from __future__ import annotations
 
-from sqlalchemy import delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import bindparam, delete, select, update
 
 from plimsoll import clock
-from plimsoll.pipelines.cache import latest_entry, own_run, parts_of, unseen_entries
+from plimsoll.pipelines.cache import insert_claim, latest_entry, own_run, parts_of, unseen_entries
 from plimsoll.records.pipeline import Claim, ClaimCalls, ReleaseClaims, RenewClaims, WantedCall
 from plimsoll.store.contracts import Context
 from plimsoll.store.schema import claims, runs
@@ -20,6 +19,13 @@ LEASE = 5_000_000
 
 #: Microseconds after which a forgotten claim is swept away.
 _FORGOTTEN = 86_400_000_000
+
+
+_HELD = (
+    select(claims.c.run_id, claims.c.renewed, runs.c.state)
+    .join(runs, runs.c.id == claims.c.run_id)
+    .where(claims.c.call == bindparam("call"))
+)
 
 
 def claim_calls(request: ClaimCalls, context: Context) -> tuple[Claim, ...]:
@@ -38,14 +44,11 @@ def _claim(wanted: WantedCall, run_id: str, context: Context) -> Claim:
     entries = unseen_entries(context, wanted.call, wanted.seen)
     if entries:
         return Claim(call=wanted.call, holder="", entries=entries)
-    held = select(claims.c.run_id, claims.c.renewed, runs.c.state).join(runs, runs.c.id == claims.c.run_id)
-    row = context.tx.execute(held.where(claims.c.call == wanted.call)).one_or_none()
+    row = context.tx.execute(_HELD, {"call": wanted.call}).one_or_none()
     # A claim from far in the future was made before the clock was set back.
     if row is not None and row.run_id != run_id and row.state == "running" and abs(clock.now() - row.renewed) <= LEASE:
         return Claim(call=wanted.call, holder=row.run_id)
-    insert = postgresql.insert if context.tx.dialect.name == "postgresql" else sqlite.insert
-    values = {"run_id": run_id, "renewed": clock.now()}
-    context.tx.execute(insert(claims).values(call=wanted.call, **values).on_conflict_do_update(index_elements=["call"], set_=values))
+    insert_claim(context, wanted.call, run_id)
     latest = latest_entry(context, wanted.step)
     return Claim(call=wanted.call, holder=run_id, latest=latest, parts=() if latest is None else parts_of(context, latest.key))
 
