@@ -15,7 +15,7 @@ from plimsoll.cli.automation.ci import ci
 from plimsoll.cli.output import Format
 from plimsoll.errors import InvalidInput, NotFound, StepFailed
 from plimsoll.records.pipelines.trigger import ListFirings, ListTriggers
-from plimsoll.records.run import ListRuns
+from plimsoll.records.run import GetRun, ListRuns
 from plimsoll.workspace import WORKER, open_workspace
 
 PROJECT = """
@@ -107,7 +107,11 @@ def test_a_run_that_failed_fails_the_command_and_is_run_again(checkout: Path, ca
     assert "ValueError: the build is broken" in capsys.readouterr().err
     (checkout / "broken").unlink()
     ci()
-    assert [line.split()[:2] for line in capsys.readouterr().out.splitlines()] == [["pushed", "fr"], ["pushed", "de"]]
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [line[:2] for line in lines] == [["pushed", "fr"], ["pushed", "de"]]
+    home = open_workspace(checkout / ".plimsoll")
+    assert [home.do(GetRun(id=line[2]), WORKER).run.state for line in lines] == ["finished", "finished"]
+    home.close()
 
 
 def test_only_the_named_branch_counts_and_without_one_the_command_asks(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -111,6 +111,7 @@ def test_each_variation_is_a_run_of_its_own_and_shares_what_is_the_same(project:
     assert {name: found.params["country"] for name, found in runs.items()} == {"fr": "FR", "de": "DE"}
     assert {found.experiment for found in runs.values()} == {"countries"}
     assert results["fr"]["rows"].record.key == results["de"]["rows"].record.key
+    assert sorted(result["rows"].state for result in results.values()) == ["hit", "ran"]
     again = run_variations(project.load(), {"at": {"country": "AT", "depth": 6}, "de": {"country": "DE"}}, door=door)
     assert [step.state for result in again.values() for step in result.steps] == ["hit", "ran", "hit", "hit"]
     assert again["at"].run.tags == {"variation": "at"}

@@ -201,12 +201,17 @@ def test_above_its_places_a_firing_is_held_and_started_in_order_when_one_is_free
     assert "2 of 2 places" in fired[2].reason
     assert (bench.state().active, bench.state().held, bench.look()) == (2, 3, [])
     bench.finish()
+    bench.time += 1
+    # A place is free, but others were there before.
+    (late,) = bench.do(FireTrigger(name="nightly", key="5"))
+    assert (late.state, late.reason) == ("held", "1 of 2 places are taken, and 3 firings wait before it.")
     assert [(firing.key, firing.state) for firing in bench.look()] == [("call/2", "started")]
     assert bench.look() == []
     bench.finish()
     bench.finish()
     assert [firing.key for firing in bench.look()] == ["call/3", "call/4"]
     assert sorted(job.payload["params"]["n"] for job in bench.jobs()) == ["0", "1", "2", "3", "4"]
+    assert bench.state().held == 1
     assert {job.actor for job in bench.jobs()} == {"dana"}
 
 
