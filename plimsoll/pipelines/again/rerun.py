@@ -27,6 +27,9 @@ from plimsoll.store.contracts import Do
 #: The program that runs a pipeline again.
 _PROGRAM = "plimsoll.cli.rerun"
 
+#: The stream that is for people, also where Python's own name for it is a notebook's.
+_STDERR = 2
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
@@ -85,7 +88,7 @@ def run_again(asked: Asked, *, python: str = sys.executable, paths: Iterable[Pat
     given = codec.to_json(asked)
     # Its progress is the command's own.
     where = asked.folder or asked.project
-    done = subprocess.run([python, "-m", _PROGRAM], input=given, env=variables, cwd=where, stdout=sys.stderr.fileno(), check=False)
+    done = subprocess.run([python, "-m", _PROGRAM], input=given, env=variables, cwd=where, stdout=_STDERR, check=False)
     answer = Path(asked.answer)
     if not answer.exists():
         raise Internal(
@@ -95,7 +98,10 @@ def run_again(asked: Asked, *, python: str = sys.executable, paths: Iterable[Pat
 
 
 def _inherited() -> list[str]:
-    return [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    found = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    own = Path(__file__).parents[3]
+    # Sources that are not installed, as in a checkout; a folder of installed packages would hide those of another interpreter.
+    return found if own.name in ("site-packages", "dist-packages") else [*found, str(own)]
 
 
 def module_paths(root: Path, tree: Path) -> list[Path]:

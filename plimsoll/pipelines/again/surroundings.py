@@ -46,10 +46,11 @@ def install(wanted: Mapping[str, str], folder: Path) -> str:
     Raises:
         Unavailable: an interpreter or a package cannot be had; the message says which, and what may be done offline.
     """
-    uv = shutil.which("uv")
+    uv = _uv()
     python = wanted.get("python", platform.python_version())
     if uv is not None:
-        _do([uv, "venv", "--quiet", "--python", python, str(folder)], f"Python {python} cannot be had")
+        chosen = sys.executable if python == platform.python_version() else python
+        _do([uv, "venv", "--quiet", "--python", chosen, str(folder)], f"Python {python} cannot be had")
     elif _minor(python) == _minor(platform.python_version()):
         _do([sys.executable, "-m", "venv", str(folder)], "a virtual environment cannot be made")
     else:
@@ -70,6 +71,14 @@ def install(wanted: Mapping[str, str], folder: Path) -> str:
 
 
 _REMEDY = "Repeat it here with --no-environment, which names the versions that differ; offline, fill uv's or pip's cache first."
+
+
+def _uv() -> str | None:
+    """Return the path of uv, or None when there is none that runs."""
+    found = shutil.which("uv")
+    asked = found and subprocess.run([found, "--version"], capture_output=True, timeout=60, check=False, stdin=subprocess.DEVNULL)
+    # A version manager's stand-in is found for tools that its present version does not have.
+    return found if asked and asked.returncode == 0 else None
 
 
 def _minor(version: str) -> str:

@@ -12,9 +12,9 @@ from plimsoll.data.snapshot import get_manifest
 from plimsoll.errors import InvalidInput, NotFound
 from plimsoll.pipelines.running import PipelineResult
 from plimsoll.records.data import RegisterSnapshot
-from plimsoll.records.pipeline import Output
+from plimsoll.records.pipeline import EndedStep, Output, RecordSteps, StepRecord
 from plimsoll.records.pipelines.kept import CacheContents, CacheReport, ListEntries, PruneCache, PruneReport, VerifyCache
-from plimsoll.records.run import GetRun, LogArtifact, StartRun
+from plimsoll.records.run import FinishRun, GetRun, LogArtifact, StartRun
 from plimsoll.store.blobs import LocalBlobs
 from tests.unit.pipelines.bench import Bench, states
 
@@ -184,6 +184,21 @@ def test_an_artifact_that_was_logged_by_hand_stays(filled: Bench) -> None:
     age(filled)
     pruned(filled, PruneCache(older_than=0.0))
     assert all(stored(filled, table))
+
+
+def test_what_a_run_under_way_stands_on_stays_until_it_has_ended(filled: Bench) -> None:
+    table = output(filled.run(), "load")
+    run = filled.do(StartRun())
+    hit = StepRecord(run_id=run.id, index=0, name="pipe.load", state="hit", key=None, why="", started=0, ended=1, output=table)
+    filled.do(RecordSteps(run_id=run.id, steps=(EndedStep(record=hit),)))
+    age(filled)
+    pruned(filled, PruneCache(older_than=0.0))
+    assert all(stored(filled, table))
+    filled.do(FinishRun(id=run.id))
+    filled.run()
+    age(filled)
+    pruned(filled, PruneCache(older_than=0.0))
+    assert stored(filled, table) == [False]
 
 
 def test_a_file_that_another_output_has_as_well_stays(filled: Bench) -> None:
