@@ -105,8 +105,7 @@ def _references(code: CodeType, free: frozenset[str]) -> Iterator[Reference]:
         if (kind == "free" and name not in free) or (kind == "class" and (name in stored or name in ("__name__", "__qualname__"))):
             continue
         chain = _chain(steps, position + 1)
-        follower, text = steps[min(position + 1 + len(chain), len(steps) - 1)]
-        yield Reference(kind, name, chain, text if follower == "LOAD_CONST" and isinstance(text, str) else None)
+        yield Reference(kind, name, chain, _argument(steps, position + 1 + len(chain)))
 
 
 def _chain(steps: list[tuple[str, Any]], start: int) -> tuple[str, ...]:
@@ -115,6 +114,13 @@ def _chain(steps: list[tuple[str, Any]], start: int) -> tuple[str, ...]:
     while end < len(steps) and steps[end][0] in ("LOAD_ATTR", "LOAD_METHOD"):
         end += 1
     return tuple(name for _, name in steps[start:end])
+
+
+def _argument(steps: list[tuple[str, Any]], start: int) -> str | None:
+    """Return the text constant that is the whole of a call's only argument, if it is one."""
+    (operation, text), after = steps[min(start, len(steps) - 1)], [name for name, _ in steps[start + 1 : start + 2]]
+    is_call = bool(after) and after[0] in ("PRECALL", "CALL", "CALL_FUNCTION", "KW_NAMES")
+    return text if operation == "LOAD_CONST" and isinstance(text, str) and is_call else None
 
 
 def _import(steps: list[tuple[str, Any]], position: int) -> Reference:

@@ -17,16 +17,11 @@ from __future__ import annotations
 
 import ast
 import builtins
-import contextvars
-import ctypes
-import functools
 import inspect
-import logging
 import os
 import re
 import reprlib
 import sys
-import threading
 import types
 import typing
 from collections import deque
@@ -36,14 +31,14 @@ from pathlib import Path
 from typing import Any
 
 from plimsoll.data.code.bytecode import Reference, bytecode, names_used, references
-from plimsoll.data.code.classes import class_content
 from plimsoll.data.code.effects import effects, imported
 from plimsoll.data.code.names import Mention, Names, contents
+from plimsoll.data.code.objects import ALIASES, class_content, inside, reduction, resolve
 from plimsoll.data.code.silent import Silent, acting, reads_annotations, reads_nothing
 from plimsoll.data.code.source import Sources
 from plimsoll.data.code.surroundings import surroundings
 from plimsoll.errors import Unfingerprintable
-from plimsoll.fingerprint import digest_value, state_of
+from plimsoll.fingerprint import digest_value
 from plimsoll.records.pipeline import KeyPart
 
 #: Attributes that lead from a function to any other of its module.
@@ -53,20 +48,6 @@ _DESCRIPTORS = (
     types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassMethodDescriptorType, types.MethodWrapperType,
     types.GetSetDescriptorType, types.MemberDescriptorType,
 )  # fmt: skip
-_LOCKS = (type(threading.Lock()), type(threading.RLock()), threading.Event, threading.Condition, threading.Semaphore)
-_ALIASES = (types.GenericAlias, types.UnionType, type(list[int] | None), type(typing.Union[int, None]), type(typing.List[int]))  # noqa: UP006, UP007
-#: Kinds of wrapper, and where each keeps what acts.
-_WRAPPERS: tuple[tuple[type, tuple[str, ...]], ...] = (
-    (functools.partial, ("func", "args", "keywords")),
-    (functools.partialmethod, ("func", "args", "keywords")),
-    (staticmethod, ("__func__",)),
-    (classmethod, ("__func__",)),
-    (property, ("fget", "fset", "fdel")),
-    (functools.cached_property, ("func",)),
-    (functools.singledispatchmethod, ("dispatcher", "func")),
-    (functools._lru_cache_wrapper, ("__wrapped__",)),
-)
-_TYPING = (typing.TypeVar, typing.ParamSpec, typing.NewType, typing.ForwardRef)
 _PRIVATE = re.compile(r"^_plimsoll_[0-9a-f]{12}\.")
 _SECRET = re.compile(r"key|secret|token|passw|credential", re.IGNORECASE)
 _REMEDY = "Name the code directly, pass the value as a parameter, or mark the step as not cached."
@@ -132,8 +113,13 @@ class _Walk:
         self.classes: list[type] = []
         self.constants: dict[tuple[str, str, int], str] = {}
         self.packages: dict[str, Path | None] = {}
-        #: The user's modules whose import has taken place before the code runs, and those of them that were looked at.
+        #: The user's modules whose import has taken place before the code runs.
         self.modules: dict[str, types.ModuleType] = {}
+        #: Packages that are used as values, with the submodules that are reached through them.
+        self.wholes: dict[str, types.ModuleType] = {}
+        #: Label -> function or class, and label -> digest of what its annotations mean, where something looks at them.
+        self.annotated: dict[str, Any] = {}
+        self.hints: dict[str, str] = {}
         self.names = Names(self, _unwrap)
 
     def label(self, module: str, name: str) -> str:
@@ -170,17 +156,21 @@ class _Walk:
         while self.queue:
             label, work = self.queue.popleft()
             work(label)
-            if not self.queue and "__subclasses__" in self.used:
+            if not self.queue:
                 self.follow_subclasses()
             while not self.queue and (waiting := [name for name in self.modules if name not in looked_at]):
                 looked_at.update(waiting)
                 for name in sorted(waiting):
                     self.follow_import(self.modules[name])
-        acts = acting(self.used, [package for package, _ in self.packages.items() if package not in ("python", "plimsoll")])
-        parts = []
+            if not self.queue:
+                self.follow_submodules()
+            if not self.queue and "annotations" in self.acting():
+                self.follow_annotations()
+        acts, parts = self.acting(), []
         for part in self.parts:
             silent = self.silent.get(part.name, Silent())
-            extra = sorted((field, getattr(silent, field)) for field in acts if getattr(silent, field))
+            extra: list[Any] = sorted((field, getattr(silent, field)) for field in acts if getattr(silent, field))
+            extra += [hint for hint in (self.hints.get(part.name),) if hint]
             digest = digest_value((part.digest, extra)) if extra else part.digest
             parts.append(KeyPart(kind="code", name=part.name, digest=digest, text=part.text))
         versions = surroundings(self.used)
@@ -189,8 +179,27 @@ class _Walk:
         parts += [KeyPart(kind="environment", name=name, digest=digest_value(text), text=text) for name, text in versions.items()]
         return tuple(sorted(parts, key=lambda part: (part.kind, part.name)))
 
+    def acting(self) -> frozenset[str]:
+        return acting(self.used, [package for package in self.packages if package not in ("python", "plimsoll")])
+
+    def follow_submodules(self) -> None:
+        """Note the submodules of the packages that are used as values; what else has imported such a one must not matter."""
+        for name in sorted(self.modules):
+            package, _, last = name.rpartition(".")
+            if package in self.wholes and vars(self.wholes[package]).get(last) is self.modules[name]:
+                self.visit(self.modules[name])
+
+    def follow_annotations(self) -> None:
+        for label, thing in list(self.annotated.items()):
+            if label not in self.hints:
+                self.hints[label] = ""
+                try:
+                    self.hints[label] = self.digest(_hints(thing), label)
+                except Unfingerprintable:
+                    continue  # their text counts in any case
+
     def follow_subclasses(self) -> None:
-        for cls in list(self.classes):
+        for cls in list(self.classes) if "__subclasses__" in self.used else ():
             children: list[type] = cls.__subclasses__()
             for child in sorted(children, key=lambda each: (each.__module__, each.__qualname__)):
                 self.visit(child)
@@ -239,7 +248,7 @@ class _Walk:
             return "step", inner
         if isinstance(value, types.FunctionType):
             return self.function(value)
-        if isinstance(value, _ALIASES):
+        if isinstance(value, ALIASES):
             return "alias", (typing.get_origin(value), list(typing.get_args(value)))
         if isinstance(value, type):
             return self.klass(value)
@@ -249,22 +258,10 @@ class _Walk:
             return self.builtin(value)
         if isinstance(value, types.MethodType):
             return "method", (value.__func__, value.__self__)
-        for kind, attributes in _WRAPPERS:
-            if isinstance(value, kind):
-                return kind.__name__, [getattr(value, name) for name in attributes]
-        if isinstance(value, (logging.Logger, *_LOCKS)):
-            self.touch("logging", "stdlib")
-            name = getattr(value, "name", "")
-            return type(value).__name__, "" if name in (self.home, "__main__") else name
-        if isinstance(value, contextvars.ContextVar):
-            return "contextvar", (value.name, _current(value))
-        if isinstance(value, ctypes.CDLL):
-            return "library", (value._name, self.sources.native(value._name))
-        if isinstance(value, _TYPING):
-            return "typing", repr(value)
-        if isinstance(compiled := getattr(value, "py_func", None), types.FunctionType):
-            # numba's own reduction holds an id that is another one in every process.
-            return "compiled", (type(value), compiled, getattr(value, "targetoptions", None))
+        held = inside(value, (self.home, "__main__"), self.sources)
+        if held is not None:
+            self.touch(type(value).__module__, self.sources.origin(type(value).__module__, None))
+            return held
         self.klass(type(value))
         return None
 
@@ -274,37 +271,10 @@ class _Walk:
 
     def rescue(self, value: Any) -> tuple[str, Any] | None:
         """Return the state of an instance as its own reduction tells it; None when it has none."""
-        cls = type(value)
-        if isinstance(value, (types.GeneratorType, types.CoroutineType, types.FrameType, types.CodeType)):
-            return None
-        try:
-            reduced = value.__reduce_ex__(4)
-        except Exception:
-            # Each class raises its own kind of error when it has no portable state; the caller turns None into a refusal.
-            return None
-        is_users = self.sources.origin(cls.__module__, None) == "user"
-        if isinstance(reduced, str):
-            # A name says what an object is only where the name belongs to a library.
-            home = None if is_users else self.library_with(value, reduced)
-            return ("named", (home, reduced)) if home else ("instance", (cls, dict(state_of(value)))) if is_users else None
-        state, *items = [*reduced[2:5], None, None, None][:3]
-        if all(getattr(cls, name) is getattr(object, name) for name in ("__reduce_ex__", "__reduce__", "__getstate__")):
-            state = dict(state_of(value))
-        elif is_users or "__wrapped__" in getattr(value, "__dict__", {}):
-            # What an object leaves out of its pickle can act all the same.
-            state = (state, dict(state_of(value)))
-        return "instance", (reduced[0], list(reduced[1]), state, [None if each is None else list(each) for each in items])
-
-    def library_with(self, value: Any, name: str) -> str | None:
-        """Return the module of a library in which ``value`` has a name."""
-        claimed = getattr(value, "__module__", None) or type(value).__module__
-        for module in (claimed, *list(sys.modules)):
-            if _resolve(module, name) is value:
-                origin = self.sources.origin(module, None)
-                if origin != "user":
-                    self.touch(module, origin)
-                    return str(module)
-        return None
+        found = reduction(value, self.sources)
+        if found is not None and found[0] == "named":
+            self.touch(found[1][0], self.sources.origin(found[1][0], None))
+        return found
 
     def native(self, module: str) -> str:
         """Return the digest of a module of the user's that is compiled; empty for one that has source."""
@@ -338,7 +308,7 @@ class _Walk:
         claimed = getattr(value, "__module__", None) or ""
         if value.__closure__ is None and not hasattr(value, "__wrapped__"):
             return "library", f"{module}.{code.co_qualname}"
-        if self.sources.origin(claimed, None) != "user" and _resolve(claimed, value.__qualname__) is value:
+        if self.sources.origin(claimed, None) != "user" and resolve(claimed, value.__qualname__) is value:
             return "library", f"{module}.{code.co_qualname}"
         cells = [contents(cell) for cell in value.__closure__ or ()]
         return "wrapper", (f"{module}.{code.co_qualname}", getattr(value, "__wrapped__", None), cells, value.__defaults__)
@@ -372,7 +342,10 @@ class _Walk:
         normal = self.sources.normal(code, function.__globals__)
         if normal is None:
             self.touch("sys", "stdlib")  # Bytecode means something only to its own Python.
-        mentions = self.mentions(label, function, references(code), normal.renamed if normal else {})
+        found = [
+            each for each in references(code) if normal is None or each.kind == "import" or each.name in normal.names or "__" in each.name
+        ]
+        mentions = self.mentions(label, function, found, normal.renamed if normal else {})
         content: list[Any] = [normal.canonical if normal else bytecode(code), mentions]
         decorators = [self.decorator(function, each) for each in normal.decorators] if normal else []
         content += [[text for text, _ in decorators if text], getattr(function, "__wrapped__", None)]
@@ -385,6 +358,8 @@ class _Walk:
             self.silent[label] = Silent(normal.annotations, doc, normal.locals, normal.source)
         else:
             self.silent[label] = Silent(repr(sorted(function.__annotations__.items(), key=itemgetter(0))), function.__doc__)
+        if function.__annotations__:
+            self.annotated[label] = function
         text = normal.text if normal else f"bytecode of {code.co_qualname}: names {code.co_names}"
         self.add(label, self.digest(content, label), text)
 
@@ -437,13 +412,17 @@ class _Walk:
         content: list[Any] = [type(cls), list(cls.__bases__), fields, _hints(cls) if foreign else None, self.native(cls.__module__)]
         content += [(name, self.digest(member, f"{label}.{name}")) for name, member in members]
         self.silent[label] = Silent(repr(list(inspect.get_annotations(cls).items())), cls.__doc__)
+        self.annotated[label] = cls
         bases = ", ".join(base.__name__ for base in cls.__bases__)
         self.add(label, self.digest(content, label), f"class {cls.__name__}({bases}): {', '.join(name for name, _ in members)}")
 
     def work_module(self, label: str, module: types.ModuleType) -> None:
         """Digest a module that is used as a value: all that it holds now."""
         content: list[Any] = [self.native(module.__name__)]
+        self.wholes[module.__name__] = module
         for name, value in sorted(vars(module).items()):
+            if isinstance(value, types.ModuleType) and value.__name__ == f"{module.__name__}.{name}":
+                continue  # anybody's import may have put it there; see follow_submodules
             if not name.startswith("__") or name in ("__all__", "__getattr__", "__dir__"):
                 what = f"{label.removesuffix('*')}{name}, reached because its module is used as a value,"
                 content.append((name, self.digest(os if value is os.environ else value, what)))
@@ -470,24 +449,10 @@ class _Walk:
         self.parts.append(KeyPart(kind="code", name=label, digest=digest, text=text))
 
 
-def _current(variable: contextvars.ContextVar[Any]) -> Any:
+def _hints(thing: Any) -> list[tuple[str, Any]]:
+    """Return the annotations of a function or class: what they mean where that can be told, else their text."""
     try:
-        return variable.get()
-    except LookupError:
-        return Mention("absent")
-
-
-def _hints(cls: type) -> list[tuple[str, Any]]:
-    """Return the annotations of a class that a library looks at: what they mean where that can be told, else their text."""
-    try:
-        found = typing.get_type_hints(cls, include_extras=True)
-    except (NameError, TypeError, AttributeError):  # names that only a type checker sees
-        found = inspect.get_annotations(cls)
+        found = typing.get_type_hints(thing, include_extras=True)
+    except (NameError, TypeError, AttributeError, SyntaxError):  # names that only a type checker sees
+        found = inspect.get_annotations(thing)
     return list(found.items())
-
-
-def _resolve(module: str, name: str) -> Any:
-    found: Any = sys.modules.get(module)
-    for part in name.split("."):
-        found = getattr(found, part, None)
-    return found

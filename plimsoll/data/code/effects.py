@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import functools
 import re
 import sys
 import types
@@ -50,6 +51,11 @@ def effects(module: types.ModuleType, sources: Sources, quiet_logging: bool) -> 
                 found.append(ast.fix_missing_locations(ast.Expr(ast.Tuple([*noted, load], ast.Load()))))
         elif not _is_guarded(statement) and finder.any_acts([statement], vars(module), frozenset()):
             found.append(statement)
+    if finder.fills:
+        # What a cache has kept follows from what the module held at that moment, which may be another thing by now.
+        found = [
+            each for each in sources.tree(file, vars(module)).body if not isinstance(each, (*_DEFINITIONS, ast.Import, ast.ImportFrom))
+        ]
     return found
 
 
@@ -119,6 +125,8 @@ class _Finder:
         self.sources = sources
         self.quiet = _FOR_PEOPLE | ({"logging"} if quiet_logging else set())
         self.seen: set[int] = set()
+        #: Whether a function that keeps its results is called.
+        self.fills = False
 
     def any_acts(self, statements: Iterable[ast.AST], names: dict[str, Any], local: frozenset[str]) -> bool:
         """Say whether one of some statements acts beyond the names of its module."""
@@ -165,6 +173,8 @@ class _Finder:
             found = vars(found).get(chain.pop(0), _MISSING)
         if isinstance(found, types.BuiltinFunctionType) and found.__module__ == "builtins":
             return name in ("exec", "eval", "__import__")
+        if isinstance(found, functools._lru_cache_wrapper):
+            self.fills = True
         if isinstance(found, type) and self.sources.origin(found.__module__, None) == "user":
             found = vars(found).get("__init__", None)
         if isinstance(found, types.FunctionType) and self.sources.origin(found.__module__, found.__code__.co_filename) == "user":

@@ -35,6 +35,8 @@ class Normal:
     decorators: tuple[ast.expr, ...]
     #: Free variable -> its canonical name.
     renamed: dict[str, str]
+    #: Names in it, those of annotations left out.
+    names: frozenset[str]
     #: Docstrings of the function and of all that is nested in it, for code that looks at docstrings.
     docs: str
     #: Names of locals in order of appearance, for code that looks at frames.
@@ -85,6 +87,7 @@ def normalise(node: Function, code: CodeType, lines: list[str]) -> Normal:
         annotations="\n".join(annotations),
         decorators=decorators,
         renamed=renamed,
+        names=frozenset({*writer.names, *code.co_freevars}),
         docs=repr([doc for inner in ast.walk(node) if (doc := _docstring(inner)) is not None]),
         locals=",".join(writer.renamed),
         source=f"{node.lineno}\n" + "".join(lines[node.lineno - 1 : node.end_lineno]),
@@ -180,12 +183,14 @@ class _Writer:
     def __init__(self, keep: bool, free: list[str]) -> None:
         self.keep = keep
         self.out: list[str] = []
+        self.names: set[str] = set()
         #: Names of locals, in the order in which their canonical names were given.
         self.renamed: list[str] = []
         #: (is a class's, name -> canonical name or None); the first holds the root's free variables.
         self.scopes: list[tuple[bool, dict[str, str | None]]] = [(False, dict.fromkeys(free))]
 
     def name(self, name: str) -> str:
+        self.names.add(name)
         for depth in range(len(self.scopes) - 1, -1, -1):
             is_class, names = self.scopes[depth]
             if (is_class and depth != len(self.scopes) - 1) or name not in names or names[name] == "\0outer":

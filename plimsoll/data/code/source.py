@@ -38,10 +38,15 @@ class _File:
 
 
 class Sources:
-    """Files and installed distributions, read once for the life of this object: make one per plan, keep none for longer."""
+    """Files and installed distributions, read once for the life of this object.
+
+    Make one for a run, or for runs that one process begins together and whose code is as it was when the first began, as the
+    trials of a search. Keep none for longer. What runs is compared with what was read each time it is asked for.
+    """
 
     def __init__(self) -> None:
         self._files: dict[str, _File] = {}
+        self._normal: dict[int, tuple[CodeType, Normal | None]] = {}
         self._versions: dict[str, dict[str, str]] = {}
         self._installed: dict[str, importlib.metadata.Distribution | None] = {}
         self._required: dict[str, tuple[str, list[str]]] = {}
@@ -55,8 +60,13 @@ class Sources:
             code: a function's code.
             names: the function's globals, through which zip files and notebooks find their source.
         """
-        node = self.node(code, names)
-        return None if node is None else normalise(node, code, self._read(code.co_filename, names).lines)
+        # By identity, with the object held: code of equal text in two files is not the same.
+        known = self._normal.get(id(code))
+        if known is None:
+            node = self.node(code, names)
+            found = None if node is None else normalise(node, code, self._read(code.co_filename, names).lines)
+            known = self._normal[id(code)] = code, found
+        return known[1]
 
     def node(self, code: CodeType, names: dict[str, Any]) -> Function | None:
         """Return the syntax tree of a live code object; None if the file does not compile to this very code.

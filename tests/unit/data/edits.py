@@ -7,10 +7,11 @@ A case is files, and edits as (file, old, new). ``CHANGES`` alter what ``run`` c
 from __future__ import annotations
 
 from tests.unit.data.case import Case, edit
+from tests.unit.data.edits_around import AROUND
 from tests.unit.data.edits_classes import CLASSES
 from tests.unit.data.edits_code import CODE
+from tests.unit.data.edits_harmless import MORE_HARMLESS
 from tests.unit.data.edits_values import VALUES
-
 
 _HELPER = {"helper.py": "def scale(x):\n    return x * 2\n"}
 _DISPATCH = """
@@ -215,7 +216,9 @@ CHANGES: dict[str, Case] = {
     ),
     "nested function": edit("def run(x):\n    def inner(y):\n        return y + 1\n    return inner(x)\n", "y + 1", "y + 2"),
     "nested class": edit("def run(x):\n    class A:\n        v = 1\n    return A.v\n", "v = 1", "v = 2"),
-    "helper used in a comprehension": edit("def h(x):\n    return x + 1\ndef run(x):\n    return [h(i) for i in range(x)]\n", "x + 1", "x + 2"),
+    "helper used in a comprehension": edit(
+        "def h(x):\n    return x + 1\ndef run(x):\n    return [h(i) for i in range(x)]\n", "x + 1", "x + 2"
+    ),
     "the name a comprehension reads": edit("def run(x, y):\n    return [x for x in x]\n", "in x]", "in y]", args="[1], [2]"),
     "other local used": edit("def run(x):\n    a = x + 1\n    b = x + 2\n    return a\n", "return a", "return b"),
     "rebound helper": edit(
@@ -236,13 +239,17 @@ CHANGES: dict[str, Case] = {
         "x + 2",
     ),
     "regular expression": edit("import re\nP = re.compile('a+')\ndef run(x):\n    return P.findall(x)\n", "a+", "a*", args="'baab'"),
-    "polars expression": edit("import polars as pl\nE = pl.col('a') * 2\ndef run(x):\n    return x.select(E)\n", "* 2", "* 3", args="pl.DataFrame({'a': [1]})"),
+    "polars expression": edit(
+        "import polars as pl\nE = pl.col('a') * 2\ndef run(x):\n    return x.select(E)\n", "* 2", "* 3", args="pl.DataFrame({'a': [1]})"
+    ),
     "estimator's setting": edit(
-        "from sklearn.linear_model import Ridge\nM = Ridge(alpha=1.0)\ndef run(x):\n    return M.get_params()['alpha']\n", "alpha=1.0", "alpha=2.0"
+        "from sklearn.linear_model import Ridge\nM = Ridge(alpha=1.0)\ndef run(x):\n    return M.get_params()['alpha']\n",
+        "alpha=1.0",
+        "alpha=2.0",
     ),
 }
 
-CHANGES |= {**CODE, **CLASSES, **VALUES}
+CHANGES |= {**CODE, **CLASSES, **VALUES, **AROUND}
 
 HARMLESS: dict[str, Case] = {
     "comment": edit("def run(x):\n    return x + 1\n", "return x + 1", "# why\n    return x + 1  # because"),
@@ -283,6 +290,8 @@ HARMLESS: dict[str, Case] = {
         "@step(memory='1GB')",
     ),
 }
+
+HARMLESS |= MORE_HARMLESS
 
 REFUSED: dict[str, Case] = {
     "eval": edit("def run(x):\n    return eval('x + 1')\n", "eval", "eval"),

@@ -73,7 +73,9 @@ class Row:
 def run(x):
     return Row().size
 """
-_MISSING = "class D(dict):\n    def __missing__(self, key):\n        return key + '?'\nT = D(a='x')\ndef run(x):\n    return T['a'], T['b']\n"
+_MISSING = (
+    "class D(dict):\n    def __missing__(self, key):\n        return key + '?'\nT = D(a='x')\ndef run(x):\n    return T['a'], T['b']\n"
+)
 _GETATTR = "class A:\n    def __getattr__(self, name):\n        return name + '!'\n    def __getattribute__(self, name):\n        if name == 'own':\n            return 'own'\n        return super().__getattribute__(name)\ndef run(x):\n    return A().anything, A().own\n"
 _ORDERING = "import functools\n@functools.total_ordering\nclass R:\n    def __init__(self, n):\n        self.n = n\n    def __eq__(self, o):\n        return self.n == o.n\n    def __lt__(self, o):\n        return self.n < o.n\ndef run(x):\n    return R(1) >= R(2), max([R(1), R(3)]).n\n"
 _ABSTRACT = "import abc\nclass Base(abc.ABC):\n    @abc.abstractmethod\n    def go(self):\n        return 1\n    def both(self):\n        return self.go() + 1\nclass One(Base):\n    def go(self):\n        return super().go() + 5\nclass Other:\n    pass\nclass Third:\n    pass\nBase.register(Other)\ndef run(x):\n    return One().both(), isinstance(Other(), Base), isinstance(Third(), Base)\n"
@@ -102,7 +104,9 @@ _CACHED = "import functools\nclass A:\n    @functools.lru_cache\n    def m(self)
 _INNER = "class A:\n    class B:\n        v = 1\n    def make(self):\n        return self.B()\ndef run(x):\n    return A().make().v\n"
 _SINGLETON = "class S:\n    _one = None\n    def __new__(cls):\n        if cls._one is None:\n            cls._one = super().__new__(cls)\n            cls._one.v = 3\n        return cls._one\ndef run(x):\n    return S().v\n"
 _DYNAMIC_CLASS = "def go(self):\n    return 1\nD = type('D', (), {'go': go, 'k': 2})\ndef run(x):\n    return D().go(), D.k\n"
-_COPIED = "import copy\nclass A:\n    def __deepcopy__(self, memo):\n        return 'copied'\nX = A()\ndef run(x):\n    return copy.deepcopy(X)\n"
+_COPIED = (
+    "import copy\nclass A:\n    def __deepcopy__(self, memo):\n        return 'copied'\nX = A()\ndef run(x):\n    return copy.deepcopy(X)\n"
+)
 _HOOKED = "class Meta(type):\n    def __instancecheck__(cls, x):\n        return x == 3\nclass A(metaclass=Meta):\n    pass\ndef run(x):\n    return isinstance(x, A)\n"
 
 CLASSES: dict[str, Case] = {
@@ -119,7 +123,11 @@ CLASSES: dict[str, Case] = {
     "addition": edit(_VECTOR, "self.x + other.x", "self.x - other.x"),
     "reflected addition": edit(_VECTOR, "V(self.x + other)", "V(self.x - other - 1)"),
     "equality": edit(_VECTOR, "self.x == other.x", "self.x != other.x"),
-    "hash": edit(_VECTOR, "return self.x == other.x\n    def __hash__(self):\n        return 1", "return True\n    def __hash__(self):\n        return 1"),
+    "hash": edit(
+        _VECTOR,
+        "return self.x == other.x\n    def __hash__(self):\n        return 1",
+        "return True\n    def __hash__(self):\n        return 1",
+    ),
     "comparison": edit(_VECTOR, "self.x < other.x", "self.x > other.x"),
     "length": edit(_VECTOR, "return 7", "return 8"),
     "truth": edit(_VECTOR, "return True", "return False"),
@@ -163,7 +171,11 @@ CLASSES: dict[str, Case] = {
     "enum's property": edit(_ENUM, "> 5", "> 50"),
     "attribute of a member": edit(_ENUM, "moons = 2", "moons = 3"),
     "enum's automatic values": edit(_AUTO, "name.lower()", "name.upper()"),
-    "field order": edit(_DATA, "    a: int = 1\n    b: int = field(default=2, compare=True)\n", "    b: int = field(default=2, compare=True)\n    a: int = 1\n"),
+    "field order": edit(
+        _DATA,
+        "    a: int = 1\n    b: int = field(default=2, compare=True)\n",
+        "    b: int = field(default=2, compare=True)\n    a: int = 1\n",
+    ),
     "field left out of comparison": edit(_DATA, "compare=True", "compare=False"),
     "field shown": edit(_DATA, "repr=False", "repr=True"),
     "factory of a field": edit(_DATA, "lambda: [1]", "lambda: [2]"),

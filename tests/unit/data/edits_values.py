@@ -82,8 +82,14 @@ _PAIRS: dict[str, tuple[str, str]] = {
     "fraction for float": ("fractions.Fraction(1, 2)", "0.5"),
     "date for datetime": ("dt.date(2020, 1, 1)", "dt.datetime(2020, 1, 1)"),
     "time zone": ("dt.datetime(2020, 1, 1, tzinfo=dt.UTC)", "dt.datetime(2020, 1, 1)"),
-    "zone with the same offset": ("dt.datetime(2020, 1, 1, tzinfo=zoneinfo.ZoneInfo('Europe/Berlin'))", "dt.datetime(2020, 1, 1, tzinfo=zoneinfo.ZoneInfo('Europe/Paris'))"),
-    "fold": ("dt.datetime(2020, 10, 25, 2, 30, tzinfo=zoneinfo.ZoneInfo('Europe/Berlin'))", "dt.datetime(2020, 10, 25, 2, 30, fold=1, tzinfo=zoneinfo.ZoneInfo('Europe/Berlin'))"),
+    "zone with the same offset": (
+        "dt.datetime(2020, 1, 1, tzinfo=zoneinfo.ZoneInfo('Europe/Berlin'))",
+        "dt.datetime(2020, 1, 1, tzinfo=zoneinfo.ZoneInfo('Europe/Paris'))",
+    ),
+    "fold": (
+        "dt.datetime(2020, 10, 25, 2, 30, tzinfo=zoneinfo.ZoneInfo('Europe/Berlin'))",
+        "dt.datetime(2020, 10, 25, 2, 30, fold=1, tzinfo=zoneinfo.ZoneInfo('Europe/Berlin'))",
+    ),
     "microsecond": ("dt.timedelta(1)", "dt.timedelta(1, 0, 1)"),
     "kind of path": ("pathlib.PurePosixPath('a')", "pathlib.PureWindowsPath('a')"),
     "path for text": ("pathlib.PurePosixPath('a')", "'a'"),
@@ -117,41 +123,114 @@ _PAIRS: dict[str, tuple[str, str]] = {
     "pandas nullable dtype": ("pd.DataFrame({'a': [1]})", "pd.DataFrame({'a': [1]}, dtype='Int64')"),
     "pandas column order": ("pd.DataFrame({'a': [1], 'b': [2]})", "pd.DataFrame({'b': [2], 'a': [1]})"),
     "pandas column type": ("pd.DataFrame({1: [1]})", "pd.DataFrame({'1': [1]})"),
-    "pandas categories": ("pd.DataFrame({'a': pd.Categorical(['x'], ['x', 'y'])})", "pd.DataFrame({'a': pd.Categorical(['x'], ['y', 'x'])})"),
+    "pandas categories": (
+        "pd.DataFrame({'a': pd.Categorical(['x'], ['x', 'y'])})",
+        "pd.DataFrame({'a': pd.Categorical(['x'], ['y', 'x'])})",
+    ),
     "pandas ordered categories": ("pd.DataFrame({'a': pd.Categorical(['x'], ordered=True)})", "pd.DataFrame({'a': pd.Categorical(['x'])})"),
     "pandas attributes": ("pd.DataFrame({'a': [1]})", "(lambda f: (f.attrs.update(u='m'), f)[1])(pd.DataFrame({'a': [1]}))"),
     "pandas missing value": ("pd.DataFrame({'a': [None]}, dtype=object)", "pd.DataFrame({'a': [float('nan')]}, dtype=object)"),
-    "pandas time zone": ("pd.DataFrame({'a': pd.to_datetime(['2020-01-01'])})", "pd.DataFrame({'a': pd.to_datetime(['2020-01-01'], utc=True)})"),
-    "pandas frequency": ("pd.DataFrame({'a': [1, 2]}, index=pd.date_range('2020-01-01', periods=2))", "pd.DataFrame({'a': [1, 2]}, index=pd.DatetimeIndex(['2020-01-01', '2020-01-02']))"),
-    "pandas levels' names": ("pd.DataFrame({'a': [1]}, index=pd.MultiIndex.from_tuples([(1, 2)]))", "pd.DataFrame({'a': [1]}, index=pd.MultiIndex.from_tuples([(1, 2)], names=['p', 'q']))"),
+    "pandas time zone": (
+        "pd.DataFrame({'a': pd.to_datetime(['2020-01-01'])})",
+        "pd.DataFrame({'a': pd.to_datetime(['2020-01-01'], utc=True)})",
+    ),
+    "pandas frequency": (
+        "pd.DataFrame({'a': [1, 2]}, index=pd.date_range('2020-01-01', periods=2))",
+        "pd.DataFrame({'a': [1, 2]}, index=pd.DatetimeIndex(['2020-01-01', '2020-01-02']))",
+    ),
+    "pandas levels' names": (
+        "pd.DataFrame({'a': [1]}, index=pd.MultiIndex.from_tuples([(1, 2)]))",
+        "pd.DataFrame({'a': [1]}, index=pd.MultiIndex.from_tuples([(1, 2)], names=['p', 'q']))",
+    ),
     "polars dtype": ("pl.DataFrame({'a': [1]})", "pl.DataFrame({'a': [1]}, schema={'a': pl.Int32})"),
     "polars null for value": ("pl.DataFrame({'a': [1, None]})", "pl.DataFrame({'a': [1, 0]})"),
     "polars null for NaN": ("pl.DataFrame({'a': [1.0, None]})", "pl.DataFrame({'a': [1.0, float('nan')]})"),
     "polars column order": ("pl.DataFrame({'a': [1], 'b': [2]})", "pl.DataFrame({'b': [2], 'a': [1]})"),
-    "polars enum's order": ("pl.DataFrame({'a': ['x']}, schema={'a': pl.Enum(['x', 'y'])})", "pl.DataFrame({'a': ['x']}, schema={'a': pl.Enum(['y', 'x'])})"),
+    "polars enum's order": (
+        "pl.DataFrame({'a': ['x']}, schema={'a': pl.Enum(['x', 'y'])})",
+        "pl.DataFrame({'a': ['x']}, schema={'a': pl.Enum(['y', 'x'])})",
+    ),
     "polars text for category": ("pl.DataFrame({'a': ['x']})", "pl.DataFrame({'a': ['x']}, schema={'a': pl.Categorical})"),
     "polars nesting": ("pl.DataFrame({'a': [[1], [2, 3]]})", "pl.DataFrame({'a': [[1, 2], [3]]})"),
-    "polars time unit": ("pl.DataFrame({'a': [dt.datetime(2020, 1, 1)]}, schema={'a': pl.Datetime('us')})", "pl.DataFrame({'a': [dt.datetime(2020, 1, 1)]}, schema={'a': pl.Datetime('ms')})"),
+    "polars time unit": (
+        "pl.DataFrame({'a': [dt.datetime(2020, 1, 1)]}, schema={'a': pl.Datetime('us')})",
+        "pl.DataFrame({'a': [dt.datetime(2020, 1, 1)]}, schema={'a': pl.Datetime('ms')})",
+    ),
     "Arrow metadata": ("pa.table({'a': [1]})", "pa.table({'a': [1]}, metadata={'k': 'v'})"),
-    "Arrow field's metadata": ("pa.table([[1]], schema=pa.schema([pa.field('a', pa.int64())]))", "pa.table([[1]], schema=pa.schema([pa.field('a', pa.int64(), metadata={'k': 'v'})]))"),
-    "Arrow nullability": ("pa.table([[1]], schema=pa.schema([pa.field('a', pa.int64())]))", "pa.table([[1]], schema=pa.schema([pa.field('a', pa.int64(), nullable=False)]))"),
+    "Arrow field's metadata": (
+        "pa.table([[1]], schema=pa.schema([pa.field('a', pa.int64())]))",
+        "pa.table([[1]], schema=pa.schema([pa.field('a', pa.int64(), metadata={'k': 'v'})]))",
+    ),
+    "Arrow nullability": (
+        "pa.table([[1]], schema=pa.schema([pa.field('a', pa.int64())]))",
+        "pa.table([[1]], schema=pa.schema([pa.field('a', pa.int64(), nullable=False)]))",
+    ),
     "Arrow type": ("pa.table({'a': ['x']})", "pa.table({'a': pa.array(['x'], pa.large_string())})"),
     "polars for pandas": ("pl.DataFrame({'a': [1]})", "pd.DataFrame({'a': [1]})"),
 }
 
 VALUES: dict[str, Case] = {f"argument: {name}": Case(steps=_SEE, args=old, new_args=new) for name, (old, new) in _PAIRS.items()}
 VALUES |= {
-    "argument: method of its dataclass": Case(steps=_SEE, old="    x: int\n    def double(self):\n        return self.x * 2", new="    x: int\n    def double(self):\n        return self.x * 3", args="Point(1)"),
-    "argument: method of its class": Case(steps=_SEE, old="        self.x = x\n    def double(self):\n        return self.x * 2", new="        self.x = x\n    def double(self):\n        return self.x * 3", args="[Place(1)]"),
-    "argument: method of its enum": Case(steps="import enum\nclass E(enum.Enum):\n    A = 1\n    def cost(self):\n        return self.value * 2\ndef run(x):\n    return x.cost()\n", old="* 2", new="* 3", args="E.A"),
-    "argument: helper of its function": Case(steps="def h(x):\n    return x + 1\ndef f(x):\n    return h(x)\ndef run(g):\n    return g(1)\n", old="x + 1", new="x + 2", args="f"),
-    "argument: two functions of one name": Case(steps="def make(k):\n    return lambda x: x * k\ndef run(f, g):\n    return f(1), g(1)\n", args="lambda x: x + 1, lambda x: x + 2", new_args="lambda x: x + 9, lambda x: x + 2"),
-    "argument: the first of two closures": Case(steps="def make(k):\n    return lambda x: x * k\ndef run(f, g):\n    return f(1), g(1)\n", args="make(1), make(2)", new_args="make(5), make(2)"),
-    "argument: swapped closures": Case(steps="def make(k):\n    return lambda x: x * k\ndef run(f, g):\n    return f(1), g(1)\n", args="make(1), make(2)", new_args="make(2), make(1)"),
-    "argument: bound method": Case(steps="class A:\n    def __init__(self, k):\n        self.k = k\n    def go(self, x):\n        return self.k * x\ndef run(f):\n    return f(2)\n", args="A(1).go", new_args="A(2).go"),
-    "argument: pydantic model": Case(steps="import pydantic\nclass M(pydantic.BaseModel):\n    x: int\n    def go(self):\n        return self.x * 2\ndef run(m):\n    return m.go()\n", old="* 2", new="* 3", args="M(x=1)"),
-    "argument: field of a pydantic model": Case(steps="import pydantic\nclass M(pydantic.BaseModel):\n    x: int\ndef run(m):\n    return m.x\n", args="M(x=1)", new_args="M(x=2)"),
-    "argument: attrs object": Case(steps="import attrs\n@attrs.define\nclass A:\n    x: int\n    def go(self):\n        return self.x\ndef run(a):\n    return a.go()\n", args="A(1)", new_args="A(2)"),
-    "argument: struct": Case(steps="import msgspec\nclass S(msgspec.Struct):\n    x: int\n    def go(self):\n        return self.x * 2\ndef run(a):\n    return a.go()\n", old="* 2", new="* 3", args="S(1)"),
+    "argument: method of its dataclass": Case(
+        steps=_SEE,
+        old="    x: int\n    def double(self):\n        return self.x * 2",
+        new="    x: int\n    def double(self):\n        return self.x * 3",
+        args="Point(1)",
+    ),
+    "argument: method of its class": Case(
+        steps=_SEE,
+        old="        self.x = x\n    def double(self):\n        return self.x * 2",
+        new="        self.x = x\n    def double(self):\n        return self.x * 3",
+        args="[Place(1)]",
+    ),
+    "argument: method of its enum": Case(
+        steps="import enum\nclass E(enum.Enum):\n    A = 1\n    def cost(self):\n        return self.value * 2\ndef run(x):\n    return x.cost()\n",
+        old="* 2",
+        new="* 3",
+        args="E.A",
+    ),
+    "argument: helper of its function": Case(
+        steps="def h(x):\n    return x + 1\ndef f(x):\n    return h(x)\ndef run(g):\n    return g(1)\n", old="x + 1", new="x + 2", args="f"
+    ),
+    "argument: two functions of one name": Case(
+        steps="def make(k):\n    return lambda x: x * k\ndef run(f, g):\n    return f(1), g(1)\n",
+        args="lambda x: x + 1, lambda x: x + 2",
+        new_args="lambda x: x + 9, lambda x: x + 2",
+    ),
+    "argument: the first of two closures": Case(
+        steps="def make(k):\n    return lambda x: x * k\ndef run(f, g):\n    return f(1), g(1)\n",
+        args="make(1), make(2)",
+        new_args="make(5), make(2)",
+    ),
+    "argument: swapped closures": Case(
+        steps="def make(k):\n    return lambda x: x * k\ndef run(f, g):\n    return f(1), g(1)\n",
+        args="make(1), make(2)",
+        new_args="make(2), make(1)",
+    ),
+    "argument: bound method": Case(
+        steps="class A:\n    def __init__(self, k):\n        self.k = k\n    def go(self, x):\n        return self.k * x\ndef run(f):\n    return f(2)\n",
+        args="A(1).go",
+        new_args="A(2).go",
+    ),
+    "argument: pydantic model": Case(
+        steps="import pydantic\nclass M(pydantic.BaseModel):\n    x: int\n    def go(self):\n        return self.x * 2\ndef run(m):\n    return m.go()\n",
+        old="* 2",
+        new="* 3",
+        args="M(x=1)",
+    ),
+    "argument: field of a pydantic model": Case(
+        steps="import pydantic\nclass M(pydantic.BaseModel):\n    x: int\ndef run(m):\n    return m.x\n", args="M(x=1)", new_args="M(x=2)"
+    ),
+    "argument: attrs object": Case(
+        steps="import attrs\n@attrs.define\nclass A:\n    x: int\n    def go(self):\n        return self.x\ndef run(a):\n    return a.go()\n",
+        args="A(1)",
+        new_args="A(2)",
+    ),
+    "argument: struct": Case(
+        steps="import msgspec\nclass S(msgspec.Struct):\n    x: int\n    def go(self):\n        return self.x * 2\ndef run(a):\n    return a.go()\n",
+        old="* 2",
+        new="* 3",
+        args="S(1)",
+    ),
     "argument: position": Case(steps="def run(a, b):\n    return a - b\n", args="1, 2", new_args="2, 1"),
 }

@@ -1,0 +1,196 @@
+"""What of a class acts, and of an object whose attributes do not tell: wrappers, handles, and what reduces itself."""
+
+from __future__ import annotations
+
+import abc
+import contextvars
+import ctypes
+import dataclasses
+import enum
+import functools
+import logging
+import sys
+import threading
+import types
+import typing
+from typing import Any
+
+from plimsoll.data.code.names import Mention
+from plimsoll.data.code.source import Sources
+from plimsoll.fingerprint import state_of
+
+_LOCKS = (type(threading.Lock()), type(threading.RLock()), threading.Event, threading.Condition, threading.Semaphore)
+ALIASES = (types.GenericAlias, types.UnionType, type(list[int] | None), type(typing.Union[int, None]), type(typing.List[int]))  # noqa: UP006, UP007
+#: Kinds of wrapper, and where each keeps what acts.
+_WRAPPERS: tuple[tuple[type, tuple[str, ...]], ...] = (
+    (functools.partial, ("func", "args", "keywords")),
+    (functools.partialmethod, ("func", "args", "keywords")),
+    (staticmethod, ("__func__",)),
+    (classmethod, ("__func__",)),
+    (property, ("fget", "fset", "fdel")),
+    (functools.cached_property, ("func",)),
+    (functools.singledispatchmethod, ("dispatcher", "func")),
+    (functools._lru_cache_wrapper, ("__wrapped__",)),
+)
+_TYPING = (typing.TypeVar, typing.ParamSpec, typing.NewType, typing.ForwardRef)
+
+#: Names in a class's dict: derived from the rest, or made anew by Python.
+_DERIVED = {
+    "__module__", "__doc__", "__dict__", "__weakref__", "__qualname__", "__annotations__", "__annotate__", "__annotate_func__",
+    "__annotations_cache__", "__firstlineno__", "__static_attributes__", "__abstractmethods__", "_abc_impl", "__parameters__",
+    "__dataclass_params__", "__dataclass_fields__", "__attrs_attrs__", "__attrs_own_setattr__", "__attrs_props__",
+    "__struct_config__", "__signature__", "__type_params__", "__class_vars__",
+}  # fmt: skip
+_DATACLASS = ("name", "default", "default_factory", "init", "repr", "hash", "compare", "kw_only", "metadata")
+_ATTRS = ("name", "default", "validator", "converter", "kw_only", "init", "alias", "repr", "eq", "order", "hash", "metadata", "on_setattr")
+_MEMBER = {"_value_", "_name_", "__objclass__", "_sort_order_"}
+
+
+def inside(value: Any, homes: tuple[str, ...], sources: Sources) -> tuple[str, Any] | None:
+    """Return what acts of an object of the standard library, or of one that compiles functions; None for any other.
+
+    Args:
+        value: any object.
+        homes: names of the module at hand; a logger called like one is called so for every module.
+        sources: tells where classes come from.
+    """
+    for kind, attributes in _WRAPPERS:
+        if isinstance(value, kind):
+            return kind.__name__, [getattr(value, name) for name in attributes]
+    if isinstance(value, (logging.Logger, *_LOCKS)):
+        name = getattr(value, "name", "")
+        return type(value).__name__, "" if name in homes else name
+    if isinstance(value, contextvars.ContextVar):
+        return "contextvar", (value.name, _current(value))
+    if isinstance(value, ctypes.CDLL):
+        return "library", (value._name, sources.native(value._name))
+    if isinstance(value, _TYPING):
+        return "typing", repr(value)
+    if sources.origin(type(value).__module__, None) == "third":
+        compiled = getattr(value, "py_func", None)
+        if isinstance(compiled, types.FunctionType):
+            # numba's own reduction holds an id that is another one in every process.
+            return "compiled", (type(value), compiled, getattr(value, "targetoptions", None))
+        if type(value).__module__ == "msgspec" and type(value).__name__ == "Meta":
+            return "msgspec.Meta", list(value.__rich_repr__())
+    return None
+
+
+def reduction(value: Any, sources: Sources) -> tuple[str, Any] | None:
+    """Return the state of an instance as its own reduction tells it; None when it has none.
+
+    Args:
+        value: any object.
+        sources: tells where classes come from.
+    """
+    cls = type(value)
+    if isinstance(value, (types.GeneratorType, types.CoroutineType, types.FrameType, types.CodeType)):
+        return None
+    try:
+        reduced = value.__reduce_ex__(4)
+    except Exception:
+        # Each class raises its own kind of error when it has no portable state; the caller turns None into a refusal.
+        return None
+    is_users = sources.origin(cls.__module__, None) == "user"
+    if isinstance(reduced, str):
+        # A name says what an object is only where the name belongs to a library.
+        home = None if is_users else _library_with(value, reduced, sources)
+        return ("named", (home, reduced)) if home else ("instance", (cls, dict(state_of(value)))) if is_users else None
+    state, *items = [*reduced[2:5], None, None, None][:3]
+    if all(getattr(cls, name) is getattr(object, name) for name in ("__reduce_ex__", "__reduce__", "__getstate__")):
+        state = dict(state_of(value))
+    elif is_users or "__wrapped__" in getattr(value, "__dict__", {}):
+        # What an object leaves out of its pickle can act all the same.
+        state = (state, dict(state_of(value)))
+    return "instance", (reduced[0], list(reduced[1]), state, [None if each is None else list(each) for each in items])
+
+
+def resolve(module: str, name: str) -> Any:
+    """Return what a module that is imported holds under a dotted name, or None.
+
+    Args:
+        module: its name.
+        name: attributes, one after the other.
+    """
+    found: Any = sys.modules.get(module)
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
+def _library_with(value: Any, name: str, sources: Sources) -> str | None:
+    """Return the module of a library in which ``value`` has a name."""
+    claimed = getattr(value, "__module__", None) or type(value).__module__
+    for module in (claimed, *list(sys.modules)):
+        if resolve(module, name) is value and sources.origin(module, None) != "user":
+            return str(module)
+    return None
+
+
+def _current(variable: contextvars.ContextVar[Any]) -> Any:
+    try:
+        return variable.get()
+    except LookupError:
+        return Mention("absent")
+
+
+def class_content(cls: type) -> tuple[list[tuple[str, Any]], list[Any]]:
+    """Return the members of a class that act, sorted by name, and what a record or enum class says of its fields or members.
+
+    Args:
+        cls: a class; its bases are not included.
+    """
+    raw = dict(vars(cls))
+    members = [(name, member) for name, member in sorted(raw.items()) if not isinstance(member, types.MemberDescriptorType)]
+    members = [(name, member) for name, member in members if name not in _DERIVED and not name.startswith("__pydantic")]
+    fields: list[Any] = []
+    if isinstance(cls, enum.EnumMeta):
+        fields = _enum_members(cls)
+        acting = (types.FunctionType, classmethod, staticmethod, property)
+        members = [(name, member) for name, member in members if not name.startswith("_") or isinstance(member, acting)]
+        members = [(name, member) for name, member in members if name not in cls.__members__]
+    for field in raw.get("__dataclass_fields__", {}).values():
+        fields.append([*(getattr(field, name, None) for name in _DATACLASS), field._field_type.name])
+    for attribute in raw.get("__attrs_attrs__", ()):
+        fields.append([getattr(attribute, name, None) for name in _ATTRS])
+    if hasattr(cls, "__struct_config__"):
+        # A default that is made anew for each instance is held in an object of the library's own.
+        defaults = [getattr(each, "factory", each) for each in getattr(cls, "__struct_defaults__", ())]
+        names = [getattr(cls, name, None) for name in ("__struct_fields__", "__struct_encode_fields__")]
+        fields.append([*names, defaults, repr(getattr(cls, "__struct_config__", None))])
+    for name, field in raw.get("__pydantic_fields__", {}).items():
+        # Its repr shows functions by their address, and not what they do.
+        fields.append([name, [(slot, getattr(field, slot, None)) for slot in type(field).__slots__ if not slot.startswith("_")]])
+    if "__pydantic_decorators__" in raw:
+        fields += _pydantic_decorators(raw["__pydantic_decorators__"])
+    if "_abc_impl" in raw:
+        fields.append(_registered(cls))
+    return members, fields
+
+
+def _enum_members(cls: enum.EnumMeta) -> list[Any]:
+    found: list[Any] = []
+    members: dict[str, Any] = dict(cls.__members__)
+    for name, member in members.items():
+        extra = sorted((key, value) for key, value in getattr(member, "__dict__", {}).items() if key not in _MEMBER)
+        found.append([name, member.value, extra])
+    boundary = getattr(cls, "_boundary_", None)
+    return [*found, None if boundary is None else boundary.name]
+
+
+def _pydantic_decorators(infos: Any) -> list[Any]:
+    """Return which function of a model does what, without the identities that the library keeps beside it."""
+    found: list[Any] = []
+    for kind in dataclasses.fields(infos):
+        for name, decorator in getattr(infos, kind.name).items():
+            found.append([kind.name, name, decorator.cls_var_name, decorator.info])
+    return found
+
+
+def _registered(cls: type) -> list[str]:
+    """Return the names of the classes that were registered with an abstract base class."""
+    dump = getattr(abc, "_get_dump", None)
+    if dump is None:  # another Python than CPython
+        return []
+    found = [reference() for reference in dump(cls)[0]]
+    return sorted(f"{each.__module__}.{each.__qualname__}" for each in found if each is not None)
