@@ -92,6 +92,9 @@ def _database(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
     if found.asks(frame) == "plimsoll" or text in ("", ":memory:") or "mode=memory" in text or text.startswith("file::memory:"):
         return
     path = unquote(urlsplit(text).path) if text.startswith("file:") else text
+    if not os.path.exists(path):
+        found.write(path, True)
+        return
     found.read(path)
     # What was written last may lie in the log beside it.
     found.read(f"{path}-wal")

@@ -14,7 +14,7 @@ from typing import Any
 
 from plimsoll.data.code.source import Sources
 from plimsoll.data.environment import bringing
-from plimsoll.data.trace.now import ALL_VARIABLES, WORKING_FOLDER, distribution, module, variable
+from plimsoll.data.trace.now import ALL_VARIABLES, SESSION, WORKING_FOLDER, distribution, module, variable
 from plimsoll.data.trace.origin import FRONTS, Origins
 from plimsoll.data.trace.places import ABSENT, NAMES, TIMES, Mark, Places, content, is_racy, listed, mark, names_in
 from plimsoll.records.pipeline import KeyPart
@@ -137,9 +137,14 @@ class Found:
         path = os.path.abspath(text) if text else ""
         if not path or not self._places.counts(path) or not self._places.counts(path + "/"):
             return None
-        if relative and not self._is_own(path) and os.getcwd() == self._folder:
-            self._variables.setdefault(WORKING_FOLDER, variable(WORKING_FOLDER, {}, self._places))
+        if relative and not self._is_own(path):
+            self.working_folder()
         return path
+
+    def working_folder(self) -> None:
+        """Note that it matters from which folder the step was begun, unless it has gone to another one itself."""
+        if WORKING_FOLDER not in self._variables and os.getcwd() == self._folder:
+            self._variables[WORKING_FOLDER] = variable(WORKING_FOLDER, {}, self._places)
 
     def _is_own(self, path: str) -> bool:
         if path in self._own:
@@ -286,8 +291,14 @@ class Found:
             name: its name; None for the whole environment.
         """
         key = ALL_VARIABLES if name is None else name
-        if key not in self._variables and key not in self._set:
-            self._variables[key] = variable(key, self._changed, self._places)
+        if key in self._variables or key in self._set:
+            return
+        digest, text = variable(key, self._changed, self._places)
+        if ALL_VARIABLES not in self._variables:
+            self._variables[key] = digest, text
+        elif not SESSION.fullmatch(key):
+            # Whoever goes through all of them means few of them, so their values are not shown.
+            self._variables[key] = digest, ""
 
     def sets(self, name: str) -> None:
         """Note that the step sets a variable itself.

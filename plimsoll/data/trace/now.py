@@ -27,7 +27,7 @@ ALL_VARIABLES = "(all)"
 _SECRET = re.compile(r"key|secret|token|passw|credential|auth|cookie|dsn|url", re.IGNORECASE)
 
 #: What differs between two shells of one user.
-_SESSION = re.compile(
+SESSION = re.compile(
     r"_|SHLVL|PWD|OLDPWD|WINDOWID|TERM.*|COLUMNS|LINES|SSH_.*|XDG_.*|DBUS_.*|DISPLAY|JPY_.*|PLIMSOLL_.*|PYTEST_.*|VSCODE_.*|INVOCATION_ID"
 )
 
@@ -103,7 +103,7 @@ def variable(name: str, changed: Mapping[str, str | None], places: Places) -> tu
         return digest_value(folder), folder
     known = {**os.environ, **changed}
     if name == ALL_VARIABLES:
-        kept = {each: value for each, value in sorted(known.items()) if value is not None and not _SESSION.fullmatch(each)}
+        kept = {each: value for each, value in sorted(known.items()) if value is not None and not SESSION.fullmatch(each)}
         return digest_value(kept), f"{len(kept)} variables"
     value = known.get(name)
     if value is None:

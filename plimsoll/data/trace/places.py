@@ -52,11 +52,9 @@ class Places:
         libraries |= {os.path.realpath(folder) for folder in libraries}
         # Python looks for itself in an archive too: lib/python311.zip
         archives = {f"{prefix}/lib/python" for prefix in (sys.prefix, sys.base_prefix)}
-        # Python looks for its own modules in an archive first, which hardly ever exists; a process that has them does not look.
-        archive = os.path.join(os.path.dirname(sysconfig.get_path("stdlib")), f"python{sysconfig.get_config_var('py_version_nodot')}.zip")
         own = {str(folder) for folder in hidden} | {str(folder.resolve()) for folder in hidden}
         # Inputs that are trees or models are loaded into folders of this name, and count by their digests.
-        self._left_out = (*_SYSTEM, *archives, *(folder + "/" for folder in libraries | own), archive, f"{tempfile.gettempdir()}/plimsoll-")
+        self._left_out = (*_SYSTEM, *archives, *(folder + "/" for folder in libraries | own), f"{tempfile.gettempdir()}/plimsoll-")
 
     def counts(self, path: str) -> bool:
         """Return whether a file belongs to what a step reads, and not to the interpreter, the machine or Plimsoll.

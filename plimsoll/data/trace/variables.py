@@ -38,21 +38,28 @@ class Variables:
 
         def sets(name: Any) -> None:
             for found in active():
-                if found.mine() and isinstance(name, str):
-                    found.look(found.sets, name)
+                if found.mine():
+                    found.look(lambda found=found: found.sets(os.fsdecode(name)))
 
         self._watched = _watched(asked, sets)
 
     def begin(self) -> None:
         """Watch from now on; a second time changes nothing."""
         # Tests put plain dicts in its place; those are theirs.
-        if type(os.environ) is _Environ:
-            os.environ.__class__ = self._watched
+        for each in _views():
+            if type(each) is _Environ:
+                each.__class__ = self._watched
 
     def end(self) -> None:
         """Watch no more."""
-        if type(os.environ) is self._watched:
-            os.environ.__class__ = _Environ
+        for each in _views():
+            if type(each) is self._watched:
+                each.__class__ = _Environ
+
+
+def _views() -> tuple[Any, ...]:
+    """Return the environment as text and, where the system knows bytes, as bytes."""
+    return (os.environ, *([os.environb] if hasattr(os, "environb") else []))
 
 
 def _asked(found: Found, name: Any) -> None:
@@ -64,8 +71,8 @@ def _asked(found: Found, name: Any) -> None:
         return
     if name is None:
         found.variable(None)
-    elif isinstance(name, str) and not (asker == "third" and _MACHINE.fullmatch(name)):
-        found.variable(name)
+    elif isinstance(name, (str, bytes)) and not (asker == "third" and _MACHINE.fullmatch(os.fsdecode(name))):
+        found.variable(os.fsdecode(name))
 
 
 def _watched(asked: Callable[[Any], None], sets: Callable[[Any], None]) -> type:

@@ -20,6 +20,9 @@ from plimsoll.data.trace.places import THERE, TIMES
 #: What stands for an argument that was not given.
 ABSENT = object()
 
+#: A table function of polars in a query.
+_IN_QUERY = re.compile(r"(?i)\bread_\w+\s*\(\s*'([^']+)'")
+
 Arguments = Mapping[str, Any]
 Begun = Callable[[Found, FrameType, Arguments, str], None]
 
@@ -96,6 +99,18 @@ def _seeds(found: Found, frame: FrameType, arguments: Arguments, called: str) ->
         _draws(found, frame, arguments, called)
 
 
+def _from_here(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
+    given = next(iter(arguments.values()), "")
+    relative = isinstance(given, type) or (isinstance(given, (str, os.PathLike)) and not os.path.isabs(given))
+    if relative and not found.origins.housekeeping(frame.f_back) and found.asks(frame.f_back) == "user":
+        found.working_folder()
+
+
+def _queries(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
+    for path in _IN_QUERY.findall(str(arguments.get("query", ""))):
+        source(found, path)
+
+
 def _imports(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
     back, name, package = frame.f_back, arguments.get("name"), arguments.get("package")
     if back is not None and found.origins.of(back.f_code.co_filename) == "user" and isinstance(name, str):
@@ -116,6 +131,7 @@ _BEGUN: tuple[tuple[str, str, Begun], ...] = (
     ("polars.io.clipboard", r"read_clipboard", _begins),
     ("polars.io", r"(read|scan)_(?!database|clipboard|arrow_c|pyarrow|external)\w+", _reads()),
     ("polars", r"(Lazy|Data)Frame\.deserialize|SQLContext\.execute_file", _reads("source")),
+    ("polars.sql", r"SQLContext\.execute", _queries),
     ("pyarrow.parquet", r"(ParquetFile|ParquetDataset)\.__init__", _reads("source", "path_or_paths")),
     ("pyarrow.parquet", r"read_(table|metadata|schema|pandas)", _reads("source", "where")),
     ("pyarrow.dataset", r"dataset|parquet_dataset", _reads("source", "metadata_path")),
@@ -139,6 +155,8 @@ _BEGUN: tuple[tuple[str, str, Begun], ...] = (
     ("genericpath", r"get(size|mtime|ctime|atime)", _aspect(TIMES)),
     ("pathlib", r"(Path|PathBase)\.(exists|is_file|is_dir|is_symlink)", _aspect(THERE)),
     ("pathlib", r"Path\.l?stat", _aspect(TIMES)),
+    ("pathlib", r"Path\.(cwd|absolute|resolve)", _from_here),
+    ("posixpath", r"abspath|realpath", _from_here),
     ("importlib", r"import_module", _imports),
     ("random", r"SystemRandom\.\w+", _draws),
     ("random", r"Random\.(seed|__init__)", _seeds),
@@ -180,14 +198,15 @@ _WRITTEN = frozenset(
     | {"Dataset", "InferenceSession", "load_file", "connect", "insecure_channel", "secure_channel", "start", "HDFStore", "n_jobs"}
     | {"exists", "lexists", "isfile", "isdir", "islink", "getsize", "getmtime", "getctime", "is_file", "is_dir", "is_symlink", "stat"}
     | {"SystemRandom", "Random", "seed", "uuid1", "uuid4", "uuid6", "uuid7", "secrets", "import_module", "Pool", "ProcessPoolExecutor"}
+    | {"cwd", "absolute", "resolve", "abspath", "realpath", "sql", "SQLContext"}
 )
 
 _CLOCKS = {
     "time.time", "time.time_ns", "datetime.datetime.now", "datetime.datetime.utcnow", "datetime.datetime.today", "datetime.date.today",
-    "pandas.Timestamp.now", "pandas.Timestamp.utcnow", "pandas.Timestamp.today",
 }  # fmt: skip
 #: A clock only without an argument; ``strftime`` without its second.
 _CLOCKS_WITHOUT = {"time.localtime": 0, "time.gmtime": 0, "time.ctime": 0, "time.asctime": 0, "time.strftime": 1}
+_REAL_TIME = {"time.clock_gettime", "time.clock_gettime_ns"}
 _DRAWN = {"posix.urandom", "posix.getrandom", "nt.urandom"}
 _UNSEEDED = {"default_rng", "SeedSequence", "RandomState", "MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64", "RandomState.seed"}
 _STATS = {"posix.stat": TIMES, "posix.lstat": TIMES, "posix.access": THERE}
@@ -197,8 +216,8 @@ _WORDS = ("now", "today")
 
 #: Last names by which those are called; other code need not be watched where it calls.
 CALLED = frozenset(
-    {name.rpartition(".")[2] for name in {*_CLOCKS, *_CLOCKS_WITHOUT, *_DRAWN, *_STATS, *_OPENED, *_UNSEEDED}}
-    | {"datetime64", "safe_open", "imread", "Dataset", "duckdb", "to_datetime", "open_input_file", "open_input_stream"}
+    {name.rpartition(".")[2] for name in {*_CLOCKS, *_CLOCKS_WITHOUT, *_REAL_TIME, *_DRAWN, *_STATS, *_OPENED, *_UNSEEDED}}
+    | {"datetime64", "safe_open", "imread", "Dataset", "duckdb", "to_datetime", "open_input_file", "open_input_stream", "getcwd"}
 )
 #: Of those, what installed packages do that can reach a result.
 CALLED_BY_OTHERS = frozenset({name.rpartition(".")[2] for name in {*_OPENED, *_UNSEEDED}} - {"seed"})
@@ -216,6 +235,15 @@ def full_name(called: Any) -> str:
     if isinstance(owner, type) and "." not in name:
         name = f"{owner.__name__}.{name}"
     return f"{module}.{name}"
+
+
+def _tells_time(name: str, first: Any, count: int) -> bool:
+    if name in _CLOCKS_WITHOUT:
+        return count <= _CLOCKS_WITHOUT[name]
+    if name in _REAL_TIME:
+        return first is ... or first == 0
+    # The classes of pandas tell modules of their own from one release to the next.
+    return name in _CLOCKS or (name.startswith("pandas.") and name.endswith((".Timestamp.now", ".Timestamp.utcnow", ".Timestamp.today")))
 
 
 def _opens(name: str) -> bool:
@@ -251,9 +279,10 @@ def called(found: Found, frame: FrameType | None, function: Any, first: Any, cou
     name = full_name(function)
     short = name.replace("posix.", "os.").replace("datetime.datetime.", "datetime.").replace("datetime.date.", "date.")
     last = name.rpartition(".")[2]
-    timestamp = name.partition(".")[0] == "pandas" and name.endswith((".Timestamp.now", ".Timestamp.utcnow", ".Timestamp.today"))
-    if name in _CLOCKS or timestamp or (name in _CLOCKS_WITHOUT and count <= _CLOCKS_WITHOUT[name]):
+    if _tells_time(name, first, count):
         found.effect(f"read the clock ({short})")
+    elif name == "posix.getcwd":
+        found.working_folder()
     elif last in ("datetime64", "to_datetime") and isinstance(first, str) and first in _WORDS:
         found.effect(f"read the clock ({last})")
     elif name in _DRAWN:

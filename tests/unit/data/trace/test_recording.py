@@ -18,6 +18,8 @@ from plimsoll.data.trace.now import Now
 from plimsoll.data.trace.recording import Recorder, seed_generators
 from plimsoll.records.pipeline import KeyPart
 
+_MODERN = sys.version_info >= (3, 12)
+
 Find = Callable[[Callable[[], Any]], tuple[set[tuple[str, str]], tuple[str, ...]]]
 
 
@@ -126,6 +128,37 @@ def test_what_the_standard_library_asks_for_itself_does_not_count(find: Find) ->
     assert parts == {("variable", "HOME")}
 
 
+def test_the_folder_from_which_a_run_is_begun_counts_where_the_step_can_tell(find: Find, tmp_path: Path) -> None:
+    """By a relative path, or by asking."""
+    here = KeyPart(kind="variable", name="(working folder)", digest="")
+    before = Now(tmp_path).digest(here)
+    for ask in (lambda: os.getcwd(), lambda: os.path.abspath("a"), lambda: Path.cwd()):
+        recording = Recorder(tmp_path).recording(ask, frozenset(), 1)
+        with recording:
+            ask()
+        assert [(part.name, part.digest) for part in recording.trace().parts] == [(here.name, before)]
+    (tmp_path / "sub").mkdir()
+    os.chdir(tmp_path / "sub")
+    assert Now(tmp_path).digest(here) != before
+
+
+def test_going_through_all_variables_shows_none_of_their_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what differs between two shells does not count."""
+    monkeypatch.setenv("RATE", "3")
+    recording = Recorder(tmp_path).recording(print, frozenset(), 1)
+    with recording:
+        (lambda: dict(os.environ))()
+    texts = {part.name: part.text for part in recording.trace().parts}
+    assert texts["RATE"] == ""
+    assert "SHLVL" not in texts
+
+
+def test_bytes_of_the_environment_are_the_same_variables(find: Find, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both views share what they hold."""
+    monkeypatch.setenv("RATE", "3")
+    assert find(lambda: os.environb[b"RATE"]) == ({("variable", "RATE")}, ())
+
+
 def test_a_variable_that_looks_secret_shows_no_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its digest is enough to notice a change."""
     monkeypatch.setenv("API_TOKEN", "abc")
@@ -210,7 +243,7 @@ def test_a_child_process_is_an_effect_but_not_what_libraries_ask_of_the_machine(
     assert find(platform.processor)[1] == ()
 
 
-@pytest.mark.skipif(sys.version_info < (3, 12), reason="Python 3.11 does not see which code runs")
+@pytest.mark.skipif(not _MODERN, reason="Python 3.11 does not see which code runs")
 def test_code_that_static_reading_has_missed_counts_with_its_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Here nothing but the call itself leads to it."""
     (tmp_path / "plug.py").write_text("RATE = 2\ndef rate():\n    return RATE\n")
