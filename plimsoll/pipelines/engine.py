@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from plimsoll import clock
+from plimsoll.data.code.source import Sources
 from plimsoll.errors import Corrupt, PlimsollError, StepFailed
 from plimsoll.pipelines.executors.call import Call, Executor, Ran, Unsuitable
 from plimsoll.pipelines.executors.in_process import InProcess
@@ -108,6 +109,8 @@ class Means:
     executor: Executor
     #: Runs the calls that ``executor`` cannot.
     in_process: InProcess
+    #: Files that earlier runs of the same process and code have read; None reads all anew.
+    sources: Sources | None = None
     #: Is told of every start and end, in the thread that runs the plan.
     on_step: Callable[[StepEvent], None] = field(default=lambda event: None)
     #: Is told of every point that a step logs, as soon as it is here, in any thread; what it raises ends the step.
@@ -135,7 +138,7 @@ class _Engine:
         self._means, self._do, self._blobs, self._run, self._part = means, means.do, means.blobs, run, part
         self._damaged = damaged
         self._repairs: dict[int, int] = {}
-        self._look = LookUp(means.do, means.blobs, means.in_process.project)
+        self._look = LookUp(means.do, means.blobs, means.in_process.project, means.sources)
         self._log = Outbox(run.id, means.do)
         late = means.blobs
         self._store: Callable[[], None] = late.flush if isinstance(late, LateBlobs) else lambda: None

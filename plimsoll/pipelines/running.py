@@ -7,13 +7,14 @@ import inspect
 import numbers
 import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
 from plimsoll import codec
 from plimsoll.data import values
+from plimsoll.data.code.source import Sources
 from plimsoll.data.environment import code_version, put_environment
 from plimsoll.data.project import load_object
 from plimsoll.data.snapshot import get_manifest
@@ -24,13 +25,14 @@ from plimsoll.pipelines.executors.in_process import InProcess
 from plimsoll.pipelines.executors.processes import Processes
 from plimsoll.pipelines.loop.late import LateBlobs
 from plimsoll.pipelines.loop.outcome import Outcome
-from plimsoll.pipelines.loop.partial import NO_PART, PartAsked, Part, part_of
+from plimsoll.pipelines.loop.partial import Part, part_of
 from plimsoll.pipelines.plan import Plan, references, resolve, trace
 from plimsoll.pipelines.settled import settle, typed_params
 from plimsoll.pipelines.step import is_pipeline
 from plimsoll.records.data import RegisterSnapshot
 from plimsoll.records.model import CreateVersion, PackageMeta
 from plimsoll.records.pipeline import ListSteps, Output, RunPipeline, StepRecord, StepState
+from plimsoll.records.pipelines.part import NO_PART, PartAsked
 from plimsoll.records.run import Artifact, Cause, CodeVersion, FinishRun, GetRun, LogInput, PointColumns, Run, StartRun
 from plimsoll.runs.logger import points
 from plimsoll.store.contracts import Blobs, Do, JobContext
@@ -67,6 +69,8 @@ class Origin:
     code: CodeVersion
     #: Digest of the environment's blob.
     environment: str
+    #: Source files that the first of them has read.
+    sources: Sources = field(default_factory=Sources)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +210,7 @@ def execute(
     ended are not repeated by the next one. A ``key`` of a run that has ended gives that run.
 
     Args:
-        function: a function decorated with ``@pipeline``.
+        function: decorated with ``@pipeline``.
         params: parameters by name; the others take their defaults.
         do: the door.
         blobs: where outputs go.
@@ -215,7 +219,7 @@ def execute(
         tags: of the run, by name.
         cause: why it runs.
         key: makes the run idempotent.
-        executor: ``processes`` gives each step a process of its own; an open one, which several runs may share, is not closed.
+        executor: ``processes`` gives each step a process of its own; an open one, which several runs may share, stays open.
         in_process: runs the calls that the executor cannot; runs at the same time share one, for those calls take turns.
         origin: where the run comes from; None looks now.
         begin: begins the run; None asks the door.
@@ -225,20 +229,20 @@ def execute(
         heard: is told of every point that a step logs, as soon as it is here, in any thread; it may raise :class:`RunStopped`.
 
     Raises:
-        InvalidInput: the function is no pipeline, or does not take these parameters.
+        InvalidInput: the function is no pipeline or does not take these parameters, or a step asks for more than there is.
         RunStopped: ``heard`` has raised it; the run has ended as stopped.
         StepFailed: a step failed; ``details`` has ``run_id``, ``step`` and the user's ``traceback``.
     """
     project, plan, late = project.resolve(), trace(function, params), LateBlobs(blobs)
-    chosen, in_process = part_of(plan, part), in_process or InProcess(late, project)
-    with open_executor(executor, in_process, blobs, [node.step.function for node in plan.nodes]) as runner:
-        runner.room.check([node.step for node in plan.nodes])
-        start = _start(function, plan, origin or origin_of(function, blobs, project))
-        start = replace(start, experiment=experiment or start.experiment, tags=chosen.tags | dict(tags), cause=cause, key=key)
+    chosen, in_process, steps = part_of(plan, part), in_process or InProcess(late, project), [node.step for node in plan.nodes]
+    with open_executor(executor, in_process, blobs, [step.function for step in steps]) as runner:
+        runner.room.check(steps)
+        origin = origin or origin_of(function, blobs, project)
+        start = replace(_start(function, plan, origin, experiment), tags=chosen.tags | dict(tags), cause=cause, key=key)
         run = do(start) if begin is None else begin(start)
-        execution = _Execution(plan, chosen, run, do, blobs, project, versions)
-        means = Means(do=do, blobs=late, executor=runner, in_process=in_process, on_step=on_step or _ignore, heard=heard or _ignore)
-        return execution.through(means) if run.state == "running" else execution.past()
+        means = Means(do=do, blobs=late, executor=runner, in_process=in_process, sources=origin.sources)
+        means = replace(means, on_step=on_step or _ignore, heard=heard or _ignore)
+        return _Execution(plan, chosen, run, do, blobs, project, versions).through(means)
 
 
 @contextlib.contextmanager
@@ -305,7 +309,8 @@ def origin_of(function: Callable[..., Any], blobs: Blobs, project: Path) -> Orig
         blobs: where changes since the commit, and the list of packages, go.
         project: folder of the project, resolved.
     """
-    return Origin(code=code_version(project, blobs, entry_of(function, project)), environment=put_environment(blobs))
+    code = code_version(project, blobs, entry_of(function, project))
+    return Origin(code=code, environment=put_environment(blobs))
 
 
 def entry_of(function: Callable[..., Any], project: Path) -> str:
@@ -320,9 +325,9 @@ def entry_of(function: Callable[..., Any], project: Path) -> str:
     return f"{path.as_posix()}:{function.__qualname__}"
 
 
-def _start(function: Callable[..., Any], plan: Plan, origin: Origin) -> StartRun:
+def _start(function: Callable[..., Any], plan: Plan, origin: Origin, experiment: str) -> StartRun:
     return StartRun(
-        experiment=function.__name__,
+        experiment=experiment or function.__name__,
         params={name: shown(value) for name, value in plan.params.items()},
         code=origin.code,
         environment=origin.environment,
@@ -338,7 +343,7 @@ class _Execution:
         self._artifacts: dict[str, Artifact] = {}
         self._metrics: dict[str, float] = {}
 
-    def past(self) -> PipelineResult:
+    def _past(self) -> PipelineResult:
         """Return what the run gave, which has ended before."""
         records = self._do(ListSteps(run_id=self._run.id))
         metrics = {metric.name: metric.last for metric in self._do(GetRun(id=self._run.id)).metrics}
@@ -346,7 +351,9 @@ class _Execution:
         return PipelineResult(self._run, self._plan, records, self._blobs, self._project, trusted, metrics)
 
     def through(self, means: Means) -> PipelineResult:
-        """Run the plan to its end and end the run, however it goes."""
+        """Run the plan to its end and end the run, however it goes; a run that has ended before stays as it is."""
+        if self._run.state != "running":
+            return self._past()
         given = True
         try:
             outcome = self._outcome(means)

@@ -62,11 +62,12 @@ class LookUp:
         do: the door.
         blobs: where outputs are.
         project: folder of the project.
+        sources: files that were read before, or None.
     """
 
-    def __init__(self, do: Do, blobs: Blobs, project: Path) -> None:
+    def __init__(self, do: Do, blobs: Blobs, project: Path, sources: Sources | None = None) -> None:
         self._do, self._blobs, self._project = do, blobs, project
-        self._sources = Sources()
+        self._sources = sources or Sources()
         self._now = Now(project)
         self._code: dict[int, Code | Unfingerprintable] = {}
 
