@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from plimsoll.errors import PlimsollError as PlimsollError
+    from plimsoll.pipelines.step import map as map
     from plimsoll.pipelines.step import pipeline as pipeline
     from plimsoll.pipelines.step import step as step
+    from plimsoll.pipelines.step import when as when
     from plimsoll.registry.package import Model as Model
     from plimsoll.runs.logger import current_run as current_run
     from plimsoll.sdk.door import connect as connect
@@ -26,14 +28,16 @@ _WHERE = {
     "connect": "plimsoll.sdk.door",
     "current_run": "plimsoll.runs.logger",
     "load": "plimsoll.sdk.models",
+    "map": "plimsoll.pipelines.step",
     "pipeline": "plimsoll.pipelines.step",
     "run": "plimsoll.sdk.run",
     "run_variations": "plimsoll.sdk.run",
     "search": "plimsoll.sdk.search",
     "step": "plimsoll.pipelines.step",
+    "when": "plimsoll.pipelines.step",
 }
 
-__all__ = ["Model", "PlimsollError", "connect", "current_run", "load", "pipeline", "run", "run_variations", "search", "step"]
+__all__ = ["Model", "PlimsollError", "connect", "current_run", "load", "map", "pipeline", "run", "run_variations", "search", "step", "when"]
 
 
 def __getattr__(name: str) -> Any:

@@ -19,11 +19,14 @@ from plimsoll.pipelines.running import PipelineResult, execute
 from plimsoll.pipelines.settled import Settled
 from plimsoll.pipelines.variations import execute_all
 from plimsoll.records.model import ListVersions, Version
+from plimsoll.records.pipelines.part import NO_PART, PartAsked
 from plimsoll.records.request import Request
 from plimsoll.sdk.door import Door
 
 
-def make(wanted: Asked, experiment: str, jobs: int | None, memory: Path | None) -> tuple[dict[str, str], tuple[Version, ...]]:
+def make(
+    wanted: Asked, experiment: str, jobs: int | None, memory: Path | None, part: PartAsked = NO_PART
+) -> tuple[dict[str, str], tuple[Version, ...]]:
     """Run what was asked for and say how its steps went; return variation -> id of its run, and the versions that it made.
 
     Args:
@@ -31,6 +34,7 @@ def make(wanted: Asked, experiment: str, jobs: int | None, memory: Path | None) 
         experiment: groups runs; the pipeline's name when empty.
         jobs: runs of variations at the same time; the number of processors when None.
         memory: where to remember what the run came to; None does not.
+        part: which steps are run.
     """
     # Before a home is made for it: what cannot run must leave nothing behind.
     imported = Recorder(wanted.project).recording(_load, (), 0)
@@ -46,7 +50,7 @@ def make(wanted: Asked, experiment: str, jobs: int | None, memory: Path | None) 
             return opened.do(request)
 
         try:
-            results = _run(opened, do, wanted, function, settled, experiment, jobs)
+            results = _run(opened, do, wanted, function, settled, experiment, jobs, part)
         except PlimsollError as error:
             sys.stderr.write(error.details.get("traceback", ""))
             raise
@@ -73,12 +77,13 @@ def _run(
     settled: dict[str, Settled],
     experiment: str,
     jobs: int | None,
+    part: PartAsked,
 ) -> dict[str, PipelineResult]:
     where: dict[str, Any] = {"do": do, "blobs": opened.blobs, "project": wanted.project, "experiment": experiment}
     if wanted.variations != ("",):
         return execute_all(function, settled, jobs=jobs, on_step=_tell, **where)
     only = settled[""]
-    return {"": execute(function, only.params, tags=only.tags, on_step=lambda event: _tell("", event), **where)}
+    return {"": execute(function, only.params, tags=only.tags, part=part, on_step=lambda event: _tell("", event), **where)}
 
 
 def _tell(variation: str, event: StepEvent) -> None:

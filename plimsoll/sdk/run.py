@@ -32,6 +32,7 @@ from plimsoll.pipelines.settled import ALL, Settled, declared, settle
 from plimsoll.pipelines.step import is_pipeline
 from plimsoll.pipelines.variations import execute_all
 from plimsoll.records.pipeline import Output
+from plimsoll.records.pipelines.part import PartAsked
 from plimsoll.records.request import Request
 from plimsoll.records.run import FinishRun, LogArtifact, LogInput, PointColumns, Run, SetTags, StartRun
 from plimsoll.runs.logger import StepLogger, current
@@ -54,6 +55,9 @@ def run(
     experiment: str = "",
     profile: str | None = None,
     executor: Literal["processes", "in_process"] = "processes",
+    until: str = "",
+    from_: str = "",
+    only: str = "",
     **params: Any,
 ) -> PipelineResult: ...
 
@@ -71,6 +75,9 @@ def run(
     name: str = "",
     profile: str | None = None,
     executor: Literal["processes", "in_process"] = "processes",
+    until: str = "",
+    from_: str = "",
+    only: str = "",
     **params: Any,
 ) -> PipelineResult | OpenRun:
     """Run a pipeline and return its result; without one, return a run to be used as ``with plimsoll.run(…) as run:``.
@@ -82,6 +89,9 @@ def run(
         name: a name for people, for a run without a pipeline.
         profile: name of a profile of ``[tool.plimsoll]``, for a pipeline; None takes the one that ``PLIMSOLL_PROFILE`` names.
         executor: ``processes`` gives each step a process of its own; ``in_process`` helps a debugger.
+        until: a step of the pipeline; it and what it needs are run, and nothing after it.
+        from_: a step; it and all that depends on it are computed anew, with what they need of the others.
+        only: a step; it alone is computed anew, from results that are in the cache.
         params: parameters of the pipeline, or of the run.
 
     Raises:
@@ -103,6 +113,7 @@ def run(
             experiment=experiment,
             tags=settled.tags,
             executor=executor,
+            part=PartAsked(until=until, from_=from_, only=only),
         )
 
 

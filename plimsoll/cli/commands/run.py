@@ -11,6 +11,7 @@ from plimsoll.cli.asked import asked
 from plimsoll.cli.output import Format, next_step
 from plimsoll.cli.recalled import memory_of, recalled
 from plimsoll.errors import InvalidInput
+from plimsoll.records.pipelines.part import NO_PART, PartAsked
 
 
 def run(
@@ -21,6 +22,9 @@ def run(
     profile: str | None = None,
     experiment: str = "",
     jobs: int | None = None,
+    until: str = "",
+    from_: Annotated[str, Parameter(name="--from")] = "",
+    only: str = "",
     bisect: Annotated[tuple[str, str] | None, Parameter(negative=())] = None,
     metric: str = "",
     form: Format = Format(),
@@ -34,6 +38,9 @@ def run(
         profile: name of a declared profile: settings and parameters.
         experiment: groups runs; the pipeline's name unless given.
         jobs: runs of variations at the same time; the number of processors unless given.
+        until: a step; it and what it needs are run, and nothing after it.
+        from_: a step; it and all that depends on it are computed anew, with what they need of the others.
+        only: a step; it alone is computed anew, from results that are in the cache.
         bisect: two runs; instead of a run, find by reruns which difference between them moved a metric.
         metric: the metric that ``--bisect`` asks about; the only one that differs unless given.
         form: how ``--bisect`` prints its table.
@@ -45,12 +52,15 @@ def run(
         importlib.import_module("plimsoll.cli.commands.bisect").bisect_runs(*bisect, metric, profile, form)
         return
     wanted = asked(pipeline, set, variation, profile)
-    memory = memory_of(wanted, experiment)
+    part = PartAsked(until=until, from_=from_, only=only)
+    if part != NO_PART and wanted.variations != ("",):
+        raise InvalidInput("--until, --from and --only take a part of one run, not of several variations.", "Name one --set instead.")
+    memory = memory_of(wanted, experiment) if part == NO_PART else None
     again = recalled(memory, wanted)
     if again is not None:
         ids, made = {"": again.run.id}, ()
     else:
-        ids, made = importlib.import_module("plimsoll.cli.making").make(wanted, experiment, jobs, memory)
+        ids, made = importlib.import_module("plimsoll.cli.making").make(wanted, experiment, jobs, memory, part)
     for name, id in ids.items():
         print(f"{name} {id}".strip())
     if made:

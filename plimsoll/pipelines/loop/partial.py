@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from plimsoll.errors import InvalidInput, NotFound, Refused
 from plimsoll.pipelines.plan import Node, Plan
+from plimsoll.records.pipelines.part import PartAsked
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,22 +47,6 @@ class Part:
 
 #: All of a plan.
 WHOLE = Part()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PartAsked:
-    """The part of a pipeline that somebody has asked for, by names of steps; empty ones ask for the whole."""
-
-    #: It and what it needs are run.
-    until: str = ""
-    #: It and all that depends on it are computed anew, with what they need of the others.
-    from_: str = ""
-    #: It alone is computed anew; all that it needs must be in the cache.
-    only: str = ""
-
-
-#: All of a pipeline.
-NO_PART = PartAsked()
 
 
 def part_of(plan: Plan, asked: PartAsked) -> Part:

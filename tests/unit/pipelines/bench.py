@@ -10,10 +10,10 @@ from typing import Any
 from plimsoll.data.project import load_object
 from plimsoll.data.snapshot import get_manifest
 from plimsoll.pipelines.engine import StepEvent
-from plimsoll.pipelines.loop.partial import NO_PART, PartAsked
 from plimsoll.pipelines.running import PipelineResult, execute
 from plimsoll.records.access import Actor
 from plimsoll.records.pipeline import Output
+from plimsoll.records.pipelines.part import NO_PART, PartAsked
 from plimsoll.records.request import Request
 from plimsoll.workspace import Workspace
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+import plimsoll
+from plimsoll.cli.commands.run import run as run_command
 from plimsoll.errors import InvalidInput, NotFound, Refused
-from plimsoll.pipelines.loop.partial import PartAsked
+from plimsoll.records.pipelines.part import PartAsked
 from plimsoll.records.run import GetRun, ListRuns
 from tests.unit.pipelines.bench import Bench, states
 
@@ -109,3 +111,18 @@ def test_an_unknown_step_is_refused_with_those_that_there_are_and_leaves_no_run(
         bench.run(part=PartAsked(only="load", until="train"))
     assert bench.do(ListRuns()) == ()
     assert states(bench.run(part=PartAsked(until="pipe.features")))["train"] == "skipped"
+
+
+def test_the_command_line_and_python_take_parts(bench: Bench, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    bench.write("pyproject.toml", '[project]\nname = "parts"\nversion = "0"\n[tool.plimsoll.variations."pipe.py:flow".a]\ndepth = 1\n')
+    monkeypatch.chdir(bench.project)
+    monkeypatch.setenv("PLIMSOLL_HOME", str(bench.workspace.home))
+    run_command("pipe.py:flow", until="features")
+    assert "train" in capsys.readouterr().err
+    run_command("pipe.py:flow", from_="features")
+    parts = [detail.run.tags["partial"] for detail in bench.do(ListRuns())]
+    assert parts == ["from features", "until features"]
+    result = plimsoll.run(bench.load(), only="train", depth=7, executor="in_process")
+    assert result["train"].load() == {"total": 84}
+    with pytest.raises(InvalidInput, match="not of several variations"):
+        run_command("pipe.py:flow", variation=["a"], only="train")

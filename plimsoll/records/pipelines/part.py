@@ -1,0 +1,21 @@
+"""A part of a pipeline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartAsked:
+    """The part of a pipeline that somebody has asked for, by names of steps; empty ones ask for the whole."""
+
+    #: It and what it needs are run.
+    until: str = ""
+    #: It and all that depends on it are computed anew, with what they need of the others.
+    from_: str = ""
+    #: It alone is computed anew; all that it needs must be in the cache.
+    only: str = ""
+
+
+#: All of a pipeline.
+NO_PART = PartAsked()
