@@ -53,7 +53,7 @@ def values_of(plan: SearchPlan, metrics: Mapping[str, float]) -> tuple[tuple[flo
         metrics: the run's, by name.
 
     Raises:
-        InvalidInput: a value is not a number, or the run has no such metric.
+        InvalidInput: a value is not a number, or the run has no such metric or several.
     """
     values = tuple(_value(metrics, objective.metric) for objective in plan.objectives)
     over = []
@@ -71,7 +71,7 @@ def missing(plan: SearchPlan, metrics: Mapping[str, float]) -> tuple[str, ...]:
         metrics: the run's, by name.
     """
     needed = [objective.metric for objective in plan.objectives] + [constraint.metric for constraint in plan.constraints]
-    return tuple(name for name in dict.fromkeys(needed) if name not in metrics)
+    return tuple(name for name in dict.fromkeys(needed) if not _meant(metrics, name))
 
 
 def best_trials(plan: SearchPlan, trials: Sequence[Trial]) -> tuple[int, ...]:
@@ -97,11 +97,19 @@ def _beats(other: list[float], own: list[float]) -> bool:
     return other != own and all(theirs <= ours for theirs, ours in zip(other, own, strict=True))
 
 
+def _meant(metrics: Mapping[str, float], name: str) -> list[str]:
+    """Return the metric of a name, else those whose name ends with it: ``metrics/auc`` is meant by ``auc``."""
+    return [name] if name in metrics else sorted(known for known in metrics if known.endswith(f"/{name}"))
+
+
 def _value(metrics: Mapping[str, float], name: str) -> float:
-    if name not in metrics:
+    found = _meant(metrics, name)
+    if not found:
         known = ", ".join(sorted(metrics)) or "none"
         raise InvalidInput(f"The run has no metric {name!r}.", f"Its metrics are: {known}. Return it from the pipeline, or log it.")
-    value = metrics[name]
+    if len(found) > 1:
+        raise InvalidInput(f"The run has several metrics {name!r}.", f"Name one in full: {', '.join(found)}.")
+    value = metrics[found[0]]
     if math.isnan(value):
         raise InvalidInput(f"The metric {name!r} is not a number.")
     return value

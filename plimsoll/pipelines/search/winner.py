@@ -51,7 +51,11 @@ def register(trial: Trial, do: Do, blobs: Blobs) -> tuple[Version, ...]:
     made = []
     for artifact in kept:
         if artifact.kind == "model":
-            model = package_meta(artifact.name, artifact.digest, blobs).model
+            try:
+                model = package_meta(artifact.name, artifact.digest, blobs).model
+            except NotFound as error:
+                again = f"Search once more, which computes it again, or run the pipeline with its parameters: {trial.params}"
+                raise NotFound(f"The model of trial {trial.number} was pruned from the cache.", again) from error
             made.append(do(CreateVersion(model=model, digest=artifact.digest, run_id=trial.run_id or "")))
     if not made:
         raise NotFound(f"Trial {trial.number} has made no model.", "A step makes one by returning plimsoll.Model.")

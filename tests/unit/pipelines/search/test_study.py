@@ -177,6 +177,16 @@ def test_the_best_of_one_objective_is_the_largest_or_the_smallest_that_keeps_the
     assert best_trials(plan("score"), ended[:1]) == ()
 
 
+def test_a_metric_may_be_named_by_the_end_of_its_name_when_only_one_ends_so() -> None:
+    assert values_of(plan("auc"), {"metrics/auc": 0.5, "metrics/cost": 2.0}) == ((0.5,), ())
+    assert values_of(plan("auc"), {"auc": 0.1, "metrics/auc": 0.5}) == ((0.1,), ())
+    with pytest.raises(InvalidInput, match="several metrics 'auc'") as refused:
+        values_of(plan("auc"), {"late/auc": 0.1, "early/auc": 0.5})
+    assert "early/auc, late/auc" in refused.value.remedy
+    with pytest.raises(InvalidInput, match="no metric 'uc'"):
+        values_of(plan("uc"), {"metrics/auc": 0.5})
+
+
 @pytest.mark.parametrize("text", ["", "a", "a < 3", "a <= b", "<= 3", "a <= nan", "a <= inf", "a == 3", "a <= 3 4"])
 def test_a_constraint_that_cannot_be_read_is_refused_with_its_text(text: str) -> None:
     with pytest.raises(InvalidInput) as refused:
