@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from plimsoll.records.pipeline import ListSteps
 from plimsoll.records.pipelines.search import GetSearch, ListSearches, RecordTrials, SearchDetail, SearchPlan, StartSearch, Trial
 from plimsoll.records.request import Request
 from plimsoll.records.run import GetRun, GetSeries, ListRuns
+from plimsoll.workspace import open_workspace
 from tests.unit.pipelines.bench import Bench
 
 PIPE = """
@@ -315,3 +317,13 @@ def test_the_record_of_searches_is_the_authors_and_ends_once(ready: Bench) -> No
     with pytest.raises(Conflict, match="has gone on"):
         ready.do(RecordTrials(search_id=detail.search.id, holder="other", trials=(Trial(number=9),)))
     assert [event.verb for event in ready.do(ListEvents(subject=f"search:{detail.search.id}"))] == ["FinishSearch", "StartSearch"]
+
+
+def test_a_search_on_postgresql_goes_on_as_on_sqlite(ready: Bench, tmp_path: Path, postgres_url: str) -> None:
+    workspace = open_workspace(tmp_path / "other", ready.project, database=postgres_url, owner="dana")
+    other = Bench(workspace)
+    with pytest.raises(Killed):
+        run(other, plan(), 5, Dying(other, RecordTrials, 3, True))
+    assert facts(run(other, plan(), 5)) == facts(run(ready, plan(), 5))
+    assert len(other.do(ListSearches())) == 1
+    workspace.close()
