@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
@@ -37,6 +34,7 @@ from plimsoll.records.run import FinishRun, StartRun
 from plimsoll.store.schema import claims
 from plimsoll.workspace import Workspace, open_workspace
 from tests.unit.pipelines.bench import OWNER
+from tests.unit.pipelines.gate import STEP, Gate
 
 CALL = "c" * 64
 
@@ -110,17 +108,9 @@ def test_nobody_claims_for_the_run_of_another(workspace: Workspace) -> None:
             workspace.do(request, stranger)
 
 
-PIPE = """
-    import socket
-    from plimsoll.pipelines.step import pipeline, step
-
-    @step(cache="forever")
-    def slow(name, port):
-        with socket.create_connection(("127.0.0.1", port)) as gate:
-            gate.sendall(name.encode())
-            assert gate.recv(1) == b"1"
-        return name
-
+PIPE = (
+    STEP
+    + """
     @step
     def quick(name):
         return name
@@ -129,6 +119,7 @@ PIPE = """
     def flow(port: int, first: str = "a", second: str = "b", own: str = "x"):
         return [slow(first, port), slow(second, port), quick(own)]
 """
+)
 
 SCRIPT = """
     import json, sys
@@ -169,15 +160,11 @@ class Runs:
         self._script = workspace.home / "script.py"
         self._script.write_text(dedent(SCRIPT))
         self.begun: list[subprocess.Popen[str]] = []
-        #: What was really computed, in order.
-        self.calls: list[str] = []
-        self._opened = threading.Event()
-        self._server = socket.create_server(("127.0.0.1", 0))
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.gate = Gate()
 
     def begin(self, **params: str) -> subprocess.Popen[str]:
         """Begin a run."""
-        given = json.dumps({"port": self._server.getsockname()[1], **params})
+        given = json.dumps({"port": self.gate.port, **params})
         command = [sys.executable, str(self._script), str(self._workspace.home), str(self.project), self._url, given]
         self.begun.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True))
         return self.begun[-1]
@@ -190,28 +177,13 @@ class Runs:
                 return
         raise AssertionError(f"the run ended before {event}")
 
-    def open(self) -> None:
-        """Let the slow steps end."""
-        self._opened.set()
-
     def close(self) -> None:
         """End what still runs."""
         for process in self.begun:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
-        self._server.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                threading.Thread(target=self._answer, args=(self._server.accept()[0],), daemon=True).start()
-
-    def _answer(self, connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError):
-            self.calls.append(connection.recv(10).decode())
-            self._opened.wait()
-            connection.sendall(b"1")
+        self.gate.close()
 
     def end(self, process: subprocess.Popen[str]) -> dict[str, Any]:
         """Wait for a run's end and return what it said."""
@@ -226,7 +198,7 @@ def processes(workspace: Workspace, database_url: str) -> Iterator[Runs]:
     """Runs in processes of their own."""
     made = Runs(workspace, database_url)
     yield made
-    made.open()
+    made.gate.open()
     made.close()
 
 
@@ -235,10 +207,10 @@ def test_two_runs_that_need_the_same_steps_compute_each_once_and_wait_for_no_oth
     processes.until(first, ["slow", "started"])
     second = processes.begin(first="b", second="a", own="y")
     processes.until(second, ["quick", "ran"])
-    processes.open()
+    processes.gate.open()
     one, other = processes.end(first), processes.end(second)
     assert (one["value"], other["value"]) == (["a", "b", "x"], ["b", "a", "y"])
-    assert sorted(processes.calls) == ["a", "b"]
+    assert sorted(processes.gate.calls) == ["a", "b"]
     assert sorted(one["states"][:2] + other["states"][:2]) == ["hit", "hit", "ran", "ran"]
 
 
@@ -249,13 +221,13 @@ def test_the_second_run_takes_over_what_a_killed_one_has_claimed(processes: Runs
     processes.until(second, ["slow", "waiting"])
     os.killpg(first.pid, signal.SIGKILL)
     first.wait()
-    processes.open()
+    processes.gate.open()
     assert processes.end(second)["value"] == ["a", "a", "x"]
-    assert len(processes.calls) <= 2
+    assert len(processes.gate.calls) <= 2
 
 
 def test_claims_leave_nothing_behind(workspace: Workspace, processes: Runs) -> None:
-    processes.open()
+    processes.gate.open()
     processes.end(processes.begin())
     with workspace.stores.database.read() as tx:
         assert tx.execute(select(claims)).all() == []
