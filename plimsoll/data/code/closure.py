@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
+import gc
 import inspect
 import os
 import re
@@ -25,7 +27,7 @@ import sys
 import types
 import typing
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,7 @@ from typing import Any
 from plimsoll.data.code.bytecode import Reference, bytecode, names_used, references
 from plimsoll.data.code.effects import effects, imported
 from plimsoll.data.code.names import Mention, Names, contents
+from plimsoll.data.code.normal import Normal
 from plimsoll.data.code.objects import ALIASES, class_content, inside, reduction, resolve
 from plimsoll.data.code.silent import Silent, acting, reads_annotations, reads_nothing
 from plimsoll.data.code.source import Sources
@@ -67,8 +70,9 @@ def closure(function: Callable[..., Any], sources: Sources | None = None, traced
     """
     home = getattr(_unwrap(function), "__globals__", {}).get("__name__", "")
     walk = _Walk(sources or Sources(), home, traced)
-    walk.digest(function, getattr(function, "__qualname__", repr(type(function))))
-    return walk.finish()
+    with _uncollected():
+        walk.digest(function, getattr(function, "__qualname__", repr(type(function))))
+        return walk.finish()
 
 
 def value_closure(value: Any, sources: Sources | None = None) -> tuple[str, tuple[KeyPart, ...]]:
@@ -82,8 +86,22 @@ def value_closure(value: Any, sources: Sources | None = None) -> tuple[str, tupl
         Unfingerprintable: something inside cannot be seen whole.
     """
     walk = _Walk(sources or Sources(), "__main__")
-    digest = walk.digest(value, "The value")
-    return digest, walk.finish()
+    with _uncollected():
+        digest = walk.digest(value, "The value")
+        return digest, walk.finish()
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Let no garbage be looked for: syntax trees are many objects and none is garbage, but each search passes over all of them."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _unwrap(value: Any) -> Any:
@@ -108,7 +126,7 @@ class _Walk:
         self.queue: deque[tuple[str, Callable[[str], None]]] = deque()
         self.parts: list[KeyPart] = []
         #: Label -> annotations, docstring and the like, which count only where some code looks at them.
-        self.silent: dict[str, Silent] = {}
+        self.silent: dict[str, Silent | Normal] = {}
         self.used: set[str] = set()
         self.classes: list[type] = []
         self.constants: dict[tuple[str, str, int], str] = {}
@@ -169,7 +187,7 @@ class _Walk:
         acts, parts = self.acting(), []
         for part in self.parts:
             silent = self.silent.get(part.name, Silent())
-            extra: list[Any] = sorted((field, getattr(silent, field)) for field in acts if getattr(silent, field))
+            extra: list[Any] = [(field, text) for field in sorted(acts) if (text := getattr(silent, field))]
             extra += [hint for hint in (self.hints.get(part.name),) if hint]
             digest = digest_value((part.digest, extra)) if extra else part.digest
             parts.append(KeyPart(kind="code", name=part.name, digest=digest, text=part.text))
@@ -354,10 +372,9 @@ class _Walk:
         content += [function.__defaults__, sorted((function.__kwdefaults__ or {}).items())]
         content.append(sorted((k, v) for k, v in vars(function).items() if k != "__wrapped__" and not k.startswith("__plimsoll")))
         if normal:
-            doc = f"{function.__doc__!r} {normal.docs}"
-            self.silent[label] = Silent(normal.annotations, doc, normal.locals, normal.source)
+            self.silent[label] = normal
         else:
-            self.silent[label] = Silent(repr(sorted(function.__annotations__.items(), key=itemgetter(0))), function.__doc__)
+            self.silent[label] = Silent(_shown(sorted(function.__annotations__.items(), key=itemgetter(0))), repr(function.__doc__ or ""))
         if function.__annotations__:
             self.annotated[label] = function
         text = normal.text if normal else f"bytecode of {code.co_qualname}: names {code.co_names}"
@@ -411,7 +428,7 @@ class _Walk:
         foreign = any(self.sources.origin(each.__module__, None) == "third" for each in (type(cls), *cls.__mro__))
         content: list[Any] = [type(cls), list(cls.__bases__), fields, _hints(cls) if foreign else None, self.native(cls.__module__)]
         content += [(name, self.digest(member, f"{label}.{name}")) for name, member in members]
-        self.silent[label] = Silent(repr(list(inspect.get_annotations(cls).items())), cls.__doc__)
+        self.silent[label] = Silent(_shown(list(inspect.get_annotations(cls).items())), repr(cls.__doc__ or ""))
         self.annotated[label] = cls
         bases = ", ".join(base.__name__ for base in cls.__bases__)
         self.add(label, self.digest(content, label), f"class {cls.__name__}({bases}): {', '.join(name for name, _ in members)}")
@@ -428,7 +445,7 @@ class _Walk:
                 content.append((name, self.digest(os if value is os.environ else value, what)))
         file = Path(getattr(module, "__file__", None) or "")
         self.silent[label] = Silent(
-            doc=module.__doc__, source=file.read_text(errors="replace") if file.suffix == ".py" and file.is_file() else ""
+            docs=repr(module.__doc__ or ""), source=file.read_text(errors="replace") if file.suffix == ".py" and file.is_file() else ""
         )
         self.add(label, self.digest(content, label), f"all of {module.__name__}")
 
@@ -442,11 +459,15 @@ class _Walk:
         return Mention(self.constants[key])
 
     def work_constant(self, label: str, value: Any) -> None:
-        text = "" if _SECRET.search(label) else reprlib.repr(value)
-        self.add(label, self.digest(value, label), re.sub(r" at 0x[0-9a-f]+", "", text))
+        self.add(label, self.digest(value, label), "" if _SECRET.search(label) else _shown(value, reprlib.repr))
 
     def add(self, label: str, digest: str, text: str) -> None:
         self.parts.append(KeyPart(kind="code", name=label, digest=digest, text=text))
+
+
+def _shown(value: Any, show: Callable[[Any], str] = repr) -> str:
+    """Return a value as text, without the addresses of objects, which are others in every process."""
+    return re.sub(r" at 0x[0-9a-f]+", "", show(value))
 
 
 def _hints(thing: Any) -> list[tuple[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import textwrap
-from dataclasses import dataclass
+from collections.abc import Iterator
 from types import CodeType
 from typing import Any
 
@@ -18,31 +18,61 @@ _SEES_LOCALS = {
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
+_LEAVES = (ast.Constant, ast.expr_context, ast.operator, ast.cmpop, ast.unaryop, ast.boolop)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 
 
-@dataclass(frozen=True, slots=True)
 class Normal:
-    """A function's source without what does not act."""
+    """A function's source without what does not act.
 
-    #: Canonical text; what is digested.
-    canonical: str
-    #: The same as Python, for people.
-    text: str
-    #: Canonical text of all annotations, for code that looks at them.
-    annotations: str
-    #: The decorators, as written.
-    decorators: tuple[ast.expr, ...]
-    #: Free variable -> its canonical name.
-    renamed: dict[str, str]
-    #: Names in it, those of annotations left out.
-    names: frozenset[str]
-    #: Docstrings of the function and of all that is nested in it, for code that looks at docstrings.
-    docs: str
-    #: Names of locals in order of appearance, for code that looks at frames.
-    locals: str
-    #: The lines as they are written, with the number of the first, for code that looks at source.
-    source: str
+    Args:
+        node: its tree.
+        code: what the tree compiles to.
+        lines: the file.
+    """
+
+    def __init__(self, node: Function, code: CodeType, lines: list[str]) -> None:
+        self._node, self._lines = node, lines
+        keep = any(not _SEES_LOCALS.isdisjoint(inner.co_names) for inner in codes(code))
+        writer = _Writer(keep, [name for name in code.co_freevars if name != "__class__"])
+        writer.function(node, root=True)
+        #: Canonical text; what is digested.
+        self.canonical = "".join(writer.out)
+        #: The decorators, as written.
+        self.decorators: tuple[ast.expr, ...] = () if isinstance(node, ast.Lambda) else tuple(node.decorator_list)
+        #: Free variable -> its canonical name.
+        self.renamed = {name: shown for name, shown in writer.scopes[0][1].items() if shown is not None}
+        #: Names in it, those of annotations left out.
+        self.names = frozenset({*writer.names, *code.co_freevars})
+        #: Names of locals in order of appearance, for code that looks at frames.
+        self.locals = ",".join(writer.renamed)
+
+    @property
+    def text(self) -> str:
+        """As it is written, without its docstring; for people."""
+        node, first, last = self._node, self._node.lineno - 1, self._node.end_lineno
+        if isinstance(node, ast.Lambda):
+            return ast.unparse(node)
+        lines = self._lines[first:last]
+        doc = node.body[0]
+        if len(node.body) > 1 and _docstring(node) is not None and doc.lineno > node.lineno and node.body[1].lineno > (doc.end_lineno or 0):
+            del lines[doc.lineno - 1 - first : (doc.end_lineno or 0) - first]
+        return textwrap.dedent("".join(lines)).rstrip("\n")
+
+    @property
+    def annotations(self) -> str:
+        """Canonical text of all annotations, for code that looks at them."""
+        return "\n".join(ast.dump(each) for inner in ast.walk(self._node) for each in _annotations(inner))
+
+    @property
+    def docs(self) -> str:
+        """Docstrings of the function and of all that is nested in it, for code that looks at docstrings."""
+        return repr([doc for inner in ast.walk(self._node) if (doc := _docstring(inner)) is not None])
+
+    @property
+    def source(self) -> str:
+        """The lines as they are written, with the number of the first, for code that looks at source."""
+        return f"{self._node.lineno}\n" + "".join(self._lines[self._node.lineno - 1 : self._node.end_lineno])
 
 
 def at_positions(code: CodeType, nodes: list[Function]) -> Function | None:
@@ -67,33 +97,6 @@ def at_positions(code: CodeType, nodes: list[Function]) -> Function | None:
     return scored[0][3]
 
 
-def normalise(node: Function, code: CodeType, lines: list[str]) -> Normal:
-    """Return the normalised source of a function.
-
-    Args:
-        node: its tree.
-        code: what the tree compiles to.
-        lines: the file.
-    """
-    keep = any(not _SEES_LOCALS.isdisjoint(inner.co_names) for inner in codes(code))
-    writer = _Writer(keep, [name for name in code.co_freevars if name != "__class__"])
-    writer.function(node, root=True)
-    annotations = [ast.dump(each) for inner in ast.walk(node) for each in _annotations(inner)]
-    decorators = () if isinstance(node, ast.Lambda) else tuple(node.decorator_list)
-    renamed = {name: shown for name, shown in writer.scopes[0][1].items() if shown is not None}
-    return Normal(
-        canonical="".join(writer.out),
-        text=_readable(node, lines),
-        annotations="\n".join(annotations),
-        decorators=decorators,
-        renamed=renamed,
-        names=frozenset({*writer.names, *code.co_freevars}),
-        docs=repr([doc for inner in ast.walk(node) if (doc := _docstring(inner)) is not None]),
-        locals=",".join(writer.renamed),
-        source=f"{node.lineno}\n" + "".join(lines[node.lineno - 1 : node.end_lineno]),
-    )
-
-
 def _docstring(node: ast.AST) -> str | None:
     return ast.get_docstring(node, clean=False) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) else None
 
@@ -101,31 +104,6 @@ def _docstring(node: ast.AST) -> str | None:
 def _annotations(node: ast.AST) -> list[ast.expr]:
     found = [getattr(node, field, None) for field in ("annotation", "returns")]
     return [each for each in found if each is not None]
-
-
-class _Strip(ast.NodeTransformer):
-    """Takes docstrings and annotations out of a tree of its own."""
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
-        node.returns = None
-        node.body = _body(node.body)
-        return self.generic_visit(node)
-
-    visit_AsyncFunctionDef = visit_FunctionDef  # type: ignore[assignment]
-
-    def visit_arg(self, node: ast.arg) -> ast.AST:
-        node.annotation = None
-        return node
-
-
-def _readable(node: Function, lines: list[str]) -> str:
-    if isinstance(node, ast.Lambda):
-        return ast.unparse(node)
-    source = textwrap.dedent("".join(lines[node.lineno - 1 : node.end_lineno]))
-    try:
-        return ast.unparse(_Strip().visit(ast.parse(source)))
-    except SyntaxError:
-        return source
 
 
 def _body(statements: list[ast.stmt]) -> list[ast.stmt]:
@@ -138,10 +116,26 @@ def _is_idle(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Pass) or (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant))
 
 
+def _children(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield the nodes right below one that can bind a name or hold one that does."""
+    for field in node._fields:
+        value = getattr(node, field, None)
+        if isinstance(value, list):
+            for item in value:
+                if isinstance(item, ast.AST):
+                    yield item
+        elif isinstance(value, ast.AST) and not isinstance(value, _LEAVES):
+            yield value
+
+
 def _bound(node: ast.AST, names: dict[str, str | None], inside: bool = False) -> None:
     """Collect the names that a scope binds: None marks one that may be renamed, others keep their name."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+    for child in _children(node):
+        kind = type(child)
+        if kind is ast.Name:
+            if not inside and type(child.ctx) is not ast.Load:  # type: ignore[attr-defined]
+                names.setdefault(child.id, None)  # type: ignore[attr-defined]
+        elif isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             names[child.name] = child.name
             for outer in [*child.decorator_list, *getattr(child, "bases", []), *getattr(getattr(child, "args", None), "defaults", [])]:
                 _bound(ast.Expr(outer), names, inside)
@@ -160,15 +154,10 @@ def _bound(node: ast.AST, names: dict[str, str | None], inside: bool = False) ->
             names.setdefault(child.target.id, None)
             _bound(child.value if isinstance(child.value, _COMPREHENSIONS) else ast.Expr(child.value), names, inside)
         else:
-            name = None
-            if isinstance(child, ast.Name) and not isinstance(child.ctx, ast.Load) and not inside:
-                name = child.id
-            elif isinstance(child, (ast.ExceptHandler, ast.MatchAs, ast.MatchStar)):
-                name = child.name
-            elif isinstance(child, ast.MatchMapping):
-                name = child.rest
-            if name is not None:
-                names.setdefault(name, None)
+            if isinstance(child, (ast.ExceptHandler, ast.MatchAs, ast.MatchStar)) and child.name is not None:
+                names.setdefault(child.name, None)
+            elif isinstance(child, ast.MatchMapping) and child.rest is not None:
+                names.setdefault(child.rest, None)
             _bound(child, names, inside)
 
 
@@ -176,9 +165,7 @@ class _Writer:
     """Writes a function's tree as canonical text, each renamable name as ``$1``, ``$2`` … in order of appearance."""
 
     _SKIP = frozenset({"ctx", "kind", "type_comment", "type_params", "annotation", "returns", "simple", "type_ignores"})
-    _NAMES = frozenset(
-        {(ast.Name, "id"), (ast.ExceptHandler, "name"), (ast.MatchAs, "name"), (ast.MatchStar, "name"), (ast.MatchMapping, "rest")}
-    )
+    _NAMES = frozenset({(ast.ExceptHandler, "name"), (ast.MatchAs, "name"), (ast.MatchStar, "name"), (ast.MatchMapping, "rest")})
 
     def __init__(self, keep: bool, free: list[str]) -> None:
         self.keep = keep
@@ -229,19 +216,23 @@ class _Writer:
             self.out.append(ascii(value))
 
     def node(self, node: ast.AST) -> None:
-        self.out.append(type(node).__name__ + "(")
-        skip = self._SKIP - {"annotation"} if isinstance(node, ast.AnnAssign) else self._SKIP
-        for field in node._fields:
-            value = getattr(node, field, None)
-            if value is None or value == [] or field in skip:
-                continue
-            self.out.append(field + "=")
-            if (type(node), field) in self._NAMES:
-                value = self.name(value)
-            elif isinstance(node, ast.Nonlocal):
-                value = [self.name(each) for each in value]
-            self.write(value)
-            self.out.append(";")
+        kind = type(node)
+        self.out.append(f"{kind.__name__}(")
+        if kind is ast.Name:
+            self.out.append(f"{self.name(node.id)!a}")  # type: ignore[attr-defined]
+        else:
+            skip = self._SKIP - {"annotation"} if kind is ast.AnnAssign else self._SKIP
+            for field in node._fields:
+                value = getattr(node, field, None)
+                if value is None or field in skip or value == []:
+                    continue
+                self.out.append(field + "=")
+                if (kind, field) in self._NAMES:
+                    value = self.name(value)
+                elif kind is ast.Nonlocal:
+                    value = [self.name(each) for each in value]
+                self.write(value)
+                self.out.append(";")
         self.out.append(")")
 
     def function(self, node: Function, root: bool = False) -> None:

@@ -157,7 +157,8 @@ def class_content(cls: type) -> tuple[list[tuple[str, Any]], list[Any]]:
         # A default that is made anew for each instance is held in an object of the library's own.
         defaults = [getattr(each, "factory", each) for each in getattr(cls, "__struct_defaults__", ())]
         names = [getattr(cls, name, None) for name in ("__struct_fields__", "__struct_encode_fields__")]
-        fields.append([*names, defaults, repr(getattr(cls, "__struct_config__", None))])
+        config = cls.__struct_config__
+        fields.append([*names, defaults, [(name, getattr(config, name)) for name in dir(config) if not name.startswith("_")]])
     for name, field in raw.get("__pydantic_fields__", {}).items():
         # Its repr shows functions by their address, and not what they do.
         fields.append([name, [(slot, getattr(field, slot, None)) for slot in type(field).__slots__ if not slot.startswith("_")]])

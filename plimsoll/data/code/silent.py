@@ -58,7 +58,7 @@ class Silent:
 
     #: Canonical text of its annotations.
     annotations: str = ""
-    doc: str | None = None
+    docs: str = ""
     #: Names of locals in order of appearance.
     locals: str = ""
     #: The source as it is written, with its place.
@@ -77,7 +77,7 @@ def acting(used: Collection[str], packages: Iterable[str]) -> frozenset[str]:
     if used & _READS_ANNOTATIONS or {"fields", "type"} <= used or packages - _BLIND:
         found.add("annotations")
     if used & _READS_DOCS or packages - _BLIND - _TYPED:
-        found.add("doc")
+        found.add("docs")
     if used & _READS_LOCALS:
         found.add("locals")
     if used & _READS_SOURCE:

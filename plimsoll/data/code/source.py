@@ -14,15 +14,18 @@ import linecache
 import re
 import sys
 import sysconfig
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType
 from typing import Any
 
 from plimsoll.data.code.bytecode import codes
-from plimsoll.data.code.normal import Function, Normal, at_positions, normalise
+from plimsoll.data.code.normal import Function, Normal, at_positions
 from plimsoll.data.environment import bringing
 
+#: Fields of statements that hold statements.
+_BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
 _HERE = Path(__file__).resolve().parents[2]
 _STDLIB = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")}
 
@@ -64,7 +67,7 @@ class Sources:
         known = self._normal.get(id(code))
         if known is None:
             node = self.node(code, names)
-            found = None if node is None else normalise(node, code, self._read(code.co_filename, names).lines)
+            found = None if node is None else Normal(node, code, self._read(code.co_filename, names).lines)
             known = self._normal[id(code)] = code, found
         return known[1]
 
@@ -112,12 +115,12 @@ class Sources:
                 compiled = None
             for code in codes(compiled) if compiled else ():
                 index.setdefault((code.co_firstlineno, code.co_name), ([], []))[0].append(code)
-            for node in ast.walk(tree):
-                if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            for node in _functions(tree, "lambda" in "".join(lines)):
+                if isinstance(node, ast.Lambda):
+                    index.setdefault((node.lineno, "<lambda>"), ([], []))[1].append(node)
+                else:
                     first = node.decorator_list[0].lineno if node.decorator_list else node.lineno
                     index.setdefault((first, node.name), ([], []))[1].append(node)
-                elif isinstance(node, ast.Lambda):
-                    index.setdefault((node.lineno, "<lambda>"), ([], []))[1].append(node)
             self._files[file] = _File(lines, tree, index)
         return self._files[file]
 
@@ -190,6 +193,20 @@ class Sources:
             required = [match[0] for line in lines if "extra ==" not in line and (match := re.match(r"[\w.-]+", line))]
             self._required[name] = version, required
         return self._required[name]
+
+
+def _functions(tree: ast.Module, lambdas: bool) -> Iterator[Function]:
+    """Yield every function of a file; without lambdas, expressions need not be looked into."""
+    if lambdas:
+        yield from (node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)))
+        return
+    pending: list[ast.AST] = list(tree.body)
+    while pending:
+        node = pending.pop()
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield node
+        for field in _BLOCKS:
+            pending += getattr(node, field, ())
 
 
 def python_version() -> str:

