@@ -24,6 +24,8 @@ import msgspec
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
+import pydantic
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -62,6 +64,16 @@ class Record(msgspec.Struct):
 @attrs.define
 class Box:
     x: int
+
+
+class Shape(pydantic.BaseModel):
+    x: int
+    y: list[int] = []
+
+
+class Mask(enum.Flag):
+    A = 1
+    B = 2
 
 
 class Names(list[str]):
@@ -124,6 +136,19 @@ DIFFERENT: list[Any] = [
     pd.DataFrame({"a": [1], "b": [2]}), pd.DataFrame({"b": [2], "a": [1]}), pd.DataFrame({"a": [1]}, index=["r"]), pd.NA, pd.NaT,
     pd.Timestamp("2020-01-01"), pd.Timestamp("2020-01-01", tz="UTC"), pd.Timedelta(1, "D"), pd.Interval(0, 1),
     pd.Period("2020-01", "M"),
+    Shape(x=1), Shape(x=2), Shape(x=1, y=[1]), Mask.A, Mask.A | Mask.B, np.asfortranarray(np.array([[1, 2], [3, 4]])),
+    pa.table({"a": [1]}), pa.table({"b": [1]}), pa.table({"a": [2]}), pa.table({"a": [None]}, pa.schema({"a": pa.int64()})),
+    pa.table({"a": [1]}, metadata={"k": "v"}), pa.table({"a": pa.array([1], pa.int32())}), pa.table({"a": []}), pa.record_batch({"a": [1]}),
+    pa.table([[1]], pa.schema([pa.field("a", pa.int64(), nullable=False)])), pa.array([1, 2]), pa.array([1, None]), pa.array([0, None]),
+    pa.table([[1]], pa.schema([pa.field("a", pa.int64(), metadata={"k": "v"})])),
+    pa.array(["ab", "c"]), pa.array(["a", "bc"]), pa.array(["ab", "c"], pa.large_string()), pa.array([b"ab", b"c"]), pa.array([True]),
+    pa.array([[1, 2], []]), pa.array([[1], [2]]), pa.array([[1, 2], None]), pa.array([{"x": 1}]), pa.array([{"x": None}]),
+    pa.array([{"y": 1}]),
+    pa.array(["a", "b"]).dictionary_encode(), pa.array(["b", "a"]).dictionary_encode(), pa.array([dt.date(2020, 1, 1)]),
+    pa.array([dt.time(1)]),
+    pa.array([dt.datetime(2020, 1, 1)]), pa.array([decimal.Decimal("1.0")]), pa.array([decimal.Decimal("1.00")]),
+    pa.array([dt.timedelta(1)]),
+    pa.int64(), pa.schema({"a": pa.int64()}), pa.field("a", pa.int64()), pa.scalar(1), pa.scalar(1, pa.int32()),
     pd.MultiIndex.from_tuples([(1, "a")]), pd.MultiIndex.from_tuples([(1, "a")], names=["p", "q"]),
 ]  # fmt: skip
 
@@ -151,6 +176,45 @@ GOLDEN: list[tuple[Any, str]] = [
         pd.DataFrame({"a": [1.5, 2.5], "s": pd.array(["x", None], TEXT)}).set_axis(pd.Index(["a", "s"], TEXT), axis=1),
         "b080461a8c4158c6c30a764d9b4bca469d4fdc79a7cb70059e97c0afdde2b43e",
     ),
+]
+
+
+GOLDEN += [
+    (np.asfortranarray(np.arange(4.0).reshape(2, 2)), "d73e270e4a822329a6d797cced19ae945b6a2b94ea5e9603d52dd9424d5858f3"),
+    (np.array([(1, 2.5)], [("a", "<i4"), ("b", "<f8")]), "78418261c264e45cd99f0783802f8963d1ead9c841b720bf95c6dffffb904361"),
+    (
+        pl.DataFrame({"c": ["x", "y"], "d": [dt.date(2020, 1, 1), None]}, schema={"c": pl.Enum(["x", "y"]), "d": pl.Date}),
+        "6454d958f6d7fb9874b9cc30dfcaafd4faa37a234a676dbf57453d4e71f621d6",
+    ),
+    (
+        pd.Series(pd.Categorical(["x", "y"], pd.Index(["y", "x"], TEXT), ordered=True), pd.Index([3, 4]), name="c"),
+        "1b72704ed9a619f2658d69dccb56400b61ad82434b318d027dfd3b12c16c1ac1",
+    ),
+    (pd.date_range("2020-01-01", periods=2, tz="UTC"), "43f93348bdeb32777e20f9a8154e502be32e6ff9781ecb6dc3a3f0546bf16710"),
+    (
+        pa.table({"a": [1, None], "s": ["x", "yy"], "l": [[1], []]}, metadata={"k": "v"}),
+        "a2f1310e86cc79f39f22835c29b403005a016f4f44eba054fc179c7e613d313b",
+    ),
+    (pa.array(["x", "y", "x"]).dictionary_encode(), "528b18f2184a8daadc43bc852c66b0a9db613b9eee3fe86eb732d748b6ba68c7"),
+    (
+        pa.schema([pa.field("a", pa.list_(pa.int8()), nullable=False, metadata={"u": "m"})]),
+        "c355f712c905989d9abe2ca6f622792dd94599695bc78d42435acb867aaeb24e",
+    ),
+    (Colour.GREEN, "7e32fea4939e3caeee2f08750e90bf1f6a6bc382bea4656584e37d1f5d51d7d6"),
+    (Mask.A | Mask.B, "6df70a1f267d440fa40b55b905ac21e22524b8af0ce12af57e46994a1bb07ae2"),
+    (Point(1.0), "47f43fac591148d9103836961be961477fb180db3841b2e0fc3d4562d5fee3d3"),
+    (Record(1), "7cc27d7f90ee667ff382aebba84b441330802d5c5367c1f4a9f16aaf7b57afdf"),
+    (Box(1), "59b5f94c0949b65d388fab0e79a1e098bd1854d05324fd333bfc3a16e368e9de"),
+    (Shape(x=1), "1983ad6724e48a17d3281c8d854a60fb476cd6446a86ae268264510629cf6b41"),
+    (pathlib.PurePosixPath("a/b"), "664c001ea78e44eb68f717ea21c1322d3fbabea1be7143d0776a70ecad0959ef"),
+    (
+        dt.datetime(2020, 10, 25, 2, 30, fold=1, tzinfo=zoneinfo.ZoneInfo("Europe/Berlin")),
+        "61e310f4ef8223271966da9016a55653a5817802b4af98b612c678edb2541199",
+    ),
+    (decimal.Decimal("1.00"), "959b7cf83d760bf71bc8ac31f5509b1730d7debaa859a5d54021fdd37f436604"),
+    (collections.OrderedDict(a=1), "3222aa1545c406fa5b16b134ebbdd8a491147a61082242cfa6490e3093522bc0"),
+    (frozenset({"a", ("b", 1)}), "f863d65a848874b852ce4114e8fa35944a72e11f8c6a479356b735390ee5d1b5"),
+    (range(0, 9, 2), "8c01175321ec5f9536e372818318db949417200853d724d20d9561a0202296e5"),
 ]
 
 
@@ -219,6 +283,14 @@ def test_how_a_table_is_chunked_does_not_count(cells: list[int | None], cut: int
     assert digest_value(frame) == digest_value(chunked)
 
 
+@given(st.lists(st.none() | st.text(max_size=3), min_size=2, max_size=12), st.integers(1, 11))
+def test_how_an_arrow_table_is_chunked_does_not_count(words: list[str | None], cut: int) -> None:
+    columns = {"s": pa.array(words, pa.string()), "l": [[word] for word in words], "c": pa.array(words, pa.string()).dictionary_encode()}
+    table = pa.table({**columns, "st": [{"x": word} for word in words]})
+    assert digest_value(table) == digest_value(pa.concat_tables([table[:cut], table[cut:]]))
+    assert digest_value(table["l"]) == digest_value(pa.array(table["l"].to_pylist(), table["l"].type))
+
+
 def test_what_lies_under_a_null_does_not_count() -> None:
     masked = pl.DataFrame({"a": [1, 2], "keep": [True, False]}).select(pl.when("keep").then("a").alias("a"))
     assert digest_value(masked) == digest_value(pl.DataFrame({"a": [1, None]}))
@@ -252,9 +324,9 @@ def test_every_process_gives_the_same_digests() -> None:
 
 
 def test_importing_the_fingerprints_imports_no_table_library() -> None:
-    code = "import sys, plimsoll.fingerprint; print([name for name in ('numpy', 'polars', 'pandas') if name in sys.modules])"
+    code = "import sys, plimsoll.fingerprint; print({'numpy', 'polars', 'pandas', 'pyarrow', 'torch', 'pydantic'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout.strip() == "[]"
+    assert done.stdout.strip() == "set()"
 
 
 def test_a_value_that_holds_itself_is_refused() -> None:
