@@ -24,12 +24,12 @@ from plimsoll.errors import Corrupt, PlimsollError, StepFailed
 from plimsoll.pipelines.executors.call import Call, Executor, Ran, Unsuitable
 from plimsoll.pipelines.executors.in_process import InProcess
 from plimsoll.pipelines.keys import digest_parts, entry_key, seed_of
+from plimsoll.pipelines.loop.attempt import Attempt
 from plimsoll.pipelines.loop.late import LateBlobs
 from plimsoll.pipelines.loop.lookup import Found, Key, LookUp, discard, forget
 from plimsoll.pipelines.loop.outcome import Outcome, outcome_of
 from plimsoll.pipelines.loop.partial import WHOLE, Part
 from plimsoll.pipelines.loop.progress import Progress, Turn
-from plimsoll.pipelines.loop.room import Place
 from plimsoll.pipelines.loop.writer import Writer
 from plimsoll.pipelines.plan import Node, Plan
 from plimsoll.records.model import ListGrants
@@ -75,26 +75,6 @@ class StepEvent:
     why: str
     #: Seconds since it started; 0 for a start.
     seconds: float
-
-
-@dataclass(slots=True, kw_only=True)
-class _Attempt:
-    #: The call, with every choice made.
-    node: Node
-    key: Key
-    why: str
-    started: int
-    #: Keys of entries that cannot be used.
-    seen: tuple[str, ...] = ()
-    #: Whether no other run may compute it meanwhile.
-    claims: bool = True
-    claimed: bool = False
-    waits: bool = False
-    place: Place | None = None
-    attempt: int = 1
-    #: Monotonic seconds before which it must not begin, and at which it began.
-    due: float = 0.0
-    began: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,10 +134,10 @@ class _Engine:
         #: Call keys that this run has computed for later ones too -> key and output.
         self._kept: dict[str, tuple[str, Output]] = {}
         #: Calls that have no result yet: those that wait for room, and those whose next look has a time.
-        self._queue: deque[_Attempt] = deque()
-        self._later: list[_Attempt] = []
-        self._running: dict[Future[Ran], _Attempt] = {}
-        self._here: deque[_Attempt] = deque()
+        self._queue: deque[Attempt] = deque()
+        self._later: list[Attempt] = []
+        self._running: dict[Future[Ran], Attempt] = {}
+        self._here: deque[Attempt] = deque()
 
     def run(self) -> Outcome:
         try:
@@ -167,7 +147,8 @@ class _Engine:
                 self._submit_queue()
                 if self._here:
                     attempt = self._here.popleft()
-                    self._settle(attempt, self._means.in_process.submit(self._call(attempt)))
+                    if self._holds(attempt):
+                        self._settle(attempt, self._means.in_process.submit(self._call(attempt)))
                 elif not self._progress.done:
                     self._wait()
                 self._log.flush()
@@ -229,7 +210,7 @@ class _Engine:
             self._busy[key.call].append(node.index)
             return
         origin, cache = self._progress.origin(node.index), node.step.options.cache
-        attempt = _Attempt(node=node, key=key, why=key.why, started=started, claims=key.call is not None and cache is not False)
+        attempt = Attempt(node=node, key=key, why=key.why, started=started, claims=key.call is not None and cache is not False)
         if attempt.claims and key.call in self._kept:
             self._hit(node, started, *self._kept[key.call])
             return
@@ -245,7 +226,7 @@ class _Engine:
             self._busy.setdefault(key.call, [])
         self._queue.append(attempt)
 
-    def _found(self, attempt: _Attempt, found: Found) -> bool:
+    def _found(self, attempt: Attempt, found: Found) -> bool:
         """Take what a look gave, and return whether the step has ended with it."""
         if found.entry is not None:
             self._hit(attempt.node, attempt.started, found.entry.key, found.entry.output)
@@ -258,9 +239,11 @@ class _Engine:
         now = clock.monotonic()
         self._queue.extend(attempt for attempt in self._later if attempt.due <= now)
         self._later = [attempt for attempt in self._later if attempt.due > now]
-        claiming, ready, left = list[_Attempt](), list[_Attempt](), list[_Attempt]()
+        claiming, ready, left = list[Attempt](), list[Attempt](), list[Attempt]()
         while self._queue and len(left) < _PASSED:
             attempt = self._queue.popleft()
+            if not self._holds(attempt):
+                continue
             attempt.place = self._means.executor.room.take(attempt.node.step)
             (left if attempt.place is None else claiming if attempt.claims and not attempt.claimed else ready).append(attempt)
         self._queue.extendleft(reversed(left))
@@ -277,7 +260,7 @@ class _Engine:
             attempt.began = clock.monotonic()
             self._running[self._means.executor.submit(self._call(attempt))] = attempt
 
-    def _claim(self, attempt: _Attempt, claim: Claim) -> bool:
+    def _claim(self, attempt: Attempt, claim: Claim) -> bool:
         """Return whether the call is this run's to compute."""
         if claim.holder == self._run.id:
             self._writer.hold(claim.call)
@@ -296,7 +279,7 @@ class _Engine:
             self._queue.append(attempt)
         return False
 
-    def _call(self, attempt: _Attempt) -> Call:
+    def _call(self, attempt: Attempt) -> Call:
         node, outputs = attempt.node, self._progress.outputs
         inputs = {index: outputs[index] for index in node.inputs}
         writer = f"step-{node.index}-{clock.new_id()}"
@@ -324,7 +307,7 @@ class _Engine:
             gpus=tuple(attempt.place.gpus) if attempt.place else (),
         )
 
-    def _settle(self, attempt: _Attempt, future: Future[Ran]) -> None:
+    def _settle(self, attempt: Attempt, future: Future[Ran]) -> None:
         self._give_back(attempt)
         try:
             self._succeed(attempt, future.result())
@@ -336,19 +319,30 @@ class _Engine:
         except Corrupt as error:
             if "input" not in error.details:
                 raise
-            # Its call is given back first: whoever repairs the input must never wait for this run.
-            self._writer.release(str(attempt.key.call))
-            self._free(attempt.key.call)
+            self._put_back(attempt)
             self._repair(error.details["input"], error, attempt.node)
         except StepFailed as error:
             self._fail(attempt, error)
 
-    def _give_back(self, attempt: _Attempt) -> None:
+    def _holds(self, attempt: Attempt) -> bool:
+        """Return whether all that a call takes is there; if not, since it is being repaired, the call waits for it anew."""
+        if self._progress.holds(attempt.node):
+            return True
+        self._put_back(attempt)
+        self._progress.ask(attempt.node.index)
+        return False
+
+    def _put_back(self, attempt: Attempt) -> None:
+        # Its claim goes before its input is repaired: whoever repairs that must never wait for this run.
+        self._writer.release(str(attempt.key.call))
+        self._free(attempt.key.call)
+
+    def _give_back(self, attempt: Attempt) -> None:
         if attempt.place is not None:
             self._means.executor.room.give(attempt.place)
             attempt.place = None
 
-    def _succeed(self, attempt: _Attempt, ran: Ran) -> None:
+    def _succeed(self, attempt: Attempt, ran: Ran) -> None:
         node, key, why, cache = attempt.node, attempt.key, attempt.why, attempt.node.step.options.cache
         keep = key.call is not None and cache is not False and (cache is not True or not ran.effects)
         if cache is True and ran.effects:
@@ -360,7 +354,7 @@ class _Engine:
             self._kept[key.call] = name, ran.output
         self._end(self._ended(record, key, ran.trace, keep), key, wait=clock.monotonic() - attempt.began > _DEAR)
 
-    def _fail(self, attempt: _Attempt, error: StepFailed) -> None:
+    def _fail(self, attempt: Attempt, error: StepFailed) -> None:
         options = attempt.node.step.options
         if attempt.attempt <= options.retries:
             pause = min(options.backoff * 2 ** (attempt.attempt - 1), max(_LONGEST, options.backoff))
@@ -465,7 +459,7 @@ class _Engine:
         for index in self._busy.pop(call, ()) if call is not None else ():
             self._progress.ask(index)
 
-    def _tell(self, attempt: _Attempt, state: Literal["started", "waiting", "retrying"], why: str) -> None:
+    def _tell(self, attempt: Attempt, state: Literal["started", "waiting", "retrying"], why: str) -> None:
         seconds = 0.0 if state == "started" else _since(attempt.started)
         self._means.on_step(StepEvent(index=attempt.node.index, label=attempt.node.label, state=state, why=why, seconds=seconds))
 

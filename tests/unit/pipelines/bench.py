@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from textwrap import dedent
@@ -16,6 +17,9 @@ from plimsoll.records.pipeline import Output
 from plimsoll.records.pipelines.part import NO_PART, PartAsked
 from plimsoll.records.request import Request
 from plimsoll.workspace import Workspace
+
+#: Of processes that import this very Plimsoll, installed or not.
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
 
 OWNER = Actor(name="dana", roles=("admin",))
 

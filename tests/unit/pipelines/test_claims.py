@@ -33,7 +33,7 @@ from plimsoll.records.pipeline import (
 from plimsoll.records.run import FinishRun, StartRun
 from plimsoll.store.schema import claims
 from plimsoll.workspace import Workspace, open_workspace
-from tests.unit.pipelines.bench import OWNER
+from tests.unit.pipelines.bench import ENVIRONMENT, OWNER
 from tests.unit.pipelines.gate import STEP, Gate
 
 CALL = "c" * 64
@@ -166,7 +166,7 @@ class Runs:
         """Begin a run."""
         given = json.dumps({"port": self.gate.port, **params})
         command = [sys.executable, str(self._script), str(self._workspace.home), str(self.project), self._url, given]
-        self.begun.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True))
+        self.begun.append(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True, env=ENVIRONMENT))
         return self.begun[-1]
 
     def until(self, process: subprocess.Popen[str], event: list[str]) -> None:

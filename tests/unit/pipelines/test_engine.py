@@ -165,6 +165,22 @@ def test_damage_that_keeps_the_size_is_noticed_when_it_is_loaded_and_repaired(be
     assert result["features"].load() == [2 * value for value in range(BIG)]
 
 
+@pytest.mark.parametrize("executor", ["in_process", "processes"])
+def test_all_that_wait_for_a_damaged_output_get_the_repaired_one(bench: Bench, executor: str) -> None:
+    pipe = PIPE.replace(
+        "return score(features(load(count)), depth)", "rows = features(load(count)); return [score(rows, d) for d in (depth, 7, 8)]"
+    )
+    bench.write("clean.py", CLEAN)
+    bench.write("pipe.py", pipe)
+    output = bench.run(count=BIG)["features"].record.output
+    assert output is not None
+    flip(bench.files(output)[0])
+    bench.write("pipe.py", pipe.replace('"parts":', '"more": 1, "parts":'))
+    result = bench.run(count=BIG, executor=executor)
+    assert states(result) == {"load": "hit", "features": "ran", "score": "ran", "score#2": "ran", "score#3": "ran"}
+    assert [each["total"] for each in result.value] == [depth * BIG * (BIG - 1) for depth in (3, 7, 8)]
+
+
 def test_a_damaged_result_of_the_whole_pipeline_is_repaired(bench: Bench) -> None:
     write(bench)
     output = bench.run()["score"].record.output

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import signal
 import subprocess
 import sys
@@ -23,7 +22,7 @@ from plimsoll.records.pipeline import EndedStep, KeyPart, ListSteps, RecordSteps
 from plimsoll.records.request import Request
 from plimsoll.records.run import ListRuns
 from plimsoll.store.blobs import LocalBlobs
-from tests.unit.pipelines.bench import Bench, states
+from tests.unit.pipelines.bench import ENVIRONMENT, Bench, states
 
 PART = KeyPart(kind="code", name="pipe.work", digest="1" * 64)
 RECORD = StepRecord(run_id="r", index=0, name="pipe.work", state="ran", key="a" * 64, why="", started=1, ended=2, output=None)
@@ -199,7 +198,7 @@ def test_a_dear_step_that_had_ended_is_not_repeated_after_a_kill_of_the_very_nex
     bench.write("pipe.py", dear.format(how="os.kill(os.getpid(), signal.SIGKILL)"))
     script = bench.project.parent / "script.py"
     script.write_text(dedent(SCRIPT))
-    killed = subprocess.run([sys.executable, str(script), str(bench.workspace.home), str(bench.project)], env=dict(os.environ), check=False)
+    killed = subprocess.run([sys.executable, str(script), str(bench.workspace.home), str(bench.project)], env=ENVIRONMENT, check=False)
     assert killed.returncode == -signal.SIGKILL
     bench.write("pipe.py", dear.format(how="pass"))
     assert states(bench.run()) == {"cheap": "hit", "cheap#2": "hit", "stop": "ran"}

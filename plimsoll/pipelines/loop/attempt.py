@@ -1,0 +1,38 @@
+"""A call on its way to a result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from plimsoll.pipelines.loop.lookup import Key
+from plimsoll.pipelines.loop.room import Place
+from plimsoll.pipelines.plan import Node
+
+
+@dataclass(slots=True, kw_only=True)
+class Attempt:
+    """A call that has no earlier result, on its way to one."""
+
+    #: The call, with every choice made.
+    node: Node
+    #: What its key is made of.
+    key: Key
+    #: Why it runs; empty until that is known.
+    why: str
+    #: UTC microseconds.
+    started: int
+    #: Keys of entries that cannot be used.
+    seen: tuple[str, ...] = ()
+    #: Whether no other run may compute it meanwhile.
+    claims: bool = True
+    #: Whether this run has claimed it.
+    claimed: bool = False
+    #: Whether it was told that another run computes it.
+    waits: bool = False
+    #: What it has of the machine while it runs.
+    place: Place | None = None
+    #: Number of the try, from 1.
+    attempt: int = 1
+    #: Monotonic seconds before which it must not begin, and at which it began.
+    due: float = 0.0
+    began: float = 0.0
