@@ -13,6 +13,7 @@ from plimsoll.cli.session import door
 from plimsoll.data.trace.recording import Recorder
 from plimsoll.errors import PlimsollError
 from plimsoll.pipelines.engine import StepEvent
+from plimsoll.pipelines.executors.call import Where
 from plimsoll.pipelines.plan import trace
 from plimsoll.pipelines.recall.remember import remember
 from plimsoll.pipelines.running import PipelineResult, execute
@@ -25,7 +26,7 @@ from plimsoll.sdk.door import Door
 
 
 def make(
-    wanted: Asked, experiment: str, jobs: int | None, memory: Path | None, part: PartAsked = NO_PART
+    wanted: Asked, experiment: str, jobs: int | None, memory: Path | None, part: PartAsked = NO_PART, executor: Where = "processes"
 ) -> tuple[dict[str, str], tuple[Version, ...]]:
     """Run what was asked for and say how its steps went; return variation -> id of its run, and the versions that it made.
 
@@ -35,6 +36,7 @@ def make(
         jobs: runs of variations at the same time; the number of processors when None.
         memory: where to remember what the run came to; None does not.
         part: which steps are run.
+        executor: where steps run.
     """
     # Before a home is made for it: what cannot run must leave nothing behind.
     imported = Recorder(wanted.project).recording(_load, (), 0)
@@ -50,7 +52,7 @@ def make(
             return opened.do(request)
 
         try:
-            results = _run(opened, do, wanted, function, settled, experiment, jobs, part)
+            results = _run(opened, do, wanted, function, settled, experiment, jobs, part, executor)
         except PlimsollError as error:
             sys.stderr.write(error.details.get("traceback", ""))
             raise
@@ -78,8 +80,9 @@ def _run(
     experiment: str,
     jobs: int | None,
     part: PartAsked,
+    executor: Where,
 ) -> dict[str, PipelineResult]:
-    where: dict[str, Any] = {"do": do, "blobs": opened.blobs, "project": wanted.project, "experiment": experiment}
+    where: dict[str, Any] = {"do": do, "blobs": opened.blobs, "project": wanted.project, "experiment": experiment, "executor": executor}
     if wanted.variations != ("",):
         return execute_all(function, settled, jobs=jobs, on_step=_tell, **where)
     only = settled[""]

@@ -20,7 +20,8 @@ from plimsoll.data.project import load_object
 from plimsoll.data.snapshot import get_manifest
 from plimsoll.errors import Corrupt, InvalidInput, NotFound, PlimsollError, StepFailed
 from plimsoll.pipelines.engine import Means, StepEvent, granted, run_plan
-from plimsoll.pipelines.executors.call import Executor, load_input
+from plimsoll.pipelines.executors.call import Executor, Where, load_input
+from plimsoll.pipelines.executors.cluster.driver import RayCluster
 from plimsoll.pipelines.executors.in_process import InProcess
 from plimsoll.pipelines.executors.processes import Processes
 from plimsoll.pipelines.loop.late import LateBlobs
@@ -194,7 +195,7 @@ def execute(
     tags: Mapping[str, str] = NO_TAGS,
     cause: Cause = Cause(),
     key: str | None = None,
-    executor: Literal["processes", "in_process"] | Executor = "processes",
+    executor: Where | Executor = "processes",
     in_process: InProcess | None = None,
     origin: Origin | None = None,
     begin: Callable[[StartRun], Run] | None = None,
@@ -219,7 +220,7 @@ def execute(
         tags: of the run, by name.
         cause: why it runs.
         key: makes the run idempotent.
-        executor: ``processes`` gives each step a process of its own; an open one, which several runs may share, stays open.
+        executor: ``processes`` gives each step a process of its own, ``ray`` uses a cluster; an open one stays open.
         in_process: runs the calls that the executor cannot; runs at the same time share one, for those calls take turns.
         origin: where the run comes from; None looks now.
         begin: begins the run; None asks the door.
@@ -247,7 +248,7 @@ def execute(
 
 @contextlib.contextmanager
 def open_executor(
-    executor: Literal["processes", "in_process"] | Executor, in_process: InProcess, blobs: Blobs, functions: Iterable[Callable[..., Any]]
+    executor: Where | Executor, in_process: InProcess, blobs: Blobs, functions: Iterable[Callable[..., Any]]
 ) -> Iterator[Executor]:
     """Open an executor for one run or for many, and close it again; one that is open already stays as it is.
 
@@ -259,10 +260,11 @@ def open_executor(
     """
     if executor == "in_process":
         yield in_process
-    elif executor != "processes":
+    elif not isinstance(executor, str):
         yield executor
     else:
-        own = Processes(blobs, in_process.project, functions=functions)
+        project = in_process.project
+        own: Executor = RayCluster(blobs, project) if executor == "ray" else Processes(blobs, project, functions=functions)
         try:
             yield own
         finally:

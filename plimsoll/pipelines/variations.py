@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from plimsoll.errors import PlimsollError
 from plimsoll.pipelines.engine import StepEvent
-from plimsoll.pipelines.executors.call import Executor
+from plimsoll.pipelines.executors.call import Executor, Where
 from plimsoll.pipelines.executors.in_process import InProcess
 from plimsoll.pipelines.executors.processes import Processes
 from plimsoll.pipelines.plan import trace
@@ -31,7 +31,7 @@ def execute_all(
     project: Path,
     experiment: str = "",
     cause: Cause = Cause(),
-    executor: Literal["processes", "in_process"] = "processes",
+    executor: Where = "processes",
     jobs: int | None = None,
     on_step: Callable[[str, StepEvent], None] | None = None,
 ) -> dict[str, PipelineResult]:

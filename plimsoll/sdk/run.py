@@ -27,6 +27,7 @@ from plimsoll.errors import (
     Unavailable,
     Unreachable,
 )
+from plimsoll.pipelines.executors.call import Where
 from plimsoll.pipelines.running import PipelineResult, execute
 from plimsoll.pipelines.settled import ALL, Settled, declared, settle
 from plimsoll.pipelines.step import is_pipeline
@@ -54,7 +55,7 @@ def run(
     door: Door | None = None,
     experiment: str = "",
     profile: str | None = None,
-    executor: Literal["processes", "in_process"] = "processes",
+    executor: Where = "processes",
     until: str = "",
     from_: str = "",
     only: str = "",
@@ -74,7 +75,7 @@ def run(
     experiment: str = "",
     name: str = "",
     profile: str | None = None,
-    executor: Literal["processes", "in_process"] = "processes",
+    executor: Where = "processes",
     until: str = "",
     from_: str = "",
     only: str = "",
@@ -88,7 +89,7 @@ def run(
         experiment: groups runs; empty takes the pipeline's name, or ``default``.
         name: a name for people, for a run without a pipeline.
         profile: name of a profile of ``[tool.plimsoll]``, for a pipeline; None takes the one that ``PLIMSOLL_PROFILE`` names.
-        executor: ``processes`` gives each step a process of its own; ``in_process`` helps a debugger.
+        executor: ``processes`` gives each step a process of its own; ``in_process`` helps a debugger, ``ray`` uses a cluster.
         until: a step of the pipeline; it and what it needs are run, and nothing after it.
         from_: a step; it and all that depends on it are computed anew, with what they need of the others.
         only: a step; it alone is computed anew, from results that are in the cache.
@@ -125,7 +126,7 @@ def run_variations(
     door: Door | None = None,
     experiment: str = "",
     profile: str | None = None,
-    executor: Literal["processes", "in_process"] = "processes",
+    executor: Where = "processes",
     jobs: int | None = None,
     **params: Any,
 ) -> dict[str, PipelineResult]:
@@ -139,7 +140,7 @@ def run_variations(
         door: the platform; None takes the one that the settings name.
         experiment: groups runs; empty takes the pipeline's name.
         profile: name of a profile of ``[tool.plimsoll]``; None takes the one that ``PLIMSOLL_PROFILE`` names.
-        executor: ``processes`` gives each step a process of its own; ``in_process`` helps a debugger, and runs one after another.
+        executor: ``processes`` gives each step a process of its own; ``in_process`` runs one after another, ``ray`` uses a cluster.
         jobs: runs at the same time; None takes the number of processors.
         params: parameters that all of them get.
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from plimsoll.pipelines.executors.call import Executor
+from plimsoll.pipelines.executors.call import Executor, Where
 from plimsoll.pipelines.running import entry_of
 from plimsoll.pipelines.search.goals import read_constraint, read_objectives
 from plimsoll.pipelines.search.space import Dimension, read_space
@@ -87,7 +87,7 @@ def search(
     report: str = "",
     seed: int = 0,
     jobs: int = 1,
-    executor: Literal["processes", "in_process"] | Executor = "processes",
+    executor: Where | Executor = "processes",
     experiment: str = "",
     name: str = "",
     profile: str | None = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -22,6 +22,7 @@ def run(
     profile: str | None = None,
     experiment: str = "",
     jobs: int | None = None,
+    executor: Literal["processes", "in_process", "ray"] = "processes",
     until: str = "",
     from_: Annotated[str, Parameter(name="--from")] = "",
     only: str = "",
@@ -38,6 +39,7 @@ def run(
         profile: name of a declared profile: settings and parameters.
         experiment: groups runs; the pipeline's name unless given.
         jobs: runs of variations at the same time; the number of processors unless given.
+        executor: where steps run: each in a process of its own, in this one, or on the nodes of a Ray cluster.
         until: a step; it and what it needs are run, and nothing after it.
         from_: a step; it and all that depends on it are computed anew, with what they need of the others.
         only: a step; it alone is computed anew, from results that are in the cache.
@@ -60,7 +62,7 @@ def run(
     if again is not None:
         ids, made = {"": again.run.id}, ()
     else:
-        ids, made = importlib.import_module("plimsoll.cli.making").make(wanted, experiment, jobs, memory, part)
+        ids, made = importlib.import_module("plimsoll.cli.making").make(wanted, experiment, jobs, memory, part, executor)
     for name, id in ids.items():
         print(f"{name} {id}".strip())
     if made:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
@@ -11,6 +11,7 @@ from plimsoll.cli.asked import Asked, asked
 from plimsoll.cli.output import Format, next_step, say, show_list, show_record, when
 from plimsoll.cli.session import door
 from plimsoll.errors import InvalidInput, PlimsollError
+from plimsoll.pipelines.executors.call import Where
 from plimsoll.pipelines.search.goals import read_constraint, read_objectives
 from plimsoll.pipelines.search.space import read_space
 from plimsoll.pipelines.search.trials import Place, check, search
@@ -40,7 +41,7 @@ def start(
     report: str = "",
     seed: int = 0,
     jobs: int = 1,
-    executor: Literal["processes", "in_process"] = "processes",
+    executor: Where = "processes",
     experiment: str = "",
     name: str = "",
 ) -> None:
@@ -61,7 +62,7 @@ def start(
         report: the series that the pruner looks at; the objective's unless given.
         seed: the same seed proposes the same trials.
         jobs: trials at the same time.
-        executor: ``processes`` gives each step a process of its own.
+        executor: ``processes`` gives each step a process of its own, ``ray`` uses a cluster.
         experiment: groups runs; the pipeline's name unless given.
         name: a name of the search for people.
     """

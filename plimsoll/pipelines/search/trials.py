@@ -12,13 +12,13 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from plimsoll import clock, codec
 from plimsoll.errors import InvalidInput, NotFound, PlimsollError, StepFailed, Unfingerprintable
 from plimsoll.fingerprint import digest_value
 from plimsoll.pipelines.engine import StepEvent
-from plimsoll.pipelines.executors.call import Executor
+from plimsoll.pipelines.executors.call import Executor, Where
 from plimsoll.pipelines.executors.in_process import InProcess
 from plimsoll.pipelines.keys import code_parts, digest_parts
 from plimsoll.pipelines.plan import trace
@@ -51,7 +51,7 @@ class Place:
     #: Tags of all runs.
     tags: Mapping[str, str]
     #: ``processes`` gives each step a process of its own; an open executor is not closed.
-    executor: Literal["processes", "in_process"] | Executor = "processes"
+    executor: Where | Executor = "processes"
     #: Trials at the same time.
     jobs: int = 1
 
