@@ -10,10 +10,11 @@ from typing import Any
 from plimsoll.cli.asked import Asked
 from plimsoll.cli.output import say
 from plimsoll.cli.session import door
+from plimsoll.data.project import ExecutorName
 from plimsoll.data.trace.recording import Recorder
 from plimsoll.errors import PlimsollError
 from plimsoll.pipelines.engine import StepEvent
-from plimsoll.pipelines.executors.call import Where
+from plimsoll.pipelines.executors.choice import Chosen, chosen_executor
 from plimsoll.pipelines.plan import trace
 from plimsoll.pipelines.recall.remember import remember
 from plimsoll.pipelines.running import PipelineResult, execute
@@ -26,7 +27,7 @@ from plimsoll.sdk.door import Door
 
 
 def make(
-    wanted: Asked, experiment: str, jobs: int | None, memory: Path | None, part: PartAsked = NO_PART, executor: Where = "processes"
+    wanted: Asked, experiment: str, jobs: int | None, memory: Path | None, part: PartAsked = NO_PART, executor: ExecutorName | None = None
 ) -> tuple[dict[str, str], tuple[Version, ...]]:
     """Run what was asked for and say how its steps went; return variation -> id of its run, and the versions that it made.
 
@@ -36,7 +37,7 @@ def make(
         jobs: runs of variations at the same time; the number of processors when None.
         memory: where to remember what the run came to; None does not.
         part: which steps are run.
-        executor: where steps run.
+        executor: where steps run; the setting unless given.
     """
     # Before a home is made for it: what cannot run must leave nothing behind.
     imported = Recorder(wanted.project).recording(_load, (), 0)
@@ -44,6 +45,7 @@ def make(
         function = wanted.load()
         settled = wanted.settled(function)
         plan = trace(function, settled[""].params) if memory is not None else None
+    chosen = chosen_executor(executor, wanted.project, wanted.profile)
     said: list[Request[Any]] = []
     with door(create=True, profile=wanted.profile) as opened:
 
@@ -52,7 +54,7 @@ def make(
             return opened.do(request)
 
         try:
-            results = _run(opened, do, wanted, function, settled, experiment, jobs, part, executor)
+            results = _run(opened, do, wanted, function, settled, experiment, jobs, part, chosen)
         except PlimsollError as error:
             sys.stderr.write(error.details.get("traceback", ""))
             raise
@@ -80,7 +82,7 @@ def _run(
     experiment: str,
     jobs: int | None,
     part: PartAsked,
-    executor: Where,
+    executor: Chosen,
 ) -> dict[str, PipelineResult]:
     where: dict[str, Any] = {"do": do, "blobs": opened.blobs, "project": wanted.project, "experiment": experiment, "executor": executor}
     if wanted.variations != ("",):

@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_type_hints
 
 from plimsoll import codec
 from plimsoll.errors import InvalidInput, NotFound
@@ -33,7 +33,12 @@ SETTINGS: dict[str, str | int | None] = {
     "host": "127.0.0.1",
     "port": 7600,
     "serving_port": 7601,
+    "executor": "processes",
+    "ray_address": "local",
 }
+
+#: Where the steps of a run are run: each in a process of its own, in the caller's process, or on the nodes of a Ray cluster.
+ExecutorName = Literal["processes", "in_process", "ray"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +73,7 @@ class ProjectTable:
     profiles: dict[str, Profile]
     #: Name -> when a pipeline starts by itself. Pipelines are in their one spelling, ``all`` variations are named.
     triggers: dict[str, TriggerRule]
-    #: Settings that the table gives (url, home, host, port, serving_port), not yet checked.
+    #: Settings that the table gives (url, home, executor …), not yet checked.
     settings: dict[str, Any]
 
 
@@ -157,7 +162,7 @@ def setting(name: str, flag: str | int | None, project: Path | None, profile: st
     ``home`` is always an absolute path; so is ``url`` when it names a folder. Ports are ints.
 
     Args:
-        name: ``url``, ``home``, ``host``, ``port`` or ``serving_port``.
+        name: ``url``, ``home``, ``host``, ``port``, ``serving_port``, ``executor`` or ``ray_address``.
         flag: what the command line gave, or None.
         project: the project's folder, or None outside of one.
         profile: name of a profile; None takes the one that ``PLIMSOLL_PROFILE`` names.
@@ -412,6 +417,8 @@ def _checked_setting(name: str, value: Any, origin: str, root: Path) -> str | in
         return str(Path(os.path.abspath(root / Path(str(checked)).expanduser())))
     if name == "url" and not str(checked).startswith(("http://", "https://")):
         raise InvalidInput(f"The url {checked!r} ({origin}) has an unknown scheme.", "Use http://, https:// or a folder's path.")
+    if name == "executor" and checked not in get_args(ExecutorName):
+        raise InvalidInput(f"There is no executor {checked!r} ({origin}).", nearest(str(checked), get_args(ExecutorName)))
     return checked
 
 

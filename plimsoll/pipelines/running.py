@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import numbers
 import re
@@ -16,14 +15,13 @@ from plimsoll import codec
 from plimsoll.data import values
 from plimsoll.data.code.source import Sources
 from plimsoll.data.environment import code_version, put_environment
-from plimsoll.data.project import load_object
+from plimsoll.data.project import ExecutorName, load_object
 from plimsoll.data.snapshot import get_manifest
 from plimsoll.errors import Corrupt, InvalidInput, NotFound, PlimsollError, StepFailed
 from plimsoll.pipelines.engine import Means, StepEvent, granted, run_plan
-from plimsoll.pipelines.executors.call import Executor, Where, load_input
-from plimsoll.pipelines.executors.cluster.driver import RayCluster
+from plimsoll.pipelines.executors.call import Executor, load_input
+from plimsoll.pipelines.executors.choice import Chosen, chosen_executor, open_executor
 from plimsoll.pipelines.executors.in_process import InProcess
-from plimsoll.pipelines.executors.processes import Processes
 from plimsoll.pipelines.loop.late import LateBlobs
 from plimsoll.pipelines.loop.outcome import Outcome
 from plimsoll.pipelines.loop.partial import Part, part_of
@@ -195,7 +193,7 @@ def execute(
     tags: Mapping[str, str] = NO_TAGS,
     cause: Cause = Cause(),
     key: str | None = None,
-    executor: Where | Executor = "processes",
+    executor: ExecutorName | Chosen | Executor = "processes",
     in_process: InProcess | None = None,
     origin: Origin | None = None,
     begin: Callable[[StartRun], Run] | None = None,
@@ -246,31 +244,6 @@ def execute(
         return _Execution(plan, chosen, run, do, blobs, project, versions).through(means)
 
 
-@contextlib.contextmanager
-def open_executor(
-    executor: Where | Executor, in_process: InProcess, blobs: Blobs, functions: Iterable[Callable[..., Any]]
-) -> Iterator[Executor]:
-    """Open an executor for one run or for many, and close it again; one that is open already stays as it is.
-
-    Args:
-        executor: its name, or an open one.
-        in_process: what runs calls in this process.
-        blobs: where outputs are.
-        functions: steps that may run, as far as known.
-    """
-    if executor == "in_process":
-        yield in_process
-    elif not isinstance(executor, str):
-        yield executor
-    else:
-        project = in_process.project
-        own: Executor = RayCluster(blobs, project) if executor == "ray" else Processes(blobs, project, functions=functions)
-        try:
-            yield own
-        finally:
-            own.close()
-
-
 def _trusted(records: Iterable[StepRecord], do: Do) -> frozenset[int]:
     return frozenset(record.index for record in records if record.output is not None and granted(do, record.output))
 
@@ -298,6 +271,7 @@ def run_pipeline(request: RunPipeline, context: JobContext) -> Run:
         tags=settled.tags,
         cause=request.cause,
         key=request.key,
+        executor=chosen_executor(None, context.project, request.profile),
         on_step=lambda event: context.progress(f"{event.label}: {event.state}"),
     )
     return result.run

@@ -10,11 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from plimsoll.data.project import ExecutorName
 from plimsoll.errors import PlimsollError
 from plimsoll.pipelines.engine import StepEvent
-from plimsoll.pipelines.executors.call import Executor, Where
+from plimsoll.pipelines.executors.call import Executor
+from plimsoll.pipelines.executors.choice import Chosen, open_executor
 from plimsoll.pipelines.executors.in_process import InProcess
-from plimsoll.pipelines.executors.processes import Processes
 from plimsoll.pipelines.plan import trace
 from plimsoll.pipelines.running import PipelineResult, execute
 from plimsoll.pipelines.settled import Settled
@@ -31,7 +32,7 @@ def execute_all(
     project: Path,
     experiment: str = "",
     cause: Cause = Cause(),
-    executor: Where = "processes",
+    executor: ExecutorName | Chosen = "processes",
     jobs: int | None = None,
     on_step: Callable[[str, StepEvent], None] | None = None,
 ) -> dict[str, PipelineResult]:
@@ -58,27 +59,25 @@ def execute_all(
     project = project.resolve()
     in_process = InProcess(blobs, project)
     functions = {node.step.function for one in settled.values() for node in trace(function, one.params).nodes}
-    runner: Executor = Processes(blobs, project, functions=functions) if executor == "processes" else in_process
-    at_once = 1 if executor == "in_process" else jobs or os.cpu_count() or 1
+    chosen = Chosen(executor) if isinstance(executor, str) else executor
+    at_once = 1 if chosen.name == "in_process" else jobs or os.cpu_count() or 1
     turn = threading.Lock()
-    where: dict[str, Any] = {"do": do, "blobs": blobs, "project": project, "executor": runner, "in_process": in_process}
+    where: dict[str, Any] = {"do": do, "blobs": blobs, "project": project, "in_process": in_process}
 
     def tell(name: str, event: StepEvent) -> None:
         if on_step is not None:
             with turn:
                 on_step(name, event)
 
-    def run(name: str) -> PipelineResult | PlimsollError:
+    def run(runner: Executor, name: str) -> PipelineResult | PlimsollError:
         params, tags, heard = settled[name].params, settled[name].tags, partial(tell, name)
         try:
-            return execute(function, params, experiment=experiment, tags=tags, cause=cause, on_step=heard, **where)
+            return execute(function, params, experiment=experiment, tags=tags, cause=cause, on_step=heard, executor=runner, **where)
         except PlimsollError as error:
             return error
 
-    try:
-        ended = _at_once(run, list(settled), at_once, runner.close)
-    finally:
-        runner.close()
+    with open_executor(chosen, in_process, blobs, functions) as runner:
+        ended = _at_once(partial(run, runner), list(settled), at_once, runner.close)
     results = {name: one for name, one in ended.items() if isinstance(one, PipelineResult)}
     refuse({name: one for name, one in ended.items() if isinstance(one, PlimsollError)}, len(settled))
     return results

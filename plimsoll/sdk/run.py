@@ -15,7 +15,7 @@ from typing import Any, Literal, overload
 
 from plimsoll.data import values
 from plimsoll.data.environment import code_version, put_environment
-from plimsoll.data.project import PROJECT_FILE, chosen_profile, find_project, setting
+from plimsoll.data.project import PROJECT_FILE, ExecutorName, chosen_profile, find_project, setting
 from plimsoll.errors import (
     DeadlineExceeded,
     Internal,
@@ -27,7 +27,7 @@ from plimsoll.errors import (
     Unavailable,
     Unreachable,
 )
-from plimsoll.pipelines.executors.call import Where
+from plimsoll.pipelines.executors.choice import chosen_executor
 from plimsoll.pipelines.running import PipelineResult, execute
 from plimsoll.pipelines.settled import ALL, Settled, declared, settle
 from plimsoll.pipelines.step import is_pipeline
@@ -55,7 +55,7 @@ def run(
     door: Door | None = None,
     experiment: str = "",
     profile: str | None = None,
-    executor: Where = "processes",
+    executor: ExecutorName | None = None,
     until: str = "",
     from_: str = "",
     only: str = "",
@@ -75,7 +75,7 @@ def run(
     experiment: str = "",
     name: str = "",
     profile: str | None = None,
-    executor: Where = "processes",
+    executor: ExecutorName | None = None,
     until: str = "",
     from_: str = "",
     only: str = "",
@@ -89,7 +89,8 @@ def run(
         experiment: groups runs; empty takes the pipeline's name, or ``default``.
         name: a name for people, for a run without a pipeline.
         profile: name of a profile of ``[tool.plimsoll]``, for a pipeline; None takes the one that ``PLIMSOLL_PROFILE`` names.
-        executor: ``processes`` gives each step a process of its own; ``in_process`` helps a debugger, ``ray`` uses a cluster.
+        executor: ``processes`` gives each step a process of its own; ``in_process`` helps a debugger, ``ray`` uses a cluster;
+            None takes the setting ``executor``.
         until: a step of the pipeline; it and what it needs are run, and nothing after it.
         from_: a step; it and all that depends on it are computed anew, with what they need of the others.
         only: a step; it alone is computed anew, from results that are in the cache.
@@ -113,7 +114,7 @@ def run(
             project=project,
             experiment=experiment,
             tags=settled.tags,
-            executor=executor,
+            executor=chosen_executor(executor, project, chosen),
             part=PartAsked(until=until, from_=from_, only=only),
         )
 
@@ -126,7 +127,7 @@ def run_variations(
     door: Door | None = None,
     experiment: str = "",
     profile: str | None = None,
-    executor: Where = "processes",
+    executor: ExecutorName | None = None,
     jobs: int | None = None,
     **params: Any,
 ) -> dict[str, PipelineResult]:
@@ -140,7 +141,7 @@ def run_variations(
         door: the platform; None takes the one that the settings name.
         experiment: groups runs; empty takes the pipeline's name.
         profile: name of a profile of ``[tool.plimsoll]``; None takes the one that ``PLIMSOLL_PROFILE`` names.
-        executor: ``processes`` gives each step a process of its own; ``in_process`` runs one after another, ``ray`` uses a cluster.
+        executor: as for ``run``; ``in_process`` runs one after another.
         jobs: runs at the same time; None takes the number of processors.
         params: parameters that all of them get.
 
@@ -165,7 +166,7 @@ def run_variations(
             blobs=opened.blobs,
             project=project,
             experiment=experiment,
-            executor=executor,
+            executor=chosen_executor(executor, project, chosen),
             jobs=jobs,
         )
 

@@ -6,7 +6,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from plimsoll.pipelines.executors.call import Executor, Where
+from plimsoll.data.project import ExecutorName
+from plimsoll.pipelines.executors.call import Executor
+from plimsoll.pipelines.executors.choice import chosen_executor
 from plimsoll.pipelines.running import entry_of
 from plimsoll.pipelines.search.goals import read_constraint, read_objectives
 from plimsoll.pipelines.search.space import Dimension, read_space
@@ -87,7 +89,7 @@ def search(
     report: str = "",
     seed: int = 0,
     jobs: int = 1,
-    executor: Where | Executor = "processes",
+    executor: ExecutorName | Executor | None = None,
     experiment: str = "",
     name: str = "",
     profile: str | None = None,
@@ -111,7 +113,7 @@ def search(
         report: the logged series that the pruner looks at; the objective's unless given.
         seed: the same seed proposes the same trials.
         jobs: trials at the same time.
-        executor: ``processes`` gives each step a process of its own; ``in_process`` helps a debugger.
+        executor: as for ``plimsoll.run``, or an open one.
         experiment: groups runs; empty takes the pipeline's name.
         name: a name of the search for people.
         profile: name of a profile of ``[tool.plimsoll]``; None takes the one that ``PLIMSOLL_PROFILE`` names.
@@ -129,7 +131,8 @@ def search(
     how: dict[str, Any] = {"sampler": sampler, "pruner": pruner, "report": report, "seed": seed}
     plan = _plan(function, project, read_space(space, params), read_objectives(maximize, minimize), constraints, how)
     with opened_door(door, chosen) as opened:
-        where: dict[str, Any] = {"project": project, "experiment": experiment, "tags": settled.tags, "executor": executor, "jobs": jobs}
+        runner = chosen_executor(executor, project, chosen) if executor is None or isinstance(executor, str) else executor
+        where: dict[str, Any] = {"project": project, "experiment": experiment, "tags": settled.tags, "executor": runner, "jobs": jobs}
         place = Place(do=opened.do, blobs=opened.blobs, **where)
         return SearchResult(through(function, plan, settled.params, place, trials=trials, name=name, on_trial=on_trial), door, chosen)
 

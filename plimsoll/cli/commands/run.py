@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from typing import Annotated, Literal
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from plimsoll.cli.asked import asked
 from plimsoll.cli.output import Format, next_step
 from plimsoll.cli.recalled import memory_of, recalled
+from plimsoll.data.project import ExecutorName
 from plimsoll.errors import InvalidInput
 from plimsoll.records.pipelines.part import NO_PART, PartAsked
 
@@ -22,7 +23,7 @@ def run(
     profile: str | None = None,
     experiment: str = "",
     jobs: int | None = None,
-    executor: Literal["processes", "in_process", "ray"] = "processes",
+    executor: ExecutorName | None = None,
     until: str = "",
     from_: Annotated[str, Parameter(name="--from")] = "",
     only: str = "",
@@ -39,7 +40,7 @@ def run(
         profile: name of a declared profile: settings and parameters.
         experiment: groups runs; the pipeline's name unless given.
         jobs: runs of variations at the same time; the number of processors unless given.
-        executor: where steps run: each in a process of its own, in this one, or on the nodes of a Ray cluster.
+        executor: where steps run: each in a process of its own, in this one, or on a Ray cluster; the setting unless given.
         until: a step; it and what it needs are run, and nothing after it.
         from_: a step; it and all that depends on it are computed anew, with what they need of the others.
         only: a step; it alone is computed anew, from results that are in the cache.

@@ -10,8 +10,9 @@ from cyclopts import App, Parameter
 from plimsoll.cli.asked import Asked, asked
 from plimsoll.cli.output import Format, next_step, say, show_list, show_record, when
 from plimsoll.cli.session import door
+from plimsoll.data.project import ExecutorName
 from plimsoll.errors import InvalidInput, PlimsollError
-from plimsoll.pipelines.executors.call import Where
+from plimsoll.pipelines.executors.choice import chosen_executor
 from plimsoll.pipelines.search.goals import read_constraint, read_objectives
 from plimsoll.pipelines.search.space import read_space
 from plimsoll.pipelines.search.trials import Place, check, search
@@ -41,7 +42,7 @@ def start(
     report: str = "",
     seed: int = 0,
     jobs: int = 1,
-    executor: Where = "processes",
+    executor: ExecutorName | None = None,
     experiment: str = "",
     name: str = "",
 ) -> None:
@@ -62,7 +63,7 @@ def start(
         report: the series that the pruner looks at; the objective's unless given.
         seed: the same seed proposes the same trials.
         jobs: trials at the same time.
-        executor: ``processes`` gives each step a process of its own, ``ray`` uses a cluster.
+        executor: where steps run; the setting ``executor`` unless given.
         experiment: groups runs; the pipeline's name unless given.
         name: a name of the search for people.
     """
@@ -73,7 +74,8 @@ def start(
     goals, kept = read_objectives(maximize, minimize), tuple(map(read_constraint, constraint or ()))
     within = {parameter: str(one) for parameter, one in read_space(_pairs(space), wanted.params).items()}
     plan = SearchPlan(pipeline=wanted.ref, space=within, objectives=goals, constraints=kept, **how)
-    detail = _through(wanted, plan, trials, name, {"experiment": experiment, "executor": executor, "jobs": jobs})
+    chosen = chosen_executor(executor, wanted.project, wanted.profile)
+    detail = _through(wanted, plan, trials, name, {"experiment": experiment, "executor": chosen, "jobs": jobs})
     counts = [trial.state for trial in detail.trials]
     said = ", ".join(f"{counts.count(state)} {state}" for state in ("finished", "pruned", "failed") if state in counts)
     say(f"{said}; best: {', '.join(map(str, detail.best)) or 'none'}.")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from plimsoll import errors
 from plimsoll.data import values
@@ -73,10 +73,6 @@ class Ran:
     trace: tuple[KeyPart, ...] = ()
     #: What it did that another run need not repeat alike, each as the end of a sentence: ``opened a network connection``.
     effects: tuple[str, ...] = ()
-
-
-#: Where the steps of a run are run: each in a process of its own, in this process, or on the nodes of a Ray cluster.
-Where = Literal["processes", "in_process", "ray"]
 
 
 class Executor(Protocol):

@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from plimsoll import clock, codec
+from plimsoll.data.project import ExecutorName
 from plimsoll.errors import InvalidInput, NotFound, PlimsollError, StepFailed, Unfingerprintable
 from plimsoll.fingerprint import digest_value
 from plimsoll.pipelines.engine import StepEvent
-from plimsoll.pipelines.executors.call import Executor, Where
+from plimsoll.pipelines.executors.call import Executor
+from plimsoll.pipelines.executors.choice import Chosen, open_executor
 from plimsoll.pipelines.executors.in_process import InProcess
 from plimsoll.pipelines.keys import code_parts, digest_parts
 from plimsoll.pipelines.plan import trace
-from plimsoll.pipelines.running import Origin, PipelineResult, RunStopped, execute, open_executor, origin_of, shown
+from plimsoll.pipelines.running import Origin, PipelineResult, RunStopped, execute, origin_of, shown
 from plimsoll.pipelines.search.goals import missing, values_of
 from plimsoll.pipelines.search.space import Dimension, read_space
 from plimsoll.pipelines.search.study import Study, grid_size
@@ -51,7 +53,7 @@ class Place:
     #: Tags of all runs.
     tags: Mapping[str, str]
     #: ``processes`` gives each step a process of its own; an open executor is not closed.
-    executor: Where | Executor = "processes"
+    executor: ExecutorName | Chosen | Executor = "processes"
     #: Trials at the same time.
     jobs: int = 1
 
