@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import platform
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from plimsoll import codec
 from plimsoll.data.code.closure import closure, value_closure
-from plimsoll.data.code.source import Sources
+from plimsoll.data.code.source import Sources, python_version
 from plimsoll.data.project import PROJECT_FILE, read_project
 from plimsoll.fingerprint import digest_value
 from plimsoll.pipelines.plan import Argument, Choice, Group, Literal, Node, Reference
@@ -21,6 +21,9 @@ from plimsoll.records.pipeline import KeyPart, Output
 
 #: Changes whenever the same parts must no longer find entries that an earlier release wrote.
 _FORMAT = "plimsoll key 1"
+
+#: Packages whose objects one step hands to another.
+_FRAMES = ("numpy", "polars", "pandas")
 
 _SHOWN = 40
 
@@ -35,9 +38,16 @@ def code_parts(function: Callable[..., Any], sources: Sources | None = None) -> 
     Raises:
         Unfingerprintable: a part of the code cannot be seen.
     """
-    version = ".".join(platform.python_version_tuple()[:2])
-    python = KeyPart(kind="environment", name="python", digest=codec.digest(version.encode()), text=version)
-    return (*(part for part in closure(function, sources, traced=True) if (part.kind, part.name) != ("environment", "python")), python)
+    sources = sources or Sources()
+    versions = {"python": python_version()}
+    if sys.version_info < (3, 12) and inspect.signature(function).parameters:
+        # Later Pythons tell which packages ran, also where a step only calls the methods of a frame that it is given.
+        for package in _FRAMES:
+            versions.update(sources.versions(package, None) if sources.has(package) else {})
+    parts = {(part.kind, part.name): part for part in closure(function, sources, traced=True)}
+    for name, version in versions.items():
+        parts["environment", name] = KeyPart(kind="environment", name=name, digest=digest_value(version), text=version)
+    return tuple(parts.values())
 
 
 def purpose_parts(function: Callable[..., Any], project: Path) -> tuple[KeyPart, ...]:

@@ -172,6 +172,14 @@ class Sources:
             self._versions[package] = found
         return self._versions[package]
 
+    def has(self, name: str) -> bool:
+        """Return whether a distribution is installed.
+
+        Args:
+            name: its name.
+        """
+        return self._distribution(name) is not None
+
     def _distribution(self, name: str) -> importlib.metadata.Distribution | None:
         if name not in self._installed:
             try:

@@ -7,9 +7,8 @@ import json
 import os
 import sys
 
-from plimsoll.data.code.closure import closure
 from plimsoll.errors import Unfingerprintable
-from plimsoll.pipelines.keys import digest_parts
+from plimsoll.pipelines.keys import code_parts, digest_parts
 
 
 def key_of(folder: str, entry: str) -> dict[str, object]:
@@ -17,7 +16,7 @@ def key_of(folder: str, entry: str) -> dict[str, object]:
     sys.path.insert(0, folder)
     try:
         module, _, name = entry.partition(":")
-        parts = closure(getattr(importlib.import_module(module), name), traced=True)
+        parts = code_parts(getattr(importlib.import_module(module), name))
         listed = {f"{part.kind}:{part.name}": (part.digest, part.text) for part in parts}
         return {"key": digest_parts(parts), "parts": listed}
     except Unfingerprintable as error:

@@ -31,6 +31,9 @@ from tests.unit.data.edits import CHANGES, HARMLESS
 
 OWNER = Actor(name="dana", roles=("admin",))
 
+#: How steps are run: ``in_process`` or ``processes``.
+EXECUTOR: Any = sys.argv[3] if len(sys.argv) > 3 else "in_process"
+
 #: Asking git and every installed package where a run comes from would take longer than the run.
 NOWHERE = Origin(code=CodeVersion(), environment="0" * 64)
 
@@ -80,7 +83,7 @@ def engine(case: Case, after: bool, home: Path) -> Any:
     def do(request: Any) -> Any:
         return workspace.do(request, OWNER)
 
-    result = execute(flow, {}, do=do, blobs=workspace.stores.blobs, project=Path.cwd(), executor="in_process", origin=NOWHERE)
+    result = execute(flow, {}, do=do, blobs=workspace.stores.blobs, project=Path.cwd(), executor=EXECUTOR, origin=NOWHERE)
     (ended,) = result.steps
     answer = {"state": ended.state, "why": ended.why, "value": told(result.value)}
     workspace.close()

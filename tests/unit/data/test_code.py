@@ -40,9 +40,9 @@ SEEN = [
 PROJECTS = {name: {**CHANGES, **HARMLESS, **REFUSED}[name] for name in [*SEEN, *REFUSED]}
 
 
-def keys_in_fresh_processes(folders: list[Path], hash_seed: int) -> list[dict[str, Any]]:
+def keys_in_fresh_processes(folders: list[Path], hash_seed: int, *flags: str) -> list[dict[str, Any]]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": str(hash_seed)}
-    command = [sys.executable, "-m", "tests.unit.data.code_keys"]
+    command = [sys.executable, *flags, "-m", "tests.unit.data.code_keys"]
     lines = "\n".join(f"{folder} steps:run" for folder in folders)
     done = subprocess.run(command, input=lines, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
     found: list[dict[str, Any]] = json.loads(done.stdout)
@@ -151,6 +151,13 @@ def test_another_version_of_a_package_changes_the_key(tmp_path: Path) -> None:
         assert answer["parts"]["environment:tinydep"][1] == version
         keys.append(answer["key"])
     assert keys[0] != keys[1]
+
+
+def test_a_python_that_leaves_assertions_out_has_other_keys(tmp_path: Path) -> None:
+    folder = write(tmp_path, {"steps.py": "def run(x):\n    assert x\n    return 1\n"})
+    plain, optimised = (keys_in_fresh_processes([folder], 1, *flags)[0] for flags in ((), ("-O",)))
+    assert plain["key"] != optimised["key"]
+    assert optimised["parts"]["environment:python"][1].endswith(" -O")
 
 
 def test_plimsoll_itself_is_one_part_and_not_the_users_code() -> None:

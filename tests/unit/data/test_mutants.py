@@ -38,13 +38,13 @@ NOT_KEPT = {
 NEEDLESS: dict[str, str] = {}
 
 
-def judged(names: list[str], folder: Path) -> dict[str, Any]:
+def judged(names: list[str], folder: Path, executor: str = "in_process") -> dict[str, Any]:
     """Return for each edit what the run before it gave, what is right after it, and what the run after it gave."""
     found: dict[str, Any] = {name: {} for name in names}
     for seed, phase in enumerate(("first", "second")):
         # Another process orders its sets otherwise and has its objects elsewhere.
         more = {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": str(seed), "OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1"}
-        command = [sys.executable, "-B", "-m", "tests.unit.data.mutants", str(folder), phase]
+        command = [sys.executable, "-B", "-m", "tests.unit.data.mutants", str(folder), phase, executor]
         done = subprocess.run(
             command, input="\n".join(names), env={**os.environ, **more}, cwd=ROOT, capture_output=True, text=True, timeout=600
         )
@@ -91,3 +91,10 @@ def test_a_sample_of_edits_gives_what_the_code_gives(tmp_path: Path) -> None:
 def test_every_edit_gives_what_the_code_gives_and_harmless_ones_run_nothing(tmp_path: Path, shard: int) -> None:
     names = NAMES[shard::4]
     assert faults(names, judged(names, tmp_path)) == []
+
+
+@pytest.mark.slow
+def test_edits_are_met_by_steps_in_processes_of_their_own_as_well(tmp_path: Path) -> None:
+    # Arguments that no other process can be sent run in the calling one, whichever executor is asked for.
+    names = [name for name in NAMES[5::24] if "argument" not in name]
+    assert faults(names, judged(names, tmp_path, "processes")) == []
