@@ -17,7 +17,7 @@ import pytest
 from plimsoll import clock
 from plimsoll.data.project import load_object
 from plimsoll.data.snapshot import get_manifest
-from plimsoll.data.values import load
+from plimsoll.data.values import load, outputs_in
 from plimsoll.errors import Corrupt, StepFailed
 from plimsoll.pipelines.executors.call import Call, Executor, Ran, Unsuitable
 from plimsoll.pipelines.executors.in_process import InProcess
@@ -35,10 +35,15 @@ _PATIENCE = 120.0
 _HEAD = """
     import os, signal, subprocess, sys, time
     from pathlib import Path
+    from typing import Any, NamedTuple
     import numpy as np
     import polars as pl
     from plimsoll.pipelines.step import step
     from plimsoll.runs.logger import current_run
+
+    class Pair(NamedTuple):
+        one: Any
+        two: Any
 
 """
 
@@ -57,15 +62,16 @@ class Caller:
         #: What the calls have logged, in the order in which it was heard.
         self.heard: list[PointColumns | Request[Any]] = []
 
-    def write(self, body: str, options: str = "") -> None:
+    def write(self, body: str, options: str = "", returns: str = "Any") -> None:
         """Write the project's module, whose step ``work`` has this body and the parameters ``given`` and ``more``.
 
         Args:
             body: lines of Python.
             options: of the decorator.
+            returns: its annotation; ``Pair`` has the outputs ``one`` and ``two``.
         """
         lines = "\n".join(f"        {line}" for line in body.splitlines())
-        source = f"{_HEAD}    @step({options})\n    def work(given=None, more=None):\n{lines}\n"
+        source = f"{_HEAD}    @step({options})\n    def work(given=None, more=None) -> {returns}:\n{lines}\n"
         (self.project / "steps_of_a_test.py").write_text(dedent(source))
 
     def nodes(self, calls: Callable[[Any], Any] = lambda work: work()) -> tuple[Node, ...]:
@@ -186,6 +192,14 @@ class ExecutorSuite:
         inputs = {index: executor.submit(caller.call(nodes[index])).result(_PATIENCE).output for index in (0, 1)}
         ran = executor.submit(caller.call(nodes[2], inputs)).result(_PATIENCE)
         assert caller.value(ran) == [1, {2}, 3, 9, "content", {2}]
+
+    def test_several_outputs_are_stored_by_themselves(self, executor: Executor, caller: Caller) -> None:
+        caller.write("return Pair(np.arange(given), pl.DataFrame({'a': [given]}))", returns="Pair")
+        (node,) = caller.nodes(lambda work: work(3))
+        ran = executor.submit(caller.call(node)).result(_PATIENCE)
+        parts = outputs_in(get_manifest(caller.blobs, ran.output.digest))
+        assert load(parts["one"], caller.blobs).tolist() == [0, 1, 2]
+        assert load(parts["two"], caller.blobs).to_dicts() == [{"a": 3}]
 
     def test_a_file_that_a_step_returns_comes_back_as_a_file(self, executor: Executor, caller: Caller) -> None:
         caller.write("import tempfile\nmade = Path(tempfile.mkdtemp(), 'made.txt')\nmade.write_text('new')\nreturn made")

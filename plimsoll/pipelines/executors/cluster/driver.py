@@ -19,6 +19,7 @@ from typing import Any
 from plimsoll import clock, codec, errors, extras
 from plimsoll.data.snapshot import get_manifest
 from plimsoll.errors import Corrupt, InvalidInput, NotFound, PlimsollError, StepFailed, Unreachable
+from plimsoll.fingerprint import digest_value
 from plimsoll.pipelines.executors.call import LOGGED, Call, Ran
 from plimsoll.pipelines.executors.cluster.carried import pack, parts_of, receive
 from plimsoll.pipelines.executors.cluster.node import machine, work_on_node
@@ -104,6 +105,8 @@ class RayCluster:
         """
         try:
             task = task_of(call, self._local, self._project)
+            # On another machine a path may name another file.
+            task["paths"] = {path: digest_value(Path(path)) for path in _named(task, "path")}
             self._connect()
         except PlimsollError as error:
             refused: Future[Ran] = Future()
@@ -252,8 +255,8 @@ class RayCluster:
                 found.update(self._parts(self._blobs, output.digest))
             except (Corrupt, NotFound) as error:
                 raise Corrupt(error.fact, error.remedy, input=index) from error
-        for output in _stored([*task["args"], *task["kwargs"].values()]):
-            found.update(self._parts(self._local, output.digest))
+        for output in _named(task, "output"):
+            found.update(self._parts(self._local, codec.convert(output, Output, "The step's argument").digest))
         return found
 
     def _parts(self, blobs: Blobs, digest: str) -> Iterator[tuple[str, tuple[Any, ...]]]:
@@ -279,13 +282,17 @@ class RayCluster:
             raise StepFailed(f"{label} was stopped, because the run is ending.")
 
 
-def _stored(encoded: list[Any]) -> Iterator[Output]:
-    """Yield the outputs that a task's arguments name."""
-    for kind, *rest in encoded:
-        if kind == "output":
-            yield codec.convert(rest[0], Output, "The step's argument")
+def _named(task: dict[str, Any], wanted: str) -> Iterator[Any]:
+    """Yield what a task's arguments name of one kind: ``path`` or ``output``."""
+    waiting = [*task["args"], *task["kwargs"].values()]
+    while waiting:
+        kind, *rest = waiting.pop()
+        if kind == wanted:
+            yield rest[0]
         elif kind in ("list", "tuple", "dict"):
-            yield from _stored([*rest[0], *rest[1]])
+            waiting += [*rest[0], *rest[1]]
+        elif kind == "named":
+            waiting += rest[1]
 
 
 @contextlib.contextmanager

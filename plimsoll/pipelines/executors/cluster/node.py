@@ -20,7 +20,8 @@ from typing import Any
 from plimsoll import codec, errors, extras
 from plimsoll.data.snapshot import get_manifest
 from plimsoll.errors import PlimsollError, StepFailed
-from plimsoll.pipelines.executors.call import Ran
+from plimsoll.fingerprint import digest_value
+from plimsoll.pipelines.executors.call import Ran, Unsuitable
 from plimsoll.pipelines.executors.cluster.carried import parts_of, receive, unpack
 from plimsoll.pipelines.executors.processes import Fresh, end
 from plimsoll.pipelines.executors.task import encoded_environment, import_path
@@ -58,7 +59,7 @@ def work_on_node(
     each file before what names it, each file's end marked by its digest as ``file``.
 
     Args:
-        message: the task, as :func:`plimsoll.pipelines.executors.task.task_of` made it.
+        message: the task, as :func:`plimsoll.pipelines.executors.task.task_of` made it, with the digests of its ``paths``.
         label: the step's short name.
         limits: its options.
         origin: the driver's :func:`machine`.
@@ -67,10 +68,15 @@ def work_on_node(
         sources: the project's files in Ray's object store; empty when they were not sent.
     """
     task = codec.from_msgpack(message, dict[str, Any], "The step's task")
-    yield codec.to_msgpack({"began": extras.require("ray").get_runtime_context().get_node_id()})
+    yield codec.to_msgpack({"began": True})
     apart = not _sees(Path(task["blobs"]), probe)
     if apart and carried is None:
         yield codec.to_msgpack({"apart": True})
+        return
+    other = None if machine() == origin else _other(task["paths"])
+    if other is not None:
+        error = Unsuitable(f"{other} is not the same on its node", "Put it on a disk that all nodes share, or let a step give it.")
+        yield codec.to_msgpack({"error": errors.to_wire(error)})
         return
     # A name that the trace counts: what lies in Plimsoll's own temporary folders does not.
     with tempfile.TemporaryDirectory(prefix="node-of-plimsoll-") as made:
@@ -85,6 +91,17 @@ def work_on_node(
 
 def _sees(folder: Path, probe: str) -> bool:
     return bool(probe) and folder.is_dir() and LocalBlobs(folder).has(probe)
+
+
+def _other(paths: Mapping[str, str]) -> str | None:
+    """Return a path whose content here is not what it is on the driver's machine, or None."""
+    for path, digest in paths.items():
+        try:
+            if digest_value(Path(path)) != digest:
+                return path
+        except PlimsollError:
+            return path
+    return None
 
 
 def _fetch(task: dict[str, Any], folder: Path, carried: Mapping[str, Sequence[Any]], sources: Sequence[Any]) -> set[str]:
