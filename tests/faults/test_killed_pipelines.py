@@ -18,7 +18,7 @@ from plimsoll.pipelines.cache import damage
 from plimsoll.workspace import open_workspace
 from tests.faults.command_line import ROOT
 
-KILLS = 10
+KILLS = 30
 
 PIPELINE = """
     import random
