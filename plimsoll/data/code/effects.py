@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import builtins
 import functools
+import inspect
 import re
 import sys
 import types
@@ -49,7 +50,7 @@ def effects(module: types.ModuleType, sources: Sources, quiet_logging: bool) -> 
             if noted:
                 load = ast.Name(statement.name, ast.Load())
                 found.append(ast.fix_missing_locations(ast.Expr(ast.Tuple([*noted, load], ast.Load()))))
-        elif not _is_guarded(statement) and finder.any_acts([statement], vars(module), frozenset()):
+        elif not _is_guarded(statement, module.__name__) and finder.any_acts([statement], vars(module), frozenset()):
             found.append(statement)
     if finder.fills:
         # What a cache has kept follows from what the module held at that moment, which may be another thing by now.
@@ -85,9 +86,10 @@ def imported(module: types.ModuleType, sources: Sources) -> Iterator[types.Modul
                 yield found
 
 
-def _is_guarded(statement: ast.stmt) -> bool:
-    """Say whether a statement runs only for a type checker or as a script."""
-    return isinstance(statement, ast.If) and not statement.orelse and bool({"TYPE_CHECKING", "__name__"} & _words(statement.test))
+def _is_guarded(statement: ast.stmt, module: str) -> bool:
+    """Say whether a statement does not run in a module: it is for a type checker, or for another module that is a script."""
+    guards = {"TYPE_CHECKING"} if module == "__main__" else {"TYPE_CHECKING", "__name__"}
+    return isinstance(statement, ast.If) and not statement.orelse and bool(guards & _words(statement.test))
 
 
 def _words(expression: ast.expr) -> set[str]:
@@ -124,7 +126,8 @@ class _Finder:
     def __init__(self, sources: Sources, quiet_logging: bool) -> None:
         self.sources = sources
         self.quiet = _FOR_PEOPLE | ({"logging"} if quiet_logging else set())
-        self.seen: set[int] = set()
+        #: Function -> whether it acts beyond its module; False while that is being found out.
+        self.known: dict[tuple[int, bool], bool] = {}
         #: Whether a function that keeps its results is called.
         self.fills = False
 
@@ -138,25 +141,26 @@ class _Finder:
             targets = list(node.targets)
         elif isinstance(node, (ast.AugAssign, ast.AnnAssign)):
             targets = [node.target]
-        for target in targets:
-            if isinstance(target, (ast.Attribute, ast.Subscript)):
-                name, _ = _root(target)
-                if name in local:
-                    # A part of some library may have been taken out before: ctx = decimal.getcontext(); ctx.prec = 5.
-                    if name not in ("self", "cls") and isinstance(target, ast.Attribute):
-                        return True
-                elif self.is_beyond(names.get(name, _MISSING)):
-                    return True
+        if any(self.target_acts(target, names, local) for target in targets):
+            return True
         call = node.value if isinstance(node, ast.Expr) else node
         call = call.value if isinstance(call, ast.Await) else call
         if not isinstance(call, ast.Call):
             return False
         last = call.func.attr if isinstance(call.func, ast.Attribute) else call.func.id if isinstance(call.func, ast.Name) else ""
-        if not isinstance(node, ast.Expr) and not _SETS.match(last):
-            return False
-        return self.call_acts(call, names, local)
+        return self.call_acts(call, names, local, kept=not isinstance(node, ast.Expr) and not _SETS.match(last))
 
-    def call_acts(self, call: ast.Call, names: dict[str, Any], local: frozenset[str]) -> bool:
+    def target_acts(self, target: ast.expr, names: dict[str, Any], local: frozenset[str]) -> bool:
+        if not isinstance(target, (ast.Attribute, ast.Subscript)):
+            return False
+        name, _ = _root(target)
+        if name in local:
+            # A part of some library may have been taken out before: ctx = decimal.getcontext(); ctx.prec = 5.
+            return name not in ("self", "cls") and isinstance(target, ast.Attribute)
+        return self.is_beyond(names.get(name, _MISSING))
+
+    def call_acts(self, call: ast.Call, names: dict[str, Any], local: frozenset[str], kept: bool) -> bool:
+        """Say whether a call acts; of a library's function whose result is ``kept``, it is believed that the result is all."""
         name, chain = _root(call.func)
         if not name or name in local:
             return False
@@ -164,45 +168,64 @@ class _Finder:
             return self.is_beyond(names.get(_root(call.args[0])[0], _MISSING))
         if name == "sys" and chain[:1] == ["path"]:
             return False  # What is found through it is seen itself.
-        found = names.get(name, getattr(builtins, name, _MISSING))
-        while (
-            isinstance(found, types.ModuleType)
-            and chain
-            and self.sources.origin(found.__name__, getattr(found, "__file__", None)) == "user"
-        ):
-            found = vars(found).get(chain.pop(0), _MISSING)
+        found = self.follow(names.get(name, getattr(builtins, name, _MISSING)), chain)
         if isinstance(found, types.BuiltinFunctionType) and found.__module__ == "builtins":
             return name in ("exec", "eval", "__import__")
         if isinstance(found, functools._lru_cache_wrapper):
             self.fills = True
-        if isinstance(found, type) and self.sources.origin(found.__module__, None) == "user":
+        if isinstance(found, type) and self.is_users(found):
             found = vars(found).get("__init__", None)
-        if isinstance(found, types.FunctionType) and self.sources.origin(found.__module__, found.__code__.co_filename) == "user":
+        if isinstance(found, types.FunctionType) and self.is_users(found):
             return self.function_acts(found)
-        return self.is_beyond(found)
+        return not kept and self.is_beyond(found)
 
-    def function_acts(self, function: types.FunctionType) -> bool:
-        if id(function) in self.seen:
-            return False
-        self.seen.add(id(function))
-        node = self.sources.node(function.__code__, function.__globals__)
-        if node is None or isinstance(node, ast.Lambda):
-            return True
-        return self.any_acts(node.body, function.__globals__, frozenset(function.__code__.co_varnames + function.__code__.co_cellvars))
+    def follow(self, found: Any, chain: list[str]) -> Any:
+        """Return what a chain of attributes leads to, as far as it leads through modules, classes and objects of the user's."""
+        for name in chain:
+            if isinstance(found, types.ModuleType):
+                if self.sources.origin(found.__name__, getattr(found, "__file__", None)) != "user":
+                    break
+                found = vars(found).get(name, _MISSING)
+                continue
+            member = inspect.getattr_static(found, name, None) if self.is_users(found) else None
+            member = getattr(member, "__func__", member)
+            if not isinstance(member, types.FunctionType):
+                break
+            found = member
+        return found
+
+    def is_users(self, value: Any) -> bool:
+        """Say whether a function, class or object is of the user's making."""
+        if isinstance(value, types.FunctionType):
+            return self.sources.origin(value.__module__, value.__code__.co_filename) == "user"
+        return self.sources.origin((value if isinstance(value, type) else type(value)).__module__, None) == "user"
+
+    def function_acts(self, function: types.FunctionType, inside: bool = False) -> bool:
+        """Say whether a function of the user's acts beyond its module; ``inside`` looks into the functions in it as well."""
+        key = id(function), inside
+        if key not in self.known:
+            self.known[key] = False
+            node = self.sources.node(function.__code__, function.__globals__)
+            if node is None or isinstance(node, ast.Lambda):
+                self.known[key] = True
+            else:
+                code, names = function.__code__, function.__globals__
+                local = frozenset((*code.co_varnames, *code.co_cellvars))
+                nested = [each.body for each in ast.walk(node) if inside and isinstance(each, _DEFINITIONS)]
+                self.known[key] = any(self.any_acts(body, names, local) for body in (node.body, *nested))
+        return self.known[key]
 
     def is_beyond(self, value: Any) -> bool:
         """Say whether a change of ``value`` would not be seen where a function uses it."""
         if value is _MISSING:
             return True
+        file = None
         if isinstance(value, types.ModuleType):
             module, file = value.__name__, getattr(value, "__file__", None)
+        elif isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType)):
+            module = getattr(value, "__module__", None) or ""
         else:
-            module = (
-                getattr(value, "__module__", "")
-                if isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType))
-                else type(value).__module__
-            )
-            file = None
+            module = type(value).__module__
         package = module.partition(".")[0]
         if not package or package in self.quiet | {"builtins", "plimsoll"} or (package == "collections" and not isinstance(value, type)):
             return False
@@ -211,13 +234,9 @@ class _Finder:
     def registers(self, decorator: ast.expr, names: dict[str, Any]) -> bool:
         """Say whether a decorator may note in a library what it decorates."""
         name, chain = _root(decorator)
-        found = names.get(name, _MISSING)
-        while (
-            isinstance(found, types.ModuleType)
-            and chain
-            and self.sources.origin(found.__name__, getattr(found, "__file__", None)) == "user"
-        ):
-            found = vars(found).get(chain.pop(0), _MISSING)
+        found = self.follow(names.get(name, _MISSING), chain)
+        if isinstance(found, types.FunctionType) and self.is_users(found):
+            return self.function_acts(found, inside=True)
         module = found.__name__ if isinstance(found, types.ModuleType) else getattr(found, "__module__", None) or type(found).__module__
         origin = self.sources.origin(module, None)
         if origin == "stdlib":  # @Sequence.register

@@ -9,6 +9,7 @@ import dataclasses
 import enum
 import functools
 import logging
+import struct
 import sys
 import threading
 import types
@@ -32,7 +33,7 @@ _WRAPPERS: tuple[tuple[type, tuple[str, ...]], ...] = (
     (functools.singledispatchmethod, ("dispatcher", "func")),
     (functools._lru_cache_wrapper, ("__wrapped__",)),
 )
-_TYPING = (typing.TypeVar, typing.ParamSpec, typing.NewType, typing.ForwardRef)
+_TYPING = (typing.TypeVar, typing.ParamSpec, typing.NewType, typing.ForwardRef, *filter(None, [getattr(typing, "TypeAliasType", None)]))
 
 #: Names in a class's dict: derived from the rest, or made anew by Python.
 _DERIVED = {
@@ -64,8 +65,11 @@ def inside(value: Any, homes: tuple[str, ...], sources: Sources) -> tuple[str, A
         return "contextvar", (value.name, _current(value))
     if isinstance(value, ctypes.CDLL):
         return "library", (value._name, sources.native(value._name))
+    if isinstance(value, struct.Struct):
+        return "struct", value.format
     if isinstance(value, _TYPING):
-        return "typing", repr(value)
+        parts = ("__supertype__", "__bound__", "__constraints__", "__value__")
+        return "typing", (str(getattr(value, "__name__", value)), [getattr(value, name, None) for name in parts])
     if sources.origin(type(value).__module__, None) == "third":
         compiled = getattr(value, "py_func", None)
         if isinstance(compiled, types.FunctionType):

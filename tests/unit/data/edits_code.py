@@ -647,4 +647,97 @@ CODE: dict[str, Case] = {
         {"patch.py": "import builtins\nbuiltins.oct = lambda x: 'mine'\n"},
         "patch.py",
     ),
+    "second of two settings by a helper": edit(
+        "import decimal\ndef configure(n):\n    decimal.getcontext().prec = n\nconfigure(5)\nconfigure(6)\ndef run(x):\n    return str(decimal.Decimal(1) / x)\n",
+        "configure(6)",
+        "configure(7)",
+    ),
+    "setting by a helper whose result is kept": edit(
+        "import decimal\ndef boot(n):\n    decimal.getcontext().prec = n\n    return n\nSTATE = boot(5)\ndef run(x):\n    return str(decimal.Decimal(1) / x)\n",
+        "boot(5)",
+        "boot(6)",
+    ),
+    "setting by a method": edit(
+        "import decimal\nclass S:\n    def __init__(self, n):\n        self.n = n\n    def apply(self):\n        decimal.getcontext().prec = self.n\nS0 = S(5)\nS0.apply()\ndef run(x):\n    return str(decimal.Decimal(1) / x)\n",
+        "S(5)",
+        "S(6)",
+    ),
+    "setting by the making of an object": edit(
+        "import decimal\nclass S:\n    def __init__(self, n):\n        decimal.getcontext().prec = n\nS(5)\ndef run(x):\n    return str(decimal.Decimal(1) / x)\n",
+        "S(5)",
+        "S(6)",
+    ),
+    "setting by a class method": edit(
+        "import decimal\nclass S:\n    @classmethod\n    def apply(cls, n):\n        decimal.getcontext().prec = n\nS.apply(5)\ndef run(x):\n    return str(decimal.Decimal(1) / x)\n",
+        "apply(5)",
+        "apply(6)",
+    ),
+    "setting by another module's helper": edit(
+        "import decimal, conf\nconf.setup(5)\ndef run(x):\n    return str(decimal.Decimal(1) / x)\n",
+        "prec = n",
+        "prec = n + 1",
+        {"conf.py": "import decimal\ndef setup(n):\n    decimal.getcontext().prec = n\n"},
+        "conf.py",
+    ),
+    "setting in a block": edit(
+        "import decimal\nif True:\n    for n in (4, 5):\n        decimal.getcontext().prec = n\ndef run(x):\n    return str(decimal.Decimal(1) / x)\n",
+        "(4, 5)",
+        "(4, 6)",
+    ),
+    "function that a decorator notes in a library": edit(
+        "import copyreg, copy, plug\ndef run(x):\n    return copy.copy(plug.A())\n",
+        "'one'",
+        "'two'",
+        {
+            "plug.py": "import copyreg\nclass A:\n    pass\ndef handles(cls):\n    def note(f):\n        copyreg.pickle(cls, f)\n        return f\n    return note\n@handles(A)\ndef reduce(a):\n    return str, ('one',)\n"
+        },
+        "plug.py",
+    ),
+    "arguments of a literal type": edit(
+        "from typing import Literal, get_args\nMODE = Literal['a', 'b']\ndef run(x):\n    return get_args(MODE)\n", "'b'", "'c'"
+    ),
+    "supertype of a new type": edit(
+        "from typing import NewType\nUser = NewType('User', int)\ndef run(x):\n    return User.__supertype__(x)\n", "int", "str"
+    ),
+    "bound of a type variable": edit(
+        "from typing import TypeVar\nT = TypeVar('T', bound=int)\ndef run(x):\n    return T.__bound__(x)\n", "bound=int", "bound=str"
+    ),
+    "format of a struct": edit("import struct\nS = struct.Struct('>i')\ndef run(x):\n    return S.pack(x)\n", "'>i'", "'<i'"),
+    "code of a function exchanged": edit(
+        "def f(x):\n    return 1\ndef g(x):\n    return 2\nf.__code__ = g.__code__\ndef run(x):\n    return f(x)\n", "return 2", "return 3"
+    ),
+    "defaults of a function set": edit(
+        "def f(x, k=1):\n    return k\nf.__defaults__ = (5,)\ndef run(x):\n    return f(x)\n", "(5,)", "(6,)"
+    ),
+    "method set on an object": edit(
+        "import types\nclass A:\n    pass\nX = A()\nX.go = types.MethodType(lambda self, x: x + 1, X)\ndef run(x):\n    return X.go(x)\n",
+        "x + 1",
+        "x + 2",
+    ),
+    "attribute of an int's subclass": edit(
+        "class I(int):\n    pass\nX = I(3)\nX.note = 'a'\ndef run(x):\n    return X.note\n", "'a'", "'b'"
+    ),
+    "error kept as a constant": edit("E = ValueError('a')\ndef run(x):\n    return str(E)\n", "'a'", "'b'"),
+    "plug-ins imported at import": edit(
+        "import reg\ndef run(x):\n    return [f(x) for f in reg.ALL]\n",
+        "x + 1",
+        "x + 2",
+        {
+            "reg.py": "import importlib\nALL = [importlib.import_module('plugs.' + n).go for n in ('a', 'b')]\n",
+            "plugs/__init__.py": "",
+            "plugs/a.py": "def go(x):\n    return x\n",
+            "plugs/b.py": "def go(x):\n    return x + 1\n",
+        },
+        "plugs/b.py",
+    ),
+    "class decorator with state": edit(
+        "class Count:\n    def __init__(self, f, by=2):\n        self.f, self.by = f, by\n    def __call__(self, x):\n        return self.f(x) * self.by\n@Count\ndef h(x):\n    return x\ndef run(x):\n    return h(x)\n",
+        "by=2",
+        "by=3",
+    ),
+    "operator on library objects patched by a subclass": edit(
+        "import fractions\nclass F(fractions.Fraction):\n    def __add__(self, o):\n        return 'one'\nA = F(1, 2)\ndef run(x):\n    return A + 1\n",
+        "'one'",
+        "'two'",
+    ),
 }

@@ -214,4 +214,20 @@ MORE_HARMLESS: dict[str, Case] = {
         "frame",
         "table",
     ),
+    "helper of a constant that is not used": edit(
+        "def make(n):\n    return [n] * 2\nSPARE = make(3)\ndef run(x):\n    return x\n", "[n] * 2", "[n] * 3"
+    ),
+    "registration beside that is not used": edit(
+        "RULES = {}\ndef rule(f):\n    RULES[f.__name__] = f\n    return f\n@rule\ndef double(x):\n    return x * 2\ndef run(x):\n    return x\n",
+        "x * 2",
+        "x * 3",
+    ),
+    "object beside that is not used": edit(
+        "class Config:\n    def __init__(self):\n        self.rate = 1\nCONFIG = Config()\nCONFIG.rate = 2\ndef run(x):\n    return x\n",
+        "CONFIG.rate = 2",
+        "CONFIG.rate = 3",
+    ),
+    "sentinel moved": edit(
+        "MISSING = object()\ndef run(x=None):\n    return x is MISSING\n", "MISSING = object()", "# none\nMISSING = object()"
+    ),
 }

@@ -18,6 +18,7 @@ NAMES = [f"change {name}" for name in CHANGES] + [f"harmless {name}" for name in
 
 #: Of these the step runs, is not kept, and says why: refusing is right, guessing never is.
 NOT_KEPT = {
+    "change method set on an object": "refers to itself",
     "change thread-local default": "value is a steps.L, which cannot be fingerprinted",
     "change weak registry": "KeyedRef, which cannot be fingerprinted",
     "change ufunc from a function": "value is a numpy.ufunc, which cannot be fingerprinted",
