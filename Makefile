@@ -11,7 +11,7 @@ demo: $(VENV)/.demo
 	$(BIN)/plimsoll demo
 
 test: $(VENV)/.test
-	PYTHONDONTWRITEBYTECODE=1 $(BIN)/python -m pytest
+	PYTHONDONTWRITEBYTECODE=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Format, types, house and unit tests: under two minutes, before every commit.
 check: $(VENV)/.test

@@ -22,6 +22,7 @@ from plimsoll.records.data import Manifest, RegisterSnapshot
 from plimsoll.records.monitor import RetrainPolicy, SealPredictions, SetRetrainPolicy
 from plimsoll.records.pipeline import DropEntry
 from plimsoll.records.pipelines.search import FinishSearch, Objective, SearchPlan, StartSearch
+from plimsoll.records.pipelines.trigger import RemoveTrigger, SetTrigger, TriggerRule
 from plimsoll.records.request import Request
 from plimsoll.records.run import AppendPoints, FinishRun, PointColumns, SetTags, StartRun
 from plimsoll.store.database import open_database
@@ -74,6 +75,8 @@ def test_every_audited_verb_leaves_exactly_one_line_with_actor_subject_and_reque
         told(yard, SetRetrainPolicy(model="late", policy=RetrainPolicy()), yard.nora),
         told(yard, dep.KillDeployment(model="late", reason="Fire."), yard.nora),
         told(yard, dep.ReviveDeployment(model="late", reason="Out."), yard.nora),
+        told(yard, SetTrigger(name="nightly", rule=TriggerRule(on="call", pipeline="pipe.py:flow")), yard.nora),
+        told(yard, RemoveTrigger(name="nightly"), yard.nora),
     ]
     assert [(event.verb, event.actor, event.subject) for event in seen[:3]] == [
         ("AddActor", "olga", "actor:pia"),

@@ -331,6 +331,8 @@ def test_no_verb_but_the_approval_brings_a_proposed_release_live(yard: Yard, sta
         "RejectRelease",
         "AcknowledgeAlert",
         "SetRetrainPolicy",
+        "SetTrigger",
+        "RemoveTrigger",
     }
     assert yard.approve(release).state == "approved"
 

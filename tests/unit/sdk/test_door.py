@@ -18,6 +18,7 @@ from plimsoll.records.access import AddActor, GetJob, ListJobs, WhoAmI
 from plimsoll.records.deployment import ApproveRelease, CreateRelease, GetDeployment, ReleasePolicy
 from plimsoll.records.model import CheckVersion, GetVersion, TrustPackage
 from plimsoll.records.monitor import SealPredictions, WatchWindow
+from plimsoll.records.pipelines.trigger import TriggerRule
 from plimsoll.records.request import Request, result_type
 from plimsoll.records.run import AppendPoints, FinishRun, GetRun, GetSeries, PointColumns, StartRun
 from plimsoll.sdk.door import connect, open_door
@@ -37,6 +38,8 @@ def sample(kind: Any) -> Any:
             return ReleasePolicy(approvals=2, alpha=0.05)
         if kind is WatchWindow:
             return WatchWindow(model="m", start=1, end=2, as_of=3)
+        if kind is TriggerRule:
+            return TriggerRule(on="call", pipeline="pipe.py:flow", params={"depth": 3})
         hints = typing.get_type_hints(kind)
         return typing.cast(Any, kind)(**{field.name: sample(hints[field.name]) for field in dataclasses.fields(kind)})
     if origin is Literal:
@@ -44,7 +47,7 @@ def sample(kind: Any) -> Any:
     if origin is tuple:
         return (sample(arguments[0]),)
     if origin is dict:
-        return {TEXT: sample(arguments[1])}
+        return {sample(arguments[0]): sample(arguments[1])}
     if type(None) in arguments:
         return sample(next(argument for argument in arguments if argument is not type(None)))
     plain: dict[Any, Any] = {
