@@ -28,6 +28,8 @@ _MAKERS = {
     "cachetools", "wrapt", "decorator", "click", "typer", "pytest", "hypothesis", "deprecated", "numpy", "plimsoll",
 }  # fmt: skip
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+#: What marks a class of records -> what each of them runs when it is made.
+_RECORDS = {"__dataclass_fields__": "__post_init__", "__attrs_attrs__": "__attrs_post_init__", "__struct_fields__": "__post_init__"}
 _MISSING = object()
 
 
@@ -174,7 +176,9 @@ class _Finder:
         if isinstance(found, functools._lru_cache_wrapper):
             self.fills = True
         if isinstance(found, type) and self.is_users(found):
-            found = vars(found).get("__init__", None)
+            # A record's own __init__ is made by its decorator and only keeps its arguments.
+            made = next((each for each in _RECORDS if hasattr(found, each)), None)
+            found = inspect.getattr_static(found, _RECORDS[made] if made else "__init__", None)
         if isinstance(found, types.FunctionType) and self.is_users(found):
             return self.function_acts(found)
         return not kept and self.is_beyond(found)

@@ -740,4 +740,14 @@ CODE: dict[str, Case] = {
         "'one'",
         "'two'",
     ),
+    "setting by the post-init of a record": edit(
+        "import decimal\nfrom dataclasses import dataclass\n@dataclass\nclass S:\n    n: int\n    def __post_init__(self):\n        decimal.getcontext().prec = self.n\nS0 = S(5)\ndef run(x):\n    return str(decimal.Decimal(1) / x)\n",
+        "S(5)",
+        "S(6)",
+    ),
+    "setting by an inherited init": edit(
+        "import decimal\nclass B:\n    def __init__(self, n):\n        decimal.getcontext().prec = n\nclass S(B):\n    pass\nS(5)\ndef run(x):\n    return str(decimal.Decimal(1) / x)\n",
+        "S(5)",
+        "S(6)",
+    ),
 }

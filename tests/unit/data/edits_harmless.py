@@ -230,4 +230,9 @@ MORE_HARMLESS: dict[str, Case] = {
     "sentinel moved": edit(
         "MISSING = object()\ndef run(x=None):\n    return x is MISSING\n", "MISSING = object()", "# none\nMISSING = object()"
     ),
+    "record beside that is not used": edit(
+        "from dataclasses import dataclass\n@dataclass\nclass C:\n    rate: int\ndef make(n):\n    return C(n)\nSPARE = [C(1), make(2)]\ndef run(x):\n    return x\n",
+        "C(1)",
+        "C(3)",
+    ),
 }
