@@ -25,6 +25,7 @@ from plimsoll.pipelines.executors.in_process import InProcess
 from plimsoll.pipelines.loop.late import LateBlobs
 from plimsoll.pipelines.loop.outcome import Outcome
 from plimsoll.pipelines.loop.partial import Part, part_of
+from plimsoll.pipelines.loop.shown import table
 from plimsoll.pipelines.plan import Plan, references, resolve, trace
 from plimsoll.pipelines.settled import settle, typed_params
 from plimsoll.pipelines.step import is_pipeline
@@ -180,6 +181,11 @@ class PipelineResult:
         states = [step.state for step in self.steps]
         counts = ", ".join(f"{states.count(state)} {state}" for state in ("hit", "ran", "failed", "skipped") if state in states)
         return f"<run {self.id} of {self._plan.name}: {self.run.state}, {counts or 'no steps'}>"
+
+    def _repr_html_(self) -> str:
+        """Return the run as a notebook shows it."""
+        steps = ((step.label, step.state, (step.record.ended - step.record.started) / 1e6, step.why) for step in self.steps)
+        return table(f"{self._plan.name} {self.id}", self.run.state, steps, self.metrics)
 
 
 def execute(

@@ -39,6 +39,7 @@ from plimsoll.records.run import FinishRun, LogArtifact, LogInput, PointColumns,
 from plimsoll.runs.logger import StepLogger, current
 from plimsoll.sdk.door import Door, FolderDoor, connect
 from plimsoll.sdk.journal import Journal, Sender, replay
+from plimsoll.sdk.live import live_view
 
 #: Seconds for which the end of a run is tried before it is left in the journal.
 _PATIENCE = 10.0
@@ -83,6 +84,8 @@ def run(
 ) -> PipelineResult | OpenRun:
     """Run a pipeline and return its result; without one, return a run to be used as ``with plimsoll.run(…) as run:``.
 
+    A notebook shows the pipeline's graph while it runs.
+
     Args:
         function: a function decorated with ``@pipeline``, or None.
         door: the platform; None takes the one that the settings name.
@@ -105,7 +108,7 @@ def run(
         return OpenRun(door, experiment or "default", name, params)
     project, chosen = prepared(function, profile)
     settled = settle(function, params, project, profile=chosen)
-    with opened_door(door, chosen) as opened:
+    with opened_door(door, chosen) as opened, live_view(function, settled.params) as on_step:
         return execute(
             function,
             settled.params,
@@ -116,6 +119,7 @@ def run(
             tags=settled.tags,
             executor=chosen_executor(executor, project, chosen),
             part=PartAsked(until=until, from_=from_, only=only),
+            on_step=on_step,
         )
 
 

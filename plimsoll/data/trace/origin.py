@@ -14,6 +14,9 @@ _INSTALLED = ("/site-packages/", "/dist-packages/")
 #: Of the standard library: reads code and never data.
 _READS_CODE = ("linecache.py", "tokenize.py", "inspect.py", "traceback.py", "warnings.py", "zipimport.py", "runpy.py", "pkgutil.py")
 
+#: The same: looks through every folder of the path for modules and for installed packages.
+_IMPORTS = ("/importlib/_boot", "/importlib/metadata/")
+
 #: Of the standard library: asks for whoever called it. What the rest asks is its own housekeeping.
 _PASSES_ON = (
     "os.py", "posixpath.py", "genericpath.py", "string.py", "configparser.py", "copy.py", "pprint.py", "types.py", "functools.py",
@@ -55,7 +58,7 @@ class Origins:
         if any(part in file for part in _INSTALLED):
             return "third" if "/plimsoll/" not in file else self._sources.origin("", file)
         if file.startswith(_STDLIB):
-            return "imports" if "/importlib/_boot" in file or file.endswith(_READS_CODE) else "stdlib"
+            return "imports" if any(part in file for part in _IMPORTS) or file.endswith(_READS_CODE) else "stdlib"
         return self._sources.origin("", file)
 
     def package(self, file: str) -> str:

@@ -57,10 +57,13 @@ def task_of(call: Call, blobs: LocalBlobs, project: Path) -> dict[str, Any]:
 def import_path(project: Path) -> list[str]:
     """Return ``sys.path`` with the project's folder first.
 
+    An empty entry, as notebooks have it, is the working folder: by its name a step would be found to read that.
+
     Args:
         project: folder of the project.
     """
-    return [str(project), *(entry for entry in sys.path if entry != str(project))]
+    entries = [entry or os.getcwd() for entry in sys.path]
+    return [str(project), *(entry for entry in entries if entry != str(project))]
 
 
 def share(beside: int) -> int | None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -275,3 +276,11 @@ def test_generators_repeat_what_they_draw_for_a_seed() -> None:
     assert chance.random() == first
     for back in again:
         back()
+
+
+def test_a_look_for_installed_packages_reads_nothing_of_the_users(find: Find, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Notebooks have the working folder on their path by an empty name, which is looked through each time."""
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    parts, effects = find(lambda: metadata.version("polars"))
+    assert parts == set()
+    assert effects == ()
