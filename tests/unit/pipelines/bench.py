@@ -47,7 +47,10 @@ class Bench:
     def load(self, ref: str = "pipe.py:flow") -> Any:
         """Import a name of the project as a new process would."""
         for name, module in list(sys.modules.items()):
-            if str(getattr(module, "__file__", None) or "").startswith(str(self.project)):
+            # Another test's project may have left a module of the same name.
+            if "/pytest-of-" in str(getattr(module, "__file__", None) or "") or str(getattr(module, "__file__", "")).startswith(
+                str(self.project)
+            ):
                 del sys.modules[name]
         return load_object(self.project, ref)
 
