@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from plimsoll.data.code.bytecode import Reference
+from plimsoll.data.code.bytecode import Reference, names_used
 from plimsoll.data.code.source import Sources
 from plimsoll.errors import Unfingerprintable
 
@@ -20,7 +20,10 @@ from plimsoll.errors import Unfingerprintable
 _DYNAMIC = {
     "builtins.eval", "builtins.exec", "builtins.__import__", "sys.modules", "importlib.reload", "runpy.run_path", "runpy.run_module",
     "importlib.util.spec_from_file_location", "importlib.metadata.entry_points", "pkgutil.iter_modules", "pkgutil.walk_packages",
-    "pkgutil.resolve_name", "pydoc.locate", "importlib.machinery.SourceFileLoader", "gc.get_objects", "gc.get_referrers",
+    "pkgutil.resolve_name", "pydoc.locate", "importlib.machinery.SourceFileLoader", "importlib.machinery.SourcelessFileLoader",
+    "importlib.machinery.ExtensionFileLoader", "zipimport.zipimporter", "gc.get_objects", "gc.get_referrers", "code.InteractiveInterpreter",
+    "code.InteractiveConsole", "code.interact", "timeit.timeit", "timeit.repeat", "timeit.Timer", "unittest.defaultTestLoader",
+    "unittest.TestLoader", "unittest.main", "doctest.testmod", "doctest.testfile", "doctest.DocTestFinder",
 }  # fmt: skip
 _IMPORTERS = {"importlib.import_module", "plimsoll.extras.require"}
 _SCALARS = (bool, int, float, complex, str, bytes, type(None))
@@ -211,6 +214,7 @@ class Names:
             name = importlib.util.resolve_name("." * found.level + name, package)
         module = self._load(label, name)
         if not isinstance(module, types.ModuleType):
+            self._refuse_dynamic(label, function, found, name)
             return module
         if found.taken is not None:
             root = self._load(label, name.partition(".")[0])
@@ -227,6 +231,20 @@ class Names:
                 reference = Reference("global", each)
                 values.append(self._held(label, function, reference, self._attribute(label, module, each), (module.__name__, each)))
         return values
+
+    def _refuse_dynamic(self, label: str, function: types.FunctionType, found: Reference, name: str) -> None:
+        """Refuse an import inside the body that brings a way to run code that no name leads to."""
+        if found.taken is not None:
+            root = name.partition(".")[0]
+            brought = {".".join((root, *each)) for each in found.taken}
+        else:
+            # What is done with the name that the import binds is not followed, so any attribute may be one of what it brings.
+            brought = {f"{name}.{each}" for each in found.chain} or {name, name.partition(".")[0]}
+            used = names_used(function.__code__)
+            brought |= {way for way in _DYNAMIC for each in brought if way.startswith(f"{each}.") and way.rpartition(".")[2] in used}
+        for way in sorted(_DYNAMIC):
+            if any(each == way or each.startswith(f"{way}.") for each in brought):
+                raise self._walk.refusal(label, f"{way} runs or finds code that no name leads to")
 
 
 def contents(cell: types.CellType) -> Any:

@@ -299,4 +299,13 @@ REFUSED: dict[str, Case] = {
     "an open file": edit("F = open(__file__)\ndef run(x):\n    return F.read()\n", "F", "F"),
     "a generator": edit("G = (i for i in range(3))\ndef run(x):\n    return next(G)\n", "G", "G"),
     "sys.modules": edit("import sys\ndef run(x):\n    return sys.modules[x]\n", "run", "run"),
+    "sys.modules, imported in the body": edit("def run(x):\n    import sys\n    return sys.modules[x]\n", "run", "run"),
+    "sys.modules from sys in the body": edit("def run(x):\n    from sys import modules\n    return modules[x]\n", "run", "run"),
+    "eval of builtins, imported in the body": edit("def run(x):\n    import builtins\n    return builtins.eval('x')\n", "run", "run"),
+    "a script run by runpy in the body": edit("def run(x):\n    import runpy\n    return runpy.run_path(x)\n", "run", "run"),
+    "a file loaded as a module in the body": edit(
+        "def run(x):\n    from importlib import util\n    return util.spec_from_file_location('m', x)\n", "run", "run"
+    ),
+    "a module that goes on from the import": edit("def run(x):\n    import gc as g\n    h = g\n    return h.get_objects()\n", "run", "run"),
+    "text that timeit runs": edit("import timeit\ndef run(x):\n    return timeit.timeit(x, number=1)\n", "run", "run"),
 }
