@@ -23,7 +23,6 @@ import datetime
 import decimal
 import enum
 import fractions
-import functools
 import ipaddress
 import pathlib
 import re
@@ -210,13 +209,15 @@ class _Encoder:
 
 
 def state_of(value: Any) -> list[tuple[str, Any]]:
-    """Return the attributes of an instance by name, from its ``__dict__`` and its slots; values of cached properties are left out.
+    """Return the attributes of an instance by name, from its ``__dict__`` and its slots.
+
+    The value of a cached property is among them once it is there: what it was computed from may be another thing by now.
 
     Args:
         value: any instance.
     """
     cls = type(value)
-    found = {name: item for name, item in getattr(value, "__dict__", {}).items() if not _is_cached_property(cls, name)}
+    found = dict(getattr(value, "__dict__", {}))
     for base in cls.__mro__:
         for name, member in vars(base).items():
             if isinstance(member, types.MemberDescriptorType) and name not in found and name != "__weakref__" and hasattr(value, name):
@@ -323,12 +324,8 @@ def _record_fields(value: Any) -> list[tuple[str, Any]] | None:
         return None
     unset = object()
     fields = [(name, item) for name in names if (item := getattr(value, name, unset)) is not unset]
-    # What __post_init__ or a caller put on the instance can act too; a cached property only repeats the fields.
+    # What __post_init__ or a caller put on the instance can act too.
     return fields + [(name, item) for name, item in state_of(value) if name not in names]
-
-
-def _is_cached_property(cls: type, name: str) -> bool:
-    return any(isinstance(vars(base).get(name), functools.cached_property) for base in cls.__mro__)
 
 
 _LIBRARIES: dict[str, Callable[[Writer, Any], bool]] = {

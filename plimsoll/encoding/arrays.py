@@ -17,9 +17,9 @@ def put_numpy(to: Writer, value: Any) -> bool:
     """
     numpy = sys.modules["numpy"]
     if isinstance(value, numpy.dtype):
-        to.items(b"G", ("dtype", repr(value)))
+        to.items(b"G", ("dtype", repr(value), *_notes(value)))
     elif isinstance(value, numpy.ma.MaskedArray):
-        to.items(b"G", ("masked", value.filled(), numpy.ma.getmaskarray(value), value.fill_value))
+        to.items(b"G", ("masked", class_name(type(value)), value.data, numpy.ma.getmaskarray(value), value.fill_value, value.hardmask))
     elif isinstance(value, numpy.ndarray):
         if type(value) not in (numpy.ndarray, numpy.memmap):
             to.text(class_name(type(value)))
@@ -45,6 +45,8 @@ def put_array(to: Writer, value: Any) -> None:
     if value.ndim > 1 and not value.flags.c_contiguous and (order := _order(value)) != sorted(order):
         # A function can see it (ravel("K")), and sums come out with other roundings.
         to.items(b"j", order)
+    for notes in _notes(dtype):
+        to.child(notes, lambda: ".dtype.metadata")
     if dtype.fields:
         for name in dtype.names:
             put_array(to, numpy.asarray(value[name]))
@@ -56,6 +58,11 @@ def put_array(to: Writer, value: Any) -> None:
         to.leaf(b"y", memoryview(flat.view(numpy.uint8)) if dtype.itemsize and flat.size else b"")
     else:
         put_cells(to, value.reshape(-1).tolist())
+
+
+def _notes(dtype: Any) -> list[dict[str, Any]]:
+    """Return what was attached to a dtype, which no text of it shows; nothing for nearly all."""
+    return [dict(dtype.metadata)] if dtype.metadata else []
 
 
 def _order(value: Any) -> list[int]:

@@ -17,6 +17,8 @@ def put_pandas(to: Writer, value: Any) -> bool:
         value: of a class of pandas.
     """
     pandas = sys.modules["pandas"]
+    if isinstance(value, (pandas.DataFrame, pandas.Series)) and not value.flags.allows_duplicate_labels:
+        to.leaf(b"!", b"unique labels")
     if value is pandas.NA or value is pandas.NaT or isinstance(value, pandas.api.extensions.ExtensionDtype):
         to.items(b"G", ("pandas", repr(value)))
     elif isinstance(value, pandas.DataFrame):
@@ -26,16 +28,19 @@ def put_pandas(to: Writer, value: Any) -> bool:
     elif isinstance(value, pandas.Series):
         to.items(b"X", (value.name, value.index, value.attrs, value.array))
     elif isinstance(value, pandas.MultiIndex):
-        levels = [value.get_level_values(level) for level in range(value.nlevels)]
-        to.items(b"J", (tuple(value.names), levels))
+        # Levels hold values that no row has, and a function can see them.
+        to.items(b"J", (tuple(value.names), list(value.levels), [codes.tolist() for codes in value.codes]))
     elif isinstance(value, pandas.Index):
         to.items(b"J", (type(value).__name__, value.name, getattr(value, "freqstr", None), value.array))
     elif isinstance(value, pandas.Timestamp):
         to.count(b"K", 3)
-        to.put((int(value.value), value.unit, value.fold))
+        # In its own unit: the year 3000 has no number of nanoseconds.
+        to.put((int(value.asm8.view("i8")), value.unit, value.fold))
         put_zone(to, value.tzinfo, value)
-    elif isinstance(value, (pandas.Timedelta, pandas.Interval, pandas.Period)):
-        names = ("value", "unit", "left", "right", "closed", "ordinal", "freqstr")
+    elif isinstance(value, pandas.Timedelta):
+        to.items(b"W", ["Timedelta", int(value.asm8.view("i8")), value.unit])
+    elif isinstance(value, (pandas.Interval, pandas.Period)):
+        names = ("left", "right", "closed", "ordinal", "freqstr")
         to.items(b"W", [type(value).__name__, *(getattr(value, name, None) for name in names)])
     elif isinstance(value, pandas.api.extensions.ExtensionArray):
         _put_extension(to, value)

@@ -6,6 +6,7 @@ import datetime as dt
 import decimal
 import enum
 import fractions
+import functools
 import json
 import math
 import os
@@ -84,6 +85,20 @@ class Pair(collections.namedtuple("Pair", "a b")):
     pass
 
 
+@dataclasses.dataclass
+class Circle:
+    radius: float
+
+    @functools.cached_property
+    def area(self) -> float:
+        return self.radius**2 * math.pi
+
+
+def asked(circle: Circle) -> Circle:
+    assert circle.area > 0
+    return circle
+
+
 def quiet_nan(payload: int) -> float:
     return float(struct.unpack(">d", struct.pack(">Q", 0x7FF8000000000000 | payload))[0])
 
@@ -150,6 +165,12 @@ DIFFERENT: list[Any] = [
     pa.array([dt.timedelta(1)]),
     pa.int64(), pa.schema({"a": pa.int64()}), pa.field("a", pa.int64()), pa.scalar(1), pa.scalar(1, pa.int32()),
     pd.MultiIndex.from_tuples([(1, "a")]), pd.MultiIndex.from_tuples([(1, "a")], names=["p", "q"]),
+    pd.MultiIndex.from_tuples([(1, "a"), (1, "b")])[:1], pd.DataFrame({"a": [1]}).set_flags(allows_duplicate_labels=False),
+    pd.Series([1, 2]).set_flags(allows_duplicate_labels=False), pd.Timestamp("3000-01-01"), pd.Timestamp("3000-01-01", tz="UTC"),
+    pd.Timestamp("3001-01-01"), pd.Timestamp("3000-01-01").as_unit("s"), pd.Timedelta(days=200_000), pd.Timedelta(days=200_001),
+    np.ma.array([1, 3], mask=[False, True]), np.ma.array([1, 2], mask=[False, True], fill_value=5),
+    np.ma.array([1, 2], mask=[False, True], hard_mask=True), np.dtype("f8", metadata={"k": 1}),
+    np.array([1], np.dtype("i8", metadata={"k": 1})), np.array([1], np.dtype("i8", metadata={"k": 2})), Circle(1.0), asked(Circle(1.0)),
 ]  # fmt: skip
 
 

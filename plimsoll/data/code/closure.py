@@ -40,7 +40,7 @@ from plimsoll.data.code.objects import ALIASES, class_content, inside, reduction
 from plimsoll.data.code.silent import Silent, acting, reads_annotations, reads_nothing
 from plimsoll.data.code.source import Sources
 from plimsoll.data.code.surroundings import surroundings
-from plimsoll.errors import Unfingerprintable
+from plimsoll.errors import PlimsollError, Unfingerprintable
 from plimsoll.fingerprint import digest_value
 from plimsoll.records.pipeline import KeyPart
 
@@ -51,6 +51,8 @@ _DESCRIPTORS = (
     types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassMethodDescriptorType, types.MethodWrapperType,
     types.GetSetDescriptorType, types.MemberDescriptorType,
 )  # fmt: skip
+#: Functions that Cython has compiled, whichever release of it; each release has classes of its own.
+_COMPILED = ("cython_function_or_method", "fused_cython_function")
 _PRIVATE = re.compile(r"^_plimsoll_[0-9a-f]{12}\.")
 _SECRET = re.compile(r"key|secret|token|passw|credential", re.IGNORECASE)
 _REMEDY = "Name the code directly, pass the value as a parameter, or mark the step as not cached."
@@ -70,7 +72,7 @@ def closure(function: Callable[..., Any], sources: Sources | None = None, traced
     """
     home = getattr(_unwrap(function), "__globals__", {}).get("__name__", "")
     walk = _Walk(sources or Sources(), home, traced)
-    with _uncollected():
+    with _uncollected(), _refusing(getattr(function, "__qualname__", "The function")):
         walk.digest(function, getattr(function, "__qualname__", repr(type(function))))
         return walk.finish()
 
@@ -86,7 +88,7 @@ def value_closure(value: Any, sources: Sources | None = None) -> tuple[str, tupl
         Unfingerprintable: something inside cannot be seen whole.
     """
     walk = _Walk(sources or Sources(), "__main__")
-    with _uncollected():
+    with _uncollected(), _refusing("The value"):
         digest = walk.digest(value, "The value")
         return digest, walk.finish()
 
@@ -102,6 +104,17 @@ def _uncollected() -> Iterator[None]:
         yield
     finally:
         gc.enable()
+
+
+@contextlib.contextmanager
+def _refusing(what: str) -> Iterator[None]:
+    """Refuse what cannot be looked at, since any object may raise anything: a key is never worth a failed run."""
+    try:
+        yield
+    except PlimsollError:
+        raise
+    except Exception as error:
+        raise Unfingerprintable(f"{what} cannot be fingerprinted: {type(error).__name__}: {error}.", _REMEDY) from error
 
 
 def _unwrap(value: Any) -> Any:
@@ -272,7 +285,7 @@ class _Walk:
             return self.klass(value)
         if isinstance(value, types.ModuleType):
             return "module", self.module(value)
-        if isinstance(value, (types.BuiltinFunctionType, *_DESCRIPTORS)):
+        if isinstance(value, (types.BuiltinFunctionType, *_DESCRIPTORS)) or type(value).__name__ in _COMPILED:
             return self.builtin(value)
         if isinstance(value, types.MethodType):
             return "method", (value.__func__, value.__self__)
@@ -327,7 +340,9 @@ class _Walk:
         if value.__closure__ is None and not hasattr(value, "__wrapped__"):
             return "library", f"{module}.{code.co_qualname}"
         if self.sources.origin(claimed, None) != "user" and resolve(claimed, value.__qualname__) is value:
-            return "library", f"{module}.{code.co_qualname}"
+            # A decorator of the library's own has made it: its code is the same for all that it decorates.
+            self.touch(claimed, self.sources.origin(claimed, None))
+            return "library", f"{claimed}.{value.__qualname__}"
         cells = [contents(cell) for cell in value.__closure__ or ()]
         return "wrapper", (f"{module}.{code.co_qualname}", getattr(value, "__wrapped__", None), cells, value.__defaults__)
 

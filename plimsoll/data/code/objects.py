@@ -71,6 +71,8 @@ def inside(value: Any, homes: tuple[str, ...], sources: Sources) -> tuple[str, A
         parts = ("__supertype__", "__bound__", "__constraints__", "__value__")
         return "typing", (str(getattr(value, "__name__", value)), [getattr(value, name, None) for name in parts])
     if sources.origin(type(value).__module__, None) == "third":
+        if type(value).__name__ == "ufunc" and (home := _library_with(value, value.__name__, sources)):
+            return "ufunc", (home, value.__name__)
         compiled = getattr(value, "py_func", None)
         if isinstance(compiled, types.FunctionType):
             # numba's own reduction holds an id that is another one in every process.
@@ -125,7 +127,8 @@ def resolve(module: str, name: str) -> Any:
 def _library_with(value: Any, name: str, sources: Sources) -> str | None:
     """Return the module of a library in which ``value`` has a name."""
     claimed = getattr(value, "__module__", None) or type(value).__module__
-    for module in (claimed, *list(sys.modules)):
+    # In an order that does not hang on what was imported first.
+    for module in (claimed, *sorted(sys.modules, key=lambda module: (module.count("."), module))):
         if resolve(module, name) is value and sources.origin(module, None) != "user":
             return str(module)
     return None

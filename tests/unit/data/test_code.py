@@ -20,6 +20,7 @@ import typing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from plimsoll.data.code.bytecode import codes, instructions
@@ -272,3 +273,37 @@ def test_instructions_are_read_as_the_library_for_it_reads_them() -> None:
             assert ours == theirs, code
             compared += len(ours)
     assert compared > 10_000
+
+
+#: Objects of libraries that are alike but for what they do.
+ALIKE: list[tuple[str, str]] = [
+    ("make_scorer(accuracy_score)", "make_scorer(recall_score)"),
+    ("accuracy_score", "recall_score"),
+    ("np.add", "np.multiply"),
+    ("np.random.default_rng(1)", "np.random.default_rng(2)"),
+    ("np.random.default_rng(1)", "np.random.Generator(np.random.Philox(1))"),
+    ("np.random.SeedSequence(1)", "np.random.SeedSequence(1, n_children_spawned=1)"),
+    ("KDTree([[1.0]])", "KDTree([[2.0]])"),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), ALIKE)
+def test_objects_of_libraries_count_by_what_they_do(one: str, other: str) -> None:
+    names: dict[str, Any] = {"np": np}
+    exec("from sklearn.metrics import *\nfrom sklearn.neighbors import KDTree", names)
+    assert value_closure(eval(one, names))[0] == value_closure(eval(one, names))[0]
+    assert value_closure(eval(one, names))[0] != value_closure(eval(other, names))[0]
+
+
+class Broken:
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return Broken, ()
+
+    @property
+    def __dict__(self) -> Any:  # type: ignore[override]
+        raise ZeroDivisionError("on purpose")
+
+
+def test_an_object_that_cannot_even_be_looked_at_is_refused_and_ends_no_run() -> None:
+    with pytest.raises(Unfingerprintable, match="ZeroDivisionError: on purpose"):
+        value_closure([Broken()])
