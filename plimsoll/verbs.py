@@ -33,8 +33,12 @@ from plimsoll.records.pipelines import kept as k
 from plimsoll.records.pipelines import search as s
 from plimsoll.records.pipelines import trigger as t
 from plimsoll.records.request import Request
+from plimsoll.records.tracking import change as c
+from plimsoll.records.tracking import experiment as e
+from plimsoll.records.tracking import find as f
 from plimsoll.registry import lineage, promotion, versions
-from plimsoll.runs import lifecycle, points
+from plimsoll.runs import experiments, lifecycle, logged, points
+from plimsoll.runs.search import finding
 from plimsoll.serving import deployments, rollout
 
 #: ``read`` sees one state; ``write`` changes something in one transaction; ``job`` takes minutes and is the worker's.
@@ -97,14 +101,29 @@ VERBS: tuple[Verb, ...] = (
     _read(a.VerifyEvents, access.verify_events),
     _read(a.GetJob, access.get_job),
     _read(a.ListJobs, access.list_jobs),
+    # Experiments
+    _write(e.CreateExperiment, experiments.create_experiment),
+    _read(e.GetExperiment, experiments.get_experiment),
+    _read(e.ListExperiments, experiments.list_experiments),
+    _write(e.RenameExperiment, experiments.rename_experiment),
+    _write(e.DeleteExperiment, experiments.delete_experiment),
+    _write(e.RestoreExperiment, experiments.restore_experiment),
+    _write(e.TagExperiment, experiments.tag_experiment),
     # Runs
     _write(r.StartRun, lifecycle.start_run),
     _write(r.FinishRun, lifecycle.finish_run),
-    _write(r.SetTags, lifecycle.set_tags),
+    _write(c.UpdateRun, lifecycle.update_run),
+    _write(c.DeleteRun, lifecycle.delete_run),
+    _write(c.RestoreRun, lifecycle.restore_run),
+    _write(c.LogBatch, logged.log_batch, audited=False),
+    _write(c.LogDatasets, logged.log_datasets, audited=False),
+    _write(r.SetTags, logged.set_tags),
+    _write(c.RemoveTags, logged.remove_run_tags),
     _write(r.LogArtifact, lifecycle.log_artifact, audited=False),
     _write(r.LogInput, lifecycle.log_input, audited=False),
     _read(r.GetRun, lifecycle.get_run),
     _read(r.ListRuns, lifecycle.list_runs),
+    _read(f.SearchRuns, finding.search_runs),
     _write(r.AppendPoints, points.append_points, audited=False),
     _read(r.GetSeries, points.get_series),
     # Data

@@ -24,6 +24,7 @@ from plimsoll.errors import Conflict, Denied, InvalidInput, NotFound, PlimsollEr
 from plimsoll.records.access import Actor, Job
 from plimsoll.records.deployment import ReleasePolicy, RolloutStep, SetEnvironment
 from plimsoll.records.request import Request
+from plimsoll.runs.experiments import make_default
 from plimsoll.store.blobs import LocalBlobs
 from plimsoll.store.contracts import Context, JobContext, Stores
 from plimsoll.store.database import open_database, shown
@@ -235,7 +236,7 @@ def _lacking(tx: Connection, secrets: Path, owner: str) -> tuple[dict[str, Actor
 
 
 def _prepare(workspace: Workspace, name: str) -> None:
-    """Make what a home lacks: its environments, and its owner, worker and plane with their tokens.
+    """Make what a home lacks: its default experiment and its environments, and its owner, worker and plane with their tokens.
 
     Token files get their names after the commit. Killed before, the database knows nothing of them; killed after, their
     files are missing, and the next one to open the home makes them anew.
@@ -251,6 +252,7 @@ def _prepare(workspace: Workspace, name: str) -> None:
         try:
             with workspace.stores.database.write() as tx:
                 lost, missing = _lacking(tx, secrets, name)
+                make_default(tx)
                 owner = _owner(tx, name) or WORKER
                 context = Context(actor=owner, tx=tx, stores=workspace.stores)
                 for file, actor in lost.items():

@@ -22,7 +22,7 @@ from plimsoll.errors import Conflict, InvalidInput, NotFound
 from plimsoll.records.data import Column, FileEntry, GetSnapshot, ListSnapshots, Manifest, RegisterSnapshot, Snapshot
 from plimsoll.records.request import Json, check_digest
 from plimsoll.store.contracts import Blobs, Context
-from plimsoll.store.schema import snapshots
+from plimsoll.store.tables.tracking import snapshots
 
 _PREFIX = re.compile(r"[0-9a-f]{6,64}")
 

@@ -30,7 +30,8 @@ from plimsoll.records.pipeline import (
 )
 from plimsoll.runs.lifecycle import running
 from plimsoll.store.contracts import Blobs, Context
-from plimsoll.store.schema import cache_entries, claims, key_parts, runs, steps
+from plimsoll.store.schema import cache_entries, claims, key_parts, steps
+from plimsoll.store.tables.tracking import runs
 
 _SHOWN = 3
 

@@ -12,7 +12,8 @@ from plimsoll import clock
 from plimsoll.pipelines.cache import insert_claim, latest_entry, own_run, parts_of, unseen_entries
 from plimsoll.records.pipeline import Claim, ClaimCalls, ReleaseClaims, RenewClaims, WantedCall
 from plimsoll.store.contracts import Context
-from plimsoll.store.schema import claims, runs
+from plimsoll.store.schema import claims
+from plimsoll.store.tables.tracking import runs
 
 #: Microseconds after which a claim that was not renewed is anybody's.
 LEASE = 5_000_000

@@ -7,6 +7,8 @@ from typing import Literal
 
 from plimsoll.errors import InvalidInput
 from plimsoll.records.request import Json, Request, check_digest, check_name
+from plimsoll.records.tracking.dataset import DatasetUse
+from plimsoll.records.tracking.experiment import DEFAULT_EXPERIMENT, check_tags
 
 #: A run ends once, in one of the last four states. ``stopped`` was ended on purpose before it was done, as a search does.
 RunState = Literal["running", "finished", "failed", "stopped", "lost"]
@@ -44,6 +46,8 @@ class Run:
     id: str
     #: Name of the experiment.
     experiment: str
+    #: Id of the experiment.
+    experiment_id: str
     #: A name for people; not unique.
     name: str
     #: Where it stands.
@@ -66,6 +70,8 @@ class Run:
     ended: int | None = None
     #: The exception's text when it failed, or why it was stopped.
     error: str | None = None
+    #: UTC microseconds, or None while it is in use.
+    deleted: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +79,9 @@ class StartRun(Request[Run]):
     """Begin a run. Two starts with the same ``key`` are one run."""
 
     #: The experiment is made when it does not exist.
-    experiment: str = "default"
+    experiment: str = DEFAULT_EXPERIMENT
+    #: Id of an existing experiment; it counts instead of the name.
+    experiment_id: str | None = None
     #: A name for people; empty gives one made from the id.
     name: str = ""
     #: Parameters by name.
@@ -88,13 +96,16 @@ class StartRun(Request[Run]):
     environment: str | None = None
     #: Makes the start idempotent.
     key: str | None = None
+    #: UTC microseconds; None is now.
+    started: int | None = None
 
     def __post_init__(self) -> None:
         check_name("Experiment", self.experiment)
         if self.name:
             check_name("Run name", self.name)
-        for name in (*self.params, *self.tags):
-            check_name("Param or tag", name)
+        for name in self.params:
+            check_name("Param", name)
+        check_tags(self.tags)
         if self.environment is not None:
             check_digest("Environment", self.environment)
 
@@ -107,6 +118,9 @@ class SetTags(Request[Run]):
     id: str
     #: Tags by name.
     tags: dict[str, str]
+
+    def __post_init__(self) -> None:
+        check_tags(self.tags)
 
 
 def check_artifact(name: str, digest: str) -> None:
@@ -305,6 +319,8 @@ class RunDetail:
     artifacts: tuple[Artifact, ...]
     #: What it read.
     inputs: tuple[RunInput, ...]
+    #: Which data it says it read.
+    datasets: tuple[DatasetUse, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,8 @@ from plimsoll.records.model import (
 from plimsoll.records.run import GetRun, Run
 from plimsoll.runs.lifecycle import get_run
 from plimsoll.store.contracts import Context
-from plimsoll.store.schema import aliases, cache_entries, grants, models, reports, runs, steps, versions
+from plimsoll.store.schema import aliases, cache_entries, grants, models, reports, steps, versions
+from plimsoll.store.tables.tracking import runs
 
 _DIGEST = re.compile(r"[0-9a-f]{12,64}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from plimsoll.errors import InvalidInput
 from plimsoll.records.run import AppendPoints, GetSeries, PointsReceipt, Series
-from plimsoll.runs.lifecycle import running
+from plimsoll.runs.lifecycle import changeable
 from plimsoll.store.contracts import Context
 
 
@@ -16,7 +16,7 @@ def append_points(request: AppendPoints, context: Context) -> PointsReceipt:
     last = points.last_sequence(context.tx, request.run_id, request.writer)
     if request.sequence <= last:
         return PointsReceipt(sequence=last, added=0)
-    running(context, request.run_id)
+    changeable(context, request.run_id)
     added = points.append(context.tx, request.run_id, request.writer, request.sequence, request.points)
     return PointsReceipt(sequence=request.sequence, added=added)
 

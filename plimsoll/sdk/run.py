@@ -36,6 +36,7 @@ from plimsoll.records.pipeline import Output
 from plimsoll.records.pipelines.part import PartAsked
 from plimsoll.records.request import Request
 from plimsoll.records.run import FinishRun, LogArtifact, LogInput, PointColumns, Run, SetTags, StartRun
+from plimsoll.records.tracking.experiment import DEFAULT_EXPERIMENT
 from plimsoll.runs.logger import StepLogger, current
 from plimsoll.sdk.door import Door, FolderDoor, connect
 from plimsoll.sdk.journal import Journal, Sender, replay
@@ -65,7 +66,7 @@ def run(
 
 
 @overload
-def run(*, door: Door | None = None, experiment: str = "default", name: str = "", **params: Any) -> OpenRun: ...
+def run(*, door: Door | None = None, experiment: str = DEFAULT_EXPERIMENT, name: str = "", **params: Any) -> OpenRun: ...
 
 
 def run(
@@ -89,7 +90,7 @@ def run(
     Args:
         function: a function decorated with ``@pipeline``, or None.
         door: the platform; None takes the one that the settings name.
-        experiment: groups runs; empty takes the pipeline's name, or ``default``.
+        experiment: groups runs; empty takes the pipeline's name, or ``Default``.
         name: a name for people, for a run without a pipeline.
         profile: name of a profile of ``[tool.plimsoll]``, for a pipeline; None takes the one that ``PLIMSOLL_PROFILE`` names.
         executor: ``processes`` gives each step a process of its own; ``in_process`` helps a debugger, ``ray`` uses a cluster;
@@ -105,7 +106,7 @@ def run(
         StepFailed: a step failed; its traceback is in ``details``.
     """
     if function is None:
-        return OpenRun(door, experiment or "default", name, params)
+        return OpenRun(door, experiment or DEFAULT_EXPERIMENT, name, params)
     project, chosen = prepared(function, profile)
     settled = settle(function, params, project, profile=chosen)
     with opened_door(door, chosen) as opened, live_view(function, settled.params) as on_step:

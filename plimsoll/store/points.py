@@ -21,9 +21,9 @@ from sqlalchemy import Connection, Row, delete, insert, select, update
 from plimsoll import clock
 from plimsoll.errors import Conflict, Corrupt, InvalidInput, NotFound
 from plimsoll.records.run import PointColumns, Series, SeriesSummary
-from plimsoll.store import schema
 from plimsoll.store.contracts import chunks
 from plimsoll.store.segments import writers
+from plimsoll.store.tables import tracking
 
 #: Points in a full chunk.
 FULL = 4096
@@ -77,7 +77,7 @@ class SqlPoints:
         new = _by_name(points)
         known = self._known(tx, run_id, list(new))
         for name, row in known.items():
-            tx.execute(update(schema.series).where(schema.series.c.id == row.id).values(**_summary(row, new[name])))
+            tx.execute(update(tracking.series).where(tracking.series.c.id == row.id).values(**_summary(row, new[name])))
             self._add(tx, row.id, new.pop(name))
         if new:
             self._begin(tx, run_id, new)
@@ -88,8 +88,8 @@ class SqlPoints:
         """Add series that the run does not have yet, all by two statements."""
         ids = {name: clock.new_id() for name in new}
         series = [{"id": ids[name], "run_id": run_id, "name": name, **_summary(None, columns)} for name, columns in new.items()]
-        tx.execute(insert(schema.series), series)
-        tx.execute(insert(schema.point_chunks), [chunk for name, columns in new.items() for chunk in _cut(ids[name], 0, columns)])
+        tx.execute(insert(tracking.series), series)
+        tx.execute(insert(tracking.point_chunks), [chunk for name, columns in new.items() for chunk in _cut(ids[name], 0, columns)])
 
     def last_sequence(self, tx: Connection, run_id: str, writer: str) -> int:
         """Return the last sequence applied of a writer, 0 when it never wrote.
@@ -121,7 +121,7 @@ class SqlPoints:
         row = self._known(tx, run_id, [name]).get(name)
         if row is None:
             raise NotFound(f"The run {run_id!r} has no metric {name!r}.", f"List its metrics: plimsoll runs show {run_id}")
-        table = schema.point_chunks
+        table = tracking.point_chunks
         columns = _empty()
         for chunk in tx.execute(select(table).where(table.c.series_id == row.id).order_by(table.c.index)):
             columns.extend(_unpack(chunk.data, chunk._mapping["count"], name))
@@ -142,7 +142,7 @@ class SqlPoints:
             tx: an open transaction.
             run_ids: any number of runs.
         """
-        table = schema.series
+        table = tracking.series
         found: dict[str, list[SeriesSummary]] = {}
         for some in chunks(list(dict.fromkeys(run_ids)), 500):
             for row in tx.execute(select(table).where(table.c.run_id.in_(some)).order_by(table.c.name)):
@@ -159,7 +159,7 @@ class SqlPoints:
         return {run_id: tuple(rows) for run_id, rows in found.items()}
 
     def _known(self, tx: Connection, run_id: str, names: Sequence[str]) -> dict[str, Row[Any]]:
-        table = schema.series
+        table = tracking.series
         found: dict[str, Row[Any]] = {}
         for some in chunks(names, 500):
             for row in tx.execute(select(table).where(table.c.run_id == run_id, table.c.name.in_(some))):
@@ -167,7 +167,7 @@ class SqlPoints:
         return found
 
     def _add(self, tx: Connection, series_id: str, new: _Columns) -> None:
-        table = schema.point_chunks
+        table = tracking.point_chunks
         columns = table.c
         newest = select(columns.index, columns["count"]).where(columns.series_id == series_id)
         tail = tx.execute(newest.order_by(columns.index.desc()).limit(FULL.bit_length() + 1)).all()

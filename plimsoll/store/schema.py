@@ -6,61 +6,24 @@ database and compares it with these tables on every dialect.
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
-    Dialect,
     ForeignKey,
     Index,
     Integer,
     LargeBinary,
-    MetaData,
     Table,
     Text,
-    TypeDecorator,
     UniqueConstraint,
 )
 
-from plimsoll import codec
+from plimsoll.store.tables.columns import Json, at_column, id_column, metadata
+from plimsoll.store.tables.tracking import runs
 
 #: Revision that this code reads and writes.
 HEAD = "0001"
-
-
-class Json(TypeDecorator[Any]):
-    """A JSON document in a text column, encoded by :mod:`plimsoll.codec`; SQL never looks inside."""
-
-    impl = Text
-    cache_ok = True
-
-    def process_bind_param(self, value: Any, dialect: Dialect) -> str | None:
-        """Return ``value`` as JSON text for any ``dialect``."""
-        return None if value is None else codec.to_json(value).decode()
-
-    def process_result_value(self, value: str | None, dialect: Dialect) -> Any:
-        """Return what ``value``, a JSON text, holds; the same for any ``dialect``."""
-        return None if value is None else codec.from_json(value, object)
-
-
-metadata = MetaData(
-    naming_convention={
-        "ix": "ix_%(column_0_label)s",
-        "uq": "uq_%(table_name)s_%(column_0_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-
-def _id() -> Column[str]:
-    return Column("id", Text, primary_key=True)
-
-
-def _at(name: str = "created") -> Column[int]:
-    return Column(name, BigInteger, nullable=False)
 
 
 actors = Table(
@@ -70,14 +33,14 @@ actors = Table(
     Column("roles", Json, nullable=False),
     Column("person", Boolean, nullable=False),
     Column("token_digest", Text, unique=True),
-    _at(),
+    at_column(),
 )
 
 events = Table(
     "events",
     metadata,
     Column("sequence", BigInteger, primary_key=True, autoincrement=False),
-    _at("at"),
+    at_column("at"),
     Column("actor", Text, nullable=False),
     Column("verb", Text, nullable=False),
     Column("subject", Text, nullable=False, index=True),
@@ -89,7 +52,7 @@ events = Table(
 jobs = Table(
     "jobs",
     metadata,
-    _id(),
+    id_column(),
     Column("verb", Text, nullable=False),
     Column("payload", Json, nullable=False),
     Column("actor", Text, nullable=False),
@@ -102,108 +65,22 @@ jobs = Table(
     Column("progress", Text, nullable=False),
     Column("result", Json),
     Column("error", Json),
-    _at(),
+    at_column(),
     Index("ix_jobs_state_due", "state", "due"),
     Index("ix_jobs_key", "key"),
-)
-
-experiments = Table("experiments", metadata, Column("name", Text, primary_key=True), _at())
-
-runs = Table(
-    "runs",
-    metadata,
-    _id(),
-    Column("experiment", Text, ForeignKey("experiments.name"), nullable=False),
-    Column("name", Text, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("params", Json, nullable=False),
-    Column("tags", Json, nullable=False),
-    Column("author", Text, nullable=False),
-    Column("cause", Json, nullable=False),
-    Column("code", Json, nullable=False),
-    Column("environment", Text),
-    _at("started"),
-    Column("ended", BigInteger),
-    Column("error", Text),
-    Column("key", Text, unique=True),
-    Index("ix_runs_experiment_id", "experiment", "id"),
-)
-
-artifacts = Table(
-    "artifacts",
-    metadata,
-    Column("run_id", Text, ForeignKey("runs.id"), primary_key=True),
-    Column("name", Text, primary_key=True),
-    Column("kind", Text, nullable=False),
-    Column("digest", Text, nullable=False),
-    Column("size", BigInteger, nullable=False),
-)
-
-run_inputs = Table(
-    "run_inputs",
-    metadata,
-    Column("run_id", Text, ForeignKey("runs.id"), primary_key=True),
-    Column("name", Text, primary_key=True),
-    Column("digest", Text, ForeignKey("snapshots.digest"), nullable=False),
-)
-
-snapshots = Table(
-    "snapshots",
-    metadata,
-    Column("digest", Text, primary_key=True),
-    Column("name", Text, nullable=False, index=True),
-    Column("kind", Text, nullable=False),
-    Column("rows", BigInteger),
-    Column("size", BigInteger, nullable=False),
-    Column("columns", Json, nullable=False),
-    _at(),
-    Column("author", Text, nullable=False),
-)
-
-series = Table(
-    "series",
-    metadata,
-    _id(),
-    Column("run_id", Text, ForeignKey("runs.id"), nullable=False),
-    Column("name", Text, nullable=False),
-    Column("count", BigInteger, nullable=False),
-    # Packed IEEE 754 doubles: SQLite would turn NaN into NULL.
-    Column("last", LargeBinary, nullable=False),
-    Column("min", LargeBinary, nullable=False),
-    Column("max", LargeBinary, nullable=False),
-    Column("last_step", BigInteger, nullable=False),
-    UniqueConstraint("run_id", "name"),
-)
-
-point_chunks = Table(
-    "point_chunks",
-    metadata,
-    Column("series_id", Text, ForeignKey("series.id"), primary_key=True),
-    Column("index", BigInteger, primary_key=True),
-    Column("count", BigInteger, nullable=False),
-    Column("data", LargeBinary, nullable=False),
-)
-
-#: Last batch applied of each writer, for points and segments: ``stream`` is a run's id or a segment's name.
-writers = Table(
-    "writers",
-    metadata,
-    Column("stream", Text, primary_key=True),
-    Column("writer", Text, primary_key=True),
-    Column("sequence", BigInteger, nullable=False),
 )
 
 steps = Table(
     "steps",
     metadata,
-    Column("run_id", Text, ForeignKey("runs.id"), primary_key=True),
+    Column("run_id", Text, ForeignKey(runs.c.id), primary_key=True),
     Column("index", Integer, primary_key=True),
     Column("name", Text, nullable=False),
     Column("state", Text, nullable=False),
     Column("key", Text),
     Column("why", Text, nullable=False),
-    _at("started"),
-    _at("ended"),
+    at_column("started"),
+    at_column("ended"),
     Column("output", Json),
     Column("error", Text),
 )
@@ -217,7 +94,7 @@ cache_entries = Table(
     Column("output", Json, nullable=False),
     Column("trace", Json, nullable=False),
     Column("run_id", Text, nullable=False),
-    _at(),
+    at_column(),
     Index("ix_cache_entries_call_created", "call", "created"),
     Index("ix_cache_entries_step_created", "step", "created"),
 )
@@ -237,22 +114,22 @@ claims = Table(
     "claims",
     metadata,
     Column("call", Text, primary_key=True),
-    Column("run_id", Text, ForeignKey("runs.id"), nullable=False),
-    _at("renewed"),
+    Column("run_id", Text, ForeignKey(runs.c.id), nullable=False),
+    at_column("renewed"),
     Index("ix_claims_run_id", "run_id"),
 )
 
 searches = Table(
     "searches",
     metadata,
-    _id(),
+    id_column(),
     Column("name", Text, nullable=False),
     Column("plan", Json, nullable=False),
     Column("trials", Integer, nullable=False),
     Column("state", Text, nullable=False),
     Column("author", Text, nullable=False),
     Column("importances", Json, nullable=False),
-    _at(),
+    at_column(),
     Column("ended", BigInteger),
     Column("key", Text, nullable=False),
     Column("holder", Text, nullable=False),
@@ -264,7 +141,7 @@ trials = Table(
     metadata,
     Column("search_id", Text, ForeignKey("searches.id"), primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("run_id", Text, ForeignKey("runs.id")),
+    Column("run_id", Text, ForeignKey(runs.c.id)),
     Column("state", Text, nullable=False),
     Column("data", LargeBinary, nullable=False),
 )
@@ -277,7 +154,7 @@ triggers = Table(
     Column("rule", Json, nullable=False),
     Column("declared", Boolean, nullable=False),
     Column("author", Text, nullable=False),
-    _at(),
+    at_column(),
     Column("next", BigInteger),
     Column("position", BigInteger, nullable=False),
     Column("commit", Text),
@@ -287,14 +164,14 @@ triggers = Table(
 firings = Table(
     "firings",
     metadata,
-    _id(),
+    id_column(),
     Column("trigger", Text, nullable=False),
     Column("key", Text, nullable=False),
     Column("variation", Text, nullable=False),
     Column("words", Json, nullable=False),
     Column("request", Json, nullable=False),
     Column("actor", Text, nullable=False),
-    _at("at"),
+    at_column("at"),
     Column("state", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("job_id", Text),
@@ -303,7 +180,7 @@ firings = Table(
     Index("ix_firings_job_id", "job_id"),
 )
 
-models = Table("models", metadata, Column("name", Text, primary_key=True), _at())
+models = Table("models", metadata, Column("name", Text, primary_key=True), at_column())
 
 versions = Table(
     "versions",
@@ -311,9 +188,9 @@ versions = Table(
     Column("model", Text, ForeignKey("models.name"), primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
     Column("digest", Text, nullable=False, unique=True),
-    Column("run_id", Text, ForeignKey("runs.id"), nullable=False),
+    Column("run_id", Text, ForeignKey(runs.c.id), nullable=False),
     Column("author", Text, nullable=False),
-    _at(),
+    at_column(),
     Column("meta", Json, nullable=False),
 )
 
@@ -328,12 +205,12 @@ aliases = Table(
 reports = Table(
     "reports",
     metadata,
-    _id(),
+    id_column(),
     Column("model", Text, nullable=False),
     Column("number", Integer, nullable=False),
     Column("champion", Text),
     Column("verdicts", Json, nullable=False),
-    _at(),
+    at_column(),
     Index("ix_reports_model_number", "model", "number"),
 )
 
@@ -343,7 +220,7 @@ grants = Table(
     Column("digest", Text, primary_key=True),
     Column("actor", Text, primary_key=True),
     Column("reason", Text, nullable=False),
-    _at(),
+    at_column(),
 )
 
 environments = Table("environments", metadata, Column("name", Text, primary_key=True), Column("policy", Json, nullable=False))
@@ -351,7 +228,7 @@ environments = Table("environments", metadata, Column("name", Text, primary_key=
 releases = Table(
     "releases",
     metadata,
-    _id(),
+    id_column(),
     Column("environment", Text, ForeignKey("environments.name"), nullable=False),
     Column("model", Text, nullable=False),
     Column("number", Integer, nullable=False),
@@ -362,7 +239,7 @@ releases = Table(
     Column("proposer", Text, nullable=False),
     Column("state", Text, nullable=False),
     Column("reason", Text, nullable=False),
-    _at(),
+    at_column(),
     Index("ix_releases_environment_model", "environment", "model"),
 )
 
@@ -373,7 +250,7 @@ approvals = Table(
     Column("actor", Text, primary_key=True),
     Column("digest", Text, nullable=False),
     Column("note", Text, nullable=False),
-    _at(),
+    at_column(),
 )
 
 deployments = Table(
@@ -389,7 +266,7 @@ deployments = Table(
     Column("policy", Json),
     Column("kill", Json),
     Column("generation", BigInteger, nullable=False),
-    _at("updated"),
+    at_column("updated"),
 )
 
 #: Counters of a track, summed over all reports of one generation.
@@ -414,14 +291,14 @@ planes = Table(
     Column("plane", Text, primary_key=True),
     Column("environment", Text, nullable=False),
     Column("report", Json, nullable=False),
-    _at("at"),
+    at_column("at"),
     Column("dropped", BigInteger, nullable=False),
 )
 
 segments = Table(
     "segments",
     metadata,
-    _id(),
+    id_column(),
     Column("stream", Text, nullable=False),
     # A waiting chunk has ``data``; a sealed one has the digest of its Parquet blob.
     Column("data", LargeBinary),
@@ -439,8 +316,8 @@ prediction_index = Table(
     metadata,
     Column("request_id", Text, primary_key=True),
     Column("stream", Text, primary_key=True),
-    _at("start"),
-    _at("end"),
+    at_column("start"),
+    at_column("end"),
 )
 
 windows = Table(
@@ -458,15 +335,15 @@ windows = Table(
 alerts = Table(
     "alerts",
     metadata,
-    _id(),
+    id_column(),
     Column("model", Text, nullable=False, index=True),
     Column("environment", Text, nullable=False),
-    _at("start"),
-    _at("end"),
+    at_column("start"),
+    at_column("end"),
     Column("kind", Text, nullable=False),
     Column("subject", Text, nullable=False),
     Column("finding", Json, nullable=False),
-    _at(),
+    at_column(),
     Column("decision", Text, nullable=False),
     Column("job_id", Text),
     Column("acknowledged", Text),
@@ -488,7 +365,7 @@ retrainings = Table(
     Column("alert_id", Text, ForeignKey("alerts.id"), primary_key=True),
     Column("model", Text, nullable=False),
     Column("environment", Text, nullable=False),
-    _at("at"),
+    at_column("at"),
     Column("release_id", Text),
     Column("outcome", Text),
 )

@@ -12,10 +12,11 @@ from sqlalchemy.exc import IntegrityError
 from plimsoll.errors import PlimsollError
 from plimsoll.store import schema
 from plimsoll.store.contracts import Database
+from plimsoll.store.tables import tracking
 
 Open = Callable[[], Database]
 
-_NAMES = schema.experiments
+_NAMES = schema.models
 
 
 class DatabaseSuite:
@@ -82,7 +83,7 @@ class DatabaseSuite:
     def test_a_row_that_names_nothing_is_refused(self, reopen: Open) -> None:
         database = reopen()
         with pytest.raises(IntegrityError), database.write() as tx:
-            tx.execute(insert(schema.artifacts).values(run_id="none", name="a", kind="file", digest="0" * 64, size=1))
+            tx.execute(insert(tracking.run_tags).values(run_id="none", name="a", value="b"))
 
     def test_a_value_that_no_column_holds_is_refused_in_our_words(self, reopen: Open) -> None:
         database = reopen()

@@ -12,8 +12,8 @@ from sqlalchemy import insert
 from plimsoll import clock
 from plimsoll.errors import Conflict, InvalidInput, NotFound
 from plimsoll.records.run import PointColumns
-from plimsoll.store import schema
 from plimsoll.store.contracts import Database, Points
+from plimsoll.store.tables import tracking
 
 
 def _points(name: str, steps: Sequence[int], values: Sequence[float]) -> PointColumns:
@@ -41,10 +41,10 @@ class PointsSuite:
     def run(self, database: Database) -> str:
         """The id of a run that may log, made in ``database``."""
         id = clock.new_id()
-        blank = {"name": "", "state": "running", "params": {}, "tags": {}, "author": "a", "cause": {}, "code": {}, "started": 1}
+        blank = {"name": "", "state": "running", "author": "a", "cause": {}, "code": {}, "started": 1}
         with database.write() as tx:
-            tx.execute(insert(schema.experiments).values(name=id, created=1))
-            tx.execute(insert(schema.runs).values(id=id, experiment=id, **blank))
+            tx.execute(insert(tracking.experiments).values(id=id, name=id, created=1, updated=1))
+            tx.execute(insert(tracking.runs).values(id=id, experiment_id=id, **blank))
         return id
 
     def test_values_come_back_bit_for_bit(self, database: Database, points: Points, run: str) -> None:

@@ -25,8 +25,18 @@ from plimsoll.records.pipelines.search import FinishSearch, Objective, SearchPla
 from plimsoll.records.pipelines.trigger import RemoveTrigger, SetTrigger, TriggerRule
 from plimsoll.records.request import Request
 from plimsoll.records.run import AppendPoints, FinishRun, PointColumns, SetTags, StartRun
+from plimsoll.records.tracking.change import DeleteRun, RemoveTags, RestoreRun, UpdateRun
+from plimsoll.records.tracking.experiment import (
+    CreateExperiment,
+    DeleteExperiment,
+    GetExperiment,
+    RenameExperiment,
+    RestoreExperiment,
+    TagExperiment,
+)
 from plimsoll.store.database import open_database
-from plimsoll.store.schema import environments, events, runs
+from plimsoll.store.schema import environments, events
+from plimsoll.store.tables.tracking import runs
 from plimsoll.workspace import PLANE, WORKER, Workspace, open_workspace
 from tests.unit.yard import Yard
 
@@ -60,6 +70,17 @@ def test_every_audited_verb_leaves_exactly_one_line_with_actor_subject_and_reque
         told(yard, AddActor(name="pia"), yard.owner),
         told(yard, StartRun(), yard.dana),
         told(yard, SetTags(id=run.id, tags={"a": "b"}), yard.dana),
+        told(yard, RemoveTags(id=run.id, names=("a",)), yard.dana),
+        told(yard, UpdateRun(id=run.id, name="first"), yard.dana),
+        told(yard, DeleteRun(id=run.id), yard.dana),
+        told(yard, RestoreRun(id=run.id), yard.dana),
+        told(yard, CreateExperiment(name="arrivals"), yard.dana),
+        told(
+            yard, RenameExperiment(id=(late := yard.workspace.do(GetExperiment(name="arrivals"), yard.dana).id), name="landings"), yard.dana
+        ),
+        told(yard, TagExperiment(id=late, tags={"a": "b"}), yard.dana),
+        told(yard, DeleteExperiment(id=late), yard.dana),
+        told(yard, RestoreExperiment(id=late), yard.dana),
         told(yard, RegisterSnapshot(name="flights", digest=tree), yard.dana),
         told(yard, m.CreateVersion(model="late", digest=package, run_id=run.id), yard.dana),
         told(yard, FinishRun(id=run.id), yard.dana),

@@ -9,6 +9,7 @@ code that calls many small ones several times slower, so it is done only where t
 from __future__ import annotations
 
 import dis
+import gc
 import os
 import sys
 import threading
@@ -120,6 +121,17 @@ class Monitor:
         return once
 
 
+def _of_collector(frame: FrameType) -> bool:
+    """Return whether code runs because memory was collected at this moment: what others hung there is no part of the step."""
+    hung = {getattr(callback, "__code__", None) for callback in gc.callbacks}
+    at: FrameType | None = frame
+    while at is not None:
+        if at.f_code in hung:
+            return True
+        at = at.f_back
+    return False
+
+
 def begins(found: Found, code: CodeType, frame: FrameType) -> bool:
     """Note that a code object begins, and return whether it must be told of each time.
 
@@ -128,6 +140,8 @@ def begins(found: Found, code: CodeType, frame: FrameType) -> bool:
         code: the code.
         frame: its frame, with its arguments.
     """
+    if gc.callbacks and _of_collector(frame):
+        return True
     kind = found.origins.of(code.co_filename)
     if kind == "user":
         found.look(found.ran, code, frame.f_globals)

@@ -17,7 +17,8 @@ from plimsoll.records.pipeline import CacheEntry, DropEntry, Output
 from plimsoll.records.pipelines.kept import CacheContents, CacheReport, DamagedEntry, EntryUse, ListEntries, VerifyCache
 from plimsoll.records.run import CodeVersion
 from plimsoll.store.contracts import Blobs, Context, JobContext
-from plimsoll.store.schema import cache_entries, runs, steps
+from plimsoll.store.schema import cache_entries, steps
+from plimsoll.store.tables.tracking import runs
 
 #: Bytes above which a file is verified on disk and not in memory.
 _LARGE = 64 << 20

@@ -13,7 +13,8 @@ from plimsoll.records.pipeline import GetKeyParts, KeyPart, ListSteps, StepRecor
 from plimsoll.records.run import GetRun, Run, RunDetail
 from plimsoll.runs.lifecycle import get_run
 from plimsoll.store.contracts import Context
-from plimsoll.store.schema import runs, steps
+from plimsoll.store.schema import steps
+from plimsoll.store.tables.tracking import runs
 
 #: Kind and name of a part -> the part.
 Parts = dict[tuple[str, str], KeyPart]
@@ -113,7 +114,7 @@ class Past:
             .order_by(steps.c.run_id.desc())
             .limit(1)
         )
-        own = query.where(runs.c.experiment == self.run(record.run_id).experiment)
+        own = query.where(runs.c.experiment_id == self.run(record.run_id).experiment_id)
         for asked in (own, query):
             row = self.context.tx.execute(asked).one_or_none()
             if row is not None:

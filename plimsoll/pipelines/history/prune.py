@@ -23,7 +23,9 @@ from plimsoll.pipelines.history.kept import entries
 from plimsoll.pipelines.history.past import short
 from plimsoll.records.pipelines.kept import EntryUse, PruneCache, PruneReport
 from plimsoll.store.contracts import Blobs, JobContext, chunks
-from plimsoll.store.schema import Json, artifacts, cache_entries, jobs, metadata, runs, steps
+from plimsoll.store.schema import cache_entries, jobs, steps
+from plimsoll.store.tables.columns import Json, metadata
+from plimsoll.store.tables.tracking import artifacts, runs
 
 #: Seconds for which stored bytes stay, whoever stored them: what names them may not be recorded yet.
 GRACE = 3600.0
@@ -136,10 +138,10 @@ class _Held:
         for row in tx.execute(select(steps.c.run_id, steps.c.name, steps.c.output)):
             if row.output:
                 given[row.run_id, short(row.name).replace("#", ".")] = row.output["digest"]
-        for row in tx.execute(select(artifacts.c.run_id, artifacts.c.name, artifacts.c.digest)):
+        for row in tx.execute(select(artifacts.c.owner, artifacts.c.name, artifacts.c.digest)):
             # One of several outputs is listed as ``step.output``, and is a file of what stands for all of them.
-            several = given.get((row.run_id, row.name.rpartition(".")[0]), "")
-            if given.get((row.run_id, row.name)) != row.digest and not (several and row.digest in self.files(several)):
+            several = given.get((row.owner, row.name.rpartition(".")[0]), "")
+            if given.get((row.owner, row.name)) != row.digest and not (several and row.digest in self.files(several)):
                 yield row.digest
 
     def free(self, digest: str) -> list[str]:

@@ -13,7 +13,8 @@ from sqlalchemy import Connection, Row, func, literal, select
 from plimsoll import clock
 from plimsoll.pipelines.triggers.schedule import due
 from plimsoll.records.pipelines.trigger import TriggerRule
-from plimsoll.store.schema import events, firings, jobs, run_inputs, runs, snapshots
+from plimsoll.store.schema import events, firings, jobs
+from plimsoll.store.tables.tracking import run_inputs, runs, snapshots
 
 #: Lines of the audit log that one look reads at most.
 LINES = 1000

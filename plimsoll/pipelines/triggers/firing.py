@@ -30,7 +30,8 @@ from plimsoll.records.pipelines.trigger import (
 )
 from plimsoll.records.run import Cause
 from plimsoll.store.contracts import Context, chunks
-from plimsoll.store.schema import firings, jobs, runs, triggers
+from plimsoll.store.schema import firings, jobs, triggers
+from plimsoll.store.tables.tracking import runs
 
 #: Firings of one trigger that wait for a free place; above that they are skipped.
 HELD = 100

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from plimsoll.store.schema import metadata
+from plimsoll.store.tables.columns import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

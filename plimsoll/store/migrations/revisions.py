@@ -14,6 +14,7 @@ from sqlalchemy import Connection, inspect, text
 from plimsoll import extras
 from plimsoll.errors import InvalidInput, NewerDatabase
 from plimsoll.store import schema
+from plimsoll.store.tables.columns import metadata
 
 
 def is_current(tx: Connection) -> bool:
@@ -47,7 +48,7 @@ def make_current(tx: Connection) -> None:
             f"The database holds tables that are not Plimsoll's, such as {found[0]!r}.", "Name an empty database, or a new file."
         )
     # Equal to all revisions in order, which a test proves on every dialect, without Alembic's import.
-    schema.metadata.create_all(tx, checkfirst=False)
+    metadata.create_all(tx, checkfirst=False)
     tx.execute(text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL CONSTRAINT alembic_version_pkc PRIMARY KEY)"))
     tx.execute(text("INSERT INTO alembic_version (version_num) VALUES (:head)"), {"head": schema.HEAD})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, insert, select, update
 
-from plimsoll.store import schema
+from plimsoll.store.tables import tracking
 
 
 def last_sequence(tx: Connection, stream: str, writer: str) -> int:
@@ -15,7 +15,7 @@ def last_sequence(tx: Connection, stream: str, writer: str) -> int:
         stream: a run's id or a segment's name.
         writer: the writer's id.
     """
-    table = schema.writers
+    table = tracking.writers
     mine = select(table.c.sequence).where(table.c.stream == stream, table.c.writer == writer)
     return tx.execute(mine).scalar() or 0
 
@@ -30,7 +30,7 @@ def advance(tx: Connection, stream: str, writer: str, last: int, sequence: int) 
         last: what :func:`last_sequence` gave in this transaction.
         sequence: from 1; greater than the last one.
     """
-    table = schema.writers
+    table = tracking.writers
     if last == 0:
         tx.execute(insert(table).values(stream=stream, writer=writer, sequence=sequence))
     else:

@@ -11,7 +11,8 @@ import pytest
 from plimsoll import clock
 from plimsoll.errors import Internal, NotFound, Overloaded, PlimsollError, StorageFull, Unavailable, Unreachable
 from plimsoll.records.request import Request
-from plimsoll.records.run import AppendPoints, FinishRun, GetRun, GetSeries, LogInput, PointColumns, SetTags, StartRun
+from plimsoll.records.run import AppendPoints, GetRun, GetSeries, LogInput, PointColumns, SetTags, StartRun
+from plimsoll.records.tracking.change import DeleteRun
 from plimsoll.runs import outbox
 from plimsoll.runs.outbox import Outbox
 from plimsoll.sdk.door import FolderDoor
@@ -93,12 +94,12 @@ def test_an_outage_that_does_not_end_is_a_warning_with_the_loss(door: FolderDoor
 def test_points_that_are_refused_for_good_are_one_warning(door: FolderDoor, capsys: pytest.CaptureFixture[str]) -> None:
     run = door.do(StartRun())
     waiting = Outbox(run.id, door.do)
-    door.do(FinishRun(id=run.id))
+    door.do(DeleteRun(id=run.id))
     for value in (0.0, 1.0):
         waiting.heard("w", point(value))
         waiting.flush()
     waiting.close(5.0)
-    assert capsys.readouterr().err.count("has ended as finished") == 1
+    assert capsys.readouterr().err.count("is deleted") == 1
 
 
 def test_an_input_that_does_not_exist_is_refused_and_the_points_behind_it_go_on(door: FolderDoor) -> None:

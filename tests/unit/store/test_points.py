@@ -11,12 +11,12 @@ from sqlalchemy import delete, func, insert, select, update
 
 from plimsoll.errors import Corrupt
 from plimsoll.records.run import PointColumns
-from plimsoll.store import schema
 from plimsoll.store.contracts import Database
 from plimsoll.store.database import open_database
 from plimsoll.store.points import FULL, SqlPoints
+from plimsoll.store.tables import tracking
 
-_BLANK = {"name": "", "state": "running", "params": {}, "tags": {}, "author": "a", "cause": {}, "code": {}, "started": 1}
+_BLANK = {"name": "", "state": "running", "author": "a", "cause": {}, "code": {}, "started": 1}
 
 _POINT = st.tuples(st.integers(-(2**63), 2**63 - 1) | st.integers(0, 5), st.integers(-(2**63), 2**63 - 1), st.floats())
 
@@ -26,8 +26,8 @@ def sqlite(sqlite_url: str) -> Iterator[Database]:
     """A database with the run ``r``."""
     database = open_database(sqlite_url)
     with database.write() as tx:
-        tx.execute(insert(schema.experiments).values(name="e", created=1))
-        tx.execute(insert(schema.runs).values(id="r", experiment="e", **_BLANK))
+        tx.execute(insert(tracking.experiments).values(id="e", name="e", created=1, updated=1))
+        tx.execute(insert(tracking.runs).values(id="r", experiment_id="e", **_BLANK))
     yield database
     database.close()
 
@@ -45,7 +45,7 @@ def _batch(points: list[tuple[int, int, float]]) -> PointColumns:
 @given(batches=st.lists(st.lists(_POINT, max_size=12), min_size=1, max_size=12))
 def test_any_batches_read_back_as_one_stable_sort_by_step(sqlite: Database, batches: list[list[tuple[int, int, float]]]) -> None:
     with sqlite.write() as tx:
-        for table in (schema.point_chunks, schema.series, schema.writers):
+        for table in (tracking.point_chunks, tracking.series, tracking.writers):
             tx.execute(delete(table))
         for number, batch in enumerate(batches, 1):
             SqlPoints().append(tx, "r", "w", number, _batch(batch))
@@ -68,7 +68,7 @@ def test_a_series_written_point_by_point_has_few_chunks(sqlite: Database) -> Non
     with sqlite.write() as tx:
         for number in range(1, 701):
             SqlPoints().append(tx, "r", "w", number, _batch([(number, number, 0.5)]))
-        assert tx.execute(select(func.count()).select_from(schema.point_chunks)).scalar_one() <= 12
+        assert tx.execute(select(func.count()).select_from(tracking.point_chunks)).scalar_one() <= 12
 
 
 def test_an_append_does_not_pack_full_chunks_again(sqlite: Database) -> None:
@@ -76,7 +76,7 @@ def test_an_append_does_not_pack_full_chunks_again(sqlite: Database) -> None:
     with sqlite.write() as tx:
         SqlPoints().append(tx, "r", "w", 1, _batch(full))
         # Whoever unpacked it now would report it.
-        tx.execute(update(schema.point_chunks).values(data=b""))
+        tx.execute(update(tracking.point_chunks).values(data=b""))
         for number in range(2, 12):
             SqlPoints().append(tx, "r", "w", number, _batch([(FULL, FULL, 0.5)]))
 
@@ -85,6 +85,6 @@ def test_an_append_does_not_pack_full_chunks_again(sqlite: Database) -> None:
 def test_a_damaged_chunk_is_reported_as_corrupt(sqlite: Database, data: bytes) -> None:
     with sqlite.write() as tx:
         SqlPoints().append(tx, "r", "w", 1, _batch([(1, 1, 0.5)]))
-        tx.execute(update(schema.point_chunks).values(data=data))
+        tx.execute(update(tracking.point_chunks).values(data=data))
     with sqlite.read() as tx, pytest.raises(Corrupt, match="loss"):
         SqlPoints().read(tx, "r", "loss", None)

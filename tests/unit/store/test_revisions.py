@@ -12,6 +12,7 @@ from plimsoll.store import schema
 from plimsoll.store.contracts import Database
 from plimsoll.store.database import SqlDatabase, backend_of, open_database
 from plimsoll.store.migrations import revisions
+from plimsoll.store.tables.columns import metadata
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def _described(tx: Connection) -> dict[str, Any]:
 
 def test_the_revisions_lead_to_the_tables_of_the_schema(migrated: SqlDatabase) -> None:
     with migrated.read() as tx:
-        assert compare_metadata(MigrationContext.configure(tx), schema.metadata) == []
+        assert compare_metadata(MigrationContext.configure(tx), metadata) == []
         assert revisions.is_current(tx)
 
 
@@ -49,19 +50,19 @@ def test_a_fresh_database_equals_a_migrated_one(migrated: SqlDatabase, database_
     fresh = open_database(other)
     with migrated.read() as one, fresh.read() as two:
         assert _described(one) == _described(two)
-        assert set(_described(two)) == {*schema.metadata.tables, "alembic_version"}
+        assert set(_described(two)) == {*metadata.tables, "alembic_version"}
     fresh.close()
 
 
 def test_an_older_database_is_brought_up_when_it_is_opened(database: Database, database_url: str) -> None:
     with database.write() as tx:
-        tx.execute(insert(schema.experiments).values(name="flights", created=1))
+        tx.execute(insert(schema.models).values(name="flights", created=1))
         revisions.downgrade(tx, "base")
         assert inspect(tx).get_table_names() == ["alembic_version"]
     again = open_database(database_url)
     with again.read() as tx:
         assert revisions.is_current(tx)
-        assert tx.execute(select(schema.experiments)).first() is None
+        assert tx.execute(select(schema.models)).first() is None
     again.close()
 
 
@@ -72,12 +73,12 @@ def test_an_upgrade_that_is_undone_leaves_the_old_tables(database: Database) -> 
             raise ZeroDivisionError
 
     with database.write() as tx:
-        tx.execute(insert(schema.experiments).values(name="flights", created=1))
+        tx.execute(insert(schema.models).values(name="flights", created=1))
     with pytest.raises(ZeroDivisionError):
         fail()
     with database.read() as tx:
         assert revisions.is_current(tx)
-        assert tx.execute(select(schema.experiments.c.name)).scalars().all() == ["flights"]
+        assert tx.execute(select(schema.models.c.name)).scalars().all() == ["flights"]
 
 
 def test_a_newer_database_is_refused_and_not_touched(database: Database, database_url: str, tmp_path: Any) -> None:

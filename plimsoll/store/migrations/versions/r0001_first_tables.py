@@ -75,17 +75,31 @@ jobs = Table(
     Index("ix_jobs_key", "key"),
 )
 
-experiments = Table("experiments", metadata, Column("name", Text, primary_key=True), _at())
+experiments = Table(
+    "experiments",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False, unique=True),
+    _at(),
+    _at("updated"),
+    Column("deleted", BigInteger),
+)
+
+experiment_tags = Table(
+    "experiment_tags",
+    metadata,
+    Column("experiment_id", Text, ForeignKey("experiments.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
 
 runs = Table(
     "runs",
     metadata,
     _id(),
-    Column("experiment", Text, ForeignKey("experiments.name"), nullable=False),
+    Column("experiment_id", Text, ForeignKey("experiments.id"), nullable=False),
     Column("name", Text, nullable=False),
     Column("state", Text, nullable=False),
-    Column("params", Text, nullable=False),
-    Column("tags", Text, nullable=False),
     Column("author", Text, nullable=False),
     Column("cause", Text, nullable=False),
     Column("code", Text, nullable=False),
@@ -94,13 +108,32 @@ runs = Table(
     Column("ended", BigInteger),
     Column("error", Text),
     Column("key", Text, unique=True),
-    Index("ix_runs_experiment_id", "experiment", "id"),
+    Column("seen", BigInteger),
+    Column("deleted", BigInteger),
+    Index("ix_runs_experiment_id_id", "experiment_id", "id"),
+)
+
+run_params = Table(
+    "run_params",
+    metadata,
+    Column("run_id", Text, ForeignKey("runs.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", Text),
+    Column("text", Text, nullable=False),
+)
+
+run_tags = Table(
+    "run_tags",
+    metadata,
+    Column("run_id", Text, ForeignKey("runs.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
 )
 
 artifacts = Table(
     "artifacts",
     metadata,
-    Column("run_id", Text, ForeignKey("runs.id"), primary_key=True),
+    Column("owner", Text, primary_key=True),
     Column("name", Text, primary_key=True),
     Column("kind", Text, nullable=False),
     Column("digest", Text, nullable=False),
@@ -113,6 +146,28 @@ run_inputs = Table(
     Column("run_id", Text, ForeignKey("runs.id"), primary_key=True),
     Column("name", Text, primary_key=True),
     Column("digest", Text, ForeignKey("snapshots.digest"), nullable=False),
+)
+
+datasets = Table(
+    "datasets",
+    metadata,
+    _id(),
+    Column("experiment_id", Text, ForeignKey("experiments.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("source_type", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("schema", Text),
+    Column("profile", Text),
+    UniqueConstraint("experiment_id", "name", "digest"),
+)
+
+dataset_uses = Table(
+    "dataset_uses",
+    metadata,
+    Column("run_id", Text, ForeignKey("runs.id"), primary_key=True),
+    Column("dataset_id", Text, ForeignKey("datasets.id"), primary_key=True),
+    Column("tags", Text, nullable=False),
 )
 
 snapshots = Table(

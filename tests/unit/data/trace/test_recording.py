@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sqlite3
 import subprocess
@@ -12,6 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import attr
 import polars as pl
 import pytest
 
@@ -284,3 +286,13 @@ def test_a_look_for_installed_packages_reads_nothing_of_the_users(find: Find, mo
     parts, effects = find(lambda: metadata.version("polars"))
     assert parts == set()
     assert effects == ()
+
+
+def test_what_runs_because_memory_is_collected_is_no_part_of_the_step(find: Find) -> None:
+    """Test tools and monitors hang functions there; which step they run in is chance."""
+    gc.callbacks.append(hung := lambda phase, info: attr.has(int))
+    try:
+        parts, _ = find(gc.collect)
+    finally:
+        gc.callbacks.remove(hung)
+    assert parts == set()

@@ -15,7 +15,7 @@ from plimsoll.pipelines.again.checkout import write_code
 from plimsoll.pipelines.again.reproduce import Reproduction, reproduce
 from plimsoll.pipelines.again.surroundings import install
 from plimsoll.records.run import CodeVersion, ListRuns, StartRun
-from plimsoll.store.schema import runs
+from plimsoll.store.tables.tracking import runs
 from tests.unit.pipelines.again.repository import git
 from tests.unit.pipelines.bench import Bench
 

@@ -113,7 +113,8 @@ def test_the_home_follows_the_table_and_leaves_alone_what_was_set_by_hand(worksp
 def test_the_worker_fires_what_is_due_looks_once_a_second_and_writes_nothing_otherwise(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wall, passed = clock.now(), 0.0
+    minute = 60_000_000
+    wall, passed = clock.now() // minute * minute, 0.0
     monkeypatch.setattr("plimsoll.clock.now", lambda: wall + round(passed * 1e6))
     monkeypatch.setattr("plimsoll.clock.monotonic", lambda: 100.0 + passed)
     workspace.do(SetTrigger(name="often", rule=TriggerRule(on="schedule", cron="* * * * *", pipeline="pipe.py:flow")), OWNER)

@@ -1,0 +1,127 @@
+"""Experiments: named groups of runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from plimsoll.errors import InvalidInput
+from plimsoll.records.request import Request, check_name
+
+#: The experiment that every home has, with its id: what MLflow's clients log to when nothing else is said.
+DEFAULT_EXPERIMENT = "Default"
+DEFAULT_EXPERIMENT_ID = "0"
+
+#: A tag's name and its value have at most so many characters, as MLflow has it.
+LONGEST_TAG = 8000
+
+
+def check_tags(tags: dict[str, str]) -> None:
+    """Refuse tags that could not be found again.
+
+    Args:
+        tags: values by name.
+
+    Raises:
+        InvalidInput: a name is not valid, or a value is longer than ``LONGEST_TAG``.
+    """
+    for name, value in tags.items():
+        check_name("Tag", name)
+        if len(value) > LONGEST_TAG:
+            raise InvalidInput(
+                f"The value of the tag {name!r} has {len(value):,} characters; {LONGEST_TAG:,} are allowed.",
+                "Keep long text as an artifact of the run.",
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiment:
+    """A named group of runs."""
+
+    #: Decimal digits.
+    id: str
+    #: Unique, also among deleted ones.
+    name: str
+    #: Tags by name.
+    tags: dict[str, str]
+    #: UTC microseconds.
+    created: int
+    #: UTC microseconds of the last change of name, tags or deletion.
+    updated: int
+    #: UTC microseconds, or None while it is in use.
+    deleted: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateExperiment(Request[Experiment]):
+    """Make an experiment; a name that is taken, also by a deleted one, is ``Conflict``."""
+
+    #: 1 to 250 characters.
+    name: str
+    #: Tags by name.
+    tags: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_name("Experiment", self.name)
+        check_tags(self.tags)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GetExperiment(Request[Experiment]):
+    """Return an experiment by its id or, without one, by its name, deleted or not."""
+
+    #: The id; empty asks by name.
+    id: str = ""
+    #: The name.
+    name: str = DEFAULT_EXPERIMENT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListExperiments(Request[tuple[Experiment, ...]]):
+    """Return experiments, the one changed last first."""
+
+    #: Also deleted ones.
+    deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenameExperiment(Request[Experiment]):
+    """Give an experiment another name; a name that is taken is ``Conflict``."""
+
+    #: The experiment's id.
+    id: str
+    #: 1 to 250 characters.
+    name: str
+
+    def __post_init__(self) -> None:
+        check_name("Experiment", self.name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteExperiment(Request[Experiment]):
+    """Put an experiment with all its runs out of sight. They can be restored until they are collected."""
+
+    #: The experiment's id.
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RestoreExperiment(Request[Experiment]):
+    """Take a deletion back, with the runs that went with it."""
+
+    #: The experiment's id.
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TagExperiment(Request[Experiment]):
+    """Add, replace and remove tags of an experiment."""
+
+    #: The experiment's id.
+    id: str
+    #: To add or replace, by name.
+    tags: dict[str, str] = field(default_factory=dict)
+    #: Names to remove; one that is not there is ``NotFound``.
+    remove: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_tags(self.tags)

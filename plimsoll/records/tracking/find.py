@@ -1,0 +1,51 @@
+"""Finding runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from plimsoll.errors import InvalidInput
+from plimsoll.records.request import Request
+from plimsoll.records.run import RunDetail
+
+#: Which records a search sees.
+View = Literal["active", "deleted", "all"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunPage:
+    """Some of the runs that a search found, in its order."""
+
+    #: The runs, without artifacts.
+    runs: tuple[RunDetail, ...]
+    #: Token of the next page, or None when this is the last.
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchRuns(Request[RunPage]):
+    """Return a page of the runs that a filter lets through."""
+
+    #: Ids of experiments; None is all of them.
+    experiments: tuple[str, ...] | None = None
+    #: The filter, such as ``metrics.auc > 0.8 and params.depth = '5'``; empty lets all through.
+    where: str = ""
+    #: What orders the runs, such as ``metrics.auc DESC``; ties, and all without any, go by start, newest first.
+    order: tuple[str, ...] = ()
+    #: Whether deleted runs are seen.
+    view: View = "active"
+    #: At most so many, up to 50,000.
+    limit: int = 100
+    #: Token of the page before.
+    page: str | None = None
+    #: Names of the metrics that come back; None is all of them.
+    metrics: tuple[str, ...] | None = None
+    #: Names of the params that come back; None is all of them.
+    params: tuple[str, ...] | None = None
+    #: Names of the tags that come back; None is all of them.
+    tags: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.limit <= 50_000:
+            raise InvalidInput(f"The limit {self.limit} is out of range.", "Ask for 1 to 50,000 runs.")

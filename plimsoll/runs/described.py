@@ -1,0 +1,116 @@
+"""Runs as they are stored, read into records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, select
+
+from plimsoll import codec
+from plimsoll.errors import NotFound
+from plimsoll.records.request import Json
+from plimsoll.records.run import Run
+from plimsoll.store.contracts import chunks
+from plimsoll.store.tables.tracking import experiments, run_params, run_tags, runs
+
+_INNER = ("key", "seen")
+
+
+def selected_runs() -> Select[Any]:
+    """Return the query of all runs, each with its experiment's name; callers narrow it."""
+    return select(runs, experiments.c.name.label("experiment")).join(experiments, experiments.c.id == runs.c.experiment_id)
+
+
+def described_runs(
+    tx: Connection, rows: Sequence[Row[Any]], params: tuple[str, ...] | None = None, tags: tuple[str, ...] | None = None
+) -> list[Run]:
+    """Return rows of :func:`selected_runs` as records, in their order.
+
+    Args:
+        tx: an open transaction.
+        rows: what the query gave.
+        params: names of the parameters to read; None is all.
+        tags: names of the tags to read; None is all.
+    """
+    ids = [row.id for row in rows]
+    own_params: dict[str, dict[str, Json]] = {id: {} for id in ids}
+    own_tags: dict[str, dict[str, str]] = {id: {} for id in ids}
+    for table, names, found in ((run_params, params, own_params), (run_tags, tags, own_tags)):
+        if names is not None and not names:
+            continue
+        for some in chunks(ids, 500):
+            query = select(table.c.run_id, table.c.name, table.c.value).where(table.c.run_id.in_(some)).order_by(table.c.name)
+            for row in tx.execute(query if names is None else query.where(table.c.name.in_(names))):
+                found[row.run_id][row.name] = row.value
+    return [_run(row, own_params[row.id], own_tags[row.id]) for row in rows]
+
+
+def _run(row: Row[Any], params: dict[str, Json], tags: dict[str, str]) -> Run:
+    fields = {name: value for name, value in row._mapping.items() if name not in _INNER}
+    return codec.convert({**fields, "params": params, "tags": tags}, Run, "The stored run")
+
+
+def one_run(tx: Connection, id: str) -> Run:
+    """Return a run by its whole id, deleted or not.
+
+    Args:
+        tx: an open transaction.
+        id: the run's id.
+
+    Raises:
+        NotFound: there is no such run.
+    """
+    row = tx.execute(selected_runs().where(runs.c.id == id)).one_or_none()
+    if row is None:
+        raise NotFound(f"There is no run {id!r}.", "List runs with: plimsoll runs list", run_id=id)
+    return described_runs(tx, [row])[0]
+
+
+def param_text(value: Json) -> str:
+    """Return a parameter as search and MLflow's clients see it: a text as it is, anything else as Python shows it.
+
+    Args:
+        value: what was given.
+    """
+    return value if isinstance(value, str) else str(value)
+
+
+def insert_params(tx: Connection, run_id: str, params: dict[str, Json]) -> None:
+    """Add parameters that the run does not have yet.
+
+    Args:
+        tx: an open writing transaction.
+        run_id: the run.
+        params: values by name.
+    """
+    if params:
+        rows = [{"run_id": run_id, "name": name, "value": value, "text": param_text(value)} for name, value in params.items()]
+        tx.execute(run_params.insert(), rows)
+
+
+def put_tags(tx: Connection, run_id: str, tags: dict[str, str]) -> None:
+    """Add or replace tags.
+
+    Args:
+        tx: an open writing transaction.
+        run_id: the run.
+        tags: values by name.
+    """
+    remove_tags(tx, run_id, tags)
+    if tags:
+        tx.execute(run_tags.insert(), [{"run_id": run_id, "name": name, "value": value} for name, value in tags.items()])
+
+
+def remove_tags(tx: Connection, run_id: str, names: Iterable[str]) -> int:
+    """Remove tags and return how many were there.
+
+    Args:
+        tx: an open writing transaction.
+        run_id: the run.
+        names: their names.
+    """
+    table, removed = run_tags, 0
+    for some in chunks(list(names), 500):
+        removed += tx.execute(table.delete().where(table.c.run_id == run_id, table.c.name.in_(some))).rowcount
+    return removed

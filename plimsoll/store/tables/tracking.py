@@ -1,0 +1,152 @@
+"""The tables of tracking: experiments, runs and what they logged."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Index, LargeBinary, Table, Text, UniqueConstraint
+
+from plimsoll.store.tables.columns import Json, at_column, id_column, metadata
+
+experiments = Table(
+    "experiments",
+    metadata,
+    id_column(),
+    Column("name", Text, nullable=False, unique=True),
+    at_column(),
+    at_column("updated"),
+    Column("deleted", BigInteger),
+)
+
+experiment_tags = Table(
+    "experiment_tags",
+    metadata,
+    Column("experiment_id", Text, ForeignKey("experiments.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    id_column(),
+    Column("experiment_id", Text, ForeignKey("experiments.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("cause", Json, nullable=False),
+    Column("code", Json, nullable=False),
+    Column("environment", Text),
+    at_column("started"),
+    Column("ended", BigInteger),
+    Column("error", Text),
+    Column("key", Text, unique=True),
+    # When its process last said that it lives, or NULL where none says so.
+    Column("seen", BigInteger),
+    Column("deleted", BigInteger),
+    Index("ix_runs_experiment_id_id", "experiment_id", "id"),
+)
+
+#: Each parameter as it was given, and ``text``, as search and MLflow's clients see it.
+run_params = Table(
+    "run_params",
+    metadata,
+    Column("run_id", Text, ForeignKey("runs.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", Json),
+    Column("text", Text, nullable=False),
+)
+
+run_tags = Table(
+    "run_tags",
+    metadata,
+    Column("run_id", Text, ForeignKey("runs.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+#: What a run or a logged model kept; ``owner`` is the id of either.
+artifacts = Table(
+    "artifacts",
+    metadata,
+    Column("owner", Text, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+)
+
+run_inputs = Table(
+    "run_inputs",
+    metadata,
+    Column("run_id", Text, ForeignKey("runs.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("digest", Text, ForeignKey("snapshots.digest"), nullable=False),
+)
+
+#: Data that a run says it read, known by name and digest only; a snapshot is data that is kept.
+datasets = Table(
+    "datasets",
+    metadata,
+    id_column(),
+    Column("experiment_id", Text, ForeignKey("experiments.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("source_type", Text, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("schema", Text),
+    Column("profile", Text),
+    UniqueConstraint("experiment_id", "name", "digest"),
+)
+
+dataset_uses = Table(
+    "dataset_uses",
+    metadata,
+    Column("run_id", Text, ForeignKey("runs.id"), primary_key=True),
+    Column("dataset_id", Text, ForeignKey("datasets.id"), primary_key=True),
+    Column("tags", Json, nullable=False),
+)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("name", Text, nullable=False, index=True),
+    Column("kind", Text, nullable=False),
+    Column("rows", BigInteger),
+    Column("size", BigInteger, nullable=False),
+    Column("columns", Json, nullable=False),
+    at_column(),
+    Column("author", Text, nullable=False),
+)
+
+series = Table(
+    "series",
+    metadata,
+    id_column(),
+    Column("run_id", Text, ForeignKey("runs.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    # Packed IEEE 754 doubles: SQLite would turn NaN into NULL.
+    Column("last", LargeBinary, nullable=False),
+    Column("min", LargeBinary, nullable=False),
+    Column("max", LargeBinary, nullable=False),
+    Column("last_step", BigInteger, nullable=False),
+    UniqueConstraint("run_id", "name"),
+)
+
+point_chunks = Table(
+    "point_chunks",
+    metadata,
+    Column("series_id", Text, ForeignKey("series.id"), primary_key=True),
+    Column("index", BigInteger, primary_key=True),
+    Column("count", BigInteger, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+)
+
+#: Last batch applied of each writer, for points and segments: ``stream`` is a run's id or a segment's name.
+writers = Table(
+    "writers",
+    metadata,
+    Column("stream", Text, primary_key=True),
+    Column("writer", Text, primary_key=True),
+    Column("sequence", BigInteger, nullable=False),
+)
