@@ -120,6 +120,7 @@ VERBS: tuple[Verb, ...] = (
     _write(r.SetTags, logged.set_tags),
     _write(c.RemoveTags, logged.remove_run_tags),
     _write(r.LogArtifact, lifecycle.log_artifact, audited=False),
+    _write(c.RemoveArtifacts, lifecycle.remove_artifacts),
     _write(r.LogInput, lifecycle.log_input, audited=False),
     _read(r.GetRun, lifecycle.get_run),
     _read(r.ListRuns, lifecycle.list_runs),

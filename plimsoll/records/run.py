@@ -203,6 +203,8 @@ class SeriesSummary:
     max: float
     #: Highest step.
     last_step: int
+    #: UTC microseconds of the last point.
+    last_time: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

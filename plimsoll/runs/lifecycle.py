@@ -22,7 +22,7 @@ from plimsoll.records.run import (
     RunInput,
     StartRun,
 )
-from plimsoll.records.tracking.change import DeleteRun, RestoreRun, UpdateRun
+from plimsoll.records.tracking.change import DeleteRun, RemoveArtifacts, RestoreRun, UpdateRun
 from plimsoll.records.tracking.dataset import Dataset, DatasetUse
 from plimsoll.runs.described import described_runs, insert_params, one_run, put_tags, selected_runs
 from plimsoll.runs.experiments import experiment_for
@@ -182,6 +182,13 @@ def _attach(context: Context, run_id: str, kept: tuple[Artifact, ...]) -> None:
     for names in chunks(list(rows), 500):
         context.tx.execute(artifacts.delete().where(artifacts.c.owner == run_id, artifacts.c.name.in_(names)))
     context.tx.execute(artifacts.insert(), list(rows.values()))
+
+
+def remove_artifacts(request: RemoveArtifacts, context: Context) -> None:
+    """Take artifacts from a run."""
+    changeable(context, request.run_id)
+    for names in chunks(list(request.names), 500):
+        context.tx.execute(artifacts.delete().where(artifacts.c.owner == request.run_id, artifacts.c.name.in_(names)))
 
 
 def log_input(request: LogInput, context: Context) -> RunInput:

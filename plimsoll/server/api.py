@@ -53,20 +53,34 @@ def guarded(endpoint: Endpoint) -> Endpoint:
         except OSError as error:
             if error.errno == 28:
                 return refusal(StorageFull("The server's disk is full.", "Free some space, then send it again."), accept)
-            return refusal(_defect(error), accept)
+            return refusal(defect(error), accept)
         except Exception as error:
-            return refusal(_defect(error), accept)
+            return refusal(defect(error), accept)
 
     return answered
 
 
-def _defect(error: Exception) -> Internal:
+def defect(error: Exception) -> Internal:
+    """Return what a caller is told of a defect; the log has the rest.
+
+    Args:
+        error: what was raised.
+    """
     id = clock.new_id()
     print(f"defect {id}: {''.join(traceback.format_exception(error))}", flush=True)
     return Internal("The server failed.", f"Look for {id} in its log and report it.", id=id)
 
 
-async def _body(request: HttpRequest, limit: int) -> bytes:
+async def read_body(request: HttpRequest, limit: int) -> bytes:
+    """Return a request's body.
+
+    Args:
+        request: the request.
+        limit: bytes at most.
+
+    Raises:
+        TooLarge: it has more.
+    """
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)
@@ -96,7 +110,7 @@ def routes(workspace: Workspace) -> list[Route]:
     @guarded
     async def do(request: HttpRequest) -> Response:
         verb = verbs.find(request.path_params["verb"])
-        body = await _body(request, LARGEST_REQUEST)
+        body = await read_body(request, LARGEST_REQUEST)
         what = f"The request {verb.name}"
         packed = request.headers.get("content-type", "").startswith(MSGPACK)
         asked = codec.from_msgpack(body, verb.request, what) if packed else codec.from_json(body or b"{}", verb.request, what)
@@ -118,20 +132,15 @@ def _blob_routes(workspace: Workspace) -> list[Route]:
         size = await run_in_threadpool(workspace.stores.blobs.size, digest)
         if request.method == "HEAD":
             return Response(headers={"content-length": str(size)})
-        folder = Path(tempfile.mkdtemp(prefix="plimsoll-"))
-        try:
-            await run_in_threadpool(workspace.stores.blobs.get_file, digest, folder / digest)
-        except BaseException:
-            shutil.rmtree(folder)
-            raise
-        return FileResponse(folder / digest, media_type="application/octet-stream", background=BackgroundTask(shutil.rmtree, folder))
+        path, tidy = await copied_blob(workspace, digest)
+        return FileResponse(path, media_type="application/octet-stream", background=BackgroundTask(tidy))
 
     @guarded
     async def write_blob(request: HttpRequest) -> Response:
         access.require(actor_of(request), "write", "write blobs")
         digest = request.path_params["digest"]
         check_digest("Blob", digest)
-        stored, size = await _store(workspace, request.stream())
+        stored, size = await store_stream(workspace, request.stream())
         if stored != digest:
             raise Corrupt(f"The bytes sent have the digest {stored[:12]}, not {digest[:12]}.", "Send them again.")
         return answer({"digest": stored, "size": size}, request.headers.get("accept", ""))
@@ -152,6 +161,26 @@ def _blob_routes(workspace: Workspace) -> list[Route]:
     ]
 
 
+async def copied_blob(workspace: Workspace, digest: str) -> tuple[Path, Callable[[], None]]:
+    """Return a verified copy of a blob, and what removes it when it was sent.
+
+    Args:
+        workspace: whose blobs.
+        digest: content address.
+
+    Raises:
+        NotFound: there is no such blob.
+        Corrupt: its bytes are not those of its name.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="plimsoll-"))
+    try:
+        await run_in_threadpool(workspace.stores.blobs.get_file, digest, folder / digest)
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+    return folder / digest, lambda: shutil.rmtree(folder)
+
+
 def _drop_damaged(workspace: Workspace, digest: str) -> None:
     blobs = workspace.stores.blobs
     with tempfile.TemporaryDirectory(prefix="plimsoll-") as folder:
@@ -165,7 +194,13 @@ def _drop_damaged(workspace: Workspace, digest: str) -> None:
     raise Refused(f"The bytes of {digest[:12]} are sound.", "Only damaged ones are dropped through the server; it collects the others.")
 
 
-async def _store(workspace: Workspace, stream: AsyncIterator[bytes]) -> tuple[str, int]:
+async def store_stream(workspace: Workspace, stream: AsyncIterator[bytes]) -> tuple[str, int]:
+    """Store bytes as they come, through a file, and return their digest and number.
+
+    Args:
+        workspace: whose blobs.
+        stream: the bytes.
+    """
     descriptor, name = tempfile.mkstemp(prefix="upload-", dir=workspace.home)
     path = Path(name)
     try:

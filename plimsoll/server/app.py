@@ -19,6 +19,7 @@ from plimsoll.records.access import ListJobs
 from plimsoll.records.deployment import ListDeployments
 from plimsoll.server.api import actor_of, guarded, openapi, routes
 from plimsoll.server.auth import Gate
+from plimsoll.server.mlflow.routes import routes as mlflow_routes
 from plimsoll.workspace import WORKER, Workspace
 
 
@@ -75,6 +76,7 @@ def build(workspace: Workspace, hosts: frozenset[str]) -> Starlette:
             Route("/openapi.json", describe),
             Route("/metrics", metrics),
             *routes(workspace),
+            *mlflow_routes(workspace),
         ],
         middleware=[Middleware(Gate, workspace=workspace, hosts=hosts)],
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -36,10 +38,10 @@ class Gate:
         try:
             self._check_origin(headers)
             if scope["path"] not in OPEN:
-                kind, _, token = headers.get("authorization", "").partition(" ")
-                if kind.lower() != "bearer" or not token:
+                token = _token(headers.get("authorization", ""))
+                if not token:
                     raise Unauthenticated("The request has no bearer token.", "Set PLIMSOLL_TOKEN, or use the home's own user.")
-                scope.setdefault("state", {})["actor"] = await run_in_threadpool(self.workspace.identify, token.strip())
+                scope.setdefault("state", {})["actor"] = await run_in_threadpool(self.workspace.identify, token)
         except PlimsollError as error:
             await refusal(error, headers.get("accept", ""))(scope, receive, send)
             return
@@ -52,3 +54,16 @@ class Gate:
         origin = headers.get("origin")
         if origin is not None and origin not in {f"http://{host}", f"https://{host}"}:
             raise Denied(f"Pages of {origin} may not ask this server.", "Open the server's own pages.")
+
+
+def _token(authorization: str) -> str:
+    """Return the token: a bearer's, or the password of those who can only send a name with one, such as clients with it in their URL."""
+    kind, _, given = authorization.partition(" ")
+    if kind.lower() == "bearer":
+        return given.strip()
+    if kind.lower() != "basic":
+        return ""
+    try:
+        return base64.b64decode(given.strip(), validate=True).decode().partition(":")[2].strip()
+    except ValueError:
+        return ""

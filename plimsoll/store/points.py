@@ -154,6 +154,7 @@ class SqlPoints:
                         min=_double(row.min),
                         max=_double(row.max),
                         last_step=row.last_step,
+                        last_time=row.last_time,
                     )
                 )
         return {run_id: tuple(rows) for run_id, rows in found.items()}
@@ -258,13 +259,14 @@ def _double(data: bytes) -> float:
 def _summary(row: Row[Any] | None, new: _Columns) -> dict[str, Any]:
     """Return the columns of a series' row after ``new`` points; ``row`` is the one before them."""
     step = max(new.steps)
-    last = next(value for at, value in zip(reversed(new.steps), reversed(new.values), strict=True) if at == step)
+    at = next(index for index in range(len(new.steps) - 1, -1, -1) if new.steps[index] == step)
+    last, time = new.values[at], new.times[at]
     numbers = [value for value in new.values if not math.isnan(value)]
     count = len(new.steps)
     if row is not None:
         count += row._mapping["count"]
         if row.last_step > step:
-            step, last = row.last_step, _double(row.last)
+            step, last, time = row.last_step, _double(row.last), row.last_time
         numbers.extend(value for value in (_double(row.min), _double(row.max)) if not math.isnan(value))
     return {
         "count": count,
@@ -272,6 +274,7 @@ def _summary(row: Row[Any] | None, new: _Columns) -> dict[str, Any]:
         "min": struct.pack("<d", min(numbers, default=math.nan)),
         "max": struct.pack("<d", max(numbers, default=math.nan)),
         "last_step": step,
+        "last_time": time,
     }
 
 

@@ -78,6 +78,16 @@ class RemoveTags(Request[Run]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveArtifacts(Request[None]):
+    """Take artifacts from a run; names that are not there are left out. Their bytes stay until they are collected."""
+
+    #: The run's id.
+    run_id: str
+    #: Their names.
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LogDatasets(Request[None]):
     """Record that a run read datasets; the same dataset again changes nothing but the tags of its use."""
 

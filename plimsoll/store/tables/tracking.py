@@ -130,6 +130,7 @@ series = Table(
     Column("min", LargeBinary, nullable=False),
     Column("max", LargeBinary, nullable=False),
     Column("last_step", BigInteger, nullable=False),
+    Column("last_time", BigInteger, nullable=False),
     UniqueConstraint("run_id", "name"),
 )
 

@@ -89,6 +89,8 @@ class RayCluster:
         self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="plimsoll-ray")
         self._lock = threading.Lock()
         self._streams: set[Any] = set()
+        #: Those that were asked to end.
+        self._cancelled: set[Any] = set()
         #: Digest -> the parts that were sent, once for all calls.
         self._sent: dict[str, tuple[Any, ...]] = {}
         self._sources: Any = None
@@ -204,15 +206,28 @@ class RayCluster:
             self._streams.add(stream)
         try:
             self._wait(stream, call.node.label, {"CPU": resources["num_cpus"], "GPU": resources["num_gpus"], "memory": options.memory or 0})
-            return self._listen(call, stream)
+            end = self._listen(call, stream)
+        except self._errors.RayError:
+            # The task is over.
+            raise
         except BaseException:
-            self._cancel(stream, force=False)
+            with self._lock:
+                self._cancel(stream, force=False)
             raise
         finally:
             with self._lock:
                 self._streams.discard(stream)
+                self._cancelled.discard(stream)
+        if "error" in end:
+            raise errors.from_wire(end["error"])
+        if "ran" in end:
+            return codec.convert(end["ran"], Ran, "What the step gave")
+        if "apart" in end:
+            return None
+        raise StepFailed(f"{call.node.label} ended on its node and gave no result.", "Look at the cluster: ray status")
 
-    def _listen(self, call: Call, stream: Any) -> Ran | None:
+    def _listen(self, call: Call, stream: Any) -> dict[str, Any]:
+        """Take in what a node says, and return the last of it."""
         parts: list[bytes] = []
         end: dict[str, Any] = {}
         # To its last message, so that the node has tidied up.
@@ -229,13 +244,7 @@ class RayCluster:
                 call.heard(codec.convert(said["request"], LOGGED[said["do"]], "The step's request"))
             else:
                 end = said
-        if "error" in end:
-            raise errors.from_wire(end["error"])
-        if "ran" in end:
-            return codec.convert(end["ran"], Ran, "What the step gave")
-        if "apart" in end:
-            return None
-        raise StepFailed(f"{call.node.label} ended on its node and gave no result.", "Look at the cluster: ray status")
+        return end
 
     def _wait(self, stream: Any, label: str, needed: dict[str, float]) -> None:
         """Wait until a node has begun the call."""
@@ -273,6 +282,11 @@ class RayCluster:
             return self._sources
 
     def _cancel(self, stream: Any, force: bool) -> None:
+        # Ray 2.60 ends this whole process ("Tried to complete task that was not pending") where a task is cancelled again
+        # while its end is on its way.
+        if stream in self._cancelled and not force:
+            return
+        self._cancelled.add(stream)
         # A worker that is killed instead cannot tidy up, but the step's process ends when its watcher is gone.
         with contextlib.suppress(self._errors.RayError):
             self._ray.cancel(stream, force=force)

@@ -1,0 +1,150 @@
+"""MLflow's experiments: ours, in its words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from plimsoll.errors import Conflict, NotFound
+from plimsoll.records.tracking.experiment import (
+    CreateExperiment,
+    DeleteExperiment,
+    Experiment,
+    GetExperiment,
+    ListExperiments,
+    RenameExperiment,
+    RestoreExperiment,
+    TagExperiment,
+)
+from plimsoll.server.mlflow.speech import EXISTS, INVALID, MISSING, UNSPOKEN, Asked, Spoken
+
+#: Also in run searches: which records are seen, by name or by the number that old clients send.
+VIEWS = {"ACTIVE_ONLY": "active", "DELETED_ONLY": "deleted", "ALL": "all", 1: "active", 2: "deleted", 3: "all"}
+
+
+def _told(experiment: Experiment) -> dict[str, Any]:
+    return {
+        "experiment_id": experiment.id,
+        "name": experiment.name,
+        "artifact_location": f"mlflow-artifacts:/{experiment.id}",
+        "lifecycle_stage": "active" if experiment.deleted is None else "deleted",
+        "last_update_time": experiment.updated // 1000,
+        "creation_time": experiment.created // 1000,
+        "tags": [{"key": name, "value": value} for name, value in experiment.tags.items()],
+    }
+
+
+def _known(asked: Asked, id: str) -> Experiment:
+    try:
+        return asked.do(GetExperiment(id=id))
+    except NotFound:
+        raise Spoken(MISSING, f"No Experiment with id={id} exists") from None
+
+
+def active(asked: Asked, id: str) -> Experiment:
+    """Return an experiment that is in use.
+
+    Args:
+        asked: the request.
+        id: the experiment's.
+
+    Raises:
+        Spoken: there is none, or it is deleted.
+    """
+    found = _known(asked, id)
+    if found.deleted is not None:
+        raise Spoken(INVALID, f"The experiment {id} must be in the 'active' state. Current state is deleted.")
+    return found
+
+
+def create(asked: Asked) -> dict[str, Any]:
+    """Make an experiment; artifacts are always kept here."""
+    name = asked.text("name")
+    if asked.text("artifact_location", required=False):
+        raise Spoken(INVALID, "This server keeps artifacts itself. Leave artifact_location out.")
+    tags = {str(tag.get("key", "")): str(tag.get("value", "")) for tag in asked.items("tags")}
+    try:
+        made = asked.do(CreateExperiment(name=name, tags=tags))
+    except Conflict as error:
+        raise Spoken(EXISTS, f"Experiment(name={name}) already exists. {error.fact} {error.remedy}") from None
+    return {"experiment_id": made.id}
+
+
+def get(asked: Asked) -> dict[str, Any]:
+    """Return an experiment by its id."""
+    return {"experiment": _told(_known(asked, asked.text("experiment_id")))}
+
+
+def get_by_name(asked: Asked) -> dict[str, Any]:
+    """Return an experiment by its name."""
+    name = asked.text("experiment_name")
+    try:
+        return {"experiment": _told(asked.do(GetExperiment(name=name)))}
+    except NotFound:
+        raise Spoken(MISSING, f"Could not find experiment with name '{name}'") from None
+
+
+def search(asked: Asked) -> dict[str, Any]:
+    """Return experiments, the one changed last first, a page at a time."""
+    if asked.text("filter", required=False):
+        raise Spoken(UNSPOKEN, "Filters of experiments are not spoken here yet. Leave the filter out and choose among the answer.")
+    orders = [str(order).lower() for order in asked.items("order_by")]
+    if set(orders) - {"last_update_time desc", "creation_time desc", "experiment_id asc", "experiment_id desc"}:
+        raise Spoken(UNSPOKEN, "Experiments come by last_update_time DESC only. Leave order_by out.")
+    limit = asked.whole("max_results", 1000)
+    if not 1 <= limit <= 50_000:
+        raise Spoken(
+            INVALID,
+            f"Invalid value {limit} for parameter 'max_results' supplied. It must be a positive integer"
+            if limit < 1
+            else f"Invalid value {limit} for parameter 'max_results' supplied. It must be at most 50000",
+        )
+    view = VIEWS.get(asked.fields.get("view_type") or "ACTIVE_ONLY", "active")
+    found = asked.do(ListExperiments(deleted=view != "active"))
+    seen = [each for each in found if view == "all" or (each.deleted is None) == (view == "active")]
+    begin = asked.whole("page_token", 0)
+    page = seen[begin : begin + limit]
+    more = {"next_page_token": str(begin + limit)} if begin + limit < len(seen) else {}
+    return {"experiments": [_told(each) for each in page], **more}
+
+
+def delete(asked: Asked) -> dict[str, Any]:
+    """Delete an experiment; it can be restored."""
+    asked.do(DeleteExperiment(id=active(asked, asked.text("experiment_id")).id))
+    return {}
+
+
+def restore(asked: Asked) -> dict[str, Any]:
+    """Restore an experiment."""
+    found = _known(asked, asked.text("experiment_id"))
+    if found.deleted is None:
+        raise Spoken(INVALID, f"The experiment {found.id} must be in the 'deleted' state. Current state is active.")
+    asked.do(RestoreExperiment(id=found.id))
+    return {}
+
+
+def update(asked: Asked) -> dict[str, Any]:
+    """Rename an experiment."""
+    found = active(asked, asked.text("experiment_id"))
+    name = asked.text("new_name", required=False)
+    if name:
+        try:
+            asked.do(RenameExperiment(id=found.id, name=name))
+        except Conflict:
+            raise Spoken(EXISTS, f"Experiment(name={name}) already exists.") from None
+    return {}
+
+
+def set_tag(asked: Asked) -> dict[str, Any]:
+    """Set a tag of an experiment."""
+    found = active(asked, asked.text("experiment_id"))
+    asked.do(TagExperiment(id=found.id, tags={asked.text("key"): asked.text("value", required=False)}))
+    return {}
+
+
+def delete_tag(asked: Asked) -> dict[str, Any]:
+    """Remove a tag of an experiment."""
+    found, key = active(asked, asked.text("experiment_id")), asked.text("key")
+    if key not in found.tags:
+        raise Spoken(MISSING, f"No tag with name: {key} in experiment with id {found.id}")
+    asked.do(TagExperiment(id=found.id, remove=(key,)))
+    return {}

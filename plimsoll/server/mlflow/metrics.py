@@ -1,0 +1,65 @@
+"""Histories of metrics, in MLflow's words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from plimsoll.errors import NotFound
+from plimsoll.records.run import GetSeries, Series
+from plimsoll.server.mlflow.runs import known
+from plimsoll.server.mlflow.speech import INVALID, Asked, Spoken, shown_number
+
+_MOST_RUNS = 100
+_MOST_POINTS = 2500
+
+
+def _series(asked: Asked, run_id: str, name: str, width: int | None = None) -> Series:
+    try:
+        return asked.do(GetSeries(run_id=run_id, name=name, width=width))
+    except NotFound:
+        return Series(name=name, steps=(), times=(), values=(), sampled=False)
+
+
+def _point(series: Series, index: int) -> dict[str, Any]:
+    value = shown_number(series.values[index])
+    return {"key": series.name, "value": value, "timestamp": series.times[index] // 1000, "step": series.steps[index]}
+
+
+def history(asked: Asked) -> dict[str, Any]:
+    """Return a metric's history in order of (step, arrival), whole or a page of it."""
+    run, key = known(asked, asked.run_id()).run, asked.text("metric_key")
+    limit = asked.whole("max_results", 0)
+    if "max_results" in asked.fields and limit <= 0:
+        raise Spoken(INVALID, f"Invalid value {limit} for parameter 'max_results' supplied. It must be a positive integer.")
+    series = _series(asked, run.id, key)
+    begin = asked.whole("page_token", 0)
+    end = min(begin + limit, len(series.steps)) if limit else len(series.steps)
+    more = {"next_page_token": str(end)} if end < len(series.steps) else {}
+    return {"metrics": [_point(series, index) for index in range(begin, end)], **more}
+
+
+def bulk(asked: Asked) -> dict[str, Any]:
+    """Return histories of one metric in many runs; thinned to ``max_results`` points with first, last and every extreme kept."""
+    ids = asked.fields.get("run_ids")
+    ids = [ids] if isinstance(ids, str) else ids
+    if not ids:
+        raise Spoken(INVALID, "Missing value for required parameter 'run_ids'.")
+    if len(ids) > _MOST_RUNS:
+        raise Spoken(
+            INVALID, f"GetMetricHistoryBulkInterval request must specify at most {_MOST_RUNS} run_ids. Received {len(ids)} run_ids."
+        )
+    key, limit = asked.text("metric_key"), asked.whole("max_results", _MOST_POINTS)
+    if not 1 <= limit <= _MOST_POINTS:
+        raise Spoken(INVALID, f"max_results must be between 1 and {_MOST_POINTS}.")
+    first, last = asked.fields.get("start_step"), asked.fields.get("end_step")
+    if (first is None) != (last is None):
+        raise Spoken(INVALID, "If either start step or end step are specified, both must be specified.")
+    low, high = asked.whole("start_step", -(2**63)), asked.whole("end_step", 2**63 - 1)
+    if low > high:
+        raise Spoken(INVALID, f"end_step must be greater than start_step. Found start_step={low} and end_step={high}.")
+    found: list[dict[str, Any]] = []
+    for id in ids:
+        # Four points a column at most: first, smallest, largest, last. A part of a history comes point by point.
+        series = _series(asked, str(id), key, max(1, limit // 4) if first is None else None)
+        found += [{**_point(series, at), "run_id": id} for at in range(len(series.steps)) if low <= series.steps[at] <= high]
+    return {"metrics": found}

@@ -1,0 +1,207 @@
+"""Which of MLflow's paths is answered by what. What is not spoken is named, with the reason, and answers 501."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial, wraps
+from typing import Any
+
+from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
+from starlette.requests import Request as HttpRequest
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+
+from plimsoll import access
+from plimsoll.errors import PlimsollError
+from plimsoll.server.api import LARGEST_REQUEST, actor_of, copied_blob, defect, read_body, store_stream
+from plimsoll.server.mlflow import artifacts, experiments, metrics, runs
+from plimsoll.server.mlflow.speech import INVALID, MISSING, UNSPOKEN, Asked, Spoken, spoken, written
+from plimsoll.workspace import Workspace
+
+#: Everything is there under both.
+_DOORS = ("/api", "/ajax-api")
+
+_GET, _POST, _EITHER = ("GET",), ("POST",), ("GET", "POST")
+
+Answering = Callable[[Asked], dict[str, Any]]
+
+#: Path after ``/api/2.0/mlflow`` -> methods and what answers.
+SPOKEN: Mapping[str, tuple[tuple[str, ...], Answering]] = {
+    "/experiments/create": (_POST, experiments.create),
+    "/experiments/get": (_GET, experiments.get),
+    "/experiments/get-by-name": (_GET, experiments.get_by_name),
+    "/experiments/search": (_EITHER, experiments.search),
+    "/experiments/delete": (_POST, experiments.delete),
+    "/experiments/restore": (_POST, experiments.restore),
+    "/experiments/update": (_POST, experiments.update),
+    "/experiments/set-experiment-tag": (_POST, experiments.set_tag),
+    "/experiments/delete-experiment-tag": (_POST, experiments.delete_tag),
+    "/runs/create": (_POST, runs.create),
+    "/runs/get": (_GET, runs.get),
+    "/runs/update": (_POST, runs.update),
+    "/runs/delete": (_POST, runs.delete),
+    "/runs/restore": (_POST, runs.restore),
+    "/runs/search": (_POST, runs.search),
+    "/runs/log-metric": (_POST, runs.log_metric),
+    "/runs/log-parameter": (_POST, runs.log_param),
+    "/runs/log-batch": (_POST, runs.log_batch),
+    "/runs/set-tag": (_POST, runs.set_tag),
+    "/runs/delete-tag": (_POST, runs.delete_tag),
+    "/runs/log-inputs": (_POST, runs.log_inputs),
+    "/runs/log-model": (_POST, runs.log_model),
+    "/metrics/get-history": (_GET, metrics.history),
+    "/metrics/get-history-bulk-interval": (_GET, metrics.bulk),
+    "/artifacts/list": (_GET, artifacts.listing),
+}
+
+#: Part of a path -> why it is not spoken.
+UNSPOKEN_PARTS: Mapping[str, str] = {
+    "registered-models": "MLflow's model registry is not spoken yet. Register with: plimsoll models, or plimsoll.Model in a step.",
+    "model-versions": "MLflow's model registry is not spoken yet. Register with: plimsoll models, or plimsoll.Model in a step.",
+    "logged-models": "MLflow's logged models are not spoken yet. Log the model's files as artifacts of the run.",
+    "runs/outputs": "MLflow's logged models are not spoken yet. Log the model's files as artifacts of the run.",
+    "traces": "Traces of language models are not spoken yet.",
+    "assessments": "Traces of language models are not spoken yet.",
+    "webhooks": "Webhooks are not spoken yet.",
+    "gateway": "The gateway for language models is not what this server is for.",
+}
+
+
+def routes(workspace: Workspace) -> list[Route]:
+    """Return the routes of MLflow's protocol.
+
+    Args:
+        workspace: does what is asked.
+    """
+    found: list[Route] = []
+    for door in _DOORS:
+        for path, (methods, function) in SPOKEN.items():
+            found.append(Route(f"{door}/2.0/mlflow{path}", _answers(workspace, function), methods=list(methods)))
+        found.append(Route(f"{door}/3.0/mlflow/server-info", _answers(workspace, _server_info), methods=["GET"]))
+        found.append(Route(f"{door}/2.0/mlflow/logged-models/search", _answers(workspace, _no_models), methods=["POST"]))
+        root = f"{door}/2.0/mlflow-artifacts/artifacts"
+        found.append(Route(root, _answers(workspace, artifacts.proxied), methods=["GET"]))
+        found.append(Route(f"{root}/{{path:path}}", _download(workspace), methods=["GET"]))
+        found.append(Route(f"{root}/{{path:path}}", _upload(workspace), methods=["PUT"]))
+        found.append(Route(f"{root}/{{path:path}}", _delete(workspace), methods=["DELETE"]))
+        for version in ("2.0", "3.0"):
+            for noun in ("mlflow", "mlflow-artifacts"):
+                path = f"{door}/{version}/{noun}/{{path:path}}"
+                found.append(Route(path, _unspoken, methods=["GET", "POST", "PUT", "PATCH", "DELETE"]))
+    return found
+
+
+def _server_info(asked: Asked) -> dict[str, Any]:
+    return {"store_type": "plimsoll", "workspaces_enabled": False}
+
+
+def _no_models(asked: Asked) -> dict[str, Any]:
+    """Return that there is no logged model, since none can be made; clients look for some whenever they list a run's artifacts."""
+    return {"models": []}
+
+
+Endpoint = Callable[[HttpRequest], Awaitable[Response]]
+
+
+def _guarded(endpoint: Endpoint) -> Endpoint:
+    """Return an endpoint whose errors are in MLflow's words."""
+
+    @wraps(endpoint)
+    async def answered(request: HttpRequest) -> Response:
+        try:
+            return await endpoint(request)
+        except Spoken as error:
+            return _refused(error)
+        except PlimsollError as error:
+            return _refused(spoken(error))
+        except ClientDisconnect:
+            return Response(status_code=400)
+        except Exception as error:
+            return _refused(spoken(defect(error)))
+
+    return answered
+
+
+def _refused(error: Spoken) -> Response:
+    body = {"error_code": error.code, "message": error.message}
+    return Response(written(body), error.status, media_type="application/json")
+
+
+def _answers(workspace: Workspace, function: Answering) -> Endpoint:
+    @_guarded
+    async def answer(request: HttpRequest) -> Response:
+        asked = _asked(workspace, request, await _fields(request))
+        return Response(written(await run_in_threadpool(function, asked)), media_type="application/json")
+
+    return answer
+
+
+def _asked(workspace: Workspace, request: HttpRequest, fields: Mapping[str, Any]) -> Asked:
+    actor = actor_of(request)
+    return Asked(fields=fields, do=lambda verb: workspace.do(verb, actor), blobs=workspace.stores.blobs)
+
+
+async def _fields(request: HttpRequest) -> dict[str, Any]:
+    if request.method == "GET":
+        query = request.query_params
+        return {name: query.getlist(name) if len(query.getlist(name)) > 1 else value for name, value in query.items()}
+    body = await read_body(request, LARGEST_REQUEST)
+    try:
+        found = json.loads(body) if body.strip() else {}
+        # The first clients sent JSON within a JSON string.
+        found = json.loads(found) if isinstance(found, str) else found
+    except (ValueError, RecursionError):
+        raise Spoken(INVALID, "The request is not valid JSON.") from None
+    if not isinstance(found, dict):
+        raise Spoken(INVALID, "The request is not a JSON object.")
+    return found
+
+
+def _download(workspace: Workspace) -> Endpoint:
+    @_guarded
+    async def download(request: HttpRequest) -> Response:
+        access.require(actor_of(request), "read", "read artifacts")
+        asked = _asked(workspace, request, {})
+        digest = await run_in_threadpool(artifacts.located, asked, request.path_params["path"])
+        path, tidy = await copied_blob(workspace, digest)
+        name = request.path_params["path"].rpartition("/")[2]
+        headers = {"x-content-type-options": "nosniff"}
+        return FileResponse(path, headers=headers, media_type="application/octet-stream", filename=name, background=BackgroundTask(tidy))
+
+    return download
+
+
+def _upload(workspace: Workspace) -> Endpoint:
+    @_guarded
+    async def upload(request: HttpRequest) -> Response:
+        access.require(actor_of(request), "write", "write artifacts")
+        asked = _asked(workspace, request, {})
+        run, name = await run_in_threadpool(artifacts.writable, asked, request.path_params["path"])
+        digest, size = await store_stream(workspace, request.stream())
+        await run_in_threadpool(artifacts.keep, asked, run, name, digest, size)
+        return Response(b"{}", media_type="application/json")
+
+    return upload
+
+
+def _delete(workspace: Workspace) -> Endpoint:
+    @_guarded
+    async def delete(request: HttpRequest) -> Response:
+        access.require(actor_of(request), "write", "delete artifacts")
+        asked = _asked(workspace, request, {})
+        await run_in_threadpool(partial(artifacts.delete, asked), request.path_params["path"])
+        return Response(b"{}", media_type="application/json")
+
+    return delete
+
+
+@_guarded
+async def _unspoken(request: HttpRequest) -> Response:
+    path = request.path_params["path"]
+    reason = next((why for part, why in UNSPOKEN_PARTS.items() if path.startswith(part)), "")
+    if reason:
+        raise Spoken(UNSPOKEN, reason)
+    raise Spoken(MISSING, f"MLflow's path {request.url.path!r} is not known here.")

@@ -1,0 +1,307 @@
+"""MLflow's runs: ours, in its words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from plimsoll.errors import InvalidInput, NotFound
+from plimsoll.records.run import GetRun, PointColumns, Run, RunDetail, StartRun
+from plimsoll.records.tracking.change import DeleteRun, LogBatch, LogDatasets, RemoveTags, RestoreRun, UpdateRun
+from plimsoll.records.tracking.dataset import Dataset, DatasetUse
+from plimsoll.records.tracking.experiment import DEFAULT_EXPERIMENT_ID
+from plimsoll.records.tracking.find import SearchRuns, View
+from plimsoll.runs.described import param_text
+from plimsoll.server.mlflow.experiments import VIEWS, active
+from plimsoll.server.mlflow.speech import INVALID, MISSING, Asked, Spoken, number, shown_number, whole
+
+_NAME, _USER = "mlflow.runName", "mlflow.user"
+
+State = Literal["running", "finished", "failed", "stopped", "lost"]
+
+#: MLflow's status -> our state. A run that is lost ended without a word, which is a failure to MLflow.
+_STATES: dict[str, State] = {"RUNNING": "running", "SCHEDULED": "running", "FINISHED": "finished", "FAILED": "failed", "KILLED": "stopped"}
+_STATUS = {"running": "RUNNING", "finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED", "lost": "FAILED"}
+
+#: Numbers that the protocol's first clients send for a status.
+_BY_NUMBER = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"}
+
+_LIMITS = {"metrics": 1000, "params": 100, "tags": 100}
+_LONGEST_PARAM = 6000
+
+
+def artifact_root(run: Run) -> str:
+    """Return where a run's artifacts are, as clients address it.
+
+    Args:
+        run: the run.
+    """
+    return f"mlflow-artifacts:/{run.experiment_id}/{run.id}/artifacts"
+
+
+def known(asked: Asked, id: str) -> RunDetail:
+    """Return a run by its whole id, deleted or not.
+
+    Args:
+        asked: the request.
+        id: the run's.
+
+    Raises:
+        Spoken: there is none.
+    """
+    try:
+        found = asked.do(GetRun(id=id))
+    except (NotFound, InvalidInput):
+        found = None
+    if found is None or found.run.id != id:
+        raise Spoken(MISSING, f"Run with id={id} not found")
+    return found
+
+
+def changeable(asked: Asked, id: str) -> Run:
+    """Return a run that is not deleted.
+
+    Args:
+        asked: the request.
+        id: the run's.
+
+    Raises:
+        Spoken: there is none, or it is deleted.
+    """
+    run = known(asked, id).run
+    if run.deleted is not None:
+        raise Spoken(INVALID, f"The run {id} must be in the 'active' state. Current state is deleted.")
+    return run
+
+
+def _info(run: Run) -> dict[str, Any]:
+    ended = {} if run.ended is None else {"end_time": run.ended // 1000}
+    return {
+        "run_uuid": run.id,
+        "run_id": run.id,
+        "run_name": run.name,
+        "experiment_id": run.experiment_id,
+        "user_id": run.tags.get(_USER, run.author),
+        "status": _STATUS[run.state],
+        "start_time": run.started // 1000,
+        **ended,
+        "artifact_uri": artifact_root(run),
+        "lifecycle_stage": "active" if run.deleted is None else "deleted",
+    }
+
+
+def _told(detail: RunDetail) -> dict[str, Any]:
+    run = detail.run
+    tags = {**run.tags, _NAME: run.name}
+    uses = [{"tags": _pairs(use.tags), "dataset": _dataset(use.dataset)} for use in detail.datasets]
+    return {
+        "info": _info(run),
+        "data": {
+            "metrics": [
+                {"key": each.name, "value": shown_number(each.last), "timestamp": each.last_time // 1000, "step": each.last_step}
+                for each in detail.metrics
+            ],
+            "params": [{"key": name, "value": param_text(value)} for name, value in run.params.items()],
+            "tags": _pairs(tags),
+        },
+        "inputs": {"dataset_inputs": uses} if uses else {},
+    }
+
+
+def _pairs(values: dict[str, str]) -> list[dict[str, str]]:
+    return [{"key": name, "value": value} for name, value in values.items()]
+
+
+def _dataset(dataset: Dataset) -> dict[str, str]:
+    named = {"name": dataset.name, "digest": dataset.digest, "source_type": dataset.source_type, "source": dataset.source}
+    return {**named, **{key: value for key, value in (("schema", dataset.schema), ("profile", dataset.profile)) if value is not None}}
+
+
+def _texts(name: str, rows: Iterable[Any]) -> dict[str, str]:
+    """Return key and value of each row; the last of a key counts."""
+    found: dict[str, str] = {}
+    for index, row in enumerate(rows):
+        key = row.get("key") if isinstance(row, dict) else None
+        if not key:
+            raise Spoken(INVALID, f"Missing value for required parameter '{name}[{index}].key'.")
+        found[str(key)] = str(row.get("value") or "")
+    return found
+
+
+def create(asked: Asked) -> dict[str, Any]:
+    """Begin a run."""
+    experiment = active(asked, asked.text("experiment_id", required=False) or DEFAULT_EXPERIMENT_ID)
+    tags = _texts("tags", asked.items("tags"))
+    tagged = tags.pop(_NAME, "")
+    name = asked.text("run_name", required=False)
+    if name and tagged and name != tagged:
+        raise Spoken(
+            INVALID,
+            "Both 'run_name' argument and 'mlflow.runName' tag are specified, but with different values "
+            f"(run_name='{name}', mlflow.runName='{tagged}').",
+        )
+    started = asked.whole("start_time", 0)
+    user = asked.text("user_id", required=False)
+    if user:
+        tags.setdefault(_USER, user)
+    request = StartRun(experiment_id=experiment.id, name=name or tagged, tags=tags, started=started * 1000 or None)
+    return {"run": _told(RunDetail(run=asked.do(request), metrics=(), artifacts=(), inputs=()))}
+
+
+def get(asked: Asked) -> dict[str, Any]:
+    """Return a run."""
+    return {"run": _told(known(asked, asked.run_id()))}
+
+
+def update(asked: Asked) -> dict[str, Any]:
+    """Change a run's status, end or name."""
+    run = changeable(asked, asked.run_id())
+    status: Any = asked.fields.get("status")
+    status = _BY_NUMBER.get(status, status)
+    if status is not None and status not in _STATES:
+        raise Spoken(INVALID, f"Invalid value {json.dumps(status)} for parameter 'status' supplied.")
+    ended = asked.whole("end_time", 0)
+    changed = asked.do(
+        UpdateRun(
+            id=run.id,
+            name=asked.text("run_name", required=False) or None,
+            state=_STATES[status] if status is not None else None,
+            ended=ended * 1000 or None,
+        )
+    )
+    return {"run_info": _info(changed)}
+
+
+def delete(asked: Asked) -> dict[str, Any]:
+    """Delete a run; it can be restored."""
+    asked.do(DeleteRun(id=changeable(asked, asked.run_id()).id))
+    return {}
+
+
+def restore(asked: Asked) -> dict[str, Any]:
+    """Restore a run."""
+    run = known(asked, asked.run_id()).run
+    if run.deleted is None:
+        raise Spoken(INVALID, f"The run {run.id} must be in the 'deleted' state. Current state is active.")
+    asked.do(RestoreRun(id=run.id))
+    return {}
+
+
+def search(asked: Asked) -> dict[str, Any]:
+    """Return a page of the runs that a filter lets through."""
+    limit = asked.whole("max_results", 1000)
+    if not 1 <= limit <= 50_000:
+        raise Spoken(INVALID, f"Invalid value {limit} for parameter 'max_results' supplied. It must be between 1 and 50000.")
+    view: Any = VIEWS.get(asked.fields.get("run_view_type") or "ACTIVE_ONLY", "active")
+    chosen: View = view
+    page = asked.do(
+        SearchRuns(
+            experiments=tuple(str(id) for id in asked.items("experiment_ids")),
+            where=asked.text("filter", required=False),
+            order=tuple(str(order) for order in asked.items("order_by")),
+            view=chosen,
+            limit=limit,
+            page=asked.text("page_token", required=False) or None,
+        )
+    )
+    return {"runs": [_told(detail) for detail in page.runs], **({"next_page_token": page.next} if page.next else {})}
+
+
+def _points(rows: list[Any], prefix: str = "metrics") -> PointColumns:
+    names, steps, times, values = [], [], [], []
+    for index, row in enumerate(rows):
+        at = f"{prefix}[{index}]"
+        if not isinstance(row, dict) or not row.get("key"):
+            raise Spoken(INVALID, f"Missing value for required parameter '{at}.key'.")
+        names.append(str(row["key"]))
+        values.append(number(f"{at}.value", row.get("value")))
+        times.append(whole(f"{at}.timestamp", row.get("timestamp"), 0) * 1000)
+        steps.append(whole(f"{at}.step", row.get("step"), 0))
+    return PointColumns(names=tuple(names), steps=tuple(steps), times=tuple(times), values=tuple(values))
+
+
+def _log(asked: Asked, run: Run, metrics: list[Any], params: dict[str, str], tags: dict[str, str]) -> dict[str, Any]:
+    name = tags.pop(_NAME, None)
+    for key, value in params.items():
+        if len(value) > _LONGEST_PARAM:
+            raise Spoken(INVALID, f"Param value '{value[:50]}...' of '{key}' exceeds the maximum length of {_LONGEST_PARAM} characters")
+        if key in run.params and param_text(run.params[key]) != value:
+            raise Spoken(
+                INVALID,
+                f"Changing param values is not allowed. Param with key='{key}' was already logged with value="
+                f"'{param_text(run.params[key])}' for run ID='{run.id}'. Attempted logging new value '{value}'.",
+            )
+    asked.do(LogBatch(run_id=run.id, points=_points(metrics) if metrics else None, params=dict(params), tags=tags))
+    if name:
+        asked.do(UpdateRun(id=run.id, name=name))
+    return {}
+
+
+def log_metric(asked: Asked) -> dict[str, Any]:
+    """Log one point."""
+    run = changeable(asked, asked.run_id())
+    key = asked.text("key")
+    value = number("value", asked.fields.get("value"))
+    row = {"key": key, "value": value, "timestamp": asked.whole("timestamp", 0), "step": asked.whole("step", 0)}
+    return _log(asked, run, [row], {}, {})
+
+
+def log_param(asked: Asked) -> dict[str, Any]:
+    """Log one parameter."""
+    run = changeable(asked, asked.run_id())
+    return _log(asked, run, [], {asked.text("key"): asked.text("value", required=False)}, {})
+
+
+def set_tag(asked: Asked) -> dict[str, Any]:
+    """Set one tag."""
+    run = changeable(asked, asked.run_id())
+    return _log(asked, run, [], {}, {asked.text("key"): asked.text("value", required=False)})
+
+
+def delete_tag(asked: Asked) -> dict[str, Any]:
+    """Remove one tag."""
+    run, key = changeable(asked, asked.run_id()), asked.text("key")
+    if key not in run.tags:
+        raise Spoken(MISSING, f"No tag with name: {key} in run with id {run.id}")
+    asked.do(RemoveTags(id=run.id, names=(key,)))
+    return {}
+
+
+def log_batch(asked: Asked) -> dict[str, Any]:
+    """Log points, parameters and tags, all or none."""
+    rows = {name: asked.items(name) for name in _LIMITS}
+    for name, limit in _LIMITS.items():
+        if len(rows[name]) > limit:
+            raise Spoken(INVALID, f"A batch logging request can contain at most {limit} {name}. Got {len(rows[name])} {name}.")
+    if sum(map(len, rows.values())) > 1000:
+        raise Spoken(INVALID, "A batch logging request can contain at most 1000 metrics, params and tags together.")
+    params = _texts("params", rows["params"])
+    twice = {str(row["key"]) for row in rows["params"] if str(row.get("value") or "") != params[str(row["key"])]}
+    if twice:
+        raise Spoken(INVALID, f"Duplicate parameter keys have been submitted: {sorted(twice)}. Please ensure each is given once.")
+    return _log(asked, changeable(asked, asked.run_id()), rows["metrics"], params, _texts("tags", rows["tags"]))
+
+
+def log_inputs(asked: Asked) -> dict[str, Any]:
+    """Record the datasets that a run read."""
+    run = changeable(asked, asked.run_id())
+    uses = []
+    for row in asked.items("datasets"):
+        described = dict(row.get("dataset") or {})
+        texts = {name: str(described.get(name) or "") for name in ("name", "digest", "source_type", "source")}
+        more: dict[str, Any] = {name: described.get(name) for name in ("schema", "profile")}
+        uses.append(DatasetUse(dataset=Dataset(**texts, **more), tags=_texts("tags", row.get("tags") or [])))
+    if uses:
+        asked.do(LogDatasets(run_id=run.id, uses=tuple(uses)))
+    return {}
+
+
+def log_model(asked: Asked) -> dict[str, Any]:
+    """Note a logged model's description, as clients before 3.0 keep it: in a tag of the run."""
+    run, described = changeable(asked, asked.run_id()), asked.text("model_json")
+    try:
+        noted = [*json.loads(run.tags.get("mlflow.log-model.history", "[]")), json.loads(described)]
+    except ValueError:
+        raise Spoken(INVALID, f"Malformed model info. \n {described[:200]} \n is not valid JSON.") from None
+    return _log(asked, run, [], {}, {"mlflow.log-model.history": json.dumps(noted)})

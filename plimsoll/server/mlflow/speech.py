@@ -1,0 +1,220 @@
+"""How MLflow's clients ask and want to be answered: fields, error codes and the wording that they and their tests rely on.
+
+Source: MLflow's REST API as its servers and clients 2.22 to 3.17 speak it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from plimsoll.errors import (
+    Conflict,
+    DeadlineExceeded,
+    Denied,
+    InvalidInput,
+    NotFound,
+    Overloaded,
+    PlimsollError,
+    StorageFull,
+    Unavailable,
+)
+from plimsoll.store.contracts import Blobs, Do
+
+INVALID = "INVALID_PARAMETER_VALUE"
+MISSING = "RESOURCE_DOES_NOT_EXIST"
+EXISTS = "RESOURCE_ALREADY_EXISTS"
+UNSPOKEN = "NOT_IMPLEMENTED"
+
+_STATUS = {
+    INVALID: 400,
+    MISSING: 404,
+    EXISTS: 400,
+    UNSPOKEN: 501,
+    "PERMISSION_DENIED": 403,
+    "RESOURCE_CONFLICT": 409,
+    "REQUEST_LIMIT_EXCEEDED": 429,
+    "RESOURCE_EXHAUSTED": 429,
+    "TEMPORARILY_UNAVAILABLE": 503,
+    "DEADLINE_EXCEEDED": 504,
+    "INTERNAL_ERROR": 500,
+}
+
+#: Ours -> MLflow's. The first that fits counts.
+_CODES: tuple[tuple[type[PlimsollError], str], ...] = (
+    (NotFound, MISSING),
+    (InvalidInput, INVALID),
+    (Conflict, INVALID),
+    (Denied, "PERMISSION_DENIED"),
+    (Overloaded, "REQUEST_LIMIT_EXCEEDED"),
+    (Unavailable, "TEMPORARILY_UNAVAILABLE"),
+    (DeadlineExceeded, "DEADLINE_EXCEEDED"),
+    (StorageFull, "RESOURCE_EXHAUSTED"),
+)
+
+_HELP = " See the API docs for more information about request parameters."
+
+
+class Spoken(Exception):
+    """An error in MLflow's words.
+
+    Args:
+        code: MLflow's error code.
+        message: its text.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        self.code, self.message = code, message
+        self.status = _STATUS[code]
+        super().__init__(message)
+
+
+def spoken(error: PlimsollError) -> Spoken:
+    """Return one of our errors in MLflow's words.
+
+    Args:
+        error: what was refused.
+    """
+    code = next((code for kind, code in _CODES if isinstance(error, kind)), "INTERNAL_ERROR")
+    return Spoken(code, str(error))
+
+
+def written(value: Any) -> bytes:
+    """Return an answer as JSON; numbers that JSON lacks are the words that protobuf has for them.
+
+    Args:
+        value: of dicts, lists and plain values.
+    """
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def shown_number(value: float) -> float | str:
+    """Return a metric's value as protobuf's JSON writes it.
+
+    Args:
+        value: any double.
+    """
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request: its fields, and the platform as its actor may use it."""
+
+    #: From the body, or from the query.
+    fields: Mapping[str, Any]
+    #: Does a verb as the actor.
+    do: Do
+    #: Where bytes are.
+    blobs: Blobs
+
+    def text(self, name: str, required: bool = True) -> str:
+        """Return a field that holds text; empty when it is missing and not required.
+
+        Args:
+            name: the field.
+            required: whether it must be there.
+
+        Raises:
+            Spoken: it is missing, or no text.
+        """
+        value = self.fields.get(name)
+        if value is None or value == "":
+            if required:
+                raise Spoken(INVALID, f"Missing value for required parameter '{name}'.{_HELP}")
+            return ""
+        if not isinstance(value, str):
+            raise _of_type(name, value)
+        return value
+
+    def whole(self, name: str, default: int) -> int:
+        """Return a field that holds a whole number.
+
+        Args:
+            name: the field.
+            default: when it is missing.
+
+        Raises:
+            Spoken: it is no whole number of 64 bits.
+        """
+        return whole(name, self.fields.get(name), default)
+
+    def items(self, name: str) -> list[Any]:
+        """Return a field that holds a list; empty when it is missing.
+
+        Args:
+            name: the field.
+
+        Raises:
+            Spoken: it is no list.
+        """
+        value = self.fields.get(name)
+        if value is None:
+            return []
+        if not isinstance(value, list):
+            raise _of_type(name, value)
+        return value
+
+    def run_id(self) -> str:
+        """Return the run that is meant; old clients name it ``run_uuid``.
+
+        Raises:
+            Spoken: none is named.
+        """
+        return self.text("run_id" if self.fields.get("run_id") or not self.fields.get("run_uuid") else "run_uuid")
+
+
+def whole(name: str, value: Any, default: int) -> int:
+    """Return a whole number that JSON may hold as text.
+
+    Args:
+        name: where it stands, for the message.
+        value: what was sent.
+        default: for None.
+
+    Raises:
+        Spoken: it is no whole number of 64 bits.
+    """
+    if value is None or value == "":
+        return default
+    try:
+        number = value if type(value) is int else int(value) if isinstance(value, str) or float(value).is_integer() else None
+    except (TypeError, ValueError, OverflowError):
+        number = None
+    if number is None or isinstance(value, bool) or not -(2**63) <= number < 2**63:
+        raise _of_type(name, value)
+    return number
+
+
+def number(name: str, value: Any) -> float:
+    """Return a double that JSON may hold as text.
+
+    Args:
+        name: where it stands, for the message.
+        value: what was sent.
+
+    Raises:
+        Spoken: it is no number, or missing.
+    """
+    if value is None or value == "":
+        raise Spoken(INVALID, f"Missing value for required parameter '{name}'.{_HELP}")
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise _of_type(name, value) from None
+
+
+def _of_type(name: str, value: Any) -> Spoken:
+    shown = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return Spoken(
+        INVALID, f"Invalid value {shown} for parameter '{name}' supplied:  Hint: Value was of type '{type(value).__name__}'.{_HELP}"
+    )

@@ -1,0 +1,265 @@
+"""MLflow's protocol as any client of it sees it: paths, fields, statuses, error codes and words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from plimsoll.records.access import AddActor
+from plimsoll.records.run import GetRun
+from tests.unit.conftest import Running
+
+
+@pytest.fixture
+def client(running: Running) -> Iterator[httpx.Client]:
+    """A client with the owner's token."""
+    headers = {"authorization": f"Bearer {running.yard.workspace.token('owner')}"}
+    with httpx.Client(base_url=running.address.url, headers=headers, trust_env=False) as opened:
+        yield opened
+
+
+def post(client: httpx.Client, path: str, **fields: Any) -> Any:
+    answer = client.post(f"/api/2.0/mlflow/{path}", json=fields)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def get(client: httpx.Client, noun: str, **fields: Any) -> Any:
+    answer = client.get(f"/api/2.0/mlflow/{noun}", params=fields)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def refused(client: httpx.Client, path: str, **fields: Any) -> tuple[int, str, str]:
+    answer = client.post(f"/api/2.0/mlflow/{path}", json=fields)
+    body = answer.json()
+    return answer.status_code, body["error_code"], body["message"]
+
+
+@pytest.fixture
+def run(client: httpx.Client) -> str:
+    """The id of a run that goes on."""
+    made = post(client, "runs/create", experiment_id="0", start_time=1_700_000_000_000, run_name="first", tags=[])
+    return str(made["run"]["info"]["run_id"])
+
+
+def test_every_path_is_there_under_both_doors_and_needs_a_token(client: httpx.Client, running: Running) -> None:
+    for door in ("api", "ajax-api"):
+        path = f"/{door}/2.0/mlflow/experiments/get"
+        assert client.get(path, params={"experiment_id": "0"}).json()["experiment"]["name"] == "Default"
+        assert httpx.get(f"{running.address.url}{path}", params={"experiment_id": "0"}, trust_env=False).status_code == 401
+
+
+def test_a_name_with_the_token_as_password_is_let_in(running: Running) -> None:
+    url = f"{running.address.url}/api/2.0/mlflow/experiments/get"
+    token = running.yard.workspace.token("owner")
+    assert httpx.get(url, params={"experiment_id": "0"}, auth=("any", token), trust_env=False).status_code == 200
+    assert httpx.get(url, params={"experiment_id": "0"}, auth=(token, "any"), trust_env=False).status_code == 401
+
+
+def test_an_actor_who_may_only_read_logs_nothing(running: Running, run: str) -> None:
+    token = running.yard.workspace.do(AddActor(name="reader", roles=("read",)), running.yard.owner).token
+    with httpx.Client(base_url=running.address.url, headers={"authorization": f"Bearer {token}"}, trust_env=False) as reader:
+        assert get(reader, "runs/get", run_id=run)["run"]["info"]["run_id"] == run
+        assert refused(reader, "runs/set-tag", run_id=run, key="a", value="b")[:2] == (403, "PERMISSION_DENIED")
+        path = f"/api/2.0/mlflow-artifacts/artifacts/0/{run}/artifacts/a"
+        assert reader.put(path, content=b"x").json()["error_code"] == "PERMISSION_DENIED"
+
+
+def test_an_experiment_is_made_renamed_tagged_deleted_and_restored(client: httpx.Client) -> None:
+    id = post(client, "experiments/create", name="late", tags=[{"key": "a", "value": "b"}])["experiment_id"]
+    assert id.isdigit()
+    post(client, "experiments/update", experiment_id=id, new_name="later")
+    post(client, "experiments/set-experiment-tag", experiment_id=id, key="c", value="d")
+    post(client, "experiments/delete-experiment-tag", experiment_id=id, key="a")
+    post(client, "experiments/delete", experiment_id=id)
+    assert [each["name"] for each in post(client, "experiments/search", max_results=10)["experiments"]] == ["Default"]
+    found = get(client, "experiments/get-by-name", experiment_name="later")["experiment"]
+    assert (found["lifecycle_stage"], found["tags"]) == ("deleted", [{"key": "c", "value": "d"}])
+    assert refused(client, "experiments/set-experiment-tag", experiment_id=id, key="c", value="e") == (
+        400,
+        "INVALID_PARAMETER_VALUE",
+        f"The experiment {id} must be in the 'active' state. Current state is deleted.",
+    )
+    post(client, "experiments/restore", experiment_id=id)
+    page = get(client, "experiments/search", max_results=1)
+    assert [each["name"] for each in page["experiments"]] == ["later"]
+    rest = get(client, "experiments/search", max_results=1, page_token=page["next_page_token"])
+    assert ([each["name"] for each in rest["experiments"]], "next_page_token" in rest) == (["Default"], False)
+
+
+def test_a_taken_name_and_a_missing_experiment_are_told_in_mlflows_words(client: httpx.Client) -> None:
+    status, code, message = refused(client, "experiments/create", name="Default")
+    assert (status, code) == (400, "RESOURCE_ALREADY_EXISTS")
+    assert message.startswith("Experiment(name=Default) already exists.")
+    assert "SELECT" not in message
+    assert refused(client, "experiments/delete", experiment_id="7") == (404, "RESOURCE_DOES_NOT_EXIST", "No Experiment with id=7 exists")
+    answer = client.get("/api/2.0/mlflow/experiments/get-by-name", params={"experiment_name": "none"})
+    assert answer.json() == {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "Could not find experiment with name 'none'"}
+
+
+def test_a_run_comes_back_with_all_that_was_logged(client: httpx.Client, run: str) -> None:
+    metrics = [{"key": "loss", "value": value, "timestamp": 1000 + step, "step": step} for step, value in enumerate([1.0, 0.5, 0.25])]
+    odd = [{"key": name, "value": value, "timestamp": 5, "step": 0} for name, value in (("a", "NaN"), ("b", "-Infinity"), ("c", 5e-324))]
+    params, tags = [{"key": "depth", "value": "5"}], [{"key": "team", "value": "x"}, {"key": "mlflow.runName", "value": "named"}]
+    post(client, "runs/log-batch", run_id=run, metrics=metrics + odd, params=params, tags=tags)
+    source = {"name": "train", "digest": "abc", "source_type": "local", "source": "{}", "schema": "{}"}
+    use = {"tags": [{"key": "mlflow.data.context", "value": "training"}], "dataset": source}
+    post(client, "runs/log-inputs", run_id=run, datasets=[use])
+    post(client, "runs/update", run_id=run, status="FINISHED", end_time=1_700_000_009_000)
+    found = get(client, "runs/get", run_id=run)["run"]
+    assert found["info"] == {
+        "run_uuid": run,
+        "run_id": run,
+        "run_name": "named",
+        "experiment_id": "0",
+        "user_id": "olga",
+        "status": "FINISHED",
+        "start_time": 1_700_000_000_000,
+        "end_time": 1_700_000_009_000,
+        "artifact_uri": f"mlflow-artifacts:/0/{run}/artifacts",
+        "lifecycle_stage": "active",
+    }
+    values = {each["key"]: (each["value"], each["timestamp"], each["step"]) for each in found["data"]["metrics"]}
+    assert values == {"loss": (0.25, 1002, 2), "a": ("NaN", 5, 0), "b": ("-Infinity", 5, 0), "c": (5e-324, 5, 0)}
+    assert found["data"]["params"] == [{"key": "depth", "value": "5"}]
+    assert found["data"]["tags"] == [{"key": "team", "value": "x"}, {"key": "mlflow.runName", "value": "named"}]
+    assert found["inputs"] == {"dataset_inputs": [use]}
+
+
+def test_a_batch_that_is_sent_twice_is_logged_once(client: httpx.Client, running: Running, run: str) -> None:
+    batch = [{"key": "loss", "value": 0.5, "timestamp": 1, "step": step} for step in (0, 1, 1)]
+    for _ in range(2):
+        post(client, "runs/log-batch", run_id=run, metrics=batch)
+    (summary,) = running.yard.workspace.do(GetRun(id=run), running.yard.owner).metrics
+    assert summary.count == 2
+    post(client, "runs/log-metric", run_id=run, key="loss", value=0.75, timestamp=1, step=1)
+    history = get(client, "metrics/get-history", run_id=run, metric_key="loss")["metrics"]
+    assert [(point["step"], point["value"]) for point in history] == [(0, 0.5), (1, 0.5), (1, 0.75)]
+
+
+def test_a_history_comes_whole_by_page_thinned_and_by_range(client: httpx.Client, run: str) -> None:
+    values = [math.sin(step / 50) for step in range(1000)]
+    values[333] = 1e9
+    batch = [{"key": "m", "value": value, "timestamp": 1, "step": step} for step, value in enumerate(values)]
+    post(client, "runs/log-batch", run_id=run, metrics=batch)
+    asked = {"run_id": run, "metric_key": "m"}
+    assert [point["value"] for point in get(client, "metrics/get-history", **asked)["metrics"]] == values
+    found, token = [], ""
+    while True:
+        page = get(client, "metrics/get-history", **asked, max_results=300, **({"page_token": token} if token else {}))
+        found += [point["value"] for point in page["metrics"]]
+        token = page.get("next_page_token", "")
+        if not token:
+            break
+    assert found == values
+    thin = get(client, "metrics/get-history-bulk-interval", run_ids=run, metric_key="m", max_results=40)["metrics"]
+    assert len(thin) <= 40
+    assert (333, 1e9) in [(point["step"], point["value"]) for point in thin]
+    part = get(client, "metrics/get-history-bulk-interval", run_ids=run, metric_key="m", start_step=10, end_step=12)["metrics"]
+    assert [(point["run_id"], point["step"]) for point in part] == [(run, 10), (run, 11), (run, 12)]
+
+
+def test_a_param_is_written_once(client: httpx.Client, run: str) -> None:
+    for _ in range(2):
+        post(client, "runs/log-parameter", run_id=run, key="depth", value="5")
+    status, code, message = refused(client, "runs/log-parameter", run_id=run, key="depth", value="6")
+    assert (status, code) == (400, "INVALID_PARAMETER_VALUE")
+    assert message == (
+        "Changing param values is not allowed. Param with key='depth' was already logged with value='5' "
+        f"for run ID='{run}'. Attempted logging new value '6'."
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "says"),
+    [
+        ("runs/log-metric", {"key": "a", "value": 1}, "Missing value for required parameter 'run_id'."),
+        ("runs/log-metric", {"run_id": "RUN", "value": 1}, "Missing value for required parameter 'key'."),
+        ("runs/log-metric", {"run_id": "RUN", "key": "a"}, "Missing value for required parameter 'value'."),
+        ("runs/log-metric", {"run_id": "RUN", "key": "a", "value": "x"}, "Invalid value \"x\" for parameter 'value' supplied"),
+        ("runs/log-metric", {"run_id": "RUN", "key": "a", "value": 1, "step": 2**63}, "for parameter 'step' supplied"),
+        ("runs/log-batch", {"run_id": "RUN", "metrics": 5}, "Invalid value 5 for parameter 'metrics' supplied"),
+        ("runs/log-batch", {"run_id": "RUN", "params": [{"key": str(i), "value": ""} for i in range(101)]}, "at most 100 params"),
+        ("runs/log-parameter", {"run_id": "RUN", "key": "a", "value": "x" * 6001}, "exceeds the maximum length of 6000"),
+        ("runs/update", {"run_id": "RUN", "status": "DONE"}, "Invalid value \"DONE\" for parameter 'status'"),
+        ("runs/set-tag", {"run_id": "RUN", "key": "bad\nkey", "value": ""}, "not a valid name"),
+    ],
+)
+def test_bad_fields_are_refused_by_name(client: httpx.Client, run: str, path: str, fields: dict[str, Any], says: str) -> None:
+    status, code, message = refused(client, path, **{key: run if value == "RUN" else value for key, value in fields.items()})
+    assert (status, code) == (400, "INVALID_PARAMETER_VALUE")
+    assert says in message
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b'"x"', b"[" * 100_000, b"\xff"])
+def test_what_is_no_json_object_is_refused(client: httpx.Client, body: bytes) -> None:
+    answer = client.post("/api/2.0/mlflow/runs/create", content=body)
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+
+
+def test_a_deleted_run_is_not_changed_until_it_is_restored(client: httpx.Client, run: str) -> None:
+    post(client, "runs/delete", run_id=run)
+    assert refused(client, "runs/set-tag", run_id=run, key="a", value="b") == (
+        400,
+        "INVALID_PARAMETER_VALUE",
+        f"The run {run} must be in the 'active' state. Current state is deleted.",
+    )
+    for view, seen in (("ACTIVE_ONLY", False), ("DELETED_ONLY", True), ("ALL", True)):
+        found = post(client, "runs/search", experiment_ids=["0"], run_view_type=view, max_results=1000)["runs"]
+        assert (run in [each["info"]["run_id"] for each in found]) == seen
+    post(client, "runs/restore", run_id=run)
+    post(client, "runs/set-tag", run_id=run, key="a", value="b")
+    post(client, "runs/delete-tag", run_id=run, key="a")
+    assert refused(client, "runs/delete-tag", run_id=run, key="a")[1:] == (
+        "RESOURCE_DOES_NOT_EXIST",
+        f"No tag with name: a in run with id {run}",
+    )
+
+
+def test_artifacts_go_up_are_listed_come_down_and_go_away(client: httpx.Client, run: str) -> None:
+    root = f"/api/2.0/mlflow-artifacts/artifacts/0/{run}/artifacts"
+    large = bytes(range(256)) * 20_000
+    for name, content in (("a.txt", b"hi"), ("plots/deep/x.bin", large), ("plots/y", b"")):
+        assert client.put(f"{root}/{name}", content=content).status_code == 200
+    listed = get(client, "artifacts/list", run_id=run)
+    assert listed == {
+        "root_uri": f"mlflow-artifacts:/0/{run}/artifacts",
+        "files": [{"path": "a.txt", "is_dir": False, "file_size": 2}, {"path": "plots", "is_dir": True}],
+    }
+    inner = get(client, "artifacts/list", run_id=run, path="plots")["files"]
+    assert inner == [{"path": "plots/deep", "is_dir": True}, {"path": "plots/y", "is_dir": False, "file_size": 0}]
+    proxied = client.get("/api/2.0/mlflow-artifacts/artifacts", params={"path": f"0/{run}/artifacts/plots"}).json()
+    assert [each["path"] for each in proxied["files"]] == ["deep", "y"]
+    answer = client.get(f"{root}/plots/deep/x.bin")
+    assert (answer.content == large, answer.headers["x-content-type-options"]) == (True, "nosniff")
+    assert client.delete(f"{root}/plots").status_code == 200
+    assert [each["path"] for each in get(client, "artifacts/list", run_id=run)["files"]] == ["a.txt"]
+    assert client.get(f"{root}/plots/y").json()["error_code"] == "RESOURCE_DOES_NOT_EXIST"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("../secrets/owner", "a/../../b", "%2e%2e/x", "a/%2e%2e/%2e%2e/x", "%252e%252e/x", "..%2fx", "..%5cx", "a%5cb", "a//b"),
+        *("a%3bb", "a%23b", "a%3fb", "file:%2f%2f%2fetc/passwd", "a%00b", "a%0ab", "%2fetc/passwd", "a/"),
+    ],
+)
+def test_a_path_that_could_mean_something_else_is_refused(client: httpx.Client, run: str, path: str) -> None:
+    for method in ("GET", "PUT"):
+        answer = client.request(method, f"/api/2.0/mlflow-artifacts/artifacts/0/{run}/artifacts/{path}", content=b"x")
+        assert answer.status_code in (400, 404), answer.text
+    assert get(client, "artifacts/list", run_id=run)["files"] == []
+
+
+def test_what_is_not_spoken_says_so_and_an_unknown_path_is_missing(client: httpx.Client) -> None:
+    for path in ("registered-models/create", "model-versions/search", "gateway/endpoints", "webhooks", "logged-models"):
+        status, code, message = refused(client, path)
+        assert (status, code) == (501, "NOT_IMPLEMENTED"), path
+        assert message
+    assert refused(client, "nothing/here")[:2] == (404, "RESOURCE_DOES_NOT_EXIST")
+    assert client.get("/api/3.0/mlflow/server-info").json()["workspaces_enabled"] is False
