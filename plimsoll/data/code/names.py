@@ -101,6 +101,9 @@ class Names:
             value = contents(function.__closure__[function.__code__.co_freevars.index(found.name)]) if function.__closure__ else MISSING
         else:
             value = names.get(found.name, getattr(builtins, found.name, MISSING))
+            if found.name == "print" and found.name not in names and not self._is_users(value):
+                # Tools that gather what is printed, such as Ray, put their own in its place.
+                return Mention("builtins.print")
         if value is MISSING:
             if found.kind == "class" or lax:
                 return Mention("absent")
@@ -159,6 +162,10 @@ class Names:
         if is_code or found.kind == "free":
             return value
         return self._walk.constant(*place, value)
+
+    def _is_users(self, function: Any) -> bool:
+        code = getattr(function, "__code__", None)
+        return code is not None and self._sources.origin(getattr(function, "__module__", None) or "", code.co_filename) == "user"
 
     def _attribute(self, label: str, module: types.ModuleType, name: str) -> Any:
         """Return what a user's module holds under a name, a submodule included."""

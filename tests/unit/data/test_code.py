@@ -307,3 +307,15 @@ class Broken:
 def test_an_object_that_cannot_even_be_looked_at_is_refused_and_ends_no_run() -> None:
     with pytest.raises(Unfingerprintable, match="ZeroDivisionError: on purpose"):
         value_closure([Broken()])
+
+
+def test_a_tool_that_gathers_what_is_printed_changes_no_key_and_the_users_own_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    def says(x: int) -> int:
+        print(x)
+        return x
+
+    before = digest_parts(closure(says))
+    monkeypatch.setattr("builtins.print", np.sum)
+    assert digest_parts(closure(says)) == before
+    monkeypatch.setattr("builtins.print", lambda x: x)
+    assert digest_parts(closure(says)) != before
