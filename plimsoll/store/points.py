@@ -271,6 +271,7 @@ def _summary(row: Row[Any] | None, new: _Columns) -> dict[str, Any]:
     return {
         "count": count,
         "last": struct.pack("<d", last),
+        "last_number": None if math.isnan(last) else last,
         "min": struct.pack("<d", min(numbers, default=math.nan)),
         "max": struct.pack("<d", max(numbers, default=math.nan)),
         "last_step": step,

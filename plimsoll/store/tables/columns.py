@@ -24,6 +24,9 @@ class Json(TypeDecorator[Any]):
         return None if value is None else codec.from_json(value, object)
 
 
+#: A text that search compares: by its code points on every dialect, whatever the language of the database.
+EXACT = Text().with_variant(Text(collation="C"), "postgresql")
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(column_0_label)s",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Index, LargeBinary, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Double, ForeignKey, Index, LargeBinary, Table, Text, UniqueConstraint
 
-from plimsoll.store.tables.columns import Json, at_column, id_column, metadata
+from plimsoll.store.tables.columns import EXACT, Json, at_column, id_column, metadata
 
 experiments = Table(
     "experiments",
@@ -29,9 +29,9 @@ runs = Table(
     metadata,
     id_column(),
     Column("experiment_id", Text, ForeignKey("experiments.id"), nullable=False),
-    Column("name", Text, nullable=False),
+    Column("name", EXACT, nullable=False),
     Column("state", Text, nullable=False),
-    Column("author", Text, nullable=False),
+    Column("author", EXACT, nullable=False),
     Column("cause", Json, nullable=False),
     Column("code", Json, nullable=False),
     Column("environment", Text),
@@ -43,6 +43,7 @@ runs = Table(
     Column("seen", BigInteger),
     Column("deleted", BigInteger),
     Index("ix_runs_experiment_id_id", "experiment_id", "id"),
+    Index("ix_runs_started_id", "started", "id"),
 )
 
 #: Each parameter as it was given, and ``text``, as search and MLflow's clients see it.
@@ -52,7 +53,7 @@ run_params = Table(
     Column("run_id", Text, ForeignKey("runs.id"), primary_key=True),
     Column("name", Text, primary_key=True),
     Column("value", Json),
-    Column("text", Text, nullable=False),
+    Column("text", EXACT, nullable=False),
 )
 
 run_tags = Table(
@@ -60,7 +61,7 @@ run_tags = Table(
     metadata,
     Column("run_id", Text, ForeignKey("runs.id"), primary_key=True),
     Column("name", Text, primary_key=True),
-    Column("value", Text, nullable=False),
+    Column("value", EXACT, nullable=False),
 )
 
 #: What a run or a logged model kept; ``owner`` is the id of either.
@@ -88,8 +89,8 @@ datasets = Table(
     metadata,
     id_column(),
     Column("experiment_id", Text, ForeignKey("experiments.id"), nullable=False),
-    Column("name", Text, nullable=False),
-    Column("digest", Text, nullable=False),
+    Column("name", EXACT, nullable=False),
+    Column("digest", EXACT, nullable=False),
     Column("source_type", Text, nullable=False),
     Column("source", Text, nullable=False),
     Column("schema", Text),
@@ -127,11 +128,14 @@ series = Table(
     Column("count", BigInteger, nullable=False),
     # Packed IEEE 754 doubles: SQLite would turn NaN into NULL.
     Column("last", LargeBinary, nullable=False),
+    # The last value again as search compares it: NULL for NaN.
+    Column("last_number", Double),
     Column("min", LargeBinary, nullable=False),
     Column("max", LargeBinary, nullable=False),
     Column("last_step", BigInteger, nullable=False),
     Column("last_time", BigInteger, nullable=False),
     UniqueConstraint("run_id", "name"),
+    Index("ix_series_name_last_number", "name", "last_number", "run_id"),
 )
 
 point_chunks = Table(

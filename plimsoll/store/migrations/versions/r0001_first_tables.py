@@ -6,7 +6,7 @@ A frozen copy: later changes of the schema are later revisions, and this one sta
 from __future__ import annotations
 
 from alembic import op
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Boolean, Column, Double, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text, UniqueConstraint
 
 revision = "0001"
 down_revision = None
@@ -21,6 +21,8 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+_EXACT = Text().with_variant(Text(collation="C"), "postgresql")
 
 
 def _id() -> Column[str]:
@@ -98,9 +100,9 @@ runs = Table(
     metadata,
     _id(),
     Column("experiment_id", Text, ForeignKey("experiments.id"), nullable=False),
-    Column("name", Text, nullable=False),
+    Column("name", _EXACT, nullable=False),
     Column("state", Text, nullable=False),
-    Column("author", Text, nullable=False),
+    Column("author", _EXACT, nullable=False),
     Column("cause", Text, nullable=False),
     Column("code", Text, nullable=False),
     Column("environment", Text),
@@ -111,6 +113,7 @@ runs = Table(
     Column("seen", BigInteger),
     Column("deleted", BigInteger),
     Index("ix_runs_experiment_id_id", "experiment_id", "id"),
+    Index("ix_runs_started_id", "started", "id"),
 )
 
 run_params = Table(
@@ -119,7 +122,7 @@ run_params = Table(
     Column("run_id", Text, ForeignKey("runs.id"), primary_key=True),
     Column("name", Text, primary_key=True),
     Column("value", Text),
-    Column("text", Text, nullable=False),
+    Column("text", _EXACT, nullable=False),
 )
 
 run_tags = Table(
@@ -127,7 +130,7 @@ run_tags = Table(
     metadata,
     Column("run_id", Text, ForeignKey("runs.id"), primary_key=True),
     Column("name", Text, primary_key=True),
-    Column("value", Text, nullable=False),
+    Column("value", _EXACT, nullable=False),
 )
 
 artifacts = Table(
@@ -153,8 +156,8 @@ datasets = Table(
     metadata,
     _id(),
     Column("experiment_id", Text, ForeignKey("experiments.id"), nullable=False),
-    Column("name", Text, nullable=False),
-    Column("digest", Text, nullable=False),
+    Column("name", _EXACT, nullable=False),
+    Column("digest", _EXACT, nullable=False),
     Column("source_type", Text, nullable=False),
     Column("source", Text, nullable=False),
     Column("schema", Text),
@@ -191,11 +194,13 @@ series = Table(
     Column("name", Text, nullable=False),
     Column("count", BigInteger, nullable=False),
     Column("last", LargeBinary, nullable=False),
+    Column("last_number", Double),
     Column("min", LargeBinary, nullable=False),
     Column("max", LargeBinary, nullable=False),
     Column("last_step", BigInteger, nullable=False),
     Column("last_time", BigInteger, nullable=False),
     UniqueConstraint("run_id", "name"),
+    Index("ix_series_name_last_number", "name", "last_number", "run_id"),
 )
 
 point_chunks = Table(

@@ -1,0 +1,84 @@
+"""Pages by key: where the page before ended, and the rows behind it, so that page 1,000 costs what page 1 costs."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, or_
+
+from plimsoll import codec
+from plimsoll.errors import InvalidInput
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a page ended."""
+
+    #: Digest of the question; the token of one question is no answer to another.
+    question: str
+    #: Number of the part of the answer, from 0.
+    part: int
+    #: The last row's values by which the part is ordered.
+    keys: tuple[str | int | float | None, ...]
+
+
+def token_of(place: Place) -> str:
+    """Return a place as a token.
+
+    Args:
+        place: where the page ended.
+    """
+    return base64.urlsafe_b64encode(codec.to_msgpack(place)).decode()
+
+
+def place_of(token: str, question: str) -> Place:
+    """Return the place that a token names.
+
+    Args:
+        token: what :func:`token_of` gave.
+        question: digest of the question that is asked now.
+
+    Raises:
+        InvalidInput: it is no token, or one of another question.
+    """
+    remedy = "Ask for the first page, without a token, and follow its tokens with the same filter and order."
+    try:
+        place = codec.from_msgpack(base64.b64decode(token, altchars=b"-_", validate=True), Place, "The page token")
+    except (binascii.Error, ValueError) as error:
+        raise InvalidInput("Invalid page token, could not be decoded.", remedy) from error
+    if place.question != question or place.part < 0:
+        raise InvalidInput("Invalid page token: it belongs to another search.", remedy)
+    return place
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One thing by which rows are ordered."""
+
+    expression: ColumnElement[Any]
+    descending: bool
+
+
+def behind(keys: Sequence[Key], values: Sequence[Any]) -> ColumnElement[bool]:
+    """Return the condition of the rows that come after one.
+
+    Args:
+        keys: what orders the rows, most important first; the last tells any two rows apart.
+        values: that row's; None stands for NULL, which the key before it has told apart already.
+    """
+    ways: list[ColumnElement[bool]] = []
+    same: list[ColumnElement[bool]] = []
+    for key, value in zip(keys, values, strict=True):
+        if value is None:
+            continue
+        ways.append(and_(*same, key.expression < value if key.descending else key.expression > value))
+        same.append(key.expression == value)
+    first, value = keys[0], values[0]
+    if value is None:
+        return or_(*ways)
+    # Said once more by itself: an index is entered at this value.
+    return and_(first.expression <= value if first.descending else first.expression >= value, or_(*ways))

@@ -1,0 +1,264 @@
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, delete, insert
+
+from plimsoll.errors import InvalidInput
+from plimsoll.records.run import PointColumns
+from plimsoll.records.tracking.find import RunPage, SearchRuns
+from plimsoll.runs.described import insert_params, put_tags
+from plimsoll.runs.search.finding import search_runs
+from plimsoll.runs.search.language import Comparison, Condition, Every, Name, Not, Some
+from plimsoll.store.contracts import Context, Database
+from plimsoll.store.database import open_database
+from plimsoll.store.points import SqlPoints
+from plimsoll.store.tables import tracking
+
+_STATES = ["running", "finished", "failed", "stopped", "lost"]
+_STATUS = dict(zip(_STATES, ["RUNNING", "FINISHED", "FAILED", "KILLED", "FAILED"], strict=True))
+_TEXTS = ["", "a", "A", "ab", "a%b", "x_y", "[a]", "a*", "é", "É", "it's", "10", "9", "\\", "a\\b", "?"]
+_NUMBERS = [0.0, -0.0, 1.0, 0.5, -3.25, math.inf, -math.inf, 1e300]
+
+_run = st.fixed_dictionaries(
+    {
+        "name": st.sampled_from(_TEXTS),
+        "state": st.sampled_from(_STATES),
+        "started": st.integers(0, 5),
+        "ended": st.none() | st.integers(0, 5),
+        "metrics": st.dictionaries(st.sampled_from(["m", "a b"]), st.sampled_from([*_NUMBERS, math.nan])),
+        "params": st.dictionaries(st.sampled_from(["p", "q.r"]), st.sampled_from(_TEXTS)),
+        "tags": st.dictionaries(st.sampled_from(["t", "u"]), st.sampled_from(_TEXTS)),
+    }
+)
+_text = st.sampled_from([*_TEXTS, "a%", "%b", "_", "%", "A_%"])
+_comparison = st.one_of(
+    st.builds(Comparison, st.sampled_from([Name("metrics", "m"), Name("metric", "a b")]),
+              st.sampled_from(["=", "!=", "<", "<=", ">", ">="]), st.sampled_from(_NUMBERS)),
+    st.builds(Comparison, st.sampled_from([Name("attr", "start_time"), Name("run", "end_time"), Name("", "created")]),
+              st.sampled_from(["=", "!=", "<", "<=", ">", ">="]), st.integers(0, 5)),
+    st.builds(Comparison, st.sampled_from([Name("params", "p"), Name("param", "q.r"), Name("tags", "t"), Name("attributes", "run_name")]),
+              st.sampled_from(["=", "!=", "LIKE", "ILIKE"]), _text),
+    st.builds(Comparison, st.sampled_from([Name("params", "p"), Name("tag", "u"), Name("", "run_name")]),
+              st.sampled_from(["IN", "NOT IN"]), st.lists(_text, min_size=1, max_size=3).map(tuple)),
+    st.builds(Comparison, st.just(Name("", "status")), st.sampled_from(["=", "!="]), st.sampled_from(["FINISHED", "FAILED", "x"])),
+    st.builds(Comparison, st.sampled_from([Name("params", "p"), Name("tags", "t"), Name("metrics", "m"), Name("", "end_time")]),
+              st.sampled_from(["IS NULL", "IS NOT NULL"]), st.none()),
+)  # fmt: skip
+_condition: st.SearchStrategy[Condition] = st.recursive(
+    _comparison,
+    lambda inner: st.one_of(
+        st.builds(Every, st.lists(inner, min_size=1, max_size=3).map(tuple)),
+        st.builds(Some, st.lists(inner, min_size=1, max_size=3).map(tuple)),
+        st.builds(Not, inner),
+    ),
+    max_leaves=5,
+)
+_ORDERS = ["metrics.m", "metrics.`a b` DESC", "params.p", "tags.t DESC", "start_time", "end_time DESC", "run_name ASC", "status"]
+_order = st.lists(st.sampled_from(_ORDERS), max_size=3, unique=True).map(tuple)
+
+
+def _written(condition: Condition) -> str:
+    match condition:
+        case Every(parts):
+            return "(" + " and ".join(_written(part) for part in parts) + ")"
+        case Some(parts):
+            return "(" + " OR ".join(_written(part) for part in parts) + ")"
+        case Not(part):
+            return f"not {_written(part)}"
+    value = condition.value
+    name = f"{condition.name.kind}.`{condition.name.key}`" if condition.name.kind else condition.name.key
+    shown = "" if value is None else "(" + ", ".join(map(_quoted, value)) + ")" if isinstance(value, tuple) else _quoted(value)
+    return f"{name} {condition.operator} {shown}"
+
+
+def _quoted(value: Any) -> str:
+    return "'" + value.replace("'", "''") + "'" if isinstance(value, str) else repr(value)
+
+
+def _value(run: dict[str, Any], name: Name) -> Any:
+    if name.kind.startswith(("metric", "param", "tag")):
+        return run[name.kind.rstrip("s") + "s"].get(name.key)
+    key = {"run_name": "name", "start_time": "started", "created": "started", "end_time": "ended", "status": "state"}[name.key]
+    return _STATUS[run[key]] if name.key == "status" else run[key]
+
+
+def _holds(run: dict[str, Any], condition: Condition) -> bool:
+    match condition:
+        case Every(parts):
+            return all(_holds(run, part) for part in parts)
+        case Some(parts):
+            return any(_holds(run, part) for part in parts)
+        case Not(part):
+            return not _holds(run, part)
+    left, right = _value(run, condition.name), cast(Any, condition.value)
+    if left is None or right is None:
+        return (condition.operator == "IS NULL") == (left is None) if right is None else False
+    tests: dict[str, Callable[[], bool]] = {
+        "=": lambda: left == right, "!=": lambda: left != right, "<": lambda: left < right, "<=": lambda: left <= right,
+        ">": lambda: left > right, ">=": lambda: left >= right, "IN": lambda: left in right, "NOT IN": lambda: left not in right,
+        "LIKE": lambda: _like(left, right), "ILIKE": lambda: _like(_small(left), _small(right)),
+    }  # fmt: skip
+    return tests[condition.operator]()
+
+
+def _small(text: str) -> str:
+    return "".join(char.lower() if char.isascii() else char for char in text)
+
+
+def _like(text: str, pattern: str) -> bool:
+    return re.fullmatch("".join({"%": ".*", "_": "."}.get(char, re.escape(char)) for char in pattern), text, re.DOTALL) is not None
+
+
+def _sorted(found: list[dict[str, Any]], order: tuple[str, ...]) -> list[str]:
+    by_start = any(item.startswith("start_time") for item in order)
+    found = sorted(found, key=lambda run: (0 if by_start else -run["started"], run["id"]))
+    for item in reversed(order):
+        word, _, direction = item.replace("`a b`", "a_b").partition(" ")
+        kind, _, key = word.rpartition(".")
+        name = Name(kind, key.replace("_", " ") if kind else key)
+        descending = direction == "DESC"
+        having = [run for run in found if _value(run, name) is not None and _value(run, name) == _value(run, name)]
+        nans = [run for run in found if _value(run, name) != _value(run, name)]
+        none = [run for run in found if _value(run, name) is None]
+        # Also turned round, sort keeps equal ones in their order.
+        having.sort(key=lambda run: _value(run, name), reverse=descending)
+        found = [*having, *nans, *none]
+    return [run["id"] for run in found]
+
+
+def _fill(tx: Connection, rows: list[dict[str, Any]], first: int = 0) -> None:
+    for number, row in enumerate(rows, first):
+        row["id"] = f"{(number * 7919) % 10007:032x}"
+        blank = {"author": "a", "cause": {"kind": "person", "id": ""}, "code": {}, "experiment_id": "0" * 32}
+        own = {key: row[key] for key in ("id", "name", "state")}
+        times = {"started": row["started"] * 1000, "ended": None if row["ended"] is None else row["ended"] * 1000}
+        tx.execute(insert(tracking.runs).values(**own, **times, **blank))
+        insert_params(tx, row["id"], row["params"])
+        put_tags(tx, row["id"], row["tags"])
+        if row["metrics"]:
+            names, values = tuple(row["metrics"]), tuple(row["metrics"].values())
+            zeros = (0,) * len(names)
+            SqlPoints().append(tx, row["id"], "w", 1, PointColumns(names=names, steps=zeros, times=zeros, values=values))
+
+
+def _empty(tx: Connection) -> None:
+    for table in reversed(tracking.metadata.sorted_tables):
+        tx.execute(delete(table))
+    tx.execute(insert(tracking.experiments).values(id="0" * 32, name="e", created=1, updated=1))
+
+
+def _search(tx: Connection, **asked: Any) -> RunPage:
+    return search_runs(SearchRuns(**asked), cast(Context, SimpleNamespace(tx=tx, stores=SimpleNamespace(points=SqlPoints()))))
+
+
+def _ids(page: RunPage) -> list[str]:
+    return [detail.run.id for detail in page.runs]
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=st.lists(_run, max_size=12), condition=_condition, order=_order, limit=st.integers(1, 5))
+def test_a_search_finds_what_a_plain_reading_of_the_filter_finds_in_the_same_order(
+    dialects: Database, rows: list[dict[str, Any]], condition: Condition, order: tuple[str, ...], limit: int
+) -> None:
+    with dialects.write() as tx:
+        _empty(tx)
+        _fill(tx, rows)
+        found, page = [], None
+        while True:
+            some = _search(tx, where=_written(condition), order=order, limit=limit, page=page)
+            found.extend(_ids(some))
+            page = some.next
+            if page is None:
+                break
+    assert found == _sorted([row for row in rows if _holds(row, condition)], order)
+
+
+@pytest.fixture(scope="module", name="dialects", params=["sqlite", "postgresql"])
+def _dialects(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path_factory.mktemp('search')}/plimsoll.db"
+    else:
+        url = request.getfixturevalue("postgres").fresh()
+    database = open_database(url)
+    yield database
+    database.close()
+
+
+def _row(number: int, **own: Any) -> dict[str, Any]:
+    return {"name": f"r{number}", "state": "finished", "started": number, "ended": None, "metrics": {}, "params": {}, "tags": {}, **own}
+
+
+def test_pages_give_each_run_once_while_runs_are_added(database: Database) -> None:
+    with database.write() as tx:
+        _empty(tx)
+        _fill(tx, [_row(number, metrics={"m": [0.5, math.nan][number % 2]} if number % 3 else {}) for number in range(30)])
+        before = {id for id in _ids(_search(tx, order=("metrics.m DESC",), limit=100))}
+        found: list[str] = []
+        page = None
+        for turn in range(100):
+            some = _search(tx, order=("metrics.m DESC",), limit=4, page=page)
+            found.extend(_ids(some))
+            page = some.next
+            if page is None:
+                break
+            _fill(tx, [_row(turn, metrics={"m": 0.5})], first=100 + turn)
+    assert len(found) == len(set(found))
+    assert before <= set(found)
+
+
+def test_an_unquoted_part_of_a_like_pattern_means_itself(database: Database) -> None:
+    names = ["a*c", "abc", "a\\c", "[a]", "A*c"]
+    with database.write() as tx:
+        _empty(tx)
+        _fill(tx, [_row(number, name=name) for number, name in enumerate(names)])
+        assert [run.run.name for run in _search(tx, where="run_name like 'a*%'").runs] == ["a*c"]
+        assert [run.run.name for run in _search(tx, where="run_name like 'a\\%'").runs] == ["a\\c"]
+        assert [run.run.name for run in _search(tx, where="run_name ilike 'A\\_'").runs] == ["a\\c"]
+
+
+def test_the_caller_chooses_what_comes_back(database: Database) -> None:
+    with database.write() as tx:
+        _empty(tx)
+        _fill(tx, [_row(1, metrics={"m": 1.0, "n": 2.0}, params={"p": "1", "q": "2"}, tags={"t": "1", "u": "2"})])
+        (found,) = _search(tx, metrics=("n",), params=("q",), tags=()).runs
+    assert ([each.name for each in found.metrics], found.run.params, found.run.tags) == (["n"], {"q": "2"}, {})
+
+
+@pytest.mark.parametrize("page", ["", "x", "e30=", "é", "gA=="])
+def test_a_token_that_is_none_is_refused(database: Database, page: str) -> None:
+    with database.write() as tx, pytest.raises(InvalidInput, match="Invalid page token"):
+        _search(tx, page=page)
+
+
+def test_a_token_of_another_search_is_refused(database: Database) -> None:
+    with database.write() as tx:
+        _empty(tx)
+        _fill(tx, [_row(1), _row(2)])
+        token = _search(tx, limit=1).next
+        with pytest.raises(InvalidInput, match="another search"):
+            _search(tx, limit=1, page=token, where="status = 'FINISHED'")
+
+
+@pytest.mark.parametrize(
+    ("where", "says"),
+    [
+        ("metrics.m LIKE 'x'", "Invalid comparator 'LIKE'"),
+        ("params.p > '1'", "Invalid comparator '>'"),
+        ("metrics.m = 'x'", "Expected numeric value type for metric. Found 'x'"),
+        ("params.p = 5", "Expected a quoted string value for parameter"),
+        ("attributes.nothing = 'x'", "Invalid attribute key 'nothing' specified. Valid keys are"),
+        ("thing.x = 'x'", "Invalid entity type 'thing'. Valid values are"),
+        ("start_time = 'x'", "Expected numeric value type for numeric attribute: start_time"),
+    ],
+)
+def test_what_means_nothing_is_refused_in_the_words_that_clients_know(database: Database, where: str, says: str) -> None:
+    with database.read() as tx, pytest.raises(InvalidInput, match=re.escape(says)):
+        _search(tx, where=where)

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plimsoll.errors import InvalidInput
+from plimsoll.runs.search.language import Comparison, Every, Name, Not, Order, Some, parsed_filter, parsed_order
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("metrics.auc > 1", Name("metrics", "auc")),
+        ("metrics.`a b` > 1", Name("metrics", "a b")),
+        ('metrics."a b" > 1', Name("metrics", "a b")),
+        ("`metrics`.`a.b` > 1", Name("metrics", "a.b")),
+        ("metrics.val/auc-1 > 1", Name("metrics", "val/auc-1")),
+        ("tags.mlflow.source.name>1", Name("tags", "mlflow.source.name")),
+        ("start_time > 1", Name("", "start_time")),
+        ("`run name` > 1", Name("", "run name")),
+    ],
+)
+def test_a_name_may_be_written_in_many_ways(text: str, name: Name) -> None:
+    assert parsed_filter(text) == Comparison(name, ">", 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("5", 5), (".8", 0.8), ("-1e3", -1000.0), ("-inf", float("-inf")), ("'it''s'", "it's"), ('"it\'s"', "it's"), ("'a\\'", "a\\")],
+)
+def test_a_value_is_a_number_or_a_quoted_text(text: str, value: object) -> None:
+    assert parsed_filter(f"tags.t = {text}") == Comparison(Name("tags", "t"), "=", value)  # type: ignore[arg-type]
+
+
+def test_and_binds_closer_than_or_and_not_closest() -> None:
+    a, b, c = (Comparison(Name("", name), "=", 1) for name in "abc")
+    assert parsed_filter("a = 1 or not b = 1 and c = 1") == Some((a, Every((Not(b), c))))
+    assert parsed_filter("(a=1 or b=1) and c=1") == Every((Some((a, b)), c))
+
+
+def test_an_empty_filter_lets_all_through() -> None:
+    assert parsed_filter("  ") == Every(())
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("metrics.a >", "found the end"),
+        ("metrics.a > 1 metrics.b > 2", "found 'metrics.b' at character 15"),
+        ("a = 1; drop table runs", "'; drop table runs' at character 6"),
+        ("a in ()", r"found '\)' at character 7"),
+        ("(a = 1", r"expected '\)'"),
+        ("a = 'x", "at character 5"),
+        ("a = 1\0", "NUL"),
+        ("(" * 60, "nests too deeply"),
+    ],
+)
+def test_what_is_not_of_the_language_is_refused_with_its_place(text: str, says: str) -> None:
+    with pytest.raises(InvalidInput, match=says):
+        parsed_filter(text)
+
+
+@given(st.text())
+def test_any_text_is_a_filter_or_refused(text: str) -> None:
+    with contextlib.suppress(InvalidInput):
+        parsed_filter(text)
+
+
+def test_an_order_is_a_name_and_perhaps_a_direction() -> None:
+    assert parsed_order("metrics.`a b` desc") == Order(Name("metrics", "a b"), True)
+    assert parsed_order("start_time") == Order(Name("", "start_time"), False)
+    for wrong in ("", "metrics.a down", "metrics.a DESC x", "5"):
+        with pytest.raises(InvalidInput, match="order_by clause"):
+            parsed_order(wrong)
