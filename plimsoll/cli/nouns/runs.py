@@ -2,45 +2,104 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from cyclopts import App
 
 from plimsoll.cli.nouns.told import difference_lines, difference_rows
 from plimsoll.cli.output import Format, next_step, show_answer, show_list, show_record, text_of, when
 from plimsoll.cli.session import door
+from plimsoll.errors import InvalidInput
 from plimsoll.pipelines.history.compare import code_text
 from plimsoll.records.pipeline import ListSteps
 from plimsoll.records.pipelines.history import Change, CompareRuns, RunComparison
-from plimsoll.records.run import GetRun, ListRuns, RunState
+from plimsoll.records.run import GetRun, RunDetail, RunState
+from plimsoll.records.tracking.experiment import GetExperiment
+from plimsoll.records.tracking.find import SearchRuns
+from plimsoll.runs.search.language import Name, parsed_order
 
 app = App(name="runs")
 
 
 @app.command(name="list")
-def list_(*, experiment: str | None = None, state: RunState | None = None, limit: int = 20, form: Format = Format()) -> None:
+def list_(
+    *,
+    experiment: str | None = None,
+    state: RunState | None = None,
+    where: str = "",
+    order: str = "",
+    columns: str = "",
+    limit: int = 20,
+    form: Format = Format(),
+) -> None:
     """List runs, newest first.
 
     Args:
         experiment: only this one.
         state: only runs in this state.
-        limit: at most so many, up to 1,000.
+        where: only runs of which this holds, such as "metrics.auc > 0.8 and params.depth = '5'".
+        order: what orders them, such as "metrics.auc DESC"; several with commas between.
+        columns: what is shown of each, such as name,metrics.auc,params.depth.
+        limit: at most so many, up to 50,000.
         form: how to print.
     """
+    wanted = [_column(text) for text in columns.split(",") if text.strip()]
+    kinds = {kind: tuple(name.key for name in wanted if name.kind == kind) if wanted else None for kind in ("metrics", "params", "tags")}
+    if state is not None:
+        where = f"state = '{state}'" + (f" and ({where})" if where.strip() else "")
     with door() as opened:
-        found = opened.do(ListRuns(experiment=experiment, state=state, limit=limit))
-    rows = [
-        {
-            "id": detail.run.id[:16],
-            "experiment": detail.run.experiment,
-            "name": detail.run.name,
-            "state": detail.run.state,
-            "author": detail.run.author,
-            "cause": f"{detail.run.cause.kind} {detail.run.cause.id[:16]}".strip(),
-            "started": when(detail.run.started),
-            "metrics": {metric.name: metric.last for metric in detail.metrics},
-        }
-        for detail in found
-    ]
-    show_list(rows, form, "There are no runs yet. Start one with: plimsoll run PIPELINE")
+        asked = SearchRuns(
+            experiments=None if experiment is None else (opened.do(GetExperiment(name=experiment)).id,),
+            where=where,
+            order=tuple(part.strip() for part in order.split(",") if part.strip()),
+            limit=limit,
+            metrics=kinds["metrics"],
+            params=kinds["params"],
+            tags=kinds["tags"],
+        )
+        found = opened.do(asked).runs
+    rows = [_row(detail) if not wanted else {_heading(name): _cell(detail, name) for name in wanted} for detail in found]
+    show_list(rows, form, "There are no such runs." if where else "There are no runs yet. Start one with: plimsoll run PIPELINE")
+
+
+def _row(detail: RunDetail) -> dict[str, Any]:
+    return {
+        "id": detail.run.id[:16],
+        "experiment": detail.run.experiment,
+        "name": detail.run.name,
+        "state": detail.run.state,
+        "author": detail.run.author,
+        "cause": f"{detail.run.cause.kind} {detail.run.cause.id[:16]}".strip(),
+        "started": when(detail.run.started),
+        "metrics": {metric.name: metric.last for metric in detail.metrics},
+    }
+
+
+_WHOLE = {"id": "id", "run_id": "id", "experiment": "experiment", "name": "name", "state": "state", "author": "author", "error": "error"}
+
+
+def _column(text: str) -> Name:
+    name = parsed_order(text.strip()).name
+    if name.kind not in ("metrics", "params", "tags") and (name.kind or name.key not in (*_WHOLE, "started", "ended")):
+        known = ", ".join([*_WHOLE, "started", "ended", "metrics.NAME", "params.NAME"])
+        raise InvalidInput(f"Runs have no column {text.strip()!r}.", f"Name some of: {known}, tags.NAME")
+    return name
+
+
+def _heading(name: Name) -> str:
+    return f"{name.kind}.{name.key}" if name.kind else name.key
+
+
+def _cell(detail: RunDetail, name: Name) -> Any:
+    run = detail.run
+    if name.kind == "metrics":
+        return next((metric.last for metric in detail.metrics if metric.name == name.key), None)
+    if name.kind:
+        return (run.params if name.kind == "params" else run.tags).get(name.key)
+    if name.key in ("started", "ended"):
+        at = run.started if name.key == "started" else run.ended
+        return None if at is None else when(at)
+    return getattr(run, _WHOLE[name.key])
 
 
 @app.command
