@@ -1,4 +1,4 @@
-"""One pipeline on every executor, and on two nodes of which one is lost."""
+"""Pipelines on the nodes of a Ray cluster, of which one is lost."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from plimsoll.errors import InvalidInput, StepFailed
 from plimsoll.pipelines.executors.cluster.driver import RayCluster
 from plimsoll.pipelines.running import PipelineResult, execute
 from plimsoll.records.access import Actor
-from plimsoll.records.pipeline import GetKeyParts
 from plimsoll.workspace import open_workspace
 from tests.flows.real_platform import alive
 from tests.ray_nodes import ray_cluster
@@ -24,9 +23,6 @@ from tests.ray_nodes import ray_cluster
 pytestmark = pytest.mark.slow
 
 FLIGHTS = Path(__file__).parents[2] / "examples" / "flights"
-
-#: Three weeks of flights: the same steps as the whole, in seconds.
-SLICE = {"first": "2013-01-01", "last": "2013-01-22", "holdout_days": 7}
 
 HELD = """
 import os, time
@@ -92,33 +88,6 @@ def run(home: Path, project: Path, ref: str, executor: Any, **params: Any) -> Pi
 def identity(result: PipelineResult) -> dict[str, tuple[str | None, str | None]]:
     """Return the key and the output's digest of each step."""
     return {step.label: (step.record.key, step.record.output and step.record.output.digest) for step in result.steps}
-
-
-def behind(home: Path, result: PipelineResult) -> dict[str, dict[tuple[str, str], str]]:
-    """Return what the key of each step was made of."""
-    opened = open_workspace(home, home.parent, owner="dana")
-    actor = Actor(name="dana", roles=("admin",))
-    try:
-        keys = {step.label: step.record.key for step in result.steps if step.record.key}
-        parts = {label: opened.do(GetKeyParts(key=key), actor) for label, key in keys.items()}
-        return {label: {(part.kind, part.name): part.digest for part in each} for label, each in parts.items()}
-    finally:
-        opened.close()
-
-
-def test_flights_have_the_same_keys_and_outputs_on_every_executor(cluster: Any, tmp_path: Path) -> None:
-    results = {
-        name: run(tmp_path / name, FLIGHTS, "late/pipeline.py:late_arrivals", executor, **SLICE)
-        for name, executor in {"in_process": "in_process", "processes": "processes", "ray": RayCluster}.items()
-    }
-    for result in results.values():
-        assert {step.state for step in result.steps} == {"ran"}
-    # A step that could not run there would have run here, with the same result.
-    assert [step.why for step in results["ray"].steps if "calling process" in step.why] == []
-    parts = {name: behind(tmp_path / name, result) for name, result in results.items()}
-    assert parts["processes"] == parts["in_process"]
-    assert parts["ray"] == parts["processes"]
-    assert identity(results["ray"]) == identity(results["processes"]) == identity(results["in_process"])
 
 
 def test_a_run_whose_steps_are_all_known_asks_no_node(tmp_path: Path) -> None:

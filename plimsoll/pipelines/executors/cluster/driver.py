@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import socket
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
@@ -152,8 +153,9 @@ class RayCluster:
         quiet = {"configure_logging": False, "logging_level": "ERROR", "log_to_driver": True}
         if self._address != "local":
             try:
+                _check_answers(self._address)
                 self._ray.init(address=self._address, **quiet)
-            except (ConnectionError, RuntimeError, ValueError) as error:
+            except (OSError, RuntimeError, ValueError) as error:
                 raise Unreachable(
                     f"There is no Ray cluster at {self._address}: {error}", "Correct ray_address, or leave it out to run on this machine."
                 ) from error
@@ -294,6 +296,20 @@ class RayCluster:
     def _check_open(self, label: str) -> None:
         if self._closed:
             raise StepFailed(f"{label} was stopped, because the run is ending.")
+
+
+def _check_answers(address: str) -> None:
+    """Refuse an address at which nobody listens; Ray itself tries for minutes.
+
+    Args:
+        address: ``host:port``, or ``auto``, which Ray looks up itself.
+
+    Raises:
+        OSError: nobody listens there.
+    """
+    host, _, port = address.rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_LOOK).close()
 
 
 def _named(task: dict[str, Any], wanted: str) -> Iterator[Any]:

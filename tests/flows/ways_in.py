@@ -1,0 +1,103 @@
+"""Ways to run a pipeline, each as a user takes it, in a process of its own; and what each step came to."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from tests.flows.real_platform import free_port, until
+
+ROOT = Path(__file__).parents[2]
+
+_EXECUTED = """
+import sys, nbformat, nbclient
+made = nbformat.read(sys.argv[1], as_version=4)
+nbclient.NotebookClient(made, timeout=240, kernel_name='python3', resources={'metadata': {'path': sys.argv[2]}}).execute()
+nbformat.write(made, sys.argv[1])
+"""
+
+_STEPS = """
+import json, plimsoll
+from plimsoll.records.pipeline import ListSteps
+from plimsoll.records.run import ListRuns
+door = plimsoll.connect()
+(run,) = door.do(ListRuns(limit=1))
+assert run.run.state == "finished", run
+steps = door.do(ListSteps(run_id=run.run.id))
+print(json.dumps({step.name.rpartition(".")[2]: [step.key, step.output.digest, step.state, step.why] for step in steps}))
+"""
+
+#: Step -> key, digest of its output, state, why.
+Steps = dict[str, list[str]]
+
+
+def environment(home: Path, **more: str) -> dict[str, str]:
+    """Return the environment of a process that has its results in a home of its own."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PLIMSOLL_")}
+    own = {"PLIMSOLL_HOME": str(home), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    return {**kept, **own, **more}
+
+
+def python(project: Path, home: Path, *words: str, **more: str) -> str:
+    """Run Python in a project and return what it printed."""
+    settings = {"cwd": project, "env": environment(home, **more), "timeout": 280, "check": False}
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, **settings)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def command(project: Path, home: Path, *words: str, **more: str) -> str:
+    """Run a command line in a project and return what it printed."""
+    return python(project, home, "-m", "plimsoll.cli.app", *words, **more)
+
+
+def notebook(project: Path, home: Path, *cells: str) -> Any:
+    """Return a notebook of these cells, executed in the project's folder by nbclient."""
+    path = home.with_suffix(".ipynb")
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells]), path)
+    # A process of its own: the client's event loop warns of things that are no concern of this suite.
+    python(project, home, "-c", _EXECUTED, str(path), str(project))
+    return nbformat.read(path, as_version=4)
+
+
+def newest(project: Path, home: Path) -> Steps:
+    """Return the steps of a home's newest run, which must have ended well."""
+    return json.loads(python(project, home, "-c", _STEPS))
+
+
+def same(one: Steps, other: Steps) -> bool:
+    """Return whether keys and outputs are the same."""
+    return {label: step[:2] for label, step in one.items()} == {label: step[:2] for label, step in other.items()}
+
+
+@contextlib.contextmanager
+def serving(project: Path, home: Path) -> Iterator[None]:
+    """Serve a project with its worker while the block runs."""
+    port = free_port()
+    words = [sys.executable, "-m", "plimsoll.cli.app", "up", "--port", str(port)]
+    with (home.parent / f"{home.name}.log").open("wb") as log:
+        served = subprocess.Popen(words, cwd=project, env=environment(home), stdout=log, stderr=log)
+        try:
+            until(lambda: _answers(port), "the server answers")
+            yield
+        finally:
+            served.send_signal(signal.SIGTERM)
+            served.wait(30)
+
+
+def _answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
