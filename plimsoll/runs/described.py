@@ -63,8 +63,17 @@ def one_run(tx: Connection, id: str) -> Run:
     """
     row = tx.execute(selected_runs().where(runs.c.id == id)).one_or_none()
     if row is None:
-        raise NotFound(f"There is no run {id!r}.", "List runs with: plimsoll runs list", run_id=id)
+        raise missing_run(id)
     return described_runs(tx, [row])[0]
+
+
+def missing_run(id: str) -> NotFound:
+    """Return the error for a run that is not there.
+
+    Args:
+        id: what was asked for.
+    """
+    return NotFound(f"There is no run {id!r}.", "List runs with: plimsoll runs list", run_id=id)
 
 
 def param_text(value: Json) -> str:

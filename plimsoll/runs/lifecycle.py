@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, bindparam, select, update
 
 from plimsoll import clock, codec
 from plimsoll.data.snapshot import snapshot_of
@@ -24,7 +24,7 @@ from plimsoll.records.run import (
 )
 from plimsoll.records.tracking.change import DeleteRun, RemoveArtifacts, RestoreRun, UpdateRun
 from plimsoll.records.tracking.dataset import Dataset, DatasetUse
-from plimsoll.runs.described import described_runs, insert_params, one_run, put_tags, selected_runs
+from plimsoll.runs.described import described_runs, insert_params, missing_run, one_run, put_tags, selected_runs
 from plimsoll.runs.experiments import experiment_for
 from plimsoll.store.contracts import Context, chunks
 from plimsoll.store.schema import steps
@@ -65,8 +65,24 @@ def start_run(request: StartRun, context: Context) -> Run:
     return run
 
 
-def present(context: Context, id: str) -> Run:
-    """Return a run that is not deleted.
+class Standing(NamedTuple):
+    """What decides whether a run may be changed."""
+
+    #: Where it stands.
+    state: str
+    #: UTC microseconds, or None while it is in use.
+    deleted: int | None
+    #: Who began it.
+    author: str
+    #: Id of its experiment.
+    experiment_id: str
+
+
+_STANDING = select(runs.c.state, runs.c.deleted, runs.c.author, runs.c.experiment_id).where(runs.c.id == bindparam("id"))
+
+
+def present(context: Context, id: str) -> Standing:
+    """Return how a run stands that is not deleted.
 
     Args:
         context: the open transaction.
@@ -76,14 +92,16 @@ def present(context: Context, id: str) -> Run:
         NotFound: there is no such run.
         Conflict: it is deleted.
     """
-    run = one_run(context.tx, id)
-    if run.deleted is not None:
+    row = context.tx.execute(_STANDING, {"id": id}).one_or_none()
+    if row is None:
+        raise missing_run(id)
+    if row.deleted is not None:
         raise Conflict(f"The run {id} is deleted.", f"Restore it with: plimsoll runs restore {id}", run_id=id, deleted=True)
-    return run
+    return Standing(*row)
 
 
-def running(context: Context, id: str) -> Run:
-    """Return a run that has not ended.
+def running(context: Context, id: str) -> Standing:
+    """Return how a run stands that has not ended.
 
     Args:
         context: the open transaction.
@@ -99,8 +117,8 @@ def running(context: Context, id: str) -> Run:
     return run
 
 
-def changeable(context: Context, id: str) -> Run:
-    """Return a run that may still get more: one that is running, or has ended and is no pipeline's.
+def changeable(context: Context, id: str) -> Standing:
+    """Return how a run stands that may still get more: one that is running, or has ended and is no pipeline's.
 
     What a pipeline's run has recorded is evidence, for models and for later runs, and stays as it was when it ended.
 
@@ -123,7 +141,8 @@ def finish_run(request: FinishRun, context: Context) -> Run:
     run = one_run(context.tx, request.id)
     if run.state == request.state:
         return run
-    running(context, request.id)
+    if run.state != "running" or run.deleted is not None:
+        running(context, request.id)
     if request.artifacts:
         _attach(context, request.id, request.artifacts)
     if request.points is not None:
@@ -135,7 +154,8 @@ def finish_run(request: FinishRun, context: Context) -> Run:
 
 def update_run(request: UpdateRun, context: Context) -> Run:
     """Rename a run, or move it to another state."""
-    run = present(context, request.id)
+    present(context, request.id)
+    run = one_run(context.tx, request.id)
     change: dict[str, Any] = {} if request.name is None else {"name": request.name}
     if request.state is not None and request.state != run.state:
         changeable(context, request.id)

@@ -88,7 +88,8 @@ def set_tags(request: SetTags, context: Context) -> Run:
 
 def remove_run_tags(request: RemoveTags, context: Context) -> Run:
     """Remove tags that are there."""
-    known = present(context, request.id)
+    present(context, request.id)
+    known = one_run(context.tx, request.id)
     missing = [name for name in request.names if name not in known.tags]
     if missing:
         raise NotFound(f"The run {request.id} has no tag {missing[0]!r}.", "Correct the tag's name.", tag=missing[0], run_id=request.id)
@@ -101,9 +102,9 @@ def log_datasets(request: LogDatasets, context: Context) -> None:
     run = changeable(context, request.run_id)
     for use in request.uses:
         id = _dataset_id(context.tx, run.experiment_id, use.dataset)
-        mine = (dataset_uses.c.run_id == run.id, dataset_uses.c.dataset_id == id)
+        mine = (dataset_uses.c.run_id == request.run_id, dataset_uses.c.dataset_id == id)
         context.tx.execute(dataset_uses.delete().where(*mine))
-        context.tx.execute(insert(dataset_uses).values(run_id=run.id, dataset_id=id, tags=use.tags))
+        context.tx.execute(insert(dataset_uses).values(run_id=request.run_id, dataset_id=id, tags=use.tags))
 
 
 def _dataset_id(tx: Connection, experiment_id: str, dataset: Dataset) -> str:
