@@ -29,7 +29,7 @@ from plimsoll.store.blobs import LocalBlobs
 from plimsoll.store.contracts import Context, JobContext, Stores
 from plimsoll.store.database import open_database, shown
 from plimsoll.store.events import SqlEvents
-from plimsoll.store.points import SqlPoints
+from plimsoll.store.points.history import SqlPoints
 from plimsoll.store.queue import SqlQueue
 from plimsoll.store.schema import actors, environments, jobs
 from plimsoll.store.segments.rows import SqlSegments

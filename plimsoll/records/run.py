@@ -139,6 +139,19 @@ def check_artifact(name: str, digest: str) -> None:
         raise InvalidInput(f"The artifact name {name!r} climbs out of its run.", "Use a name without '..'.")
 
 
+def check_step(step: int) -> None:
+    """Refuse a step that no column holds.
+
+    Args:
+        step: position on a metric's axis.
+
+    Raises:
+        InvalidInput: it does not fit 64 bits.
+    """
+    if not -(2**63) <= step < 2**63:
+        raise InvalidInput(f"The step {step} does not fit 64 bits.", "Use steps between -2**63 and 2**63 - 1.")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PointColumns:
     """Metric points as columns of equal length."""
@@ -158,9 +171,9 @@ class PointColumns:
             raise InvalidInput("The columns of points have different lengths.", "Send names, steps, times and values of one length.")
         for name in set(self.names):
             check_name("Metric", name)
-        for step in self.steps:
-            if not -(2**63) <= step < 2**63:
-                raise InvalidInput(f"The step {step} does not fit 64 bits.", "Use steps between -2**63 and 2**63 - 1.")
+        if self.steps:
+            check_step(min(self.steps))
+            check_step(max(self.steps))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,20 +232,40 @@ class Series:
     times: tuple[int, ...]
     #: Values.
     values: tuple[float, ...]
+    #: Number of points in the asked range of steps; those of other pages and those left out for the width count.
+    count: int
     #: True when points were left out to fit the asked width; each column's first, min, max and last stay.
     sampled: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GetSeries(Request[Series]):
-    """Return a metric's history, whole or thinned to a chart's width."""
+    """Return a metric's history: whole, the exact points of a range, a page of them, or thinned to a chart's width."""
 
     #: The run's id.
     run_id: str
     #: The metric's name.
     name: str
-    #: Pixel columns of the chart; None returns every point.
+    #: Pixel columns of the chart, up to 100,000; None returns every point.
     width: int | None = None
+    #: First and last step of the range; None is all of them.
+    steps: tuple[int, int] | None = None
+    #: Points of the range to pass over; not beside a width.
+    first: int = 0
+    #: Points to return at most; None for all that there are. Not beside a width.
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.width is not None and not 1 <= self.width <= 100_000:
+            raise InvalidInput(
+                f"The width {self.width} is out of range.", "Give the chart's width in pixels, 1 to 100000, or none for every point."
+            )
+        if self.first < 0 or (self.limit is not None and self.limit < 0):
+            raise InvalidInput(f"The page from {self.first} of {self.limit} points does not exist.", "Use numbers from 0.")
+        if self.width is not None and (self.first or self.limit is not None):
+            raise InvalidInput("A chart has no pages.", "Ask for a width, or for a page of points.")
+        for step in self.steps or ():
+            check_step(step)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,7 +22,7 @@ def append_points(request: AppendPoints, context: Context) -> PointsReceipt:
 
 
 def get_series(request: GetSeries, context: Context) -> Series:
-    """Return a metric's history, whole or thinned to a width in pixels."""
-    if request.width is not None and request.width < 1:
-        raise InvalidInput(f"The width {request.width} is below 1.", "Give the chart's width in pixels, or none for every point.")
-    return context.stores.points.read(context.tx, request.run_id, request.name, request.width)
+    """Return a metric's history, whole, a part of it, or thinned to a width in pixels."""
+    paged = request.first > 0 or request.limit is not None
+    positions = (request.first, 2**62 if request.limit is None else request.limit) if paged else None
+    return context.stores.points.read(context.tx, request.run_id, request.name, request.width, request.steps, positions)

@@ -130,8 +130,19 @@ class Points(Protocol):
         """Return the last sequence applied of a writer, 0 when it never wrote."""
         ...
 
-    def read(self, tx: Connection, run_id: str, name: str, width: int | None) -> Series:
+    def read(
+        self,
+        tx: Connection,
+        run_id: str,
+        name: str,
+        width: int | None = None,
+        steps: tuple[int, int] | None = None,
+        positions: tuple[int, int] | None = None,
+    ) -> Series:
         """Return a history in order of (step, arrival); with a width, first, min, max and last of each of so many columns.
+
+        ``steps``: first and last step of the range that is read. ``positions``: how many of its points to pass over, and how many
+        to return at most; not beside a width.
 
         Raises:
             NotFound: the run has no such metric.

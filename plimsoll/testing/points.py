@@ -159,6 +159,38 @@ class PointsSuite:
         assert series.values == (1.0, 2.0, 3.0)
         assert not series.sampled
 
+    @pytest.mark.parametrize("steps", [range(10_000), [step % 7 for step in range(9_000)], [0] * 9_000, range(9_000, 0, -1)])
+    def test_a_range_and_its_pages_are_the_exact_points(self, database: Database, points: Points, run: str, steps: Sequence[int]) -> None:
+        with database.write() as tx:
+            for sequence, start in enumerate(range(0, len(steps), 1_500), 1):
+                part = steps[start : start + 1_500]
+                points.append(tx, run, "w", sequence, _points("loss", part, [float(start + at) for at in range(len(part))]))
+        whole = sorted(zip(steps, map(float, range(len(steps))), strict=True), key=lambda point: point[0])
+        with database.read() as tx:
+            for first, last in [(0, 0), (3, 5), (4_000, 4_200), (-5, 2**63 - 1), (-(2**63), -1), (5, 4)]:
+                inside = [point for point in whole if first <= point[0] <= last]
+                series = points.read(tx, run, "loss", steps=(first, last))
+                assert list(zip(series.steps, series.values, strict=True)) == inside
+                assert (series.count, series.sampled) == (len(inside), False)
+                middle = points.read(tx, run, "loss", steps=(first, last), positions=(2, 3))
+                assert (list(middle.values), middle.count) == ([value for _, value in inside[2:5]], len(inside))
+            for first, limit in [(0, 1), (0, 5_000), (4_095, 2), (7_777, 1_000), (8_999, 5_000), (20_000, 5), (3, 0)]:
+                page = points.read(tx, run, "loss", positions=(first, limit))
+                assert list(zip(page.steps, page.values, strict=True)) == whole[first : first + limit]
+                assert (page.count, page.sampled) == (len(whole), False)
+
+    def test_a_chart_of_a_range_has_columns_of_that_range(self, database: Database, points: Points, run: str) -> None:
+        values = [float(step % 100) for step in range(10_000)]
+        with database.write() as tx:
+            points.append(tx, run, "w", 1, _points("loss", range(10_000), values))
+        with database.read() as tx:
+            series = points.read(tx, run, "loss", 2, (5_000, 5_999))
+            assert points.read(tx, run, "loss", 2, (20_000, 30_000)).values == ()
+            with pytest.raises(InvalidInput):
+                points.read(tx, run, "loss", 2, None, (0, 1))
+        assert series.steps == (5_000, 5_099, 5_499, 5_500, 5_599, 5_999)
+        assert (series.count, series.sampled) == (1_000, True)
+
     def test_an_unknown_metric_is_not_found(self, database: Database, points: Points, run: str) -> None:
         with database.read() as tx, pytest.raises(NotFound):
             points.read(tx, run, "none", None)

@@ -8,7 +8,7 @@ import pytest
 from plimsoll.store.blobs import LocalBlobs
 from plimsoll.store.contracts import Blobs, Database, Events, Points, Queue, Segments
 from plimsoll.store.events import SqlEvents
-from plimsoll.store.points import SqlPoints
+from plimsoll.store.points.history import SqlPoints
 from plimsoll.store.queue import SqlQueue
 from plimsoll.store.segments.rows import SqlSegments
 from plimsoll.testing.blobs import BlobsSuite

@@ -13,11 +13,11 @@ _MOST_RUNS = 100
 _MOST_POINTS = 2500
 
 
-def _series(asked: Asked, run_id: str, name: str, width: int | None = None) -> Series:
+def _series(asked: Asked, wanted: GetSeries) -> Series:
     try:
-        return asked.do(GetSeries(run_id=run_id, name=name, width=width))
+        return asked.do(wanted)
     except NotFound:
-        return Series(name=name, steps=(), times=(), values=(), sampled=False)
+        return Series(name=wanted.name, steps=(), times=(), values=(), count=0, sampled=False)
 
 
 def _point(series: Series, index: int) -> dict[str, Any]:
@@ -31,11 +31,11 @@ def history(asked: Asked) -> dict[str, Any]:
     limit = asked.whole("max_results", 0)
     if "max_results" in asked.fields and limit <= 0:
         raise Spoken(INVALID, f"Invalid value {limit} for parameter 'max_results' supplied. It must be a positive integer.")
-    series = _series(asked, run.id, key)
-    begin = asked.whole("page_token", 0)
-    end = min(begin + limit, len(series.steps)) if limit else len(series.steps)
-    more = {"next_page_token": str(end)} if end < len(series.steps) else {}
-    return {"metrics": [_point(series, index) for index in range(begin, end)], **more}
+    begin = max(0, asked.whole("page_token", 0))
+    series = _series(asked, GetSeries(run_id=run.id, name=key, first=begin, limit=limit or None))
+    end = begin + len(series.steps)
+    more = {"next_page_token": str(end)} if end < series.count and series.steps else {}
+    return {"metrics": [_point(series, index) for index in range(len(series.steps))], **more}
 
 
 def bulk(asked: Asked) -> dict[str, Any]:
@@ -60,6 +60,7 @@ def bulk(asked: Asked) -> dict[str, Any]:
     found: list[dict[str, Any]] = []
     for id in ids:
         # Four points a column at most: first, smallest, largest, last. A part of a history comes point by point.
-        series = _series(asked, str(id), key, max(1, limit // 4) if first is None else None)
-        found += [{**_point(series, at), "run_id": id} for at in range(len(series.steps)) if low <= series.steps[at] <= high]
+        width, steps = (max(1, limit // 4), None) if first is None else (None, (low, high))
+        series = _series(asked, GetSeries(run_id=str(id), name=key, width=width, steps=steps))
+        found += [{**_point(series, at), "run_id": id} for at in range(len(series.steps))]
     return {"metrics": found}

@@ -134,6 +134,8 @@ series = Table(
     Column("max", LargeBinary, nullable=False),
     Column("last_step", BigInteger, nullable=False),
     Column("last_time", BigInteger, nullable=False),
+    # Index of the first chunk that a later one may still take up.
+    Column("open", BigInteger, nullable=False),
     UniqueConstraint("run_id", "name"),
     Index("ix_series_name_last_number", "name", "last_number", "run_id"),
 )
@@ -144,6 +146,9 @@ point_chunks = Table(
     Column("series_id", Text, ForeignKey("series.id"), primary_key=True),
     Column("index", BigInteger, primary_key=True),
     Column("count", BigInteger, nullable=False),
+    # Smallest and largest step.
+    Column("low", BigInteger, nullable=False),
+    Column("high", BigInteger, nullable=False),
     Column("data", LargeBinary, nullable=False),
 )
 

@@ -81,7 +81,7 @@ def test_an_open_of_a_current_database_imports_neither_alembic_nor_polars(sqlite
     for _ in ("fresh", "current"):
         code = (
             "import sys; from plimsoll.store.database import open_database; from plimsoll.store.segments.rows import SqlSegments;"
-            "from plimsoll.store.points import SqlPoints; open_database(sys.argv[1]).close();"
+            "from plimsoll.store.points.history import SqlPoints; open_database(sys.argv[1]).close();"
             "print(sorted({'alembic', 'polars', 'numpy', 'psycopg'} & set(sys.modules)))"
         )
         done = subprocess.run([sys.executable, "-c", code, sqlite_url], capture_output=True, text=True, check=True)

@@ -199,6 +199,7 @@ series = Table(
     Column("max", LargeBinary, nullable=False),
     Column("last_step", BigInteger, nullable=False),
     Column("last_time", BigInteger, nullable=False),
+    Column("open", BigInteger, nullable=False),
     UniqueConstraint("run_id", "name"),
     Index("ix_series_name_last_number", "name", "last_number", "run_id"),
 )
@@ -209,6 +210,8 @@ point_chunks = Table(
     Column("series_id", Text, ForeignKey("series.id"), primary_key=True),
     Column("index", BigInteger, primary_key=True),
     Column("count", BigInteger, nullable=False),
+    Column("low", BigInteger, nullable=False),
+    Column("high", BigInteger, nullable=False),
     Column("data", LargeBinary, nullable=False),
 )
 

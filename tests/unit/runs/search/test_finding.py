@@ -19,7 +19,7 @@ from plimsoll.runs.search.finding import search_runs
 from plimsoll.runs.search.language import Comparison, Condition, Every, Name, Not, Some
 from plimsoll.store.contracts import Context, Database
 from plimsoll.store.database import open_database
-from plimsoll.store.points import SqlPoints
+from plimsoll.store.points.history import SqlPoints
 from plimsoll.store.tables import tracking
 
 _STATES = ["running", "finished", "failed", "stopped", "lost"]

@@ -13,7 +13,8 @@ from plimsoll.errors import Corrupt
 from plimsoll.records.run import PointColumns
 from plimsoll.store.contracts import Database
 from plimsoll.store.database import open_database
-from plimsoll.store.points import FULL, SqlPoints
+from plimsoll.store.points.chunks import FULL
+from plimsoll.store.points.history import SqlPoints
 from plimsoll.store.tables import tracking
 
 _BLANK = {"name": "", "state": "running", "author": "a", "cause": {}, "code": {}, "started": 1}

@@ -1,0 +1,206 @@
+"""A chunk's bytes: points of one series in order of arrival, as packed columns with a checksum.
+
+A chunk begins with the CRC-32 of the rest and a byte that says its form. ``PLAIN``, for few points: steps, times and values as
+little-endian 64-bit words. ``PLANES``, for many: steps and times become the gaps between neighbours, less the smallest gap,
+divided by the greatest common divisor of what is left; so steps that count on are zeros, and times that are milliseconds apart
+are small numbers. Of each column the lowest bytes of all words are a plane, the second bytes another, and so on up to 24 planes.
+A plane of one value is that byte; one that looks like noise is kept as it is; the others are deflated together. The lower bytes
+of a loss are noise: deflating them takes most of the time and saves nothing.
+
+numpy is loaded on the first chunk with planes, so a server that nobody uses stays small.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from plimsoll import extras
+from plimsoll.errors import Corrupt, InvalidInput
+
+#: Points in a full chunk.
+FULL = 4096
+
+#: Chunks of fewer points are plain.
+FEW = 64
+
+_PLAIN, _PLANES = 0, 1
+
+_WORD = 8
+
+#: CRC-32 and form.
+_HEAD = struct.Struct("<IB")
+
+#: First number, smallest gap and divisor of steps and of times; which planes have one value, and which are noise.
+_SCALES = struct.Struct("<qqQqqQII")
+
+_ALL = range(3 * _WORD)
+
+
+class Block(NamedTuple):
+    """Points in order of arrival, as little-endian 64-bit words in anything that has a buffer."""
+
+    #: Signed.
+    steps: Any
+    #: Signed, UTC microseconds.
+    times: Any
+    #: IEEE 754 doubles.
+    values: Any
+
+    @property
+    def size(self) -> int:
+        """The number of points."""
+        return memoryview(self.values).nbytes // _WORD
+
+    def cut(self, start: int, stop: int) -> Block:
+        """Return the points at positions from ``start`` to before ``stop``.
+
+        Args:
+            start: from 0.
+            stop: at most the size.
+        """
+        return Block(*(memoryview(column).cast("B")[start * _WORD : stop * _WORD] for column in self))
+
+
+def block(steps: Sequence[int], times: Sequence[int], values: Sequence[float]) -> Block:
+    """Return points as words.
+
+    Args:
+        steps: of each point.
+        times: UTC microseconds of each point.
+        values: of each point.
+
+    Raises:
+        InvalidInput: a step or a time does not fit 64 bits.
+    """
+    count = len(values)
+    try:
+        return Block(struct.pack(f"<{count}q", *steps), struct.pack(f"<{count}q", *times), struct.pack(f"<{count}d", *values))
+    except struct.error as error:
+        raise InvalidInput(f"A point does not fit 64 bits: {error}.", "Send steps and times as 64-bit integers.") from error
+
+
+def joined(blocks: Sequence[Block]) -> Block:
+    """Return the points of all blocks, one after the other.
+
+    Args:
+        blocks: any number of them.
+    """
+    if len(blocks) == 1:
+        return blocks[0]
+    return Block(*(b"".join(block[column] for block in blocks) for column in range(3)))
+
+
+def pack(points: Block) -> bytes:
+    """Return a chunk's bytes.
+
+    Args:
+        points: at least one, and at most ``FULL``.
+    """
+    rest = bytes((_PLAIN,)) + b"".join(points) if points.size < FEW else bytes((_PLANES,)) + _packed(points)
+    return zlib.crc32(rest).to_bytes(4, "little") + rest
+
+
+def unpack(data: bytes, count: int, what: str) -> Block:
+    """Return the points of a chunk.
+
+    Args:
+        data: as :func:`pack` made it.
+        count: how many points it must hold.
+        what: how the error names the chunk.
+
+    Raises:
+        Corrupt: the bytes are not a chunk of so many points.
+    """
+    found = None
+    if len(data) >= _HEAD.size:
+        crc, form = _HEAD.unpack_from(data)
+        rest = memoryview(data)[_HEAD.size :]
+        if crc != zlib.crc32(memoryview(data)[4:]):
+            pass
+        elif form == _PLAIN and len(rest) == 3 * _WORD * count:
+            found = Block(*(rest[at * _WORD * count : (at + 1) * _WORD * count] for at in range(3)))
+        elif form == _PLANES:
+            found = _unpacked(rest, count)
+    if found is None:
+        raise Corrupt(f"{what} does not hold its {count} points.", "Restore the database from a backup.")
+    return found
+
+
+def _packed(points: Block) -> bytes:
+    np = extras.require("numpy")
+    words = np.empty((3, points.size), "<u8")
+    scales: list[int] = []
+    for row, column in enumerate((points.steps, points.times)):
+        numbers = np.frombuffer(column, "<i8")
+        gaps = np.diff(numbers)
+        least = gaps.min()
+        above = (gaps - least).view("<u8")
+        unit = np.gcd.reduce(above) or np.uint64(1)
+        words[row, 0] = 0
+        words[row, 1:] = above // unit if unit > 1 else above
+        scales += [int(numbers[0]), int(least), int(unit)]
+    words[2] = np.frombuffer(points.values, "<u8")
+    planes = np.ascontiguousarray(words.view("u1").reshape(3, -1, _WORD).transpose(0, 2, 1)).reshape(len(_ALL), -1)
+    same = (planes == planes[:, :1]).all(axis=1)
+    noisy = [not same[at] and _is_noise(np, planes[at]) for at in _ALL]
+    soft = [at for at in _ALL if not same[at] and not noisy[at]]
+    return b"".join(
+        (
+            _SCALES.pack(*scales, _mask(same), _mask(noisy)),
+            planes[same, 0].tobytes(),
+            planes[noisy].tobytes(),
+            zlib.compress(planes[soft].tobytes(), 6, -zlib.MAX_WBITS) if soft else b"",
+        )
+    )
+
+
+def _is_noise(np: Any, plane: Any) -> bool:
+    """Return whether a plane's bytes meet each other not much more often than random ones do: less than a fifth could be saved."""
+    count = len(plane)
+    met = int((np.bincount(plane) ** 2).sum()) - count
+    return met < 4.0 * count * (count - 1) / 256
+
+
+def _mask(chosen: Sequence[bool]) -> int:
+    return sum(1 << at for at in _ALL if chosen[at])
+
+
+def _unpacked(rest: memoryview, count: int) -> Block | None:
+    np = extras.require("numpy")
+    if len(rest) < _SCALES.size:
+        return None
+    *scales, same, noisy = _SCALES.unpack_from(rest)
+    ones = [at for at in _ALL if same >> at & 1]
+    raw = [at for at in _ALL if noisy >> at & 1]
+    soft = [at for at in _ALL if not (same | noisy) >> at & 1]
+    begin = _SCALES.size + len(ones)
+    end = begin + len(raw) * count
+    try:
+        inflated = zlib.decompress(rest[end:], -zlib.MAX_WBITS, len(soft) * count) if soft else b""
+    except zlib.error:
+        return None
+    if len(rest) < end or len(inflated) != len(soft) * count:
+        return None
+    planes = dict(zip(ones, rest[_SCALES.size : begin], strict=True))
+    for chosen, stored in ((raw, rest[begin:end]), (soft, inflated)):
+        planes.update(zip(chosen, np.frombuffer(stored, "u1").reshape(-1, count), strict=True))
+    steps, times, values = (_words(np, [planes[at] for at in range(first, first + _WORD)], count) for first in _ALL[::_WORD])
+    for column, (first, least, unit) in ((steps, scales[:3]), (times, scales[3:])):
+        if unit > 1:
+            column *= np.uint64(unit).astype("<i8")
+        column += least
+        column[0] = first
+        np.cumsum(column, out=column)
+    return Block(steps, times, values)
+
+
+def _words(np: Any, planes: list[Any], count: int) -> Any:
+    """Return one column as int64, from eight planes that are one byte or an array of ``count`` bytes each."""
+    words = np.zeros((count, _WORD), "u1")
+    for at, plane in enumerate(planes):
+        if not isinstance(plane, int) or plane:
+            words[:, at] = plane
+    return words.view("<i8").reshape(count)

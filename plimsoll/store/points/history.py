@@ -1,0 +1,298 @@
+"""Metric histories: chunks of packed columns, one summary row a series.
+
+A chunk holds up to 4,096 points of one series in the order of arrival. New points become a chunk of their own; it takes
+up the chunks before it that are no larger, as carries go through a binary counter. So a series written point by point
+has a dozen small chunks at most, and each point is packed again a dozen times at most.
+
+However many series a batch has, it is a handful of statements.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, insert, select, tuple_, update
+
+from plimsoll import clock
+from plimsoll.errors import Conflict, InvalidInput, NotFound
+from plimsoll.records.run import PointColumns, Series, SeriesSummary
+from plimsoll.store.contracts import chunks
+from plimsoll.store.points.chunks import FULL, Block, block, joined, pack, unpack
+from plimsoll.store.points.order import Bounds, Chart, Columns, between, in_order, page
+from plimsoll.store.segments import writers
+from plimsoll.store.tables import tracking
+
+_series, _chunks = tracking.series.c, tracking.point_chunks.c
+
+#: What a statement names at most; SQLite takes 32,766 parameters.
+_NAMES = 500
+
+
+class SqlPoints:
+    """Histories in the tables ``series`` and ``point_chunks``; a value comes back bit for bit."""
+
+    def append(self, tx: Connection, run_id: str, writer: str, sequence: int, points: PointColumns) -> int:
+        """Append points and return how many were added; 0 when this writer's sequence was applied before.
+
+        Args:
+            tx: an open writing transaction.
+            run_id: an existing run.
+            writer: id of who sends, its own for each process.
+            sequence: number of the batch, from 1 without gaps.
+            points: any number of points of any number of series.
+
+        Raises:
+            Conflict: the sequence leaves a gap (an earlier batch is missing).
+            InvalidInput: the sequence is below 1, or a time does not fit 64 bits.
+        """
+        if sequence < 1:
+            raise InvalidInput(f"The sequence {sequence} is below 1.", "Number the batches of a writer from 1.")
+        last = writers.last_sequence(tx, run_id, writer)
+        if sequence <= last:
+            return 0
+        if sequence > last + 1:
+            raise Conflict(
+                f"Batch {sequence} of the writer {writer!r} came after batch {last}.", f"Send batch {last + 1} first.", expected=last + 1
+            )
+        new = _by_name(points)
+        known = {row.name: row for row in _rows(tx, run_id, list(new))}
+        _grow(tx, [(known[name], block) for name, block in new.items() if name in known])
+        _begin(tx, run_id, {name: block for name, block in new.items() if name not in known})
+        writers.advance(tx, run_id, writer, last, sequence)
+        return len(points.values)
+
+    def last_sequence(self, tx: Connection, run_id: str, writer: str) -> int:
+        """Return the last sequence applied of a writer, 0 when it never wrote.
+
+        Args:
+            tx: an open transaction.
+            run_id: the run.
+            writer: the writer's id.
+        """
+        return writers.last_sequence(tx, run_id, writer)
+
+    def read(
+        self,
+        tx: Connection,
+        run_id: str,
+        name: str,
+        width: int | None = None,
+        steps: tuple[int, int] | None = None,
+        positions: tuple[int, int] | None = None,
+    ) -> Series:
+        """Return a history in order of (step, arrival): whole, a part of it, or thinned to a chart's width.
+
+        Args:
+            tx: an open transaction.
+            run_id: the run.
+            name: the metric.
+            width: columns of equal step range; each keeps its first, smallest, largest and last point, and its first NaN.
+                None for every point.
+            steps: first and last step of the part; None for all steps.
+            positions: how many of these points to pass over, and how many to return at most; not beside a width.
+
+        Raises:
+            NotFound: the run has no such metric.
+            InvalidInput: the width is below 1.
+            Corrupt: a chunk does not hold what its row says.
+        """
+        if width is not None and (width < 1 or positions is not None):
+            raise InvalidInput(f"The width {width} is below 1, or has a page beside it.", "Ask for at least one column, or for a page.")
+        row = next(iter(_rows(tx, run_id, [name])), None)
+        if row is None:
+            raise NotFound(f"The run {run_id!r} has no metric {name!r}.", f"List its metrics: plimsoll runs show {run_id}")
+        mine = [_chunks.series_id == row.id]
+        passed = 0
+        if steps is not None:
+            mine += [_chunks.high >= steps[0], _chunks.low <= steps[1]]
+        elif positions is not None:
+            chosen, passed = page(_bounds(tx, mine), *positions)
+            mine.append(_chunks.index.in_(chosen))
+        stored = tx.execute(select(tracking.point_chunks).where(*mine).order_by(_chunks.index)).all()
+        parts = (unpack(each.data, each._mapping["count"], f"Chunk {each.index} of {name!r} in the run {run_id}") for each in stored)
+        if width is not None and stored:
+            low, high = min(each.low for each in stored), max(each.high for each in stored)
+            if steps is not None:
+                low, high = max(low, steps[0]), min(high, steps[1])
+            return _charted(name, low, high, width, parts)
+        columns = in_order(joined(list(parts)))
+        if steps is not None:
+            columns = between(columns, *steps)
+        count = row._mapping["count"] if steps is None else len(columns.steps)
+        if positions is not None:
+            first = passed if steps is None else positions[0]
+            columns = columns.at(slice(first, first + positions[1]))
+        return _told(name, columns, count, False)
+
+    def summaries(self, tx: Connection, run_ids: Sequence[str]) -> dict[str, tuple[SeriesSummary, ...]]:
+        """Return one summary a series for each run, by name; runs without metrics are left out.
+
+        Args:
+            tx: an open transaction.
+            run_ids: any number of runs.
+        """
+        table = tracking.series
+        found: dict[str, list[SeriesSummary]] = {}
+        for some in chunks(list(dict.fromkeys(run_ids)), _NAMES):
+            for row in tx.execute(select(table).where(table.c.run_id.in_(some)).order_by(table.c.name)):
+                found.setdefault(row.run_id, []).append(
+                    SeriesSummary(
+                        name=row.name,
+                        count=row._mapping["count"],
+                        last=_double(row.last),
+                        min=_double(row.min),
+                        max=_double(row.max),
+                        last_step=row.last_step,
+                        last_time=row.last_time,
+                    )
+                )
+        return {run_id: tuple(rows) for run_id, rows in found.items()}
+
+
+def _bounds(tx: Connection, mine: Sequence[ColumnElement[bool]]) -> list[Bounds]:
+    return [Bounds(*each) for each in tx.execute(select(_chunks.index, _chunks["count"], _chunks.low, _chunks.high).where(*mine))]
+
+
+def _charted(name: str, low: int, high: int, width: int, parts: Iterator[Block]) -> Series:
+    """Return what a chart of the steps from ``low`` to ``high`` needs, chunk by chunk: a million points are never in memory at once."""
+    chart, count, kept = Chart(low, high, width), 0, []
+    for part in parts:
+        columns = between(in_order(part), low, high)
+        count += len(columns.steps)
+        kept.append(chart.thinned(columns))
+    columns = chart.thinned(in_order(joined([Block(*each) for each in kept])))
+    return _told(name, columns, count, len(columns.steps) < count)
+
+
+def _rows(tx: Connection, run_id: str, names: Sequence[str]) -> list[Row[Any]]:
+    table = tracking.series
+    return [
+        row for some in chunks(names, _NAMES) for row in tx.execute(select(table).where(_series.run_id == run_id, _series.name.in_(some)))
+    ]
+
+
+def _begin(tx: Connection, run_id: str, new: dict[str, _Part]) -> None:
+    """Add series that the run does not have yet."""
+    if new:
+        cuts = {name: _cut(clock.new_id(), 0, part.points) for name, part in new.items()}
+        series = [
+            {"id": cuts[name][0]["series_id"], "run_id": run_id, "name": name, "open": _open(0, cuts[name]), **_summary(None, part)}
+            for name, part in new.items()
+        ]
+        tx.execute(insert(tracking.series), series)
+        tx.execute(insert(tracking.point_chunks), [chunk for cut in cuts.values() for chunk in cut])
+
+
+def _grow(tx: Connection, parts: list[tuple[Row[Any], _Part]]) -> None:
+    """Add points to series that are there."""
+    if not parts:
+        return
+    table = tracking.point_chunks
+    first, old = _merged(tx, parts)
+    cuts = [_cut(row.id, first[row.id], joined([*old.get(row.id, ()), part.points])) for row, part in parts]
+    if old:
+        gone = delete(table).where(_chunks.series_id == bindparam("of"), _chunks.index >= bindparam("from"))
+        tx.execute(gone, [{"of": id, "from": first[id]} for id in old])
+    tx.execute(insert(table), [chunk for cut in cuts for chunk in cut])
+    rows = [{"of": row.id, "open": _open(row.open, cut), **_summary(row, part)} for (row, part), cut in zip(parts, cuts, strict=True)]
+    tx.execute(update(tracking.series).where(_series.id == bindparam("of")), rows)
+
+
+def _merged(tx: Connection, parts: list[tuple[Row[Any], _Part]]) -> tuple[dict[str, int], dict[str, list[Block]]]:
+    """Return the index of each series' next chunk, and what the chunks from there on hold, which it takes up."""
+    first: dict[str, int] = {}
+    total = {row.id: part.points.size for row, part in parts}
+    taken: list[tuple[str, int]] = []
+    for some in chunks(parts, _NAMES):
+        open = {row.id: row.open for row, _ in some}
+        newest = select(_chunks.series_id, _chunks.index, _chunks["count"]).join(tracking.series)
+        newest = newest.where(_series.id.in_(list(open)), _chunks.index >= _series.open)
+        closed: set[str] = set()
+        for id, index, count in tx.execute(newest.order_by(_chunks.series_id, _chunks.index.desc())):
+            first.setdefault(id, index + 1)
+            if id not in closed and count <= total[id] and count + total[id] <= FULL:
+                taken.append((id, index))
+                first[id], total[id] = index, count + total[id]
+            else:
+                closed.add(id)
+        for id, index in open.items():
+            first.setdefault(id, index)
+    old: dict[str, list[Block]] = {}
+    stored = select(_chunks.series_id, _chunks.index, _chunks["count"], _chunks.data)
+    for some in chunks(sorted(taken), _NAMES):
+        these = stored.where(tuple_(_chunks.series_id, _chunks.index).in_(some)).order_by(_chunks.series_id, _chunks.index)
+        for id, index, count, data in tx.execute(these):
+            old.setdefault(id, []).append(unpack(data, count, f"Chunk {index} of the series {id}"))
+    return first, old
+
+
+class _Part(NamedTuple):
+    """New points of one series."""
+
+    steps: list[int]
+    values: list[float]
+    times: list[int]
+    points: Block
+
+
+def _by_name(points: PointColumns) -> dict[str, _Part]:
+    found: dict[str, tuple[list[int], list[int], list[float]]] = {}
+    for name, step, time, value in zip(points.names, points.steps, points.times, points.values, strict=True):
+        columns = found.get(name)
+        if columns is None:
+            columns = found[name] = ([], [], [])
+        columns[0].append(step)
+        columns[1].append(time)
+        columns[2].append(value)
+    return {name: _Part(steps, values, times, block(steps, times, values)) for name, (steps, times, values) in found.items()}
+
+
+def _cut(series_id: str, first: int, points: Block) -> list[dict[str, Any]]:
+    """Return the rows of as many chunks as there are, the first of them with the index ``first``."""
+    rows = []
+    for index, at in enumerate(range(0, points.size, FULL), first):
+        part = points.cut(at, at + FULL)
+        steps = struct.unpack(f"<{part.size}q", part.steps)
+        rows.append({"series_id": series_id, "index": index, "count": part.size, "low": min(steps), "high": max(steps), "data": pack(part)})
+    return rows
+
+
+def _open(before: int, cut: list[dict[str, Any]]) -> int:
+    """Return the index of the first chunk that a later one may still take up: one over half full has no room for as many again."""
+    return max((chunk["index"] + 1 for chunk in cut if chunk["count"] > FULL // 2), default=before)
+
+
+def _double(data: bytes) -> float:
+    value: float = struct.unpack("<d", data)[0]
+    return value
+
+
+def _summary(row: Row[Any] | None, new: _Part) -> dict[str, Any]:
+    """Return the columns of a series' row after ``new`` points; ``row`` is the one before them."""
+    step = max(new.steps)
+    at = len(new.steps) - 1 - new.steps[::-1].index(step)
+    last, time = new.values[at], new.times[at]
+    numbers = [value for value in new.values if not math.isnan(value)]
+    count = len(new.steps)
+    if row is not None:
+        count += row._mapping["count"]
+        if row.last_step > step:
+            step, last, time = row.last_step, _double(row.last), row.last_time
+        numbers.extend(value for value in (_double(row.min), _double(row.max)) if not math.isnan(value))
+    return {
+        "count": count,
+        "last": struct.pack("<d", last),
+        "last_number": None if math.isnan(last) else last,
+        "min": struct.pack("<d", min(numbers, default=math.nan)),
+        "max": struct.pack("<d", max(numbers, default=math.nan)),
+        "last_step": step,
+        "last_time": time,
+    }
+
+
+def _told(name: str, columns: Columns, count: int, sampled: bool) -> Series:
+    steps, times, values = (tuple(column.tolist()) for column in columns)
+    return Series(name=name, steps=steps, times=times, values=values, count=count, sampled=sampled)
