@@ -18,6 +18,7 @@ from cyclopts import App
 
 from plimsoll import errors, verbs
 from plimsoll.cli.app import build
+from plimsoll.cli.asked import Told
 from plimsoll.data.project import SETTINGS
 from plimsoll.verbs import Verb
 
@@ -243,7 +244,14 @@ def _command(path: tuple[str, ...], app: App) -> str:
     head, meanings = _parts_of(function)
     shown = {argument.names[0].removeprefix("--").replace("-", "_") for argument in app.assemble_argument_collection() if argument.show}
     usage, rows, printed = ["plimsoll", *path], [], False
-    for name, parameter in inspect.signature(function).parameters.items():
+    parameters = dict(inspect.signature(function).parameters)
+    if "told" in parameters:
+        # What several commands share is a dataclass, whose fields are flags of each.
+        meanings |= {name.rstrip("_"): meaning for name, meaning in _parts_of(Told)[1].items()}
+        own = list(parameters.items())
+        place = [name for name, _ in own].index("told")
+        parameters = dict([*own[:place], *inspect.signature(Told).parameters.items(), *own[place + 1 :]])
+    for name, parameter in ((name.rstrip("_"), parameter) for name, parameter in parameters.items()):
         if name == "form":
             printed = True
         elif parameter.kind is parameter.VAR_POSITIONAL:

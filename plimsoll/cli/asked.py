@@ -5,13 +5,42 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from cyclopts import Parameter
 
 from plimsoll import codec
 from plimsoll.data.project import chosen_profile, find_project, load_object, read_project
 from plimsoll.errors import InvalidInput, NotFound, PlimsollError
 from plimsoll.pipelines.settled import Settled, settle, typed_params, variations
 from plimsoll.pipelines.step import is_pipeline
+from plimsoll.records.pipelines.part import NO_PART, ExecutorName, PartAsked
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """What a run is told beside its pipeline, wherever it is to run.
+
+    Args:
+        set: a parameter as ``name=value``, where the value is JSON or plain text; may be given several times.
+        variation: name of a declared set of parameters, or ``all``; may be given several times, each is a run of its own.
+        profile: name of a declared profile: settings and parameters.
+        experiment: groups runs; the pipeline's name unless given.
+        executor: where steps run: each in a process of its own, in the run's, or on a Ray cluster; the setting unless given.
+        until: a step; it and what it needs are run, and nothing after it.
+        from_: a step; it and all that depends on it are computed anew, with what they need of the others.
+        only: a step; it alone is computed anew, from results that are in the cache.
+    """
+
+    set: Annotated[list[str] | None, Parameter(negative=())] = None
+    variation: Annotated[list[str] | None, Parameter(negative=())] = None
+    profile: str | None = None
+    experiment: str = ""
+    executor: ExecutorName | None = None
+    until: str = ""
+    from_: Annotated[str, Parameter(name="--from")] = ""
+    only: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +57,12 @@ class Asked:
     profile: str
     #: Names of the variations; ``("",)`` for one run without.
     variations: tuple[str, ...]
+    #: Groups the runs; empty takes the pipeline's name.
+    experiment: str = ""
+    #: Which steps are run.
+    part: PartAsked = NO_PART
+    #: Where they run; None takes what the settings say.
+    executor: ExecutorName | None = None
 
     def load(self) -> Callable[..., Any]:
         """Import the pipeline.
@@ -54,14 +89,12 @@ class Asked:
         return {name: settle(function, given, self.project, self.ref, variation=name, profile=self.profile) for name in self.variations}
 
 
-def asked(pipeline: str | None, set: Iterable[str] | None, variation: Iterable[str] | None, profile: str | None) -> Asked:
+def asked(pipeline: str | None, told: Told) -> Asked:
     """Return what a command line asks for, checked as far as that goes without importing the pipeline.
 
     Args:
         pipeline: ``path.py:name``; None takes the pipeline of the project's only model.
-        set: parameters as ``name=value``.
-        variation: names of variations, or ``all``.
-        profile: name of a profile; None takes the one that ``PLIMSOLL_PROFILE`` names.
+        told: what else it says; without a profile, ``PLIMSOLL_PROFILE`` names it.
 
     Raises:
         NotFound: there is no project, or nothing of such a name is declared.
@@ -73,8 +106,16 @@ def asked(pipeline: str | None, set: Iterable[str] | None, variation: Iterable[s
     if pipeline is None and len(refs) != 1:
         raise NotFound(f"The project declares {len(refs)} pipelines.", "Name one: plimsoll run path.py:name")
     ref = pipeline or refs.pop()
-    names = variations(table, ref, variation) if variation else ("",)
-    return Asked(project=project, ref=ref, params=parameters(set or ()), profile=chosen_profile(profile, project)[0], variations=names)
+    return Asked(
+        project=project,
+        ref=ref,
+        params=parameters(told.set or ()),
+        profile=chosen_profile(told.profile, project)[0],
+        variations=variations(table, ref, told.variation) if told.variation else ("",),
+        experiment=told.experiment,
+        part=PartAsked(until=told.until, from_=told.from_, only=told.only),
+        executor=told.executor,
+    )
 
 
 def parameters(pairs: Iterable[str]) -> dict[str, Any]:

@@ -10,7 +10,6 @@ from typing import Any
 from plimsoll.cli.asked import Asked
 from plimsoll.cli.output import say
 from plimsoll.cli.session import door
-from plimsoll.data.project import ExecutorName
 from plimsoll.data.trace.recording import Recorder
 from plimsoll.errors import PlimsollError
 from plimsoll.pipelines.engine import StepEvent
@@ -21,23 +20,17 @@ from plimsoll.pipelines.running import PipelineResult, execute
 from plimsoll.pipelines.settled import Settled
 from plimsoll.pipelines.variations import execute_all
 from plimsoll.records.model import ListVersions, Version
-from plimsoll.records.pipelines.part import NO_PART, PartAsked
 from plimsoll.records.request import Request
 from plimsoll.sdk.door import Door
 
 
-def make(
-    wanted: Asked, experiment: str, jobs: int | None, memory: Path | None, part: PartAsked = NO_PART, executor: ExecutorName | None = None
-) -> tuple[dict[str, str], tuple[Version, ...]]:
+def make(wanted: Asked, jobs: int | None, memory: Path | None) -> tuple[dict[str, str], tuple[Version, ...]]:
     """Run what was asked for and say how its steps went; return variation -> id of its run, and the versions that it made.
 
     Args:
         wanted: what was asked for.
-        experiment: groups runs; the pipeline's name when empty.
         jobs: runs of variations at the same time; the number of processors when None.
         memory: where to remember what the run came to; None does not.
-        part: which steps are run.
-        executor: where steps run; the setting unless given.
     """
     # Before a home is made for it: what cannot run must leave nothing behind.
     imported = Recorder(wanted.project).recording(_load, (), 0)
@@ -45,7 +38,7 @@ def make(
         function = wanted.load()
         settled = wanted.settled(function)
         plan = trace(function, settled[""].params) if memory is not None else None
-    chosen = chosen_executor(executor, wanted.project, wanted.profile)
+    chosen = chosen_executor(wanted.executor, wanted.project, wanted.profile)
     said: list[Request[Any]] = []
     with door(create=True, profile=wanted.profile) as opened:
 
@@ -54,7 +47,7 @@ def make(
             return opened.do(request)
 
         try:
-            results = _run(opened, do, wanted, function, settled, experiment, jobs, part, chosen)
+            results = _run(opened, do, wanted, function, settled, jobs, chosen)
         except PlimsollError as error:
             sys.stderr.write(error.details.get("traceback", ""))
             raise
@@ -79,16 +72,15 @@ def _run(
     wanted: Asked,
     function: Callable[..., Any],
     settled: dict[str, Settled],
-    experiment: str,
     jobs: int | None,
-    part: PartAsked,
     executor: Chosen,
 ) -> dict[str, PipelineResult]:
-    where: dict[str, Any] = {"do": do, "blobs": opened.blobs, "project": wanted.project, "experiment": experiment, "executor": executor}
+    where: dict[str, Any] = {"do": do, "blobs": opened.blobs, "project": wanted.project, "executor": executor}
+    where |= {"experiment": wanted.experiment, "part": wanted.part}
     if wanted.variations != ("",):
         return execute_all(function, settled, jobs=jobs, on_step=_tell, **where)
     only = settled[""]
-    return {"": execute(function, only.params, tags=only.tags, part=part, on_step=lambda event: _tell("", event), **where)}
+    return {"": execute(function, only.params, tags=only.tags, on_step=lambda event: _tell("", event), **where)}
 
 
 def _tell(variation: str, event: StepEvent) -> None:

@@ -11,13 +11,14 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from plimsoll import codec
 from plimsoll.errors import InvalidInput, NotFound
 from plimsoll.records.deployment import ReleasePolicy, ServingConfig
 from plimsoll.records.model import Purpose
 from plimsoll.records.monitor import RetrainPolicy
+from plimsoll.records.pipelines.part import ExecutorName
 from plimsoll.records.pipelines.trigger import TriggerRule
 from plimsoll.records.request import check_slug
 
@@ -36,9 +37,6 @@ SETTINGS: dict[str, str | int | None] = {
     "executor": "processes",
     "ray_address": "local",
 }
-
-#: Where the steps of a run are run: each in a process of its own, in the caller's process, or on the nodes of a Ray cluster.
-ExecutorName = Literal["processes", "in_process", "ray"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from plimsoll import codec
 from plimsoll.data import values
 from plimsoll.data.code.source import Sources
 from plimsoll.data.environment import code_version, put_environment
-from plimsoll.data.project import ExecutorName, load_object
+from plimsoll.data.project import load_object
 from plimsoll.data.snapshot import get_manifest
 from plimsoll.errors import Corrupt, InvalidInput, NotFound, PlimsollError, StepFailed
 from plimsoll.pipelines.engine import Means, StepEvent, granted, run_plan
@@ -32,7 +32,7 @@ from plimsoll.pipelines.step import is_pipeline
 from plimsoll.records.data import RegisterSnapshot
 from plimsoll.records.model import CreateVersion, PackageMeta
 from plimsoll.records.pipeline import ListSteps, Output, RunPipeline, StepRecord, StepState
-from plimsoll.records.pipelines.part import NO_PART, PartAsked
+from plimsoll.records.pipelines.part import NO_PART, ExecutorName, PartAsked
 from plimsoll.records.run import Artifact, Cause, CodeVersion, FinishRun, GetRun, LogInput, PointColumns, Run, StartRun
 from plimsoll.runs.logger import points
 from plimsoll.store.contracts import Blobs, Do, JobContext
@@ -277,7 +277,8 @@ def run_pipeline(request: RunPipeline, context: JobContext) -> Run:
         tags=settled.tags,
         cause=request.cause,
         key=request.key,
-        executor=chosen_executor(None, context.project, request.profile),
+        executor=chosen_executor(request.executor, context.project, request.profile),
+        part=request.part,
         on_step=lambda event: context.progress(f"{event.label}: {event.state}"),
     )
     return result.run

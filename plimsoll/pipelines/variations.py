@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from plimsoll.data.project import ExecutorName
 from plimsoll.errors import PlimsollError
 from plimsoll.pipelines.engine import StepEvent
 from plimsoll.pipelines.executors.call import Executor
@@ -19,6 +18,7 @@ from plimsoll.pipelines.executors.in_process import InProcess
 from plimsoll.pipelines.plan import trace
 from plimsoll.pipelines.running import PipelineResult, execute
 from plimsoll.pipelines.settled import Settled
+from plimsoll.records.pipelines.part import NO_PART, ExecutorName, PartAsked
 from plimsoll.records.run import Cause
 from plimsoll.store.contracts import Blobs, Do
 
@@ -34,6 +34,7 @@ def execute_all(
     cause: Cause = Cause(),
     executor: ExecutorName | Chosen = "processes",
     jobs: int | None = None,
+    part: PartAsked = NO_PART,
     on_step: Callable[[str, StepEvent], None] | None = None,
 ) -> dict[str, PipelineResult]:
     """Run a pipeline once for each of several sets of parameters, and return the results by name when all of them went well.
@@ -51,6 +52,7 @@ def execute_all(
         cause: why they run.
         executor: as for :func:`plimsoll.pipelines.running.execute`; ``in_process`` runs one after another.
         jobs: runs at the same time; None takes the number of processors.
+        part: which steps of each run are run.
         on_step: is told the name and every start and end of a step, by one thread at a time.
 
     Raises:
@@ -62,7 +64,7 @@ def execute_all(
     chosen = Chosen(executor) if isinstance(executor, str) else executor
     at_once = 1 if chosen.name == "in_process" else jobs or os.cpu_count() or 1
     turn = threading.Lock()
-    where: dict[str, Any] = {"do": do, "blobs": blobs, "project": project, "in_process": in_process}
+    where: dict[str, Any] = {"do": do, "blobs": blobs, "project": project, "in_process": in_process, "part": part}
 
     def tell(name: str, event: StepEvent) -> None:
         if on_step is not None:

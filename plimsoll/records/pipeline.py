@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from plimsoll.errors import InvalidInput
+from plimsoll.records.pipelines.part import NO_PART, ExecutorName, PartAsked
 from plimsoll.records.request import Json, Request, check_digest, check_limit, check_name
 from plimsoll.records.run import Cause, Run
 
@@ -267,6 +268,10 @@ class RunPipeline(Request[Run]):
     experiment: str = ""
     #: Why it runs.
     cause: Cause = Cause()
+    #: The part of it that is run.
+    part: PartAsked = NO_PART
+    #: Where steps run; None takes what the project's settings say.
+    executor: ExecutorName | None = None
     #: Makes the run idempotent.
     key: str | None = None
 

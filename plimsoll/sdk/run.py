@@ -15,7 +15,7 @@ from typing import Any, Literal, overload
 
 from plimsoll.data import values
 from plimsoll.data.environment import code_version, put_environment
-from plimsoll.data.project import PROJECT_FILE, ExecutorName, chosen_profile, find_project, setting
+from plimsoll.data.project import PROJECT_FILE, chosen_profile, find_project, setting
 from plimsoll.errors import (
     DeadlineExceeded,
     Internal,
@@ -33,7 +33,7 @@ from plimsoll.pipelines.settled import ALL, Settled, declared, settle
 from plimsoll.pipelines.step import is_pipeline
 from plimsoll.pipelines.variations import execute_all
 from plimsoll.records.pipeline import Output
-from plimsoll.records.pipelines.part import PartAsked
+from plimsoll.records.pipelines.part import ExecutorName, PartAsked
 from plimsoll.records.request import Request
 from plimsoll.records.run import FinishRun, LogArtifact, LogInput, PointColumns, Run, SetTags, StartRun
 from plimsoll.records.tracking.experiment import DEFAULT_EXPERIMENT

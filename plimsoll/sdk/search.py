@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from plimsoll.data.project import ExecutorName
 from plimsoll.pipelines.executors.call import Executor
 from plimsoll.pipelines.executors.choice import chosen_executor
 from plimsoll.pipelines.running import entry_of
@@ -17,6 +16,7 @@ from plimsoll.pipelines.search.trials import search as through
 from plimsoll.pipelines.search.winner import register, winner
 from plimsoll.pipelines.settled import settle
 from plimsoll.records.model import Version
+from plimsoll.records.pipelines.part import ExecutorName
 from plimsoll.records.pipelines.search import Objective, Pruner, Sampler, SearchDetail, SearchPlan, Trial
 from plimsoll.sdk.door import Door
 from plimsoll.sdk.run import opened_door, prepared

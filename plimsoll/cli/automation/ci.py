@@ -12,6 +12,7 @@ from plimsoll.data.environment import head
 from plimsoll.data.project import find_project, read_project
 from plimsoll.errors import InvalidInput, NotFound, PlimsollError
 from plimsoll.pipelines.engine import StepEvent
+from plimsoll.pipelines.executors.choice import chosen_executor
 from plimsoll.pipelines.running import execute
 from plimsoll.pipelines.variations import refuse
 from plimsoll.records.pipelines.trigger import FireTrigger, Firing, ListTriggers, SetTrigger, TriggerRule
@@ -80,6 +81,8 @@ def _run(opened: Door, project: Path, rule: TriggerRule, firing: Firing) -> str:
             tags=settled.tags,
             cause=Cause(kind="trigger", id=firing.id),
             key=key,
+            executor=chosen_executor(rule.executor, project, rule.profile),
+            part=rule.part,
             on_step=_tell,
         )
         return result.id, result.run.state

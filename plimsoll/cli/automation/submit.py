@@ -12,7 +12,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from plimsoll import clock
-from plimsoll.cli.asked import asked
+from plimsoll.cli.asked import Told, asked
 from plimsoll.cli.output import next_step, say
 from plimsoll.cli.session import door
 from plimsoll.errors import PlimsollError, Unavailable, from_wire
@@ -25,27 +25,22 @@ from plimsoll.sdk.door import Door, FolderDoor
 def submit(
     pipeline: str | None = None,
     *,
-    set: Annotated[list[str] | None, Parameter(negative=())] = None,
-    variation: Annotated[list[str] | None, Parameter(negative=())] = None,
-    profile: str | None = None,
-    experiment: str = "",
+    told: Told = Told(),
     wait: Annotated[bool, Parameter(negative=())] = False,
 ) -> None:
     """Leave a pipeline's run for the worker of a server, or of a home that is up; what runs is the worker's copy of the project.
 
     Args:
         pipeline: ``path.py:name``; without it, the pipeline of the project's only model.
-        set: a parameter as ``name=value``, where the value is JSON or plain text; may be given several times.
-        variation: name of a declared set of parameters, or ``all``; may be given several times, each is a job of its own.
-        profile: name of a declared profile: settings and parameters.
-        experiment: groups runs; the pipeline's name unless given.
+        told: what the run is told; each variation is a job of its own.
         wait: follow the run to its end; the exit code says how it went.
     """
-    wanted = asked(pipeline, set, variation, profile)
+    wanted = asked(pipeline, told)
     with door(profile=wanted.profile) as opened:
         if isinstance(opened, FolderDoor):
             _check_worker(opened.workspace.home)
-        asks = RunPipeline(pipeline=wanted.ref, params=wanted.params, profile=wanted.profile, experiment=experiment)
+        known = {name: getattr(wanted, name) for name in ("params", "profile", "experiment", "part", "executor")}
+        asks = RunPipeline(pipeline=wanted.ref, **known)
         jobs = {name: opened.submit(replace(asks, variation=name)) for name in wanted.variations}
         if wait:
             _follow(opened, jobs)

@@ -7,10 +7,9 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from plimsoll.cli.asked import Asked, asked
+from plimsoll.cli.asked import Asked, Told, asked
 from plimsoll.cli.output import Format, next_step, say, show_list, show_record, when
 from plimsoll.cli.session import door
-from plimsoll.data.project import ExecutorName
 from plimsoll.errors import InvalidInput, PlimsollError
 from plimsoll.pipelines.executors.choice import chosen_executor
 from plimsoll.pipelines.search.goals import read_constraint, read_objectives
@@ -18,6 +17,7 @@ from plimsoll.pipelines.search.space import read_space
 from plimsoll.pipelines.search.trials import Place, check, search
 from plimsoll.pipelines.search.winner import register as number
 from plimsoll.pipelines.search.winner import winner
+from plimsoll.records.pipelines.part import ExecutorName
 from plimsoll.records.pipelines.search import GetSearch, ListSearches, Pruner, Sampler, SearchDetail, SearchPlan, Trial
 
 app = App(name="search")
@@ -67,7 +67,7 @@ def start(
         experiment: groups runs; the pipeline's name unless given.
         name: a name of the search for people.
     """
-    wanted = asked(pipeline, set, [variation] if variation else None, profile)
+    wanted = asked(pipeline, Told(set=set, variation=[variation] if variation else None, profile=profile))
     if len(wanted.variations) > 1:
         raise InvalidInput("A search has one set of parameters.", "Search for each variation by itself.")
     how: dict[str, Any] = {"sampler": sampler, "pruner": pruner, "report": report, "seed": seed}

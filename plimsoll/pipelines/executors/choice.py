@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from plimsoll.data.project import PROJECT_FILE, ExecutorName, setting
+from plimsoll.data.project import PROJECT_FILE, setting
 from plimsoll.pipelines.executors.call import Executor
 from plimsoll.pipelines.executors.cluster.driver import RayCluster
 from plimsoll.pipelines.executors.in_process import InProcess
 from plimsoll.pipelines.executors.processes import Processes
+from plimsoll.records.pipelines.part import ExecutorName
 from plimsoll.store.contracts import Blobs
 
 

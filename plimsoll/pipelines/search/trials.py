@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 from plimsoll import clock, codec
-from plimsoll.data.project import ExecutorName
 from plimsoll.errors import InvalidInput, NotFound, PlimsollError, StepFailed, Unfingerprintable
 from plimsoll.fingerprint import digest_value
 from plimsoll.pipelines.engine import StepEvent
@@ -30,6 +29,7 @@ from plimsoll.pipelines.search.space import Dimension, read_space
 from plimsoll.pipelines.search.study import Study, grid_size
 from plimsoll.pipelines.settled import typed_params
 from plimsoll.records.pipeline import GetEntry, ListSteps
+from plimsoll.records.pipelines.part import ExecutorName
 from plimsoll.records.pipelines.search import FinishSearch, GetSearch, RecordTrials, Search, SearchDetail, SearchPlan, StartSearch, Trial
 from plimsoll.records.run import Cause, FinishRun, GetRun, PointColumns, Run, StartRun
 from plimsoll.store.contracts import Blobs, Do

@@ -138,6 +138,8 @@ def _fire(
         variation=variation,
         profile=rule.profile,
         experiment=rule.experiment,
+        part=rule.part,
+        executor=rule.executor,
         cause=Cause(kind="trigger", id=id),
         key=f"firing/{id}",
     )

@@ -1,8 +1,12 @@
-"""A part of a pipeline."""
+"""Which part of a pipeline is run, and where."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+#: Where steps run: each in a process of its own, in the process of the run, or on a Ray cluster.
+ExecutorName = Literal["processes", "in_process", "ray"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

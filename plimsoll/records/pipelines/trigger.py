@@ -14,6 +14,7 @@ from cronsim import CronSim, CronSimError
 from plimsoll.errors import InvalidInput
 from plimsoll.records.access import JobState
 from plimsoll.records.monitor import FindingKind
+from plimsoll.records.pipelines.part import NO_PART, ExecutorName, PartAsked
 from plimsoll.records.request import Json, Request, check_limit, check_name, check_slug
 
 #: What fires a trigger. Every trigger can be fired by hand and over HTTP as well; a ``call`` is fired in no other way.
@@ -65,6 +66,10 @@ class TriggerRule:
     profile: str = ""
     #: The runs' experiment; empty takes the pipeline's name.
     experiment: str = ""
+    #: The part of the pipeline that is run, such as ``{ until = "features" }``; unless given, all of it.
+    part: PartAsked = NO_PART
+    #: Where steps run; unless given, what the settings say.
+    executor: ExecutorName | None = None
     #: False fires never by itself.
     enabled: bool = True
     #: Of a schedule: minute, hour, day of the month, month, day of the week, as Debian's cron reads them.

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from plimsoll.cli.access.jobs import show
+from plimsoll.cli.asked import Told
 from plimsoll.cli.automation.submit import submit
 from plimsoll.cli.output import Format
 from plimsoll.errors import InvalidInput, NotFound, StepFailed, Unavailable
 from plimsoll.records.access import GetJob, ListJobs
+from plimsoll.records.pipeline import ListSteps
 from plimsoll.records.run import GetRun
 from plimsoll.workspace import open_workspace
 from tests.unit.conftest import Running
@@ -38,9 +40,15 @@ def sized(size: int, names: tuple) -> int:
     return size + len(names)
 
 
+@step
+def doubled(size: int) -> int:
+    return 2 * size
+
+
 @pipeline
 def flow(size: int = 1, names: tuple[str, ...] = ()):
-    return {"size": sized(size, names)}
+    size = sized(size, names)
+    return {"size": size, "double": doubled(size)}
 """
 
 
@@ -57,27 +65,42 @@ def here(running: Running, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]
 
 
 def test_the_job_is_left_with_what_was_asked_for_and_its_id_is_printed(here: Running, capsys: pytest.CaptureFixture[str]) -> None:
-    submit("tiny.py:flow", set=["size=3", 'names=["a"]'], experiment="tries")
+    submit("tiny.py:flow", told=Told(set=["size=3", 'names=["a"]'], experiment="tries", executor="in_process"))
     id = capsys.readouterr().out.strip()
     job = here.http().do(GetJob(id=id))
     assert (job.verb, job.state, job.actor) == ("RunPipeline", "waiting", "olga")
     assert (job.payload["params"], job.payload["experiment"]) == ({"size": 3, "names": ["a"]}, "tries")
+    assert job.payload["executor"] == "in_process"
     show(id[:12], form=Format(json=True))
     assert json.loads(capsys.readouterr().out)["id"] == id
 
 
 def test_waiting_tells_the_progress_and_prints_the_run(here: Running, capsys: pytest.CaptureFixture[str]) -> None:
     with here.working():
-        submit("tiny.py:flow", set=["size=4", 'names=["a"]'], wait=True)
+        submit("tiny.py:flow", told=Told(set=["size=4", 'names=["a"]']), wait=True)
     said = capsys.readouterr()
     found = here.http().do(GetRun(id=said.out.strip()))
     assert (found.run.state, found.run.params) == ("finished", {"size": 4, "names": ["a"]})
-    assert "sized: ran" in said.err
+    assert "doubled: ran" in said.err
+
+
+def test_the_worker_runs_the_part_that_was_asked_for_where_it_was_asked_to(here: Running, capsys: pytest.CaptureFixture[str]) -> None:
+    with here.working():
+        submit("tiny.py:flow", told=Told(variation=["big"], until="sized", executor="in_process"), wait=True)
+        until = capsys.readouterr().out.split()[1]
+        submit("tiny.py:flow", told=Told(variation=["big"], from_="doubled", executor="in_process"), wait=True)
+        since = capsys.readouterr().out.split()[1]
+        with pytest.raises(NotFound, match="no step 'size'"):
+            submit("tiny.py:flow", told=Told(only="size"), wait=True)
+    states = [[step.state for step in here.http().do(ListSteps(run_id=id))] for id in (until, since)]
+    assert states == [["ran", "skipped"], ["hit", "ran"]]
+    tags = here.http().do(GetRun(id=until)).run.tags
+    assert tags == {"variation": "big", "partial": "until sized"}
 
 
 def test_variations_are_jobs_of_their_own_and_one_that_fails_is_named(here: Running, capsys: pytest.CaptureFixture[str]) -> None:
     with here.working(), pytest.raises(StepFailed, match=r"1 of 2 runs failed: \[bad\].*too small"):
-        submit("tiny.py:flow", variation=["all"], wait=True)
+        submit("tiny.py:flow", told=Told(variation=["all"]), wait=True)
     said = capsys.readouterr()
     assert "ValueError: too small" in said.err
     name, id = said.out.split()
@@ -87,9 +110,9 @@ def test_variations_are_jobs_of_their_own_and_one_that_fails_is_named(here: Runn
 def test_a_run_that_fails_is_the_commands_own_failure(here: Running) -> None:
     with here.working():
         with pytest.raises(StepFailed, match="too small"):
-            submit("tiny.py:flow", set=["size=-3"], wait=True)
+            submit("tiny.py:flow", told=Told(set=["size=-3"]), wait=True)
         with pytest.raises(InvalidInput, match="'size'"):
-            submit("tiny.py:flow", set=["size=x"], wait=True)
+            submit("tiny.py:flow", told=Told(set=["size=x"]), wait=True)
         with pytest.raises(NotFound, match="no file"):
             submit("nothing.py:flow", wait=True)
 

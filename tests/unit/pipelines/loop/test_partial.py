@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import plimsoll
+from plimsoll.cli.asked import Told
 from plimsoll.cli.commands.run import run as run_command
 from plimsoll.errors import InvalidInput, NotFound, Refused
 from plimsoll.records.pipelines.part import PartAsked
@@ -117,12 +118,12 @@ def test_the_command_line_and_python_take_parts(bench: Bench, monkeypatch: pytes
     bench.write("pyproject.toml", '[project]\nname = "parts"\nversion = "0"\n[tool.plimsoll.variations."pipe.py:flow".a]\ndepth = 1\n')
     monkeypatch.chdir(bench.project)
     monkeypatch.setenv("PLIMSOLL_HOME", str(bench.workspace.home))
-    run_command("pipe.py:flow", until="features")
+    run_command("pipe.py:flow", told=Told(until="features"))
     assert "train" in capsys.readouterr().err
-    run_command("pipe.py:flow", from_="features")
+    run_command("pipe.py:flow", told=Told(from_="features"))
     parts = [detail.run.tags["partial"] for detail in bench.do(ListRuns())]
     assert parts == ["from features", "until features"]
     result = plimsoll.run(bench.load(), only="train", depth=7, executor="in_process")
     assert result["train"].load() == {"total": 84}
-    with pytest.raises(InvalidInput, match="not of several variations"):
-        run_command("pipe.py:flow", variation=["a"], only="train")
+    run_command("pipe.py:flow", told=Told(variation=["a"], only="train"))
+    assert bench.do(ListRuns())[0].run.tags == {"variation": "a", "partial": "only train"}

@@ -17,6 +17,7 @@ from plimsoll.pipelines.triggers.firing import HELD
 from plimsoll.records.access import Actor, Job, ListEvents, ListJobs
 from plimsoll.records.data import RegisterSnapshot
 from plimsoll.records.monitor import Finding, RecordWindow, WindowReport
+from plimsoll.records.pipelines.part import PartAsked
 from plimsoll.records.pipelines.trigger import (
     FireDue,
     FireTrigger,
@@ -101,7 +102,8 @@ def bench(tmp_path: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_schedule_leaves_one_job_at_its_time_with_the_firing_as_its_cause(bench: Bench) -> None:
-    bench.set(cron="30 6 * * *", zone="Europe/Berlin", params={"day": "{date}", "at": ["{time}"]}, profile="quick", experiment="e")
+    told: dict[str, Any] = {"profile": "quick", "experiment": "e", "part": PartAsked(until="features"), "executor": "in_process"}
+    bench.set(cron="30 6 * * *", zone="Europe/Berlin", params={"day": "{date}", "at": ["{time}"]}, **told)
     assert bench.state().next == START + 5 * HOUR + 30 * MINUTE
     bench.time += 5 * HOUR + 29 * MINUTE
     assert bench.look() == []
@@ -119,6 +121,7 @@ def test_a_schedule_leaves_one_job_at_its_time_with_the_firing_as_its_cause(benc
     assert job.payload["params"] == {"day": "2026-03-02", "at": ["2026-03-02T05:30:00Z"]}
     assert job.payload["cause"] == {"kind": "trigger", "id": firing.id}
     assert (job.payload["key"], job.payload["profile"], job.payload["experiment"]) == (f"firing/{firing.id}", "quick", "e")
+    assert (job.payload["part"]["until"], job.payload["executor"]) == ("features", "in_process")
     assert bench.state().next == START + DAY + 5 * HOUR + 30 * MINUTE
     told = [event.payload for event in bench.do(ListEvents(subject=f"firing:{firing.id}"))]
     assert [(line["trigger"], line["state"], line["job_id"]) for line in told] == [("nightly", "started", job.id)]
