@@ -51,6 +51,32 @@ def flow(folder: str, count: int = 5):
     return join(hold(numbers, folder), begin(2))
 """
 
+ASKING = """
+import os, time
+from pathlib import Path
+from plimsoll import pipeline, step
+
+def hold(name, folder):
+    with open(Path(folder, "holds"), "a") as file:
+        file.write(f"{name} {os.getpid()} {os.environ.get('CUDA_VISIBLE_DEVICES', 'none')}\\n")
+    while not Path(folder, "go").exists():
+        time.sleep(0.02)
+
+@step(cpu=0.25, gpu=1)
+def graphics(folder, number):
+    hold("graphics", folder)
+
+@step(cpu=0.25, memory="600GB")
+def large(folder, number):
+    Path(folder, "alone").mkdir()
+    hold("large", folder)
+    Path(folder, "alone").rmdir()
+
+@pipeline
+def flow(folder: str):
+    return [*(graphics(folder, number) for number in range(2)), *(large(folder, number) for number in range(2))]
+"""
+
 
 @pytest.fixture(autouse=True)
 def forgotten() -> Iterator[None]:
@@ -126,6 +152,32 @@ def test_a_step_whose_node_is_lost_runs_on_another_one(cluster: Any, tmp_path: P
     if node is not spare:
         cluster.remove_node(spare)
         cluster.add_node(num_cpus=1, node_ip_address="127.0.0.1")
+
+
+def test_steps_run_where_there_is_what_they_ask_for_and_wait_while_others_have_it(cluster: Any, tmp_path: Path) -> None:
+    project = held(tmp_path)
+    (project / "pipe.py").write_text(ASKING)
+    bigger = cluster.add_node(num_cpus=1, num_gpus=2, memory=10**12, node_ip_address="127.0.0.1")
+    ended: list[Any] = []
+
+    def body() -> None:
+        ended.append(run(tmp_path / "home", project, "pipe.py:flow", RayCluster, folder=str(project)))
+
+    running = threading.Thread(target=body)
+    running.start()
+    holds = project / "holds"
+    try:
+        until(lambda: holds.exists() and holds.read_text().count("\n") == 3)
+        begun = sorted(line.split() for line in holds.read_text().splitlines())
+        assert [node_of(cluster, int(process)) for _, process, _ in begun] == [bigger] * 3
+        assert [name for name, _, _ in begun] == ["graphics", "graphics", "large"]
+        assert {device for name, _, device in begun if name == "graphics"} == {"0", "1"}
+    finally:
+        (project / "go").touch()
+        running.join(120)
+        cluster.remove_node(bigger)
+    # Two large ones at the same time would have failed.
+    assert [step.state for step in ended[0].steps] == ["ran"] * 4
 
 
 def test_a_step_that_asks_for_more_than_any_node_has_is_refused(tmp_path: Path) -> None:
