@@ -38,6 +38,8 @@ def sample(kind: Any) -> Any:
             return ReleasePolicy(approvals=2, alpha=0.05)
         if kind is WatchWindow:
             return WatchWindow(model="m", start=1, end=2, as_of=3)
+        if kind is GetSeries:
+            return GetSeries(run_id=TEXT, name=TEXT, steps=(1, 1), first=1, limit=1)
         if kind is TriggerRule:
             return TriggerRule(on="call", pipeline="pipe.py:flow", params={"depth": 3})
         hints = typing.get_type_hints(kind)
