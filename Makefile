@@ -10,7 +10,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 demo: $(VENV)/.demo
 	$(BIN)/plimsoll demo
 
-test: $(VENV)/.test
+test: $(VENV)/.test $(VENV)/.wire
 	PYTHONDONTWRITEBYTECODE=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 # Format, types, house and unit tests: under two minutes, before every commit.
@@ -52,6 +52,15 @@ $(VENV)/.test: $(VENV)/.python requirements/test.txt pyproject.toml
 	$(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@ $(VENV)/.demo
 
+# MLflow's clients of both generations, each in an environment of its own, for tests/wire. A lock is whole: nothing to resolve.
+$(VENV)/.wire: $(VENV)/.wire-2 $(VENV)/.wire-3
+	@touch $@
+
+$(VENV)/.wire-%: $(VENV)/.python requirements/wire-%.txt
+	$(PYTHON) -m venv --clear $(VENV)/wire-$*
+	$(VENV)/wire-$*/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --no-compile --require-hashes -r requirements/wire-$*.txt
+	@touch $@
+
 $(VENV)/.docs: $(VENV)/.test requirements/docs.txt
 	$(PIP) install --require-hashes -r requirements/docs.txt
 	@touch $@
@@ -63,6 +72,10 @@ lock:
 	for extra in demo test docs; do \
 	  uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	    --extra $$extra pyproject.toml -o requirements/$$extra.txt || exit 1; done
+	for client in "2 mlflow-skinny<3 pandas<3" "3 mlflow-skinny>=3 pandas skops"; do \
+	  set -- $$client; number=$$1; shift; \
+	  printf "%s\n" "$$@" scikit-learn xgboost-cpu lightgbm matplotlib | uv pip compile -q --universal --python-version 3.11 \
+	    --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements/wire-$$number.txt - || exit 1; done
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .plimsoll-demo
