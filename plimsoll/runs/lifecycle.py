@@ -147,6 +147,7 @@ def finish_run(request: FinishRun, context: Context) -> Run:
         _attach(context, request.id, request.artifacts)
     if request.points is not None:
         context.stores.points.append(context.tx, request.id, _END, 1, request.points)
+    context.stores.points.settle(context.tx, request.id)
     end: dict[str, Any] = {"state": request.state, "error": request.error, "ended": clock.now()}
     context.tx.execute(update(runs).where(runs.c.id == request.id).values(**end))
     return replace(run, **end)

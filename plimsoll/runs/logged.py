@@ -60,7 +60,7 @@ def _new_points(tx: Connection, store: Points, run_id: str, points: PointColumns
     seen: set[tuple[str, int, int, bytes]] = set()
     for name, step in lowest.items():
         if name in highest and highest[name] >= step:
-            known = store.read(tx, run_id, name, None)
+            known = store.read(tx, run_id, name, steps=(step, highest[name]))
             seen.update((name, *point) for point in zip(known.steps, known.times, map(_bits, known.values), strict=True))
     kept: list[int] = []
     for index, point in enumerate(zip(points.names, points.steps, points.times, map(_bits, points.values), strict=True)):

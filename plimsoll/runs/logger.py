@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
+from itertools import chain
 from typing import Any, Protocol
 
 from plimsoll import clock
@@ -192,8 +193,8 @@ def joined(parts: list[PointColumns]) -> PointColumns:
         parts: at least one.
     """
     return PointColumns(
-        names=tuple(name for part in parts for name in part.names),
-        steps=tuple(step for part in parts for step in part.steps),
-        times=tuple(time for part in parts for time in part.times),
-        values=tuple(value for part in parts for value in part.values),
+        names=tuple(chain.from_iterable(part.names for part in parts)),
+        steps=tuple(chain.from_iterable(part.steps for part in parts)),
+        times=tuple(chain.from_iterable(part.times for part in parts)),
+        values=tuple(chain.from_iterable(part.values for part in parts)),
     )

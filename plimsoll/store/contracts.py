@@ -126,6 +126,10 @@ class Points(Protocol):
         """
         ...
 
+    def settle(self, tx: Connection, run_id: str) -> None:
+        """Store a run's histories as small as can be: no more points are expected. What is read stays the same."""
+        ...
+
     def last_sequence(self, tx: Connection, run_id: str, writer: str) -> int:
         """Return the last sequence applied of a writer, 0 when it never wrote."""
         ...

@@ -113,6 +113,31 @@ class PointsSuite:
             assert points.read(tx, run, "m7", None).values == (7.0, 607.0)
             assert len(points.summaries(tx, [run])[run]) == 600
 
+    def test_settling_changes_nothing_that_is_read(self, database: Database, points: Points, run: str) -> None:
+        sequence = 0
+        for settled in (False, True, True):
+            for _ in range(40):
+                sequence += 1
+                with database.write() as tx:
+                    points.append(tx, run, "w", sequence, _points("loss", [sequence, -sequence], [float(sequence), 0.5]))
+            if settled:
+                with database.write() as tx:
+                    points.settle(tx, run)
+        with database.read() as tx:
+            series = points.read(tx, run, "loss")
+        assert series.steps == (*range(-120, 0), *range(1, 121))
+        assert series.values == (*[0.5] * 120, *map(float, range(1, 121)))
+
+    def test_batches_in_turn_and_in_any_order_are_the_same(self, database: Database, points: Points, run: str) -> None:
+        for sequence, names in enumerate((("a", "b", "a", "b"), ("b", "a", "a", "b"), ("a", "b", "a"), ()), 1):
+            count = len(names)
+            columns = PointColumns(names=names, steps=(sequence,) * count, times=(1,) * count, values=tuple(map(float, range(count))))
+            with database.write() as tx:
+                assert points.append(tx, run, "w", sequence, columns) == count
+        with database.read() as tx:
+            assert points.read(tx, run, "a").values == (0.0, 2.0, 1.0, 2.0, 0.0, 2.0)
+            assert points.read(tx, run, "b").values == (1.0, 3.0, 0.0, 3.0, 1.0)
+
     def test_a_summary_tells_the_whole_history(self, database: Database, points: Points, run: str) -> None:
         with database.write() as tx:
             points.append(tx, run, "w", 1, _points("loss", [1, 9], [math.nan, 3.0]))

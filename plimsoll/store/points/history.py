@@ -14,10 +14,10 @@ import struct
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Delete, Row, and_, bindparam, delete, insert, select, tuple_, update
 
 from plimsoll import clock
-from plimsoll.errors import Conflict, InvalidInput, NotFound
+from plimsoll.errors import Conflict, Corrupt, InvalidInput, NotFound
 from plimsoll.records.run import PointColumns, Series, SeriesSummary
 from plimsoll.store.contracts import chunks
 from plimsoll.store.points.chunks import FULL, Block, block, joined, pack, unpack
@@ -63,6 +63,17 @@ class SqlPoints:
         _begin(tx, run_id, {name: block for name, block in new.items() if name not in known})
         writers.advance(tx, run_id, writer, last, sequence)
         return len(points.values)
+
+    def settle(self, tx: Connection, run_id: str) -> None:
+        """Pack what is left in small chunks of a run's series into as few as there can be: no more points are expected.
+
+        Args:
+            tx: an open writing transaction.
+            run_id: the run.
+        """
+        rows = tx.execute(select(_series.id, _series.open).where(_series.run_id == run_id)).all()
+        for some in chunks(rows, _NAMES):
+            _settle(tx, {row.id: row.open for row in some})
 
     def last_sequence(self, tx: Connection, run_id: str, writer: str) -> int:
         """Return the last sequence applied of a writer, 0 when it never wrote.
@@ -194,8 +205,7 @@ def _grow(tx: Connection, parts: list[tuple[Row[Any], _Part]]) -> None:
     first, old = _merged(tx, parts)
     cuts = [_cut(row.id, first[row.id], joined([*old.get(row.id, ()), part.points])) for row, part in parts]
     if old:
-        gone = delete(table).where(_chunks.series_id == bindparam("of"), _chunks.index >= bindparam("from"))
-        tx.execute(gone, [{"of": id, "from": first[id]} for id in old])
+        tx.execute(_from_there(), [{"of": id, "from": first[id]} for id in old])
     tx.execute(insert(table), [chunk for cut in cuts for chunk in cut])
     rows = [{"of": row.id, "open": _open(row.open, cut), **_summary(row, part)} for (row, part), cut in zip(parts, cuts, strict=True)]
     tx.execute(update(tracking.series).where(_series.id == bindparam("of")), rows)
@@ -204,6 +214,7 @@ def _grow(tx: Connection, parts: list[tuple[Row[Any], _Part]]) -> None:
 def _merged(tx: Connection, parts: list[tuple[Row[Any], _Part]]) -> tuple[dict[str, int], dict[str, list[Block]]]:
     """Return the index of each series' next chunk, and what the chunks from there on hold, which it takes up."""
     first: dict[str, int] = {}
+    behind: dict[str, int] = {}
     total = {row.id: part.points.size for row, part in parts}
     taken: list[tuple[str, int]] = []
     for some in chunks(parts, _NAMES):
@@ -211,8 +222,8 @@ def _merged(tx: Connection, parts: list[tuple[Row[Any], _Part]]) -> tuple[dict[s
         newest = select(_chunks.series_id, _chunks.index, _chunks["count"]).join(tracking.series)
         newest = newest.where(_series.id.in_(list(open)), _chunks.index >= _series.open)
         closed: set[str] = set()
-        for id, index, count in tx.execute(newest.order_by(_chunks.series_id, _chunks.index.desc())):
-            first.setdefault(id, index + 1)
+        for id, index, count in tx.execute(newest.order_by(_chunks.series_id, _chunks.index.desc())).all():
+            first.setdefault(id, behind.setdefault(id, index + 1))
             if id not in closed and count <= total[id] and count + total[id] <= FULL:
                 taken.append((id, index))
                 first[id], total[id] = index, count + total[id]
@@ -221,33 +232,66 @@ def _merged(tx: Connection, parts: list[tuple[Row[Any], _Part]]) -> tuple[dict[s
         for id, index in open.items():
             first.setdefault(id, index)
     old: dict[str, list[Block]] = {}
-    stored = select(_chunks.series_id, _chunks.index, _chunks["count"], _chunks.data)
+    damaged: set[str] = set()
     for some in chunks(sorted(taken), _NAMES):
-        these = stored.where(tuple_(_chunks.series_id, _chunks.index).in_(some)).order_by(_chunks.series_id, _chunks.index)
-        for id, index, count, data in tx.execute(these):
-            old.setdefault(id, []).append(unpack(data, count, f"Chunk {index} of the series {id}"))
-    return first, old
+        old, damaged = _held(tx, tuple_(_chunks.series_id, _chunks.index).in_(some), old, damaged)
+    return {id: behind[id] if id in damaged else index for id, index in first.items()}, old
+
+
+def _settle(tx: Connection, open: dict[str, int]) -> None:
+    blocks, _ = _held(tx, and_(_series.id.in_(list(open)), _chunks.index >= _series.open), {}, set())
+    small = {id: each for id, each in blocks.items() if len(each) > 1}
+    if small:
+        tx.execute(_from_there(), [{"of": id, "from": open[id]} for id in small])
+        tx.execute(insert(tracking.point_chunks), [row for id, each in small.items() for row in _cut(id, open[id], joined(each))])
+
+
+def _held(
+    tx: Connection, chosen: ColumnElement[bool], found: dict[str, list[Block]], damaged: set[str]
+) -> tuple[dict[str, list[Block]], set[str]]:
+    """Return what was found before and what the chosen chunks hold, by series; a series with a damaged chunk is named apart.
+
+    Such a chunk stays as it is: whoever reads it is told, and the run goes on.
+    """
+    found, damaged = dict(found), set(damaged)
+    stored = select(_chunks.series_id, _chunks.index, _chunks["count"], _chunks.data).join(tracking.series).where(chosen)
+    for id, index, count, data in tx.execute(stored.order_by(_chunks.series_id, _chunks.index)).all():
+        try:
+            found.setdefault(id, []).append(unpack(data, count, f"Chunk {index} of the series {id}"))
+        except Corrupt:
+            damaged.add(id)
+    return {id: each for id, each in found.items() if id not in damaged}, damaged
+
+
+def _from_there() -> Delete:
+    return delete(tracking.point_chunks).where(_chunks.series_id == bindparam("of"), _chunks.index >= bindparam("from"))
 
 
 class _Part(NamedTuple):
     """New points of one series."""
 
-    steps: list[int]
-    values: list[float]
-    times: list[int]
+    steps: Sequence[int]
+    times: Sequence[int]
+    values: Sequence[float]
     points: Block
 
 
 def _by_name(points: PointColumns) -> dict[str, _Part]:
-    found: dict[str, tuple[list[int], list[int], list[float]]] = {}
-    for name, step, time, value in zip(points.names, points.steps, points.times, points.values, strict=True):
-        columns = found.get(name)
-        if columns is None:
-            columns = found[name] = ([], [], [])
-        columns[0].append(step)
-        columns[1].append(time)
-        columns[2].append(value)
-    return {name: _Part(steps, values, times, block(steps, times, values)) for name, (steps, times, values) in found.items()}
+    names, found = points.names, dict[str, tuple[Sequence[int], Sequence[int], Sequence[float]]]()
+    several = len(set(names))
+    if names == names[:several] * (len(names) // max(1, several)):
+        # A loop logs the same metrics again and again.
+        found = {
+            name: (points.steps[at::several], points.times[at::several], points.values[at::several])
+            for at, name in enumerate(names[:several])
+        }
+    else:
+        places: dict[str, list[int]] = {}
+        for at, name in enumerate(names):
+            places.setdefault(name, []).append(at)
+        for name, mine in places.items():
+            found[name] = ([points.steps[at] for at in mine], [points.times[at] for at in mine], [points.values[at] for at in mine])
+    return {name: _Part(*columns, block(*columns)) for name, columns in found.items()}
 
 
 def _cut(series_id: str, first: int, points: Block) -> list[dict[str, Any]]:

@@ -72,6 +72,20 @@ def test_a_series_written_point_by_point_has_few_chunks(sqlite: Database) -> Non
         assert tx.execute(select(func.count()).select_from(tracking.point_chunks)).scalar_one() <= 12
 
 
+def test_a_settled_series_has_one_chunk_and_the_same_points(sqlite: Database) -> None:
+    with sqlite.write() as tx:
+        for number in range(1, 401):
+            SqlPoints().append(tx, "r", "w", number, _batch([(number, number, 0.5)]))
+        before = SqlPoints().read(tx, "r", "loss")
+        SqlPoints().settle(tx, "r")
+        SqlPoints().settle(tx, "none")
+        assert tx.execute(select(tracking.point_chunks.c["count"])).scalars().all() == [400]
+        assert SqlPoints().read(tx, "r", "loss") == before
+        SqlPoints().append(tx, "r", "w", 401, _batch([(401, 401, 0.5)] * 5_000))
+        SqlPoints().settle(tx, "r")
+        assert SqlPoints().read(tx, "r", "loss").steps == (*range(1, 401), *[401] * 5_000)
+
+
 def test_an_append_does_not_pack_full_chunks_again(sqlite: Database) -> None:
     full = [(number, number, 0.5) for number in range(FULL)]
     with sqlite.write() as tx:
@@ -89,3 +103,17 @@ def test_a_damaged_chunk_is_reported_as_corrupt(sqlite: Database, data: bytes) -
         tx.execute(update(tracking.point_chunks).values(data=data))
     with sqlite.read() as tx, pytest.raises(Corrupt, match="loss"):
         SqlPoints().read(tx, "r", "loss", None)
+
+
+def test_a_run_goes_on_and_ends_beside_a_damaged_chunk(sqlite: Database) -> None:
+    with sqlite.write() as tx:
+        SqlPoints().append(tx, "r", "w", 1, _batch([(1, 1, 0.5)]))
+        SqlPoints().append(tx, "r", "w", 2, _batch([(2, 2, 0.5)] * 3))
+        tx.execute(update(tracking.point_chunks).values(data=b"rubbish"))
+        for number in range(3, 9):
+            SqlPoints().append(tx, "r", "w", number, _batch([(number, number, 0.5)] * 2))
+        SqlPoints().settle(tx, "r")
+        assert tx.execute(select(tracking.point_chunks.c.data).where(tracking.point_chunks.c.data == b"rubbish")).all()
+        with pytest.raises(Corrupt, match="Chunk 0"):
+            SqlPoints().read(tx, "r", "loss")
+        assert SqlPoints().read(tx, "r", "loss", steps=(4, 8)).values == (0.5,) * 10
