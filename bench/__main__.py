@@ -6,8 +6,9 @@ import sys
 
 from bench import footprint
 from bench.pipelines import key, rerun, steps
+from bench.tracking import points
 
-BENCHMARKS = {"footprint": footprint.main, "steps": steps.main, "rerun": rerun.main, "key": key.main}
+BENCHMARKS = {"footprint": footprint.main, "steps": steps.main, "rerun": rerun.main, "key": key.main, "tracking-points": points.main}
 
 
 def main() -> int:

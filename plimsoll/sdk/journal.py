@@ -33,6 +33,9 @@ _HEAD = struct.Struct("<II")
 #: Points after which a batch is sent without waiting.
 _BATCH = 1_000
 
+#: Points after which a batch takes no more, about: what an outage has gathered must not become too large to send.
+_MOST = 20_000
+
 #: Seconds after which a batch is sent however small it is.
 _PAUSE = 1.0
 
@@ -105,6 +108,7 @@ class Journal:
             raise Conflict(f"The journal {path} is in use by a run that is under way.", "Let that run end.") from error
         self.run_id, self.writer, self.address = "", "", ""
         self.waiting: list[PointColumns] = []
+        self._waiting = 0
         self.batches: dict[int, AppendPoints | Kept] = {}
         self.number = 0
         self._sequence = 0
@@ -120,6 +124,7 @@ class Journal:
                 self.address = frame.address
             if frame.points is not None:
                 self.waiting.append(frame.points)
+                self._waiting += len(frame.points.names)
             if frame.cut is not None:
                 self._number(frame.cut, frame.tags or frame.artifact or frame.input)
             if frame.sent is not None:
@@ -134,7 +139,7 @@ class Journal:
             self._sequence += 1
             points = joined(self.waiting)
             self.batches[number] = AppendPoints(run_id=self.run_id, writer=self.writer, sequence=self._sequence, points=points)
-            self.waiting = []
+            self.waiting, self._waiting = [], 0
         else:
             self.batches[number] = request
 
@@ -160,6 +165,23 @@ class Journal:
         if written != len(data):
             os.ftruncate(self._file, before)
             raise StorageFull(f"The journal {self.path} cannot grow.", "Free some space; training may go on.") from cause
+
+    def add(self, points: PointColumns) -> None:
+        """Write points; they wait for the next batch.
+
+        Args:
+            points: of one moment.
+
+        Raises:
+            StorageFull: the disk has no room; these points are not kept.
+        """
+        self.write(Frame(points=points))
+        self.waiting.append(points)
+        self._waiting += len(points.names)
+        if self._waiting >= _MOST:
+            # These points are kept. Without room for the mark the next ones try again.
+            with contextlib.suppress(StorageFull):
+                self.cut()
 
     def begin(self, run_id: str, address: str) -> None:
         """Write the first frame.
@@ -261,8 +283,7 @@ class Sender:
             StorageFull: the disk has no room; these points are not kept.
         """
         with self._lock:
-            self.journal.write(Frame(points=points))
-            self.journal.waiting.append(points)
+            self.journal.add(points)
             self._count += len(points.names)
             full = self._count >= _BATCH
         if full:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from plimsoll import clock
 from plimsoll.errors import Conflict, Denied, Internal, Overloaded, PlimsollError, Unauthenticated, Unreachable
 from plimsoll.records.request import Request
-from plimsoll.records.run import FinishRun, GetRun, GetSeries, LogInput, PointColumns, SetTags, StartRun
+from plimsoll.records.run import AppendPoints, FinishRun, GetRun, GetSeries, LogInput, PointColumns, SetTags, StartRun
 from plimsoll.sdk.door import FolderDoor
 from plimsoll.sdk.journal import Frame, Journal, Sender, deliver, frames, replay
 from plimsoll.workspace import open_workspace
@@ -96,6 +96,23 @@ def test_an_outage_is_one_warning_and_every_point_arrives_once(door: FolderDoor,
     sender.finish(FinishRun(id=journal.run_id), 10.0)
     assert values(door, journal.run_id) == tuple(map(float, range(1200)))
     assert len(told) <= 2
+
+
+def test_what_a_long_outage_gathers_is_sent_in_batches_of_bounded_size(door: FolderDoor, tmp_path: Path) -> None:
+    journal = begun(door, tmp_path)
+    for step in range(90):
+        journal.add(PointColumns(names=("loss",) * 500, steps=(step,) * 500, times=(1,) * 500, values=(float(step),) * 500))
+    journal.close()
+    sizes: list[int] = []
+
+    def do(request: Request[Any], /) -> Any:
+        if isinstance(request, AppendPoints):
+            sizes.append(len(request.points.names))
+        return door.do(request)
+
+    assert replay(tmp_path, door.address, do, pytest.fail) == 1
+    assert sizes == [20_000, 20_000, 5_000]
+    assert values(door, journal.run_id) == tuple(float(step) for step in range(90) for _ in range(500))
 
 
 def test_what_a_dead_process_left_is_sent_by_the_next_run_and_its_run_is_lost(door: FolderDoor, tmp_path: Path) -> None:

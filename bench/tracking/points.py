@@ -1,0 +1,217 @@
+"""The way of a point: from a client through a server to the disk, and back to a chart. ``python -m bench tracking-points``.
+
+Each line tells the load average beside it: wall-clock times of a busy machine say little, CPU times say more. The points look like
+a training's: steps that count on, times about a second apart, a loss with noise in every bit.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import text
+
+import plimsoll
+from plimsoll.records.access import Actor
+from plimsoll.records.run import AppendPoints, FinishRun, GetRun, GetSeries, PointColumns, StartRun
+from plimsoll.sdk.http import HttpDoor
+from plimsoll.workspace import Workspace, open_workspace
+
+#: Runs of the large database, and points of each.
+RUNS, NORMAL = 20_000, 400
+
+#: Points of the long series, and columns of its chart.
+LONG, WIDTH = 1_000_000, 1_000
+
+_BEGUN = 1_700_000_000_000_000
+
+
+def main(peers: bool) -> None:
+    """Measure and print one JSON line each.
+
+    Args:
+        peers: no peer has this path; what MLflow's clients pay is measured beside MLflow's server elsewhere.
+    """
+    for measure in (_sent, _logged, _written, _charted, _many):
+        for line in measure():
+            print(json.dumps(line | {"load": round(os.getloadavg()[0], 1)}), flush=True)
+
+
+def _columns(count: int, series: int = 1, first: int = 0, seed: int = 0) -> PointColumns:
+    """Return ``count`` points of ``series`` series in turn, whose steps begin at ``first``."""
+    dice = random.Random(f"{first} {seed}")
+    steps = [first + at // series for at in range(count)]
+    return PointColumns(
+        names=tuple(f"train/m{at % series}" for at in range(count)),
+        steps=tuple(steps),
+        times=tuple(_BEGUN + 1_000_000 * step + int(dice.gauss(0, 5_000)) for step in steps),
+        values=tuple(2 / (1 + step / 1_000) + dice.gauss(0, 0.1) for step in steps),
+    )
+
+
+@contextmanager
+def _home() -> Iterator[tuple[Workspace, Actor]]:
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        workspace = open_workspace(Path(folder) / "home", None, owner="bench")
+        try:
+            yield workspace, workspace.identify(workspace.token("owner"))
+        finally:
+            workspace.close()
+
+
+@contextmanager
+def _server() -> Iterator[tuple[HttpDoor, int]]:
+    """Yield a door to a server of its own, and the server's process id."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        home = Path(folder) / "home"
+        workspace = open_workspace(home, None, owner="bench")
+        token = workspace.token("owner")
+        workspace.close()
+        command = [sys.executable, "-m", "plimsoll.cli.app", "up", "--port", "0", "--serving-port", "0", "--home", str(home)]
+        server = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
+        try:
+            assert server.stdout is not None
+            select.select([server.stdout], [], [], 60)
+            door = HttpDoor(server.stdout.readline().decode().strip(), token)
+            yield door, server.pid
+            door.close()
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait(30)
+
+
+def _cpu_of(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _sent() -> Iterator[dict[str, Any]]:
+    """One client posts ready batches, one after the other; each is on the disk before the next is sent."""
+    with _server() as (door, pid):
+        for batch, series in ((1_000, 1), (1_000, 10), (10_000, 10)):
+            run = door.do(StartRun(experiment="bench")).id
+            total = 400_000
+            batches = [_columns(batch, series, at // series) for at in range(0, total, batch)]
+            server, client, begun = _cpu_of(pid), time.process_time(), time.perf_counter()
+            for sequence, points in enumerate(batches, 1):
+                door.do(AppendPoints(run_id=run, writer="w", sequence=sequence, points=points))
+            wall = time.perf_counter() - begun
+            assert sum(metric.count for metric in door.do(GetRun(id=run)).metrics) == total
+            yield {
+                "subject": "ready batches to a server",
+                "batch": batch,
+                "series": series,
+                "points_per_s": round(total / wall),
+                "client_cpu_us": round(1e6 * (time.process_time() - client) / total, 2),
+                "server_cpu_us": round(1e6 * (_cpu_of(pid) - server) / total, 2),
+            }
+
+
+def _logged() -> Iterator[dict[str, Any]]:
+    """A loop logs ten metrics a step through the journal; the clock stops when the run has ended with every point in the database."""
+    with _server() as (door, pid):
+        names, steps = [f"train/m{at}" for at in range(10)], 20_000
+        dice = random.Random(0)
+        rows = [{name: dice.gauss(0, 0.1) for name in names} for _ in range(steps)]
+        server, client, begun = _cpu_of(pid), time.process_time(), time.perf_counter()
+        with plimsoll.run(door=door, experiment="bench") as run:
+            for step, row in enumerate(rows):
+                run.log(row, step=step)
+        wall, total = time.perf_counter() - begun, steps * len(names)
+        assert sum(metric.count for metric in door.do(GetRun(id=run.id)).metrics) == total
+        yield {
+            "subject": "run.log of ten metrics",
+            "points_per_s": round(total / wall),
+            "client_cpu_us": round(1e6 * (time.process_time() - client) / total, 2),
+            "server_cpu_us": round(1e6 * (_cpu_of(pid) - server) / total, 2),
+        }
+
+
+def _written() -> Iterator[dict[str, Any]]:
+    """What the store itself pays for batches of 1,000 points, and how much it writes."""
+    for series, total in ((1, 200_000), (10, 200_000), (1_000, 100_000)):
+        with _home() as (workspace, actor):
+            run = workspace.do(StartRun(experiment="bench"), actor).id
+            batches = [_columns(1_000, series, at // series) for at in range(0, total, 1_000)]
+            cpu, io = time.process_time(), _bytes_written()
+            for sequence, points in enumerate(batches, 1):
+                workspace.do(AppendPoints(run_id=run, writer="w", sequence=sequence, points=points), actor)
+            cpu, io = time.process_time() - cpu, _bytes_written() - io
+            line = {"subject": "batches of 1,000 in process", "series": series, "cpu_us": round(1e6 * cpu / total, 2)}
+            line |= {"written_bytes": round(io / total, 1), "disk_bytes": round(_disk(workspace) / total, 2)}
+            workspace.do(FinishRun(id=run), actor)
+            yield line | {"disk_bytes_ended": round(_disk(workspace) / total, 2)}
+
+
+def _bytes_written() -> int:
+    return int(Path("/proc/self/io").read_text().split("wchar:")[1].split()[0])
+
+
+def _disk(workspace: Workspace) -> int:
+    """Return the bytes that series and chunks take in the database file, indexes and empty room in their pages included."""
+    ours = "('series', 'point_chunks') AND type IN ('table', 'index')"
+    query = f"SELECT sum(pgsize) FROM dbstat WHERE name IN (SELECT name FROM sqlite_master WHERE tbl_name IN {ours})"
+    with workspace.stores.database.read() as tx:
+        return int(tx.execute(text(query)).scalar_one())
+
+
+def _charted() -> Iterator[dict[str, Any]]:
+    """A long series: drawn, one range of it, and a page from its middle."""
+    with _home() as (workspace, actor):
+        run = workspace.do(StartRun(experiment="bench"), actor).id
+        for sequence, first in enumerate(range(0, LONG, 10_000), 1):
+            workspace.do(AppendPoints(run_id=run, writer="w", sequence=sequence, points=_columns(10_000, 1, first)), actor)
+        asked = {"run_id": run, "name": "train/m0"}
+        yield {
+            "subject": "one series of 1,000,000 points",
+            "disk_bytes": round(_disk(workspace) / LONG, 2),
+            **_times("chart", lambda: workspace.do(GetSeries(**asked, width=WIDTH), actor), 40),
+            **_times("zoom", lambda: workspace.do(GetSeries(**asked, width=WIDTH, steps=(400_000, 499_999)), actor), 40),
+            **_times("range", lambda: workspace.do(GetSeries(**asked, steps=(500_000, 502_499)), actor), 40),
+            **_times("page", lambda: workspace.do(GetSeries(**asked, first=500_000, limit=2_500), actor), 40),
+        }
+
+
+def _many() -> Iterator[dict[str, Any]]:
+    """Histories out of a database with many runs."""
+    with _home() as (workspace, actor):
+        shapes = [_columns(NORMAL, 1, 0, seed) for seed in range(50)]
+        ids = []
+        for number in range(RUNS):
+            ids.append(workspace.do(StartRun(experiment="bench"), actor).id)
+            workspace.do(AppendPoints(run_id=ids[-1], writer="w", sequence=1, points=shapes[number % len(shapes)]), actor)
+        dice = random.Random(0)
+        total = RUNS * NORMAL
+        yield {
+            "subject": f"{RUNS:,} runs with {NORMAL} points",
+            "disk_bytes": round(_disk(workspace) / total, 2),
+            **_times("history", lambda: workspace.do(GetSeries(run_id=dice.choice(ids), name="train/m0"), actor), 1_000),
+        }
+
+
+def _times(name: str, do: Callable[[], Any], times: int) -> dict[str, float]:
+    """Return milliseconds of ``do``: the median and the 95th percentile of the wall clock, and the mean of the CPU."""
+    do()
+    walls, cpu = [], time.process_time()
+    for _ in range(times):
+        begun = time.perf_counter()
+        do()
+        walls.append(1e3 * (time.perf_counter() - begun))
+    cpu = 1e3 * (time.process_time() - cpu) / times
+    walls.sort()
+    return {
+        f"{name}_ms": round(walls[times // 2], 2),
+        f"{name}_p95_ms": round(walls[times * 95 // 100], 2),
+        f"{name}_cpu_ms": round(cpu, 2),
+    }
