@@ -111,6 +111,8 @@ VERBS: tuple[Verb, ...] = (
     _write(e.TagExperiment, experiments.tag_experiment),
     # Runs
     _write(r.StartRun, lifecycle.start_run),
+    _write(r.ResumeRun, lifecycle.resume_run),
+    _write(r.BeatRun, lifecycle.beat_run, audited=False, durable=False),
     _write(r.FinishRun, lifecycle.finish_run),
     _write(c.UpdateRun, lifecycle.update_run),
     _write(c.DeleteRun, lifecycle.delete_run),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -10,7 +11,12 @@ from plimsoll.records.request import Json, Request, check_digest, check_name
 from plimsoll.records.tracking.dataset import DatasetUse
 from plimsoll.records.tracking.experiment import DEFAULT_EXPERIMENT, check_tags
 
-#: A run ends once, in one of the last four states. ``stopped`` was ended on purpose before it was done, as a search does.
+_RUN_ID = re.compile(r"[0-9a-f]{32}")
+_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:")
+
+#: A run ends in one of the last four states. ``stopped`` was ended on purpose before it was done, by a person or a search.
+#: ``lost`` says that nobody knows: its process ended without saying how, or has said nothing for a minute. One that is lost may
+#: still end in another state, when what its process wrote down arrives.
 RunState = Literal["running", "finished", "failed", "stopped", "lost"]
 
 
@@ -76,7 +82,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartRun(Request[Run]):
-    """Begin a run. Two starts with the same ``key`` are one run."""
+    """Begin a run. Two starts with the same ``key``, or with the same ``id``, are one run."""
 
     #: The experiment is made when it does not exist.
     experiment: str = DEFAULT_EXPERIMENT
@@ -98,9 +104,17 @@ class StartRun(Request[Run]):
     key: str | None = None
     #: UTC microseconds; None is now.
     started: int | None = None
+    #: The run's id, made by who begins it, so that it is known before the platform answers; None lets the platform make one.
+    id: str | None = None
+    #: What begins it sends ``BeatRun`` as long as it lives, so that its silence means that it died.
+    beats: bool = False
+    #: A run of this key that has ended goes on, with these params and tags added; without it, it is returned as it is.
+    resume: bool = False
 
     def __post_init__(self) -> None:
         check_name("Experiment", self.experiment)
+        if self.id is not None:
+            check_run_id(self.id)
         if self.name:
             check_name("Run name", self.name)
         for name in self.params:
@@ -108,6 +122,35 @@ class StartRun(Request[Run]):
         check_tags(self.tags)
         if self.environment is not None:
             check_digest("Environment", self.environment)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumeRun(Request[Run]):
+    """Go on with a run that has ended or whose process died; what logs to it sends ``BeatRun`` as long as it lives.
+
+    A parameter is written once: the same value again changes nothing, another one is ``InvalidInput``.
+    """
+
+    #: The run's whole id.
+    id: str
+    #: Parameters by name, in addition.
+    params: dict[str, Json] = field(default_factory=dict)
+    #: Tags by name; they replace.
+    tags: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_run_id(self.id)
+        for name in self.params:
+            check_name("Param", name)
+        check_tags(self.tags)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeatRun(Request[None]):
+    """Say that a run's process lives. One that has said so and is silent for a minute is shown as lost, until it speaks again."""
+
+    #: The run's id.
+    id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,8 +166,21 @@ class SetTags(Request[Run]):
         check_tags(self.tags)
 
 
+def check_run_id(id: str) -> None:
+    """Refuse what is no run's whole id.
+
+    Args:
+        id: 32 lower-case hex digits.
+
+    Raises:
+        InvalidInput: it is something else.
+    """
+    if not _RUN_ID.fullmatch(id):
+        raise InvalidInput(f"{id[:80]!r} is not a run's id.", "A run's id has 32 hex digits; plimsoll runs show prints it whole.")
+
+
 def check_artifact(name: str, digest: str) -> None:
-    """Refuse an artifact that could not be found again.
+    """Refuse an artifact that could not be found again, or whose name somebody could take for a place outside of the run.
 
     Args:
         name: name within the run.
@@ -133,10 +189,25 @@ def check_artifact(name: str, digest: str) -> None:
     Raises:
         InvalidInput: the name or the digest is not valid.
     """
-    check_name("Artifact", name)
+    check_artifact_name(name)
     check_digest("Artifact", digest)
-    if ".." in name.split("/"):
-        raise InvalidInput(f"The artifact name {name!r} climbs out of its run.", "Use a name without '..'.")
+
+
+def check_artifact_name(name: str) -> None:
+    """Refuse a name that is no relative path within a run.
+
+    Args:
+        name: such as ``plots/calibration.png``.
+
+    Raises:
+        InvalidInput: it is empty, absolute, climbs, begins like a URL, or has a character that names cannot have.
+    """
+    if _SCHEME.match(name) or any(part in ("", ".", "..") for part in name.split("/")):
+        raise InvalidInput(
+            f"The artifact name {name[:80]!r} is no path within a run.",
+            "Use a relative one such as plots/loss.png, without '..', a leading '/' or a scheme.",
+        )
+    check_name("Artifact", name)
 
 
 def check_step(step: int) -> None:
@@ -287,7 +358,10 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishRun(Request[Run]):
-    """End a run, with what it gave last, all of it or none. Ending it again in the same state changes nothing."""
+    """End a run, with what it gave last, all of it or none. Ending it again in the same state changes nothing.
+
+    One that is lost can still be ended in the state that is true.
+    """
 
     #: The run's id.
     id: str
@@ -299,6 +373,8 @@ class FinishRun(Request[Run]):
     artifacts: tuple[Artifact, ...] = ()
     #: Its last points.
     points: PointColumns | None = None
+    #: UTC microseconds; None is now.
+    ended: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

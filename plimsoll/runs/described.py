@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, select
 
-from plimsoll import codec
-from plimsoll.errors import NotFound
+from plimsoll import clock, codec
+from plimsoll.errors import InvalidInput, NotFound
 from plimsoll.records.request import Json
 from plimsoll.records.run import Run
 from plimsoll.store.contracts import chunks
@@ -16,10 +16,23 @@ from plimsoll.store.tables.tracking import experiments, run_params, run_tags, ru
 
 _INNER = ("key", "seen")
 
+#: Microseconds of silence after which a run that said that it lives is taken for lost.
+SILENCE = 60_000_000
+
 
 def selected_runs() -> Select[Any]:
     """Return the query of all runs, each with its experiment's name; callers narrow it."""
     return select(runs, experiments.c.name.label("experiment")).join(experiments, experiments.c.id == runs.c.experiment_id)
+
+
+def state_now() -> ColumnElement[str]:
+    """Return the state of a run as it is to be shown, as an expression over ``runs``.
+
+    Nothing writes that a run is lost for its silence: it is seen from the clock, so it needs no worker, and a run that speaks
+    again is under way again.
+    """
+    silent = and_(runs.c.state == "running", runs.c.seen < clock.now() - SILENCE)
+    return case((silent, "lost"), else_=runs.c.state)
 
 
 def described_runs(
@@ -48,6 +61,8 @@ def described_runs(
 
 def _run(row: Row[Any], params: dict[str, Json], tags: dict[str, str]) -> Run:
     fields = {name: value for name, value in row._mapping.items() if name not in _INNER}
+    if row.state == "running" and row.seen is not None and row.seen < clock.now() - SILENCE:
+        fields |= {"state": "lost", "ended": row.seen, "error": f"Nothing was heard of its process since {clock.iso(row.seen)}."}
     return codec.convert({**fields, "params": params, "tags": tags}, Run, "The stored run")
 
 
@@ -96,6 +111,34 @@ def insert_params(tx: Connection, run_id: str, params: dict[str, Json]) -> None:
     if params:
         rows = [{"run_id": run_id, "name": name, "value": value, "text": param_text(value)} for name, value in params.items()]
         tx.execute(run_params.insert(), rows)
+
+
+def add_params(tx: Connection, run_id: str, params: dict[str, Json]) -> None:
+    """Add parameters; one that the run has already must have the same value.
+
+    Args:
+        tx: an open writing transaction.
+        run_id: the run.
+        params: values by name.
+
+    Raises:
+        InvalidInput: one has another value already.
+    """
+    known: dict[str, str] = {}
+    for some in chunks(list(params), 500):
+        mine = (run_params.c.run_id == run_id, run_params.c.name.in_(some))
+        known.update((row.name, row.text) for row in tx.execute(select(run_params.c.name, run_params.c.text).where(*mine)))
+    for name, text in known.items():
+        if text != param_text(params[name]):
+            raise InvalidInput(
+                f"The param {name!r} of the run {run_id} is {text[:80]!r} already and cannot become {param_text(params[name])[:80]!r}.",
+                "Log it under another name, or begin a new run.",
+                param=name,
+                old=text,
+                new=param_text(params[name]),
+                run_id=run_id,
+            )
+    insert_params(tx, run_id, {name: value for name, value in params.items() if name not in known})
 
 
 def put_tags(tx: Connection, run_id: str, tags: dict[str, str]) -> None:

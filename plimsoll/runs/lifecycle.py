@@ -12,11 +12,13 @@ from plimsoll.data.snapshot import snapshot_of
 from plimsoll.errors import Conflict, InvalidInput, NotFound
 from plimsoll.records.run import (
     Artifact,
+    BeatRun,
     FinishRun,
     GetRun,
     ListRuns,
     LogArtifact,
     LogInput,
+    ResumeRun,
     Run,
     RunDetail,
     RunInput,
@@ -24,7 +26,7 @@ from plimsoll.records.run import (
 )
 from plimsoll.records.tracking.change import DeleteRun, RemoveArtifacts, RestoreRun, UpdateRun
 from plimsoll.records.tracking.dataset import Dataset, DatasetUse
-from plimsoll.runs.described import described_runs, insert_params, missing_run, one_run, put_tags, selected_runs
+from plimsoll.runs.described import add_params, described_runs, insert_params, missing_run, one_run, put_tags, selected_runs, state_now
 from plimsoll.runs.experiments import experiment_for
 from plimsoll.store.contracts import Context, chunks
 from plimsoll.store.schema import steps
@@ -38,14 +40,17 @@ _ELSEWHERE = ("experiment", "params", "tags")
 
 
 def start_run(request: StartRun, context: Context) -> Run:
-    """Begin a run, or return the one that was begun with the same key."""
-    if request.key is not None:
-        known = context.tx.execute(select(runs.c.id).where(runs.c.key == request.key)).scalar()
-        if known is not None:
-            return one_run(context.tx, known)
+    """Begin a run, or return the one that was begun with the same key or id."""
+    known = _known(context.tx, request)
+    if known is not None:
+        if request.resume:
+            return _go_on(context, known, request.params, request.tags)
+        if request.beats:
+            _hear(context.tx, known)
+        return one_run(context.tx, known)
     experiment_id, experiment = experiment_for(context.tx, request.experiment, request.experiment_id)
     run = Run(
-        id=(id := clock.new_id()),
+        id=(id := request.id or clock.new_id()),
         experiment=experiment,
         experiment_id=experiment_id,
         name=request.name or f"run-{id[-6:]}",
@@ -59,10 +64,42 @@ def start_run(request: StartRun, context: Context) -> Run:
         started=clock.now() if request.started is None else request.started,
     )
     row = {name: value for name, value in codec.plain(run).items() if name not in _ELSEWHERE}
-    context.tx.execute(runs.insert().values(**row, key=request.key))
+    context.tx.execute(runs.insert().values(**row, key=request.key, seen=clock.now() if request.beats else None))
     insert_params(context.tx, id, request.params)
     put_tags(context.tx, id, request.tags)
     return run
+
+
+def _known(tx: Connection, request: StartRun) -> str | None:
+    """Return the id of the run that was begun before with the same key or id."""
+    for column, value in ((runs.c.key, request.key), (runs.c.id, request.id)):
+        known: str | None = None if value is None else tx.execute(select(runs.c.id).where(column == value)).scalar()
+        if known is not None:
+            return known
+    return None
+
+
+def resume_run(request: ResumeRun, context: Context) -> Run:
+    """Go on with a run that has ended or whose process died."""
+    return _go_on(context, request.id, request.params, request.tags)
+
+
+def _go_on(context: Context, id: str, params: dict[str, Any], tags: dict[str, str]) -> Run:
+    changeable(context, id)
+    add_params(context.tx, id, params)
+    put_tags(context.tx, id, tags)
+    again = {"state": "running", "ended": None, "error": None, "seen": clock.now()}
+    context.tx.execute(update(runs).where(runs.c.id == id).values(**again))
+    return one_run(context.tx, id)
+
+
+def beat_run(request: BeatRun, context: Context) -> None:
+    """Remember that a run's process lives; of a run that has ended nothing is remembered."""
+    _hear(context.tx, request.id)
+
+
+def _hear(tx: Connection, id: str) -> None:
+    tx.execute(update(runs).where(runs.c.id == id, runs.c.state == "running").values(seen=clock.now()))
 
 
 class Standing(NamedTuple):
@@ -137,18 +174,20 @@ def changeable(context: Context, id: str) -> Standing:
 
 
 def finish_run(request: FinishRun, context: Context) -> Run:
-    """End a run; ending it again in the same state changes nothing."""
+    """End a run; ending it again in the same state changes nothing, and one that is lost may end in another."""
     run = one_run(context.tx, request.id)
-    if run.state == request.state:
+    # As it is stored: one that is silent is still to be ended.
+    stored = context.tx.execute(_STANDING, {"id": request.id}).one().state
+    if stored == request.state:
         return run
-    if run.state != "running" or run.deleted is not None:
+    if stored not in ("running", "lost") or run.deleted is not None:
         running(context, request.id)
     if request.artifacts:
         _attach(context, request.id, request.artifacts)
     if request.points is not None:
         context.stores.points.append(context.tx, request.id, _END, 1, request.points)
     context.stores.points.settle(context.tx, request.id)
-    end: dict[str, Any] = {"state": request.state, "error": request.error, "ended": clock.now()}
+    end: dict[str, Any] = {"state": request.state, "error": request.error, "ended": clock.now() if request.ended is None else request.ended}
     context.tx.execute(update(runs).where(runs.c.id == request.id).values(**end))
     return replace(run, **end)
 
@@ -161,7 +200,9 @@ def update_run(request: UpdateRun, context: Context) -> Run:
     if request.state is not None and request.state != run.state:
         changeable(context, request.id)
         ended = None if request.state == "running" else clock.now() if request.ended is None else request.ended
+        # Whoever takes it up says nothing of its process.
         change |= {"state": request.state, "ended": ended}
+        context.tx.execute(update(runs).where(runs.c.id == request.id).values(seen=None))
     elif request.state is not None and request.state != "running" and request.ended is not None:
         change["ended"] = request.ended
     if change:
@@ -259,7 +300,7 @@ def list_runs(request: ListRuns, context: Context) -> tuple[RunDetail, ...]:
     if request.experiment is not None:
         query = query.where(experiments.c.name == request.experiment)
     if request.state is not None:
-        query = query.where(runs.c.state == request.state)
+        query = query.where(state_now() == request.state)
     if request.before is not None:
         query = query.where(runs.c.id < request.before)
     page = described_runs(context.tx, context.tx.execute(query).all())

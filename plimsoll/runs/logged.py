@@ -7,15 +7,14 @@ import struct
 from sqlalchemy import Connection, insert, select
 
 from plimsoll import clock
-from plimsoll.errors import InvalidInput, NotFound
-from plimsoll.records.request import Json
+from plimsoll.errors import NotFound
 from plimsoll.records.run import PointColumns, Run, SetTags
 from plimsoll.records.tracking.change import LogBatch, LogDatasets, RemoveTags
 from plimsoll.records.tracking.dataset import Dataset
-from plimsoll.runs.described import insert_params, one_run, param_text, put_tags, remove_tags
+from plimsoll.runs.described import add_params, one_run, put_tags, remove_tags
 from plimsoll.runs.lifecycle import changeable, present
-from plimsoll.store.contracts import Context, Points, chunks
-from plimsoll.store.tables.tracking import dataset_uses, datasets, run_params, writers
+from plimsoll.store.contracts import Context, Points
+from plimsoll.store.tables.tracking import dataset_uses, datasets, writers
 
 #: Writer of the points that come without a writer of their own.
 _BATCHES = "(batches)"
@@ -24,31 +23,13 @@ _BATCHES = "(batches)"
 def log_batch(request: LogBatch, context: Context) -> None:
     """Add points, parameters and tags, all or none."""
     changeable(context, request.run_id)
-    _add_params(context.tx, request.run_id, request.params)
+    add_params(context.tx, request.run_id, request.params)
     put_tags(context.tx, request.run_id, request.tags)
     points = request.points and _new_points(context.tx, context.stores.points, request.run_id, request.points)
     if points and points.values:
         mine = select(writers.c.sequence).where(writers.c.stream == request.run_id, writers.c.writer == _BATCHES)
         last = context.tx.execute(mine).scalar() or 0
         context.stores.points.append(context.tx, request.run_id, _BATCHES, last + 1, points)
-
-
-def _add_params(tx: Connection, run_id: str, params: dict[str, Json]) -> None:
-    known: dict[str, str] = {}
-    for some in chunks(list(params), 500):
-        mine = (run_params.c.run_id == run_id, run_params.c.name.in_(some))
-        known.update((row.name, row.text) for row in tx.execute(select(run_params.c.name, run_params.c.text).where(*mine)))
-    for name, text in known.items():
-        if text != param_text(params[name]):
-            raise InvalidInput(
-                f"The param {name!r} of the run {run_id} is {text[:80]!r} already and cannot become {param_text(params[name])[:80]!r}.",
-                "Log it under another name, or begin a new run.",
-                param=name,
-                old=text,
-                new=param_text(params[name]),
-                run_id=run_id,
-            )
-    insert_params(tx, run_id, {name: value for name, value in params.items() if name not in known})
 
 
 def _new_points(tx: Connection, store: Points, run_id: str, points: PointColumns) -> PointColumns:

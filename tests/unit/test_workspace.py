@@ -24,7 +24,7 @@ from plimsoll.records.pipeline import DropEntry
 from plimsoll.records.pipelines.search import FinishSearch, Objective, SearchPlan, StartSearch
 from plimsoll.records.pipelines.trigger import RemoveTrigger, SetTrigger, TriggerRule
 from plimsoll.records.request import Request
-from plimsoll.records.run import AppendPoints, FinishRun, PointColumns, SetTags, StartRun
+from plimsoll.records.run import AppendPoints, FinishRun, PointColumns, ResumeRun, SetTags, StartRun
 from plimsoll.records.tracking.change import DeleteRun, RemoveArtifacts, RemoveTags, RestoreRun, UpdateRun
 from plimsoll.records.tracking.experiment import (
     CreateExperiment,
@@ -73,6 +73,7 @@ def test_every_audited_verb_leaves_exactly_one_line_with_actor_subject_and_reque
         told(yard, RemoveTags(id=run.id, names=("a",)), yard.dana),
         told(yard, RemoveArtifacts(run_id=run.id, names=("none",)), yard.dana),
         told(yard, UpdateRun(id=run.id, name="first"), yard.dana),
+        told(yard, ResumeRun(id=run.id, params={"depth": 3}), yard.dana),
         told(yard, DeleteRun(id=run.id), yard.dana),
         told(yard, RestoreRun(id=run.id), yard.dana),
         told(yard, CreateExperiment(name="arrivals"), yard.dana),

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, String, Text, and_, case, exists, false, f
 from sqlalchemy import cast as sql_cast
 
 from plimsoll.errors import InvalidInput
+from plimsoll.runs.described import state_now
 from plimsoll.runs.search.language import Comparison, Condition, Every, Name, Not, Order, Some, Value
 from plimsoll.store.tables.tracking import dataset_uses, datasets, run_params, run_tags, runs, series
 
@@ -91,13 +92,13 @@ def attribute(key: str) -> ColumnElement[Any]:
         key: a key that :func:`known` gave.
     """
     if key == "status":
-        return case(_STATUS, value=runs.c.state)
+        return case(_STATUS, value=state_now())
     if key == "artifact_uri":
         return literal("mlflow-artifacts:/", Text).concat(runs.c.experiment_id).concat("/").concat(runs.c.id).concat("/artifacts")
     if key in _NUMBERS:
         # Milliseconds, as MLflow's clients count.
         return (runs.c.started if key == "start_time" else runs.c.ended).op("/")(1000)
-    return {"run_id": runs.c.id, "run_name": runs.c.name, "state": runs.c.state, "user_id": runs.c.author}[key]
+    return {"run_id": runs.c.id, "run_name": runs.c.name, "state": state_now(), "user_id": runs.c.author}[key]
 
 
 def ordered(order: tuple[Order, ...]) -> list[tuple[Known, bool]]:

@@ -20,7 +20,7 @@ from plimsoll.records.model import CheckVersion, GetVersion, TrustPackage
 from plimsoll.records.monitor import SealPredictions, WatchWindow
 from plimsoll.records.pipelines.trigger import TriggerRule
 from plimsoll.records.request import Request, result_type
-from plimsoll.records.run import AppendPoints, FinishRun, GetRun, GetSeries, PointColumns, StartRun
+from plimsoll.records.run import AppendPoints, FinishRun, GetRun, GetSeries, PointColumns, ResumeRun, StartRun
 from plimsoll.sdk.door import connect, open_door
 from plimsoll.sdk.http import HttpDoor
 from plimsoll.workspace import open_workspace
@@ -43,7 +43,10 @@ def sample(kind: Any) -> Any:
         if kind is TriggerRule:
             return TriggerRule(on="call", pipeline="pipe.py:flow", params={"depth": 3})
         hints = typing.get_type_hints(kind)
-        return typing.cast(Any, kind)(**{field.name: sample(hints[field.name]) for field in dataclasses.fields(kind)})
+        values = {field.name: sample(hints[field.name]) for field in dataclasses.fields(kind)}
+        if kind in (StartRun, ResumeRun):
+            values["id"] = TEXT[:32]
+        return typing.cast(Any, kind)(**values)
     if origin is Literal:
         return arguments[-1]
     if origin is tuple:

@@ -123,9 +123,9 @@ def test_a_run_that_has_not_begun_says_how_to_begin_it(door: FolderDoor) -> None
 
 def test_a_run_that_somebody_else_ended_says_so_and_training_goes_on(door: FolderDoor, capsys: pytest.CaptureFixture[str]) -> None:
     with run(door=door) as opened:
-        door.do(FinishRun(id=opened.id, state="lost"))
+        door.do(FinishRun(id=opened.id, state="stopped"))
         opened.log(a=1.0)
-    assert "has ended as lost" in capsys.readouterr().err
+    assert "has ended as stopped" in capsys.readouterr().err
     kept = list((door.workspace.home / "journal").glob("*.refused"))
     assert [path.stem for path in kept] == [opened.id]
 
