@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from plimsoll.encoding.writer import COUNT, Writer, class_name
@@ -42,7 +43,7 @@ def put_array(to: Writer, value: Any) -> None:
     numpy = sys.modules["numpy"]
     dtype = value.dtype
     to.items(b"A", (repr(dtype) if dtype.fields or dtype.kind not in "biufcmMSU" else dtype.str, tuple(map(int, value.shape))))
-    if value.ndim > 1 and not value.flags.c_contiguous and (order := _order(value)) != sorted(order):
+    if value.ndim > 1 and not value.flags.c_contiguous and (order := axis_order(value.strides)) != sorted(order):
         # A function can see it (ravel("K")), and sums come out with other roundings.
         to.items(b"j", order)
     for notes in _notes(dtype):
@@ -65,9 +66,13 @@ def _notes(dtype: Any) -> list[dict[str, Any]]:
     return [dict(dtype.metadata)] if dtype.metadata else []
 
 
-def _order(value: Any) -> list[int]:
-    """Return the axes of an array, those first whose neighbours lie farthest apart in memory."""
-    return sorted(range(value.ndim), key=lambda axis: (-abs(value.strides[axis]), axis))
+def axis_order(strides: Sequence[int]) -> list[int]:
+    """Return the axes of an array, those first whose neighbours lie farthest apart in memory.
+
+    Args:
+        strides: distance of neighbours, axis by axis.
+    """
+    return sorted(range(len(strides)), key=lambda axis: (-abs(strides[axis]), axis))
 
 
 def put_cells(to: Writer, cells: list[Any]) -> None:

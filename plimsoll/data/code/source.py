@@ -137,7 +137,9 @@ class Sources:
             if module == "__main__":
                 return "user"  # typed into a shell or a notebook, whichever program opened it
             is_frozen = file is not None and file.startswith("<frozen")
-            file = getattr(sys.modules.get(module), "__file__", None)
+            # A compiled library's inner modules may be known to nobody: they come from where their package comes from.
+            around = (module.rsplit(".", cut)[0] for cut in range(module.count(".") + 1))
+            file = next((found for name in around if (found := getattr(sys.modules.get(name), "__file__", None))), None)
             if file is None:
                 return "stdlib" if is_frozen or module.partition(".")[0] in sys.stdlib_module_names else "user"
         if file not in self._origins:
