@@ -1,47 +1,42 @@
-"""What a run logs, on its way: into a file beside the run at once, to the platform in batches by a thread of its own.
+"""The file beside a run in which what it logs waits until the platform has taken it.
 
-``append`` is a ``write`` to a local file, so a training loop waits for no network, and ``kill -9`` loses nothing that was
-logged. A batch is cut by a mark in the same file before it is sent: whoever sends it again, now or after a crash, sends the same
-points under the same sequence, and the platform applies each sequence once. Tags and artifacts that an outage keeps back take a
-number of their own between the batches.
+Points become a batch by a mark in the file before they are sent: whoever sends them again, now or after a crash, sends the same
+points under the same sequence, and the platform applies each sequence once. Tags, artifacts and inputs that an outage keeps back
+take a number of their own between the batches. What waits lies in the file alone, so an outage of days takes no memory; once
+nothing waits, a file that has grown is cut back to its beginning.
 
-A frame is ``length (u32) · crc32 (u32) · msgpack``. A file that was cut in the middle of a frame keeps every frame before it.
+A frame is ``length (u32) · crc32 (u32) · msgpack``. Of a file that was cut or damaged, every frame before that place counts; the
+rest is put beside it, and the bad frame is named.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
+import mmap
 import os
 import struct
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import msgspec
 
 from plimsoll import clock, codec
-from plimsoll.errors import FINAL, Conflict, InvalidInput, NotFound, PlimsollError, StorageFull, Unreachable
+from plimsoll.errors import Conflict, Corrupt, Denied, StorageFull
 from plimsoll.records.run import AppendPoints, FinishRun, LogArtifact, LogInput, PointColumns, SetTags
 from plimsoll.runs.logger import joined
-from plimsoll.store.contracts import Do
 
 _HEAD = struct.Struct("<II")
-
-#: Points after which a batch is sent without waiting.
-_BATCH = 1_000
 
 #: Points after which a batch takes no more, about: what an outage has gathered must not become too large to send.
 _MOST = 20_000
 
-#: Seconds after which a batch is sent however small it is.
-_PAUSE = 1.0
-
-
-#: Refusals of the request itself; another token does not help.
-REFUSED = (NotFound, Conflict, InvalidInput)
+#: Bytes after which a file in which nothing waits is cut back.
+_LONG = 4 << 20
 
 #: Requests that a journal can keep beside points.
 Kept = SetTags | LogArtifact | LogInput
@@ -54,6 +49,8 @@ class Frame(msgspec.Struct, omit_defaults=True):
     begin: tuple[str, str] | None = None
     #: Where the platform is that knows the run; beside ``begin``.
     address: str = ""
+    #: Last number and last sequence that were given before the file was cut back.
+    base: tuple[int, int] | None = None
     #: Logged points.
     points: PointColumns | None = None
     #: Number of what is to be done next: the batch of the points since the last such batch, or the request of this frame.
@@ -70,7 +67,18 @@ class Frame(msgspec.Struct, omit_defaults=True):
     end: FinishRun | None = None
 
 
-def frames(data: bytes) -> Iterator[tuple[Frame, int]]:
+class Batch(NamedTuple):
+    """Points of the file that are sent together."""
+
+    #: Number among the writer's batches, from 1 without gaps.
+    sequence: int
+    #: Where the frames that hold them begin, in bytes.
+    first: int
+    #: Where they end.
+    end: int
+
+
+def frames(data: bytes | mmap.mmap) -> Iterator[tuple[Frame, int]]:
     """Yield (frame, where it ends) for every whole frame from the beginning; what is cut or damaged ends it.
 
     Args:
@@ -86,8 +94,13 @@ def frames(data: bytes) -> Iterator[tuple[Frame, int]]:
         yield codec.from_msgpack(body, Frame, "A frame of the journal"), at
 
 
+def _packed(frame: Frame) -> bytes:
+    body = codec.to_msgpack(frame)
+    return _HEAD.pack(len(body), zlib.crc32(body)) + body
+
+
 class Journal:
-    """The journal of one run; at most one process has it open.
+    """The journal of one run; at most one process has it open. Its methods may be called from any thread.
 
     Args:
         path: the file; made, with its folder, when it is not there.
@@ -95,93 +108,102 @@ class Journal:
     Raises:
         Conflict: another process has it open.
         StorageFull: the disk has no room for it.
+        Denied: this user may not write it.
+        InvalidInput: another version of Plimsoll wrote it; it stays as it is.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        #: Held by whoever does several things that belong together.
+        self.lock = threading.RLock()
+        self.run_id, self.writer, self.address = "", "", ""
+        #: What is not acknowledged, by number. A batch that the disk had no room for is here itself.
+        self.batches: dict[int, Batch | AppendPoints | Kept] = {}
+        self.number = 0
+        #: Points that are in no batch yet.
+        self.waiting = 0
+        self.end: FinishRun | None = None
+        #: What was found damaged when it was opened, in a sentence; empty otherwise.
+        self.damage = ""
+        self._sequence = 0
+        self._size = self._begun = self._first = 0
+        #: Marks that the disk had no room for: they stand before whatever is written next.
+        self._owed = b""
+        self._torn = False
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise self._full(error) from error
+            raise Denied(f"The journal {path} cannot be written: {error.strerror}.", "Give yourself write access to its folder.") from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._file)
+            self._recall()
+        except BlockingIOError as error:
+            self.close()
             raise Conflict(f"The journal {path} is in use by a run that is under way.", "Let that run end.") from error
-        self.run_id, self.writer, self.address = "", "", ""
-        self.waiting: list[PointColumns] = []
-        self._waiting = 0
-        self.batches: dict[int, AppendPoints | Kept] = {}
-        self.number = 0
-        self._sequence = 0
-        self.end: FinishRun | None = None
-        self._recall()
+        except BaseException:
+            self.close()
+            raise
+
+    def _full(self, error: OSError) -> StorageFull:
+        return StorageFull(f"The journal {self.path} cannot grow: {error.strerror}.", "Free some space; training may go on.")
 
     def _recall(self) -> None:
-        whole = 0
-        for frame, end in frames(self.path.read_bytes()):
-            whole = end
-            if frame.begin is not None:
-                self.run_id, self.writer = frame.begin
-                self.address = frame.address
-            if frame.points is not None:
-                self.waiting.append(frame.points)
-                self._waiting += len(frame.points.names)
-            if frame.cut is not None:
-                self._number(frame.cut, frame.tags or frame.artifact or frame.input)
-            if frame.sent is not None:
-                self.batches = {number: batch for number, batch in self.batches.items() if number > frame.sent}
-            self.end = frame.end or self.end
-        os.ftruncate(self._file, whole)
+        size = os.fstat(self._file).st_size
+        if not size:
+            return
+        count = 0
+        with mmap.mmap(self._file, size, access=mmap.ACCESS_READ) as data:
+            for frame, end in frames(data):
+                self._remember(frame, end)
+                self._size = end
+                count += 1
+            if self._size < size:
+                self._put_aside(count + 1, data[self._size :])
 
-    def _number(self, number: int, request: Kept | None) -> None:
-        self.number = number
-        if request is None:
-            # The platform counts a writer's batches without holes, so they are counted apart from the requests.
-            self._sequence += 1
-            points = joined(self.waiting)
-            self.batches[number] = AppendPoints(run_id=self.run_id, writer=self.writer, sequence=self._sequence, points=points)
-            self.waiting, self._waiting = [], 0
-        else:
-            self.batches[number] = request
+    def _remember(self, frame: Frame, end: int) -> None:
+        if frame.begin is not None:
+            self.run_id, self.writer = frame.begin
+            self.address, self._begun = frame.address, end
+        if frame.base is not None:
+            self.number, self._sequence = frame.base
+        if frame.points is not None:
+            self._wait(len(frame.points.names), self._size)
+        if frame.cut is not None:
+            self._number(frame.tags or frame.artifact or frame.input or self._batch(end))
+        if frame.sent is not None:
+            self.batches = {number: batch for number, batch in self.batches.items() if number > frame.sent}
+        self.end = frame.end or self.end
 
-    def write(self, frame: Frame) -> None:
-        """Add a frame; once this returns, it survives the death of the process.
-
-        Args:
-            frame: the record.
-
-        Raises:
-            StorageFull: the disk has no room; the journal is as before.
-        """
-        body = codec.to_msgpack(frame)
-        data = _HEAD.pack(len(body), zlib.crc32(body)) + body
-        before = os.fstat(self._file).st_size
+    def _put_aside(self, number: int, rest: bytes) -> None:
+        kept = self.path.with_suffix(".damaged")
         try:
-            written = os.write(self._file, data)
+            with kept.open("ab") as file:
+                file.write(rest)
+            os.ftruncate(self._file, self._size)
         except OSError as error:
-            written = -1
-            cause: OSError | None = error
-        else:
-            cause = None
-        if written != len(data):
-            os.ftruncate(self._file, before)
-            raise StorageFull(f"The journal {self.path} cannot grow.", "Free some space; training may go on.") from cause
+            raise self._full(error) from error
+        self.damage = (
+            f"Record {number} of the journal {self.path}, at byte {self._size}, is damaged or was cut off. "
+            f"The records before it are kept; the {len(rest)} bytes from there on are in {kept}."
+        )
 
-    def add(self, points: PointColumns) -> None:
-        """Write points; they wait for the next batch.
+    def _wait(self, count: int, first: int) -> None:
+        self._first = self._first if self.waiting else first
+        self.waiting += count
 
-        Args:
-            points: of one moment.
+    def _batch(self, end: int) -> Batch:
+        # The platform counts a writer's batches without holes, so they are counted apart from the requests.
+        self._sequence += 1
+        batch = Batch(self._sequence, self._first if self.waiting else end, end)
+        self.waiting = 0
+        return batch
 
-        Raises:
-            StorageFull: the disk has no room; these points are not kept.
-        """
-        self.write(Frame(points=points))
-        self.waiting.append(points)
-        self._waiting += len(points.names)
-        if self._waiting >= _MOST:
-            # These points are kept. Without room for the mark the next ones try again.
-            with contextlib.suppress(StorageFull):
-                self.cut()
+    def _number(self, what: Batch | AppendPoints | Kept) -> None:
+        self.number += 1
+        self.batches[self.number] = what
 
     def begin(self, run_id: str, address: str) -> None:
         """Write the first frame.
@@ -195,23 +217,71 @@ class Journal:
         """
         self.run_id, self.writer, self.address = run_id, clock.new_id(), address
         self.write(Frame(begin=(self.run_id, self.writer), address=address))
+        self._begun = self._size
 
-    def cut(self, last: bool = False) -> None:
+    def write(self, frame: Frame) -> None:
+        """Add a frame; once this returns, it survives the death of the process.
+
+        Args:
+            frame: the record.
+
+        Raises:
+            StorageFull: the disk has no room; the journal is as before.
+        """
+        self._write(_packed(frame))
+
+    def _write(self, data: bytes) -> None:
+        with self.lock:
+            data = self._owed + data
+            try:
+                if self._torn:
+                    os.ftruncate(self._file, self._size)
+                self._torn = True
+                if os.write(self._file, data) != len(data):
+                    raise OSError(errno.ENOSPC, "No space left on device")
+            except OSError as error:
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._file, self._size)
+                    self._torn = False
+                raise self._full(error) from error
+            self._torn, self._owed = False, b""
+            self._size += len(data)
+
+    def _mark(self, frame: Frame) -> None:
+        """Add a frame, on a full disk with the next one: killed before that, the journal means the same without it."""
+        with self.lock:
+            self._owed += _packed(frame)
+            with contextlib.suppress(StorageFull):
+                self._write(b"")
+
+    def add(self, points: PointColumns) -> None:
+        """Write points; they wait for the next batch.
+
+        Args:
+            points: any number.
+
+        Raises:
+            StorageFull: the disk has no room; these points are not kept.
+        """
+        with self.lock:
+            first = self._size
+            self.write(Frame(points=points))
+            self._wait(len(points.names), first)
+            if self.waiting >= _MOST:
+                self.cut()
+
+    def cut(self, rest: PointColumns | None = None) -> None:
         """Make a batch of the points that wait, if any do.
 
         Args:
-            last: nothing is logged after it, so that whoever cuts it again makes the same batch: it need not be on the disk.
-
-        Raises:
-            StorageFull: the disk has no room, and it is not the last one.
+            rest: points that the disk has no room for, to be sent behind the others; nothing is logged after them.
         """
-        if self.waiting:
-            try:
-                self.write(Frame(cut=self.number + 1))
-            except StorageFull:
-                if not last:
-                    raise
-            self._number(self.number + 1, None)
+        with self.lock:
+            if not self.waiting and rest is None:
+                return
+            batch = self._batch(self._size)
+            self._mark(Frame(cut=self.number + 1))
+            self._number(batch if rest is None else self._points(batch, rest))
 
     def keep(self, request: Kept) -> None:
         """Add a request, to be done after everything before it.
@@ -222,16 +292,62 @@ class Journal:
         Raises:
             StorageFull: the disk has no room; it is not kept.
         """
-        self.cut()
-        number = self.number + 1
-        match request:
-            case SetTags():
-                self.write(Frame(cut=number, tags=request))
-            case LogArtifact():
-                self.write(Frame(cut=number, artifact=request))
-            case LogInput():
-                self.write(Frame(cut=number, input=request))
-        self._number(number, request)
+        with self.lock:
+            self.cut()
+            number = self.number + 1
+            match request:
+                case SetTags():
+                    self.write(Frame(cut=number, tags=request))
+                case LogArtifact():
+                    self.write(Frame(cut=number, artifact=request))
+                case LogInput():
+                    self.write(Frame(cut=number, input=request))
+            self._number(request)
+
+    def request(self, number: int) -> AppendPoints | Kept:
+        """Return what is to be done.
+
+        Args:
+            number: one that is not acknowledged.
+
+        Raises:
+            Corrupt: the file has changed since.
+        """
+        with self.lock:
+            batch = self.batches[number]
+            return self._points(batch) if isinstance(batch, Batch) else batch
+
+    def _points(self, batch: Batch, *more: PointColumns) -> AppendPoints:
+        data = b""
+        while len(data) < batch.end - batch.first and (
+            part := os.pread(self._file, batch.end - batch.first - len(data), batch.first + len(data))
+        ):
+            data += part
+        whole, parts = 0, []
+        for frame, end in frames(data):
+            whole = end
+            if frame.points is not None:
+                parts.append(frame.points)
+        if whole < batch.end - batch.first:
+            raise Corrupt(f"The journal {self.path} is damaged at byte {batch.first + whole}.", "Look at the machine's disk.")
+        return AppendPoints(run_id=self.run_id, writer=self.writer, sequence=batch.sequence, points=joined([*parts, *more]))
+
+    def acknowledge(self, number: int) -> None:
+        """Note that the platform has taken everything up to a number.
+
+        Args:
+            number: one that is not acknowledged, the lowest.
+        """
+        with self.lock:
+            del self.batches[number]
+            self._mark(Frame(sent=number))
+            if not self.batches and not self.waiting and (self._size > _LONG or self._owed):
+                os.ftruncate(self._file, self._begun)
+                self._size, self._owed = self._begun, _packed(Frame(base=(self.number, self._sequence)))
+
+    def sync(self) -> None:
+        """Return once everything that was written survives a power cut."""
+        os.fsync(self._file)
 
     def remove(self) -> None:
         """Forget the journal: everything in it is acknowledged."""
@@ -247,216 +363,7 @@ class Journal:
 
     def close(self) -> None:
         """Let go of the file."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-
-
-class Sender:
-    """Takes points at once and sends them in batches, about one a second, from a thread of its own.
-
-    Args:
-        journal: empty, or of an earlier process.
-        do: the door.
-        warn: is told, once an outage, that points stay in the journal for now.
-    """
-
-    def __init__(self, journal: Journal, do: Do, warn: Callable[[str], None]) -> None:
-        self.journal = journal
-        self._do = do
-        self._warn = warn
-        self._lock = threading.Lock()
-        self._wake = threading.Event()
-        self._stopping = False
-        self._count = 0
-        self._warned = False
-        self._thread = threading.Thread(target=self._run, name="plimsoll-points", daemon=True)
-        self._thread.start()
-
-    def append(self, points: PointColumns) -> None:
-        """Write points to the journal and return; they are sent soon.
-
-        Args:
-            points: of one moment.
-
-        Raises:
-            StorageFull: the disk has no room; these points are not kept.
-        """
-        with self._lock:
-            self.journal.add(points)
-            self._count += len(points.names)
-            full = self._count >= _BATCH
-        if full:
-            self._wake.set()
-
-    def do(self, request: Kept) -> None:
-        """Do a request now, or, when the platform does not take it now, leave it in the journal behind the earlier ones.
-
-        Args:
-            request: tags, an artifact or an input of the run.
-
-        Raises:
-            NotFound: what it names does not exist.
-            Conflict: the run has ended.
-            InvalidInput: it cannot be done.
-            StorageFull: neither the platform nor the disk takes it.
-        """
-        with self._lock:
-            behind = any(not isinstance(batch, AppendPoints) for batch in self.journal.batches.values())
-        if not behind:
-            try:
-                self._do(request)
-                return
-            except REFUSED:
-                raise
-            except PlimsollError as error:
-                self._tell(error)
-        with self._lock:
-            self.journal.keep(request)
-
-    def _tell(self, error: PlimsollError) -> None:
-        """Warn, once an outage."""
-        if not self._warned:
-            self._warned = True
-            self._warn(f"{error} What the run logs stays in {self.journal.path} for now; the run goes on.")
-
-    def finish(self, end: FinishRun, seconds: float) -> Any:
-        """Send what is left, end the run, and forget the journal; return the ended run.
-
-        Args:
-            end: how the run ended.
-            seconds: how long to try.
-
-        Raises:
-            PlimsollError: the platform does not take it now; the journal keeps everything, for the next run to send.
-        """
-        with self._lock:
-            # On a full disk the end may still reach the platform; otherwise the next run finds that this one is lost.
-            with contextlib.suppress(StorageFull):
-                self.journal.write(Frame(end=end))
-            self._stopping = True
-        self._wake.set()
-        self._thread.join()
-        deadline = clock.monotonic() + seconds
-        while True:
-            try:
-                run = deliver(self.journal, self._do, end, self._warn)
-                self.journal.remove()
-                return run
-            except REFUSED:
-                self.journal.set_aside()
-                raise
-            except PlimsollError as error:
-                # Another token may be taken, but this process has none.
-                if clock.monotonic() > deadline or isinstance(error, FINAL):
-                    self.journal.close()
-                    raise
-                clock.sleep(0.2)
-
-    def _run(self) -> None:
-        while not self._stopping:
-            self._wake.wait(_PAUSE)
-            self._wake.clear()
-            with contextlib.suppress(StorageFull):
-                self._send()
-
-    def _send(self) -> None:
-        with self._lock:
-            self._count = 0
-            if not self.journal.batches:
-                self.journal.cut()
-        while not self._stopping:
-            with self._lock:
-                number = min(self.journal.batches, default=0)
-            if not number:
-                return
-            try:
-                _post(self.journal, self._do, number, self._warn)
-            except FINAL as error:
-                self._warn(f"{error} Points stay in {self.journal.path}.")
-                self._stopping = True
-                return
-            except PlimsollError as error:
-                self._tell(error)
-                return
-            self._warned = False
-            with self._lock:
-                self.journal.write(Frame(sent=number))
-                del self.journal.batches[number]
-                if not self.journal.batches and self._count >= _BATCH:
-                    self._count = 0
-                    self.journal.cut()
-
-
-def _post(journal: Journal, do: Do, number: int, warn: Callable[[str], None]) -> None:
-    batch = journal.batches[number]
-    try:
-        do(batch)
-    except REFUSED as error:
-        if isinstance(batch, AppendPoints):
-            raise
-        # One of them must not hold up the points behind it, which say themselves when the whole run is refused.
-        warn(f"{error} The run {journal.run_id} goes on without this {type(batch).__name__}.")
-
-
-def deliver(journal: Journal, do: Do, end: FinishRun | None, warn: Callable[[str], None]) -> Any:
-    """Send every batch and request that a journal still has, and the end of its run; return the ended run, or None without an end.
-
-    Args:
-        journal: opened.
-        do: the door.
-        end: how the run ended, or None when nobody knows.
-        warn: is told of a request that is refused for good.
-    """
-    journal.cut(last=True)
-    for number in sorted(journal.batches):
-        _post(journal, do, number, warn)
-        # Sent again, it changes nothing: a full disk does not stop the rest.
-        with contextlib.suppress(StorageFull):
-            journal.write(Frame(sent=number))
-        del journal.batches[number]
-    return do(end) if end is not None else None
-
-
-def replay(folder: Path, address: str, do: Do, warn: Callable[[str], None]) -> int:
-    """Send what earlier runs left in their journals, each point once; return how many journals are done.
-
-    A run whose process died is ended as lost. A journal that the platform refuses for good is kept beside the others under
-    another name. One of another platform, or one that this actor may not send, stays as it is.
-
-    Args:
-        folder: of the journals.
-        address: of the platform.
-        do: the door.
-        warn: is told what could not be sent.
-
-    Raises:
-        Unreachable: the platform does not answer.
-    """
-    done = 0
-    others: set[str] = set()
-    for path in sorted(folder.glob("*.journal")) if folder.is_dir() else ():
-        try:
-            journal = Journal(path)
-        except Conflict:
-            continue  # its run is under way
-        try:
-            if journal.address not in ("", address):
-                others.add(journal.address)
-                continue
-            if journal.run_id:
-                gone = FinishRun(id=journal.run_id, state="lost", error="Its process ended without saying how.")
-                deliver(journal, do, journal.end or gone, warn)
-            journal.remove()
-            done += 1
-        except REFUSED as error:
-            warn(f"{error} Its points are kept in {journal.set_aside()}.")
-        except Unreachable:
-            raise
-        except PlimsollError as error:
-            warn(f"{error} What an earlier run logged stays in {path} until it can be sent.")
-        finally:
-            journal.close()
-    if others:
-        warn(f"Runs on {', '.join(sorted(others))} have left journals in {folder}; the next run there sends them.")
-    return done
+        with self.lock:
+            if self._file >= 0:
+                os.close(self._file)
+                self._file = -1

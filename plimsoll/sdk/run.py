@@ -39,8 +39,9 @@ from plimsoll.records.run import FinishRun, LogArtifact, LogInput, PointColumns,
 from plimsoll.records.tracking.experiment import DEFAULT_EXPERIMENT
 from plimsoll.runs.logger import StepLogger, current
 from plimsoll.sdk.door import Door, FolderDoor, connect
-from plimsoll.sdk.journal import Journal, Sender, replay
+from plimsoll.sdk.journal import Journal
 from plimsoll.sdk.live import live_view
+from plimsoll.sdk.sender import Sender, replay
 
 #: Seconds for which the end of a run is tried before it is left in the journal.
 _PATIENCE = 10.0
@@ -219,7 +220,10 @@ def _project_of(function: Callable[..., Any]) -> Path:
 
 
 class OpenRun:
-    """A run around any code. Points go to a journal at once and to the platform about once a second; the block's end sends the rest.
+    """A run around any code. A moment later its points are in a journal beside it, and about a second later on the platform.
+
+    Logging waits for neither. ``kill -9`` loses at most what was logged in its last 50 ms; what :meth:`flush` returned for, nothing
+    loses. The block's end sends the rest.
 
     It begins only while the platform answers. From then on an outage is a warning: points, tags and artifacts stay in the
     journal, and what is there at the end is sent by the next run of the same project. What cannot be kept (an artifact's bytes
@@ -253,7 +257,7 @@ class OpenRun:
             self._run = self._begin(door, project)
             journal = Journal(folder / f"{self._run.id}.journal")
             journal.begin(self._run.id, door.address)
-            self._sender = Sender(journal, door.do, _warn)
+            self._sender = Sender(journal, door.do, _warn, lambda count, error: self._lose("points", count, error))
         except BaseException:
             if self._given is None:
                 door.close()
@@ -317,6 +321,16 @@ class OpenRun:
         """
         self._active().log(values, step=step, **more)
 
+    def flush(self) -> None:
+        """Return once everything logged before is on this machine's disk; it reaches the platform whatever happens to this process.
+
+        Raises:
+            StorageFull: the disk has no room; what it did not take waits in memory.
+        """
+        self._active()
+        if self._sender is not None:
+            self._sender.flush()
+
     def tag(self, **tags: str) -> None:
         """Add or replace tags.
 
@@ -356,8 +370,7 @@ class OpenRun:
             else:
                 raise InvalidInput(f"A run does not take {type(what).__name__}.")
         except StorageFull as full:
-            kind = {PointColumns: "points", SetTags: "tags", LogArtifact: "artifacts"}.get(type(what), "inputs")
-            self._lose(kind, len(what.names) if isinstance(what, PointColumns) else 1, full)
+            self._lose({SetTags: "tags", LogArtifact: "artifacts"}.get(type(what), "inputs"), 1, full)
 
     def _keep(self, value: Any, project: Path) -> Output | None:
         try:

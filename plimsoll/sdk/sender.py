@@ -1,0 +1,350 @@
+"""What a run logs, on its way: into memory at once, into the journal a moment later, to the platform in batches.
+
+A training loop waits for no disk and no network: :meth:`Sender.append` leaves points in a list. One thread writes what is new to
+the journal, at once after a pause and every 50 ms while more comes; another sends it. So ``kill -9`` loses at most what was logged
+in its last 50 ms (longer only on a machine that does not let the thread run, or whose disk hangs), and nothing of it was
+acknowledged. Acknowledged is what :meth:`Sender.flush` or :meth:`Sender.finish` returned for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from plimsoll import clock
+from plimsoll.errors import FINAL, Conflict, InvalidInput, NotFound, PlimsollError, StorageFull, Unreachable
+from plimsoll.records.run import AppendPoints, FinishRun, PointColumns
+from plimsoll.runs.logger import joined
+from plimsoll.sdk.journal import Frame, Journal, Kept
+from plimsoll.store.contracts import Do
+
+#: Seconds between two writes to the journal.
+_INTERVAL = 0.05
+
+#: Log calls whose points wait in memory when the disk takes none; what comes then is counted.
+_HELD = 100_000
+
+#: Points of one frame, about.
+_FRAME = 5_000
+
+#: Points after which a batch is sent without waiting.
+_BATCH = 10_000
+
+#: Seconds after which a batch is sent however small it is, and after which an outage is tried again.
+_PAUSE = 1.0
+
+#: Seconds for which the end of a run waits for an answer that is under way.
+_GRACE = 5.0
+
+#: Refusals of the request itself; another token does not help.
+REFUSED = (NotFound, Conflict, InvalidInput)
+
+
+class Sender:
+    """Takes points at once and sends them in batches, about one a second, from threads of its own.
+
+    Args:
+        journal: empty, or of an earlier process.
+        do: the door.
+        warn: is told, once an outage, that points stay in the journal for now.
+        lose: is told how many points could not be kept, and why.
+    """
+
+    def __init__(self, journal: Journal, do: Do, warn: Callable[[str], None], lose: Callable[[int, PlimsollError], None]) -> None:
+        self.journal = journal
+        self._do = do
+        self._warn = warn
+        self._lose = lose
+        self._fresh: deque[PointColumns] = deque()
+        self._dropped = 0
+        self._counting = threading.Lock()
+        self._news, self._due, self._stopping = threading.Event(), threading.Event(), threading.Event()
+        #: Warned of an outage, or of a full disk, that has not ended since.
+        self._out = self._full = False
+        self._given_up = False
+        self._ended: Any = None
+        self._failure: BaseException | None = None
+        self._writer = threading.Thread(target=self._write, name="plimsoll-journal", daemon=True)
+        self._poster = threading.Thread(target=self._run, name="plimsoll-points", daemon=True)
+        self._writer.start()
+        self._poster.start()
+
+    def append(self, points: PointColumns) -> None:
+        """Take points and return; they are in the journal some 50 ms later, and are sent soon.
+
+        While the disk takes nothing they wait in memory, up to those of 100,000 calls.
+
+        Args:
+            points: of one moment.
+        """
+        if len(self._fresh) < _HELD:
+            self._fresh.append(points)
+        else:
+            with self._counting:
+                self._dropped += len(points.names)
+        if not self._news.is_set():
+            self._news.set()
+
+    def flush(self) -> None:
+        """Return once everything logged before is on the disk, where neither a killed process nor a power cut takes it away.
+
+        Raises:
+            StorageFull: the disk has no room; what it did not take waits in memory.
+        """
+        with self.journal.lock:
+            self._store()
+            self.journal.sync()
+
+    def do(self, request: Kept) -> None:
+        """Do a request now, or, when the platform does not take it now, leave it in the journal behind the earlier ones.
+
+        Args:
+            request: tags, an artifact or an input of the run.
+
+        Raises:
+            NotFound: what it names does not exist.
+            Conflict: the run has ended.
+            InvalidInput: it cannot be done.
+            StorageFull: neither the platform nor the disk takes it.
+        """
+        with self.journal.lock:
+            behind = self._out or any(isinstance(batch, Kept) for batch in self.journal.batches.values())
+        if not behind:
+            try:
+                self._do(request)
+                return
+            except REFUSED:
+                raise
+            except PlimsollError as error:
+                self._tell(error)
+        with self.journal.lock:
+            self._store()
+            self.journal.keep(request)
+
+    def finish(self, end: FinishRun, seconds: float) -> Any:
+        """Send what is left, end the run, and forget the journal; return the ended run.
+
+        Args:
+            end: how the run ended.
+            seconds: how long to try again when the platform takes nothing; for an answer under way it waits 5 seconds longer.
+
+        Raises:
+            PlimsollError: the platform does not take it now; the journal keeps everything, for the next run to send.
+        """
+        self._stopping.set()
+        self._news.set()
+        self._due.set()
+        self._writer.join()
+        rest = self._last(end)
+        ending = threading.Thread(target=self._end, args=(end, seconds), name="plimsoll-end", daemon=True)
+        ending.start()
+        try:
+            self._follow(ending, seconds)
+        except BaseException:
+            if rest:
+                self._lose(rest, StorageFull("The journal's disk is full.", "Free some space."))
+            raise
+        finally:
+            if self._dropped:
+                self._lose(self._dropped, StorageFull("The journal's disk took nothing for long.", "Free some space."))
+        return self._ended
+
+    def _last(self, end: FinishRun) -> int:
+        """Write what is left and the end; return the number of points for which the disk has no room: they are sent from memory."""
+        rest = 0
+        with self.journal.lock:
+            try:
+                self._store()
+            except StorageFull:
+                left = joined(list(self._fresh))
+                rest = len(left.names)
+                self.journal.cut(left)
+            # On a full disk the end may still reach the platform; otherwise the next run finds that this one is lost.
+            with contextlib.suppress(StorageFull):
+                self.journal.write(Frame(end=end))
+        return rest
+
+    def _follow(self, ending: threading.Thread, seconds: float) -> None:
+        """Wait for the end as long as there is progress, and raise what it raised."""
+        left = len(self.journal.batches)
+        deadline = clock.monotonic() + seconds + _GRACE
+        while ending.is_alive():
+            ending.join(0.05)
+            if len(self.journal.batches) != left:
+                left, deadline = len(self.journal.batches), clock.monotonic() + seconds + _GRACE
+            elif clock.monotonic() > deadline:
+                with self.journal.lock:
+                    self._given_up = True
+                    self.journal.close()
+                raise Unreachable(f"The platform has not answered for {seconds + _GRACE:.0f} seconds.", "Look whether it is well.")
+        if self._failure is not None:
+            raise self._failure
+
+    def _end(self, end: FinishRun, seconds: float) -> None:
+        self._poster.join()
+        deadline = clock.monotonic() + seconds
+        try:
+            while True:
+                try:
+                    self._ended = deliver(self.journal, self._do, end, self._warn)
+                    if not self._given_up:
+                        self.journal.remove()
+                    return
+                except REFUSED:
+                    self.journal.set_aside()
+                    raise
+                except PlimsollError as error:
+                    # Another token may be taken, but this process has none.
+                    if clock.monotonic() > deadline or isinstance(error, FINAL):
+                        self.journal.close()
+                        raise
+                    clock.sleep(0.2)
+        except BaseException as error:
+            self._failure = error
+
+    def _write(self) -> None:
+        while not self._stopping.is_set():
+            self._news.wait()
+            self._news.clear()
+            try:
+                with self.journal.lock:
+                    self._store()
+                    if self.journal.waiting >= _BATCH:
+                        self._due.set()
+                self._full = False
+            except StorageFull as error:
+                if not self._full:
+                    self._full = True
+                    self._warn(f"{error} What the run logs waits in memory for now.")
+                self._news.set()
+            self._stopping.wait(_INTERVAL)
+
+    def _store(self) -> None:
+        """Write what waits in memory to the journal; the caller holds its lock."""
+        left = len(self._fresh)
+        while left:
+            parts: list[PointColumns] = []
+            count = 0
+            while left and count < _FRAME:
+                parts.append(self._fresh.popleft())
+                count += len(parts[-1].names)
+                left -= 1
+            try:
+                self.journal.add(joined(parts))
+            except BaseException:
+                self._fresh.extendleft(reversed(parts))
+                raise
+
+    def _tell(self, error: PlimsollError) -> None:
+        """Warn, once an outage."""
+        if not self._out:
+            self._out = True
+            self._warn(f"{error} What the run logs stays in {self.journal.path} for now; the run goes on.")
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._due.wait(_PAUSE)
+            self._due.clear()
+            try:
+                self._send()
+            except FINAL as error:
+                self._warn(f"{error} Points stay in {self.journal.path}.")
+                return
+            except PlimsollError as error:
+                self._tell(error)
+                self._stopping.wait(_PAUSE)
+
+    def _send(self) -> None:
+        """Send what there is, until less than a batch is left."""
+        few = 0
+        while not self._stopping.is_set():
+            with self.journal.lock:
+                if not self.journal.batches and self.journal.waiting > few:
+                    self.journal.cut()
+                number = min(self.journal.batches, default=0)
+            if not number:
+                return
+            _post(self.journal, self._do, number, self._warn)
+            self._out = False
+            self.journal.acknowledge(number)
+            few = _BATCH
+
+
+def _post(journal: Journal, do: Do, number: int, warn: Callable[[str], None]) -> None:
+    request = journal.request(number)
+    try:
+        do(request)
+    except REFUSED as error:
+        if isinstance(request, AppendPoints):
+            raise
+        # One of them must not hold up the points behind it, which say themselves when the whole run is refused.
+        warn(f"{error} The run {journal.run_id} goes on without this {type(request).__name__}.")
+
+
+def deliver(journal: Journal, do: Do, end: FinishRun | None, warn: Callable[[str], None]) -> Any:
+    """Send every batch and request that a journal still has, and the end of its run; return the ended run, or None without an end.
+
+    Args:
+        journal: opened.
+        do: the door.
+        end: how the run ended, or None when nobody knows.
+        warn: is told of a request that is refused for good.
+    """
+    journal.cut()
+    for number in sorted(journal.batches):
+        _post(journal, do, number, warn)
+        journal.acknowledge(number)
+    return do(end) if end is not None else None
+
+
+def replay(folder: Path, address: str, do: Do, warn: Callable[[str], None]) -> int:
+    """Send what earlier runs left in their journals, each point once; return how many journals are done.
+
+    A run whose process died is ended as lost. A journal that the platform refuses for good is kept beside the others under
+    another name. One of another platform, or one that this actor may not send, stays as it is.
+
+    Args:
+        folder: of the journals.
+        address: of the platform.
+        do: the door.
+        warn: is told what could not be sent, and what is damaged.
+
+    Raises:
+        Unreachable: the platform does not answer.
+    """
+    done = 0
+    others: set[str] = set()
+    for path in sorted(folder.glob("*.journal")) if folder.is_dir() else ():
+        try:
+            journal = Journal(path)
+        except Conflict:
+            continue  # its run is under way
+        except PlimsollError as error:
+            warn(f"{error} The journal {path} stays as it is.")
+            continue
+        try:
+            if journal.damage:
+                warn(journal.damage)
+            if journal.address not in ("", address):
+                others.add(journal.address)
+                continue
+            if journal.run_id:
+                gone = FinishRun(id=journal.run_id, state="lost", error="Its process ended without saying how.")
+                deliver(journal, do, journal.end or gone, warn)
+            journal.remove()
+            done += 1
+        except REFUSED as error:
+            warn(f"{error} Its points are kept in {journal.set_aside()}.")
+        except Unreachable:
+            raise
+        except PlimsollError as error:
+            warn(f"{error} What an earlier run logged stays in {path} until it can be sent.")
+        finally:
+            journal.close()
+    if others:
+        warn(f"Runs on {', '.join(sorted(others))} have left journals in {folder}; the next run there sends them.")
+    return done
