@@ -5,10 +5,17 @@ from __future__ import annotations
 import sys
 
 from bench import footprint
-from bench.pipelines import key, rerun, steps
+from bench.pipelines import key, rerun, search, steps
 from bench.tracking import points
 
-BENCHMARKS = {"footprint": footprint.main, "steps": steps.main, "rerun": rerun.main, "key": key.main, "tracking-points": points.main}
+BENCHMARKS = {
+    "footprint": footprint.main,
+    "steps": steps.main,
+    "rerun": rerun.main,
+    "key": key.main,
+    "search": search.main,
+    "tracking-points": points.main,
+}
 
 
 def main() -> int:

@@ -238,7 +238,7 @@ def execute(
         RunStopped: ``heard`` has raised it; the run has ended as stopped.
         StepFailed: a step failed; ``details`` has ``run_id``, ``step`` and the user's ``traceback``.
     """
-    project, plan, late = project.resolve(), trace(function, params), LateBlobs(blobs)
+    project, plan, late = project.resolve(), trace(function, params), blobs if isinstance(blobs, LateBlobs) else LateBlobs(blobs)
     chosen, in_process, steps = part_of(plan, part), in_process or InProcess(late, project), [node.step for node in plan.nodes]
     with open_executor(executor, in_process, blobs, [step.function for step in steps]) as runner:
         runner.room.check(steps)

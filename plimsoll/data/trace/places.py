@@ -48,7 +48,9 @@ class Places:
 
     def __init__(self, project: Path, hidden: Iterable[Path] = ()) -> None:
         self._project = str(project.resolve())
-        libraries = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+        # All at once: each question by itself works out all answers.
+        paths = sysconfig.get_paths()
+        libraries = {paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
         libraries |= {os.path.realpath(folder) for folder in libraries}
         # Python looks for itself in an archive too: lib/python311.zip
         archives = {f"{prefix}/lib/python" for prefix in (sys.prefix, sys.base_prefix)}

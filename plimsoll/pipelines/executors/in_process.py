@@ -12,6 +12,7 @@ from plimsoll.data import values
 from plimsoll.data.trace.recording import Recorder
 from plimsoll.errors import PlimsollError
 from plimsoll.pipelines.executors.call import Call, Ran, load_input, perform
+from plimsoll.pipelines.loop.late import LateBlobs
 from plimsoll.pipelines.loop.room import one_at_a_time
 from plimsoll.pipelines.plan import Argument, Literal, Node, resolve
 from plimsoll.runs.logger import StepLogger
@@ -34,7 +35,8 @@ class InProcess:
         self.project = project
         self.room = one_at_a_time()
         self._turn = threading.Lock()
-        self._recorder = Recorder(project, [blobs.folder] if isinstance(blobs, LocalBlobs) else [])
+        stored = blobs.stored if isinstance(blobs, LateBlobs) else blobs
+        self._recorder = Recorder(project, [stored.folder] if isinstance(stored, LocalBlobs) else [])
 
     def submit(self, call: Call) -> Future[Ran]:
         """Run a call to its end and return its future.

@@ -23,7 +23,8 @@ class LateBlobs:
     """
 
     def __init__(self, blobs: Blobs) -> None:
-        self._blobs = blobs
+        #: Where they go.
+        self.stored = blobs
         self._waiting: dict[str, bytes] = {}
         self._size = 0
         self._turn = threading.Lock()
@@ -37,7 +38,7 @@ class LateBlobs:
         with self._turn:
             waiting = dict(self._waiting)
             if waiting:
-                self._blobs.put_all(waiting.values())
+                self.stored.put_all(waiting.values())
                 for digest, data in waiting.items():
                     if self._waiting.pop(digest, None) is not None:
                         self._size -= len(data)
@@ -49,7 +50,7 @@ class LateBlobs:
             data: any bytes.
         """
         if len(data) > _SMALL or self._size > _MOST:
-            return self._blobs.put(data)
+            return self.stored.put(data)
         digest = codec.digest(data)
         if digest not in self._waiting:
             self._size += len(data)
@@ -70,7 +71,7 @@ class LateBlobs:
         Args:
             path: the file.
         """
-        return self._blobs.put_file(path)
+        return self.stored.put_file(path)
 
     def get(self, digest: str) -> bytes:
         """Return the bytes, verified unless they are only here.
@@ -79,7 +80,7 @@ class LateBlobs:
             digest: 64 hex digits.
         """
         data = self._waiting.get(digest)
-        return self._blobs.get(digest) if data is None else data
+        return self.stored.get(digest) if data is None else data
 
     def get_file(self, digest: str, path: Path) -> None:
         """Write the verified bytes to ``path``, whole or not at all.
@@ -89,7 +90,7 @@ class LateBlobs:
             path: where to; parent folders are made.
         """
         self.flush()
-        self._blobs.get_file(digest, path)
+        self.stored.get_file(digest, path)
 
     def has(self, digest: str) -> bool:
         """Return whether the blob is here or stored.
@@ -97,7 +98,7 @@ class LateBlobs:
         Args:
             digest: 64 hex digits.
         """
-        return digest in self._waiting or self._blobs.has(digest)
+        return digest in self._waiting or self.stored.has(digest)
 
     def size(self, digest: str) -> int:
         """Return the blob's bytes.
@@ -106,7 +107,7 @@ class LateBlobs:
             digest: 64 hex digits.
         """
         data = self._waiting.get(digest)
-        return self._blobs.size(digest) if data is None else len(data)
+        return self.stored.size(digest) if data is None else len(data)
 
     def delete(self, digest: str) -> None:
         """Remove the blob.
@@ -115,7 +116,7 @@ class LateBlobs:
             digest: 64 hex digits.
         """
         self.flush()
-        self._blobs.delete(digest)
+        self.stored.delete(digest)
 
     def collect(self, digest: str, age: float) -> int:
         """Remove the blob unless somebody has stored it within ``age`` seconds; return the bytes that it had.
@@ -124,4 +125,4 @@ class LateBlobs:
             digest: 64 hex digits.
             age: seconds.
         """
-        return 0 if digest in self._waiting else self._blobs.collect(digest, age)
+        return 0 if digest in self._waiting else self.stored.collect(digest, age)

@@ -22,6 +22,7 @@ from plimsoll.pipelines.executors.call import Executor
 from plimsoll.pipelines.executors.choice import Chosen, open_executor
 from plimsoll.pipelines.executors.in_process import InProcess
 from plimsoll.pipelines.keys import code_parts, digest_parts
+from plimsoll.pipelines.loop.late import LateBlobs
 from plimsoll.pipelines.plan import trace
 from plimsoll.pipelines.running import Origin, PipelineResult, RunStopped, execute, origin_of, shown
 from plimsoll.pipelines.search.goals import missing, values_of
@@ -96,14 +97,15 @@ def search(
         trials = min(trials, grid_size(space))
     holder = clock.new_id()
     plan = replace(plan, params={name: shown(value) for name, value in params.items()})
-    key = codec.digest(codec.canonical([codec.plain(plan), _same(function, params, holder)]))
+    origin = origin_of(function, place.blobs, place.project.resolve())
+    key = codec.digest(codec.canonical([codec.plain(plan), _same(function, params, holder, origin)]))
     begun = place.do(StartSearch(plan=plan, trials=trials, holder=holder, key=key, name=name))
     known = place.do(GetSearch(id=begun.id)).trials
     for trial in known:
         _lose(trial, place.do)
     work = _Work(function, begun, space, params, place, holder, Study(plan, space, trials, known), known, on_trial, on_step)
     try:
-        work.through(steps)
+        work.through(steps, origin)
     except _Mistaken as mistake:
         place.do(FinishSearch(id=begun.id, holder=holder))
         raise mistake.error from mistake.error.__cause__
@@ -143,13 +145,15 @@ def check(
     return space, tuple(node.step.function for node in nodes)
 
 
-def _same(function: Callable[..., Any], params: Mapping[str, Any], otherwise: str) -> str:
+def _same(function: Callable[..., Any], params: Mapping[str, Any], otherwise: str, origin: Origin) -> str:
     """Return a digest of the code and the parameters that trials run with.
 
     A search with what cannot be seen is never gone on with: it may have begun with something else.
     """
     try:
-        return codec.digest(codec.canonical([digest_parts(code_parts(inspect.unwrap(function))), digest_value(dict(params))]))
+        return codec.digest(
+            codec.canonical([digest_parts(code_parts(inspect.unwrap(function), origin.sources)), digest_value(dict(params))])
+        )
     except Unfingerprintable:
         return otherwise
 
@@ -192,7 +196,9 @@ class _Work:
         self._function, self._search, self._space, self._params = function, search, space, dict(params)
         self._place, self._do, self._holder = place, place.do, holder
         self._project = place.project.resolve()
-        self._in_process = InProcess(place.blobs, self._project)
+        # What trials give is small for the most part, and is stored together with what else is recorded of each.
+        self._blobs = LateBlobs(place.blobs)
+        self._in_process = InProcess(self._blobs, self._project)
         self._on_trial, self._on_step = on_trial, on_step
         self._turn = threading.Lock()
         self._stopping = False
@@ -203,11 +209,10 @@ class _Work:
         self._failed = sum(trial.state == "failed" for trial in known)
         self._series = search.plan.report or search.plan.objectives[0].metric
 
-    def through(self, steps: tuple[Callable[..., Any], ...]) -> None:
+    def through(self, steps: tuple[Callable[..., Any], ...], origin: Origin) -> None:
         """Run every trial that is missing."""
         if not self._waiting and self._left <= 0:
             return
-        origin = origin_of(self._function, self._place.blobs, self._project)
         with open_executor(self._place.executor, self._in_process, self._place.blobs, steps) as executor:
             if self._place.jobs == 1:
                 self._work(origin, executor)
@@ -300,7 +305,7 @@ class _Work:
             self._function,
             {**self._params, **chosen},
             do=self._do,
-            blobs=self._place.blobs,
+            blobs=self._blobs,
             project=self._project,
             experiment=self._place.experiment,
             tags=self._place.tags,
