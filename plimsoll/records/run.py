@@ -360,7 +360,8 @@ class Artifact:
 class FinishRun(Request[Run]):
     """End a run, with what it gave last, all of it or none. Ending it again in the same state changes nothing.
 
-    One that is lost can still be ended in the state that is true.
+    One that is lost can still be ended in the state that is true. One that was heard of after ``ended`` is not lost: another
+    process goes on with it.
     """
 
     #: The run's id.

@@ -99,7 +99,9 @@ def beat_run(request: BeatRun, context: Context) -> None:
 
 
 def _hear(tx: Connection, id: str) -> None:
-    tx.execute(update(runs).where(runs.c.id == id, runs.c.state == "running").values(seen=clock.now()))
+    # Whoever speaks is not lost, whatever was said of it.
+    alive = {"state": "running", "ended": None, "error": None, "seen": clock.now()}
+    tx.execute(update(runs).where(runs.c.id == id, runs.c.state.in_(("running", "lost"))).values(**alive))
 
 
 class Standing(NamedTuple):
@@ -113,9 +115,11 @@ class Standing(NamedTuple):
     author: str
     #: Id of its experiment.
     experiment_id: str
+    #: UTC microseconds of its process's last sign of life, or None where it gives none.
+    seen: int | None
 
 
-_STANDING = select(runs.c.state, runs.c.deleted, runs.c.author, runs.c.experiment_id).where(runs.c.id == bindparam("id"))
+_STANDING = select(runs.c.state, runs.c.deleted, runs.c.author, runs.c.experiment_id, runs.c.seen).where(runs.c.id == bindparam("id"))
 
 
 def present(context: Context, id: str) -> Standing:
@@ -177,11 +181,14 @@ def finish_run(request: FinishRun, context: Context) -> Run:
     """End a run; ending it again in the same state changes nothing, and one that is lost may end in another."""
     run = one_run(context.tx, request.id)
     # As it is stored: one that is silent is still to be ended.
-    stored = context.tx.execute(_STANDING, {"id": request.id}).one().state
-    if stored == request.state:
+    stored = Standing(*context.tx.execute(_STANDING, {"id": request.id}).one())
+    if stored.state == request.state:
         return run
-    if stored not in ("running", "lost") or run.deleted is not None:
+    if stored.state not in ("running", "lost") or run.deleted is not None:
         running(context, request.id)
+    if request.state == "lost" and stored.seen is not None and request.ended is not None and stored.seen > request.ended:
+        # One of its processes died, and another has spoken since.
+        return run
     if request.artifacts:
         _attach(context, request.id, request.artifacts)
     if request.points is not None:

@@ -6,104 +6,34 @@ threads and nested runs do not mix.
 
 from __future__ import annotations
 
+import math
+import numbers
+import tempfile
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from itertools import chain
-from typing import Any, Protocol
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from plimsoll import clock
+from plimsoll.errors import InvalidInput
 from plimsoll.records.pipeline import Output
-from plimsoll.records.request import Request
-from plimsoll.records.run import LogArtifact, LogInput, PointColumns, SetTags
+from plimsoll.records.request import Json, Request
+from plimsoll.records.run import LogArtifact, LogInput, PointColumns, SetTags, check_artifact_name
+from plimsoll.records.tracking.change import LogBatch
+from plimsoll.runs.media import figure_file, image_file, stepped, table_of
+
+#: Tags that MLflow's clients know too.
+PARENT, NOTES = "mlflow.parentRunId", "mlflow.note.content"
 
 
-class RunLogger(Protocol):
-    """A run that can be logged to."""
+class RunLogger:
+    """A run that can be logged to. Everything is handed on at once; whoever executes the code does it.
 
-    @property
-    def id(self) -> str:
-        """The run's id; empty when nothing is recorded."""
-        ...
-
-    def log(self, values: Mapping[str, float] | None = None, /, *, step: int | None = None, **more: float) -> None:
-        """Log metric points. Without ``step`` each metric counts on from its last one, beginning at 0."""
-        ...
-
-    def tag(self, **tags: str) -> None:
-        """Add or replace tags."""
-        ...
-
-    def log_artifact(self, name: str, value: Any) -> None:
-        """Keep a value, or the file or folder of a path, under a name."""
-        ...
-
-    def log_input(self, name: str, digest: str) -> None:
-        """Record that the run read a registered snapshot in the role ``name``."""
-        ...
-
-
-#: The run of the code that executes in this context, or None outside of any run.
-current: ContextVar[RunLogger | None] = ContextVar("plimsoll_current_run", default=None)
-
-
-def current_run() -> RunLogger:
-    """Return the run that this code executes in; outside of any run, one that keeps nothing.
-
-    A step that logs therefore stays a plain function: a test calls it without a run, and its points go nowhere.
-    """
-    return current.get() or Unrecorded()
-
-
-class Unrecorded:
-    """Takes what a run would take, checks it in the same way, and keeps nothing."""
-
-    @property
-    def id(self) -> str:
-        """Empty: there is no run."""
-        return ""
-
-    def log(self, values: Mapping[str, float] | None = None, /, *, step: int | None = None, **more: float) -> None:
-        """Check points and forget them.
-
-        Args:
-            values: metric -> value.
-            step: position on the metric's axis.
-            more: the same as ``values``, as keywords.
-
-        Raises:
-            InvalidInput: a name is not valid, or a step does not fit 64 bits.
-        """
-        points({**(values or {}), **more}, lambda name: 0 if step is None else step)
-
-    def tag(self, **tags: str) -> None:
-        """Forget tags.
-
-        Args:
-            tags: tags by name.
-        """
-
-    def log_artifact(self, name: str, value: Any) -> None:
-        """Forget a value.
-
-        Args:
-            name: name within the run.
-            value: a value or a path.
-        """
-
-    def log_input(self, name: str, digest: str) -> None:
-        """Forget an input.
-
-        Args:
-            name: role of the data.
-            digest: the snapshot's digest.
-        """
-
-
-class StepLogger:
-    """Logs from inside a step: everything is handed to ``send`` at once, and whoever executes the step does the requests.
+    Nothing waits for the platform. What is wrong with a name or a value is raised; what the platform refuses later is told.
 
     Args:
-        id: the run's id.
+        id: the run's id; empty when nothing is recorded.
         send: takes points, or a request to be done.
         keep: stores a value, or a path's content, and says where; None when it cannot for now, which it has told.
     """
@@ -116,7 +46,7 @@ class StepLogger:
 
     @property
     def id(self) -> str:
-        """The run's id."""
+        """The run's id; empty when nothing is recorded."""
         return self._id
 
     def log(self, values: Mapping[str, float] | None = None, /, *, step: int | None = None, **more: float) -> None:
@@ -134,28 +64,118 @@ class StepLogger:
         self._next.update({name: at + 1 for name, at in zip(columns.names, columns.steps, strict=True)})
         self._send(columns)
 
-    def tag(self, **tags: str) -> None:
+    def set_params(self, values: Mapping[str, Json] | None = None, /, **more: Json) -> None:
+        """Add parameters that are known only now. A parameter is written once; the same value again changes nothing.
+
+        Args:
+            values: parameter -> value; what is no JSON is kept as its text.
+            more: the same as ``values``, as keywords.
+
+        Raises:
+            InvalidInput: a name is not valid, or the run has the parameter with another value.
+        """
+        params = {name: plain_param(value) for name, value in {**(values or {}), **more}.items()}
+        self._send(LogBatch(run_id=self.id, params=params))
+
+    def set_tags(self, values: Mapping[str, str] | None = None, /, **more: str) -> None:
         """Add or replace tags.
 
         Args:
-            tags: tags by name.
-        """
-        self._send(SetTags(id=self._id, tags=tags))
+            values: tag -> text; other values become their text.
+            more: the same as ``values``, as keywords.
 
-    def log_artifact(self, name: str, value: Any) -> None:
+        Raises:
+            InvalidInput: a name is not valid, or a text is too long.
+        """
+        self._send(SetTags(id=self.id, tags={name: str(value) for name, value in {**(values or {}), **more}.items()}))
+
+    def set_notes(self, text: str) -> None:
+        """Write what people should know of the run, in place of earlier notes.
+
+        Args:
+            text: Markdown.
+
+        Raises:
+            InvalidInput: it is too long.
+        """
+        self.set_tags({NOTES: text})
+
+    def log_artifact(self, name: str, value: Any, *, step: int | None = None) -> None:
         """Keep a value, or the file or folder of a path, under a name.
 
         Args:
-            name: name within the run.
-            value: what a step could return, or a path.
+            name: relative path within the run, such as ``model/weights.bin``.
+            value: a ``Path``, bytes, or what a step could return: a table, arrays, plain values, a model.
+            step: for what is kept once a step; it becomes a part of the name.
+
+        Raises:
+            InvalidInput: the name is not valid, or the path does not exist.
+            Unfingerprintable: the value cannot be stored.
+        """
+        if isinstance(value, str):
+            # A path that was forgotten to be one would be kept as its name.
+            raise InvalidInput(f"The text {value[:80]!r} may be a path or a text.", "Use Path(...) for a file, and log_text for a text.")
+        check_artifact_name(name := stepped(name, step))
+        if isinstance(value, bytes):
+            with tempfile.TemporaryDirectory(prefix="plimsoll-") as folder:
+                path = Path(folder) / PurePosixPath(name).name
+                path.write_bytes(value)
+                self._attach(name, path)
+        else:
+            self._attach(name, value)
+
+    def log_text(self, name: str, text: str, *, step: int | None = None) -> None:
+        """Keep a text as a file in UTF-8.
+
+        Args:
+            name: relative path within the run, such as ``notes.md``.
+            text: the text.
+            step: for what is kept once a step.
 
         Raises:
             InvalidInput: the name is not valid.
-            Unfingerprintable: the value cannot be stored.
         """
-        output = self._keep(value)
-        if output is not None:
-            self._send(LogArtifact(run_id=self._id, name=name, kind=output.kind, digest=output.digest, size=output.size))
+        self.log_artifact(name, text.encode(), step=step)
+
+    def log_table(self, name: str, table: Any, *, step: int | None = None) -> None:
+        """Keep a table as Parquet.
+
+        Args:
+            name: relative path within the run.
+            table: a frame of polars or pandas, an Arrow table, columns by name, or rows as dicts.
+            step: for what is kept once a step.
+
+        Raises:
+            InvalidInput: the name is not valid, or it is no table.
+            Unfingerprintable: a column cannot be stored exactly.
+        """
+        self.log_artifact(name, table_of(table), step=step)
+
+    def log_figure(self, name: str, figure: Any, *, step: int | None = None) -> None:
+        """Keep a figure of matplotlib as an image, or one of plotly as a page.
+
+        Args:
+            name: relative path within the run; without a suffix it gets ``.png`` or ``.html``.
+            figure: the figure.
+            step: for what is kept once a step.
+
+        Raises:
+            InvalidInput: the name is not valid, or it is no figure.
+        """
+        self.log_artifact(*figure_file(name, figure), step=step)
+
+    def log_image(self, name: str, image: Any, *, step: int | None = None) -> None:
+        """Keep an image as a PNG file.
+
+        Args:
+            name: relative path within the run; without a suffix it gets ``.png``.
+            image: a PIL image, or an array of ``(h, w)``, ``(h, w, 3)`` or ``(h, w, 4)``: uint8, bool, or floats from 0 to 1.
+            step: for what is kept once a step.
+
+        Raises:
+            InvalidInput: the name is not valid, or it is no image.
+        """
+        self.log_artifact(*image_file(name, image), step=step)
 
     def log_input(self, name: str, digest: str) -> None:
         """Record that the run read a registered snapshot.
@@ -164,7 +184,45 @@ class StepLogger:
             name: role of the data.
             digest: the snapshot's digest.
         """
-        self._send(LogInput(run_id=self._id, name=name, digest=digest))
+        self._send(LogInput(run_id=self.id, name=name, digest=digest))
+
+    def _attach(self, name: str, value: Any) -> None:
+        output = self._keep(value)
+        if output is not None:
+            self._send(LogArtifact(run_id=self.id, name=name, kind=output.kind, digest=output.digest, size=output.size))
+
+
+#: The run of the code that executes in this context, or None outside of any run.
+current: ContextVar[RunLogger | None] = ContextVar("plimsoll_current_run", default=None)
+
+
+def current_run() -> RunLogger:
+    """Return the run that this code executes in; outside of any run, one that keeps nothing.
+
+    A step that logs therefore stays a plain function: a test calls it without a run, and its points go nowhere.
+    """
+    return current.get() or RunLogger("", lambda logged: None, lambda value: None)
+
+
+def plain_param(value: Any) -> Json:
+    """Return a parameter as a run's record has it: JSON where it can be, else its text.
+
+    Args:
+        value: what was given.
+    """
+    if value is None or isinstance(value, str | bool):
+        return value
+    if isinstance(value, numbers.Integral):
+        # What does not fit 64 bits would not fit the journal.
+        return int(value) if -(2**63) <= int(value) < 2**63 else str(int(value))
+    if isinstance(value, numbers.Real):
+        # JSON has neither NaN nor infinities.
+        return float(value) if math.isfinite(value) else str(float(value))
+    if isinstance(value, Mapping):
+        return {str(name): plain_param(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_param(item) for item in value]
+    return str(value)
 
 
 def points(values: Mapping[str, float], step: Callable[[str], int]) -> PointColumns:

@@ -1,9 +1,9 @@
 """The file beside a run in which what it logs waits until the platform has taken it.
 
 Points become a batch by a mark in the file before they are sent: whoever sends them again, now or after a crash, sends the same
-points under the same sequence, and the platform applies each sequence once. Tags, artifacts and inputs that an outage keeps back
-take a number of their own between the batches. What waits lies in the file alone, so an outage of days takes no memory; once
-nothing waits, a file that has grown is cut back to its beginning.
+points under the same sequence, and the platform applies each sequence once. The run's beginning, its params, tags and artifacts
+take numbers of their own between the batches, and everything is done in the order of its numbers. What waits lies in the file
+alone, so an outage of days takes no memory; once nothing waits, a file that has grown is cut back to its beginning.
 
 A frame is ``length (u32) · crc32 (u32) · msgpack``. Of a file that was cut or damaged, every frame before that place counts; the
 rest is put beside it, and the bad frame is named.
@@ -16,10 +16,12 @@ import errno
 import fcntl
 import mmap
 import os
+import shutil
 import struct
 import threading
 import zlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +29,8 @@ import msgspec
 
 from plimsoll import clock, codec
 from plimsoll.errors import Conflict, Corrupt, Denied, StorageFull
-from plimsoll.records.run import AppendPoints, FinishRun, LogArtifact, LogInput, PointColumns, SetTags
+from plimsoll.records.run import AppendPoints, FinishRun, LogArtifact, LogInput, PointColumns, ResumeRun, SetTags, StartRun
+from plimsoll.records.tracking.change import LogBatch
 from plimsoll.runs.logger import joined
 
 _HEAD = struct.Struct("<II")
@@ -39,7 +42,7 @@ _MOST = 20_000
 _LONG = 4 << 20
 
 #: Requests that a journal can keep beside points.
-Kept = SetTags | LogArtifact | LogInput
+Kept = StartRun | ResumeRun | SetTags | LogArtifact | LogInput | LogBatch
 
 
 class Frame(msgspec.Struct, omit_defaults=True):
@@ -55,12 +58,20 @@ class Frame(msgspec.Struct, omit_defaults=True):
     points: PointColumns | None = None
     #: Number of what is to be done next: the batch of the points since the last such batch, or the request of this frame.
     cut: int | None = None
-    #: Tags that the platform did not take at once; beside ``cut``, like the next two.
+    #: How the run begins; beside ``cut``, like the next five.
+    start: StartRun | None = None
+    #: How a run that is known goes on.
+    resume: ResumeRun | None = None
+    #: Tags.
     tags: SetTags | None = None
+    #: Parameters.
+    params: LogBatch | None = None
     #: An artifact whose bytes are stored.
     artifact: LogArtifact | None = None
     #: A snapshot that the run read.
     input: LogInput | None = None
+    #: The platform knows the run under this id: one with the same key was there.
+    known: str = ""
     #: Everything up to this number is acknowledged.
     sent: int | None = None
     #: How the run ended.
@@ -76,6 +87,8 @@ class Batch(NamedTuple):
     first: int
     #: Where they end.
     end: int
+    #: How many points there are.
+    size: int
 
 
 def frames(data: bytes | mmap.mmap) -> Iterator[tuple[Frame, int]]:
@@ -92,6 +105,15 @@ def frames(data: bytes | mmap.mmap) -> Iterator[tuple[Frame, int]]:
             return
         at += _HEAD.size + length
         yield codec.from_msgpack(body, Frame, "A frame of the journal"), at
+
+
+def _renamed(batch: AppendPoints | Kept, id: str) -> AppendPoints | Kept:
+    match batch:
+        case AppendPoints() | LogArtifact() | LogInput() | LogBatch():
+            return batch if batch.run_id == id else replace(batch, run_id=id)
+        case SetTags():
+            return batch if batch.id == id else replace(batch, id=id)
+    return batch
 
 
 def _packed(frame: Frame) -> bytes:
@@ -172,7 +194,9 @@ class Journal:
         if frame.points is not None:
             self._wait(len(frame.points.names), self._size)
         if frame.cut is not None:
-            self._number(frame.tags or frame.artifact or frame.input or self._batch(end))
+            kept = frame.start or frame.resume or frame.tags or frame.artifact or frame.input or frame.params
+            self._number(kept or self._batch(end))
+        self.run_id = frame.known or self.run_id
         if frame.sent is not None:
             self.batches = {number: batch for number, batch in self.batches.items() if number > frame.sent}
         self.end = frame.end or self.end
@@ -197,7 +221,7 @@ class Journal:
     def _batch(self, end: int) -> Batch:
         # The platform counts a writer's batches without holes, so they are counted apart from the requests.
         self._sequence += 1
-        batch = Batch(self._sequence, self._first if self.waiting else end, end)
+        batch = Batch(self._sequence, self._first if self.waiting else end, end, self.waiting)
         self.waiting = 0
         return batch
 
@@ -283,26 +307,50 @@ class Journal:
             self._mark(Frame(cut=self.number + 1))
             self._number(batch if rest is None else self._points(batch, rest))
 
-    def keep(self, request: Kept) -> None:
-        """Add a request, to be done after everything before it.
+    def keep(self, request: Kept) -> bool:
+        """Add a request, to be done after everything before it, and return whether it survives the death of the process.
+
+        On a full disk it is held in memory, and written with what comes next.
 
         Args:
             request: what to do.
-
-        Raises:
-            StorageFull: the disk has no room; it is not kept.
         """
         with self.lock:
             self.cut()
             number = self.number + 1
             match request:
+                case StartRun():
+                    self._mark(Frame(cut=number, start=request))
+                case ResumeRun():
+                    self._mark(Frame(cut=number, resume=request))
                 case SetTags():
-                    self.write(Frame(cut=number, tags=request))
+                    self._mark(Frame(cut=number, tags=request))
                 case LogArtifact():
-                    self.write(Frame(cut=number, artifact=request))
+                    self._mark(Frame(cut=number, artifact=request))
                 case LogInput():
-                    self.write(Frame(cut=number, input=request))
+                    self._mark(Frame(cut=number, input=request))
+                case LogBatch():
+                    self._mark(Frame(cut=number, params=request))
             self._number(request)
+            return not self._owed
+
+    def adopt(self, id: str) -> None:
+        """Go on with the run that the platform knows under another id than this journal was begun with.
+
+        Args:
+            id: the run's id.
+        """
+        with self.lock:
+            if id != self.run_id:
+                self.run_id = id
+                self._mark(Frame(known=id))
+
+    @property
+    def left(self) -> tuple[int, int]:
+        """How many points, about, and how many requests are not acknowledged; the end is no request."""
+        with self.lock:
+            requests = sum(isinstance(batch, Kept) for batch in self.batches.values())
+            return self.waiting + sum(batch.size for batch in self.batches.values() if isinstance(batch, Batch)), requests
 
     def request(self, number: int) -> AppendPoints | Kept:
         """Return what is to be done.
@@ -315,7 +363,7 @@ class Journal:
         """
         with self.lock:
             batch = self.batches[number]
-            return self._points(batch) if isinstance(batch, Batch) else batch
+            return self._points(batch) if isinstance(batch, Batch) else _renamed(batch, self.run_id)
 
     def _points(self, batch: Batch, *more: PointColumns) -> AppendPoints:
         data = b""
@@ -343,15 +391,27 @@ class Journal:
             self._mark(Frame(sent=number))
             if not self.batches and not self.waiting and (self._size > _LONG or self._owed):
                 os.ftruncate(self._file, self._begun)
-                self._size, self._owed = self._begun, _packed(Frame(base=(self.number, self._sequence)))
+                self._size, self._owed = self._begun, _packed(Frame(base=(self.number, self._sequence), known=self.run_id))
 
     def sync(self) -> None:
         """Return once everything that was written survives a power cut."""
         os.fsync(self._file)
 
+    def touch(self) -> None:
+        """Leave the time on the file: whoever finds it knows how long its process lived."""
+        with self.lock:
+            if self._file >= 0:
+                os.utime(self._file)
+
+    @property
+    def bytes(self) -> Path:
+        """Folder of the bytes that go with the journal's requests, where they do not go to the platform at once."""
+        return self.path.with_suffix(".blobs")
+
     def remove(self) -> None:
         """Forget the journal: everything in it is acknowledged."""
         self.path.unlink(missing_ok=True)
+        shutil.rmtree(self.bytes, ignore_errors=True)
         self.close()
 
     def set_aside(self) -> Path:

@@ -12,12 +12,12 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 from plimsoll import clock
 from plimsoll.errors import FINAL, Conflict, InvalidInput, NotFound, PlimsollError, StorageFull, Unreachable
-from plimsoll.records.run import AppendPoints, FinishRun, PointColumns
+from plimsoll.records.run import AppendPoints, BeatRun, FinishRun, GetRun, PointColumns, ResumeRun, Run, StartRun
 from plimsoll.runs.logger import joined
 from plimsoll.sdk.journal import Frame, Journal, Kept
 from plimsoll.store.contracts import Do
@@ -37,6 +37,9 @@ _BATCH = 10_000
 #: Seconds after which a batch is sent however small it is, and after which an outage is tried again.
 _PAUSE = 1.0
 
+#: Seconds between two signs of life; six that are missing make a run look lost.
+_BEAT = 10.0
+
 #: Seconds for which the end of a run waits for an answer that is under way.
 _GRACE = 5.0
 
@@ -52,13 +55,22 @@ class Sender:
         do: the door.
         warn: is told, once an outage, that points stay in the journal for now.
         lose: is told how many points could not be kept, and why.
+        working: whether ``do`` moves bytes at this moment; as long as it does, the end waits for it.
     """
 
-    def __init__(self, journal: Journal, do: Do, warn: Callable[[str], None], lose: Callable[[int, PlimsollError], None]) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        do: Do,
+        warn: Callable[[str], None],
+        lose: Callable[[int, PlimsollError], None],
+        working: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.journal = journal
         self._do = do
         self._warn = warn
         self._lose = lose
+        self._working = working
         self._fresh: deque[PointColumns] = deque()
         self._dropped = 0
         self._counting = threading.Lock()
@@ -68,10 +80,25 @@ class Sender:
         self._given_up = False
         self._ended: Any = None
         self._failure: BaseException | None = None
+        #: How the platform answered the beginning.
+        self._begun: Run | PlimsollError | None = None
+        self._answered = threading.Event()
+        self._beaten = clock.monotonic()
+        if journal.batches:
+            self._due.set()
         self._writer = threading.Thread(target=self._write, name="plimsoll-journal", daemon=True)
         self._poster = threading.Thread(target=self._run, name="plimsoll-points", daemon=True)
         self._writer.start()
         self._poster.start()
+
+    def begun(self, seconds: float) -> Run | PlimsollError | None:
+        """Return the run as the platform gave it, or why it did not, or None when it has not answered yet.
+
+        Args:
+            seconds: how long to wait for the answer.
+        """
+        self._answered.wait(seconds)
+        return self._begun
 
     def append(self, points: PointColumns) -> None:
         """Take points and return; they are in the journal some 50 ms later, and are sent soon.
@@ -100,30 +127,27 @@ class Sender:
             self.journal.sync()
 
     def do(self, request: Kept) -> None:
-        """Do a request now, or, when the platform does not take it now, leave it in the journal behind the earlier ones.
+        """Leave a request in the journal, behind what was logged before; it is done soon.
+
+        On a full disk it waits in memory.
 
         Args:
-            request: tags, an artifact or an input of the run.
-
-        Raises:
-            NotFound: what it names does not exist.
-            Conflict: the run has ended.
-            InvalidInput: it cannot be done.
-            StorageFull: neither the platform nor the disk takes it.
+            request: of the run.
         """
         with self.journal.lock:
-            behind = self._out or any(isinstance(batch, Kept) for batch in self.journal.batches.values())
-        if not behind:
-            try:
-                self._do(request)
-                return
-            except REFUSED:
-                raise
-            except PlimsollError as error:
-                self._tell(error)
-        with self.journal.lock:
-            self._store()
+            # What the disk does not take now is sent a little later than this.
+            with contextlib.suppress(StorageFull):
+                self._store()
             self.journal.keep(request)
+        self._due.set()
+
+    def abandon(self) -> None:
+        """Forget the journal: the platform refuses the run before anything was logged."""
+        for event in (self._stopping, self._news, self._due):
+            event.set()
+        with self.journal.lock:
+            self._given_up = True
+            self.journal.remove()
 
     def finish(self, end: FinishRun, seconds: float) -> Any:
         """Send what is left, end the run, and forget the journal; return the ended run.
@@ -176,6 +200,8 @@ class Sender:
             ending.join(0.05)
             if len(self.journal.batches) != left:
                 left, deadline = len(self.journal.batches), clock.monotonic() + seconds + _GRACE
+            elif self._working():
+                deadline = clock.monotonic() + seconds + _GRACE
             elif clock.monotonic() > deadline:
                 with self.journal.lock:
                     self._given_up = True
@@ -251,12 +277,34 @@ class Sender:
             self._due.clear()
             try:
                 self._send()
+                self._beat()
             except FINAL as error:
-                self._warn(f"{error} Points stay in {self.journal.path}.")
+                if not self._refuse(error):
+                    self._warn(f"{error} Points stay in {self.journal.path}.")
                 return
             except PlimsollError as error:
+                self._refuse(error)
                 self._tell(error)
                 self._stopping.wait(_PAUSE)
+            except Exception:
+                # The door was closed in the middle of a request; the journal has not lost anything.
+                if not self._given_up:
+                    raise
+
+    def _refuse(self, error: PlimsollError) -> bool:
+        """Remember why the run has not begun yet, and return whether somebody waits to be told."""
+        waited = not self._answered.is_set()
+        if not isinstance(self._begun, Run):
+            self._begun = error
+        self._answered.set()
+        return waited
+
+    def _beat(self) -> None:
+        """Say that the process lives."""
+        if isinstance(self._begun, Run) and clock.monotonic() >= self._beaten + _BEAT:
+            self._beaten = clock.monotonic()
+            self._do(BeatRun(id=self.journal.run_id))
+            self.journal.touch()
 
     def _send(self) -> None:
         """Send what there is, until less than a batch is left."""
@@ -268,83 +316,58 @@ class Sender:
                 number = min(self.journal.batches, default=0)
             if not number:
                 return
-            _post(self.journal, self._do, number, self._warn)
+            begun = _post(self.journal, self._do, number, self._warn)
             self._out = False
             self.journal.acknowledge(number)
+            if begun is not None:
+                self._begun = begun
+                self._answered.set()
             few = _BATCH
 
 
-def _post(journal: Journal, do: Do, number: int, warn: Callable[[str], None]) -> None:
+def _post(journal: Journal, do: Do, number: int, warn: Callable[[str], None]) -> Any:
+    """Do one thing and return the answer; the run that it begins is the journal's from then on."""
     request = journal.request(number)
     try:
-        do(request)
+        answer: Any = do(request)
     except REFUSED as error:
-        if isinstance(request, AppendPoints):
+        if isinstance(request, AppendPoints | StartRun | ResumeRun):
             raise
         # One of them must not hold up the points behind it, which say themselves when the whole run is refused.
         warn(f"{error} The run {journal.run_id} goes on without this {type(request).__name__}.")
+        return None
+    if isinstance(request, StartRun | ResumeRun):
+        journal.adopt(answer.id)
+        return answer
+    return None
 
 
-def deliver(journal: Journal, do: Do, end: FinishRun | None, warn: Callable[[str], None]) -> Any:
-    """Send every batch and request that a journal still has, and the end of its run; return the ended run, or None without an end.
+def deliver(journal: Journal, do: Do, end: FinishRun | None, warn: Callable[[str], None]) -> Run | None:
+    """Send every batch and request that a journal still has, and the end of its run; return the run, or None without an end.
 
     Args:
         journal: opened.
         do: the door.
         end: how the run ended, or None when nobody knows.
-        warn: is told of a request that is refused for good.
+        warn: is told of a request that is refused for good, and of an end when the run has ended otherwise.
+
+    Raises:
+        PlimsollError: the platform does not take it now, or refuses it for good.
     """
     journal.cut()
     for number in sorted(journal.batches):
         _post(journal, do, number, warn)
         journal.acknowledge(number)
-    return do(end) if end is not None else None
-
-
-def replay(folder: Path, address: str, do: Do, warn: Callable[[str], None]) -> int:
-    """Send what earlier runs left in their journals, each point once; return how many journals are done.
-
-    A run whose process died is ended as lost. A journal that the platform refuses for good is kept beside the others under
-    another name. One of another platform, or one that this actor may not send, stays as it is.
-
-    Args:
-        folder: of the journals.
-        address: of the platform.
-        do: the door.
-        warn: is told what could not be sent, and what is damaged.
-
-    Raises:
-        Unreachable: the platform does not answer.
-    """
-    done = 0
-    others: set[str] = set()
-    for path in sorted(folder.glob("*.journal")) if folder.is_dir() else ():
-        try:
-            journal = Journal(path)
-        except Conflict:
-            continue  # its run is under way
-        except PlimsollError as error:
-            warn(f"{error} The journal {path} stays as it is.")
-            continue
-        try:
-            if journal.damage:
-                warn(journal.damage)
-            if journal.address not in ("", address):
-                others.add(journal.address)
-                continue
-            if journal.run_id:
-                gone = FinishRun(id=journal.run_id, state="lost", error="Its process ended without saying how.")
-                deliver(journal, do, journal.end or gone, warn)
-            journal.remove()
-            done += 1
-        except REFUSED as error:
-            warn(f"{error} Its points are kept in {journal.set_aside()}.")
-        except Unreachable:
+    if end is None:
+        return None
+    try:
+        ended: Run = do(replace(end, id=journal.run_id))
+    except Conflict as error:
+        known: Run = do(GetRun(id=journal.run_id)).run
+        if known.deleted is not None:
             raise
-        except PlimsollError as error:
-            warn(f"{error} What an earlier run logged stays in {path} until it can be sent.")
-        finally:
-            journal.close()
-    if others:
-        warn(f"Runs on {', '.join(sorted(others))} have left journals in {folder}; the next run there sends them.")
-    return done
+        # Whoever ended it knew more than a process that found its journal.
+        if end.state != "lost":
+            warn(f"{error} All that its process logged is recorded.")
+        return known
+    return ended

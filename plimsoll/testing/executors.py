@@ -222,7 +222,7 @@ class ExecutorSuite:
         caller.write(
             "for number in range(50):\n"
             "    current_run().log(loss=number)\n"
-            "current_run().tag(kind='x')\n"
+            "current_run().set_tags(kind='x')\n"
             "current_run().log_artifact('seen', {'a': 1})\n"
             "return given"
         )

@@ -31,11 +31,11 @@ def batch(run: str, sequence: int, size: int = 3) -> AppendPoints:
 
 
 def test_what_a_run_logs_comes_back_bit_for_bit(platform: Platform) -> None:
-    with plimsoll.run(door=platform.author, experiment="points", seed=7) as run:
+    with plimsoll.run(door=platform.author, experiment="points", params={"seed": 7}) as run:
         for value in ODD:
             run.log(odd=value)
         run.log({"a/b c": 2.5}, step=10)
-        run.tag(kind="odd")
+        run.set_tags(kind="odd")
     odd = platform.author.do(GetSeries(run_id=run.id, name="odd"))
     assert bits(odd.values) == bits(ODD)
     assert odd.steps == tuple(range(len(ODD)))

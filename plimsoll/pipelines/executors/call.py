@@ -24,11 +24,12 @@ from plimsoll.pipelines.step import outputs_of
 from plimsoll.records.pipeline import KeyPart, Output
 from plimsoll.records.request import Request
 from plimsoll.records.run import LogArtifact, LogInput, PointColumns, SetTags
-from plimsoll.runs.logger import StepLogger, current
+from plimsoll.records.tracking.change import LogBatch
+from plimsoll.runs.logger import RunLogger, current
 from plimsoll.store.contracts import Blobs
 
 #: What a step's process may ask to be done for its run.
-LOGGED: Mapping[str, type[Request[Any]]] = {cls.__name__: cls for cls in (SetTags, LogArtifact, LogInput)}
+LOGGED: Mapping[str, type[Request[Any]]] = {cls.__name__: cls for cls in (SetTags, LogArtifact, LogInput, LogBatch)}
 
 
 class Unsuitable(Refused):
@@ -98,7 +99,7 @@ def perform(
     function: Callable[..., Any],
     args: list[Any],
     kwargs: dict[str, Any],
-    logger: StepLogger,
+    logger: RunLogger,
     blobs: Blobs,
     project: Path,
     recording: Recording,

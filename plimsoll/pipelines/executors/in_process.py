@@ -15,7 +15,7 @@ from plimsoll.pipelines.executors.call import Call, Ran, load_input, perform
 from plimsoll.pipelines.loop.late import LateBlobs
 from plimsoll.pipelines.loop.room import one_at_a_time
 from plimsoll.pipelines.plan import Argument, Literal, Node, resolve
-from plimsoll.runs.logger import StepLogger
+from plimsoll.runs.logger import RunLogger
 from plimsoll.store.blobs import LocalBlobs
 from plimsoll.store.contracts import Blobs
 
@@ -50,7 +50,7 @@ class InProcess:
                 index: load_input(index, output, self._blobs, index in call.trusted, self.project) for index, output in call.inputs.items()
             }
             args, kwargs = _plain_arguments(call.node, loaded)
-            logger = StepLogger(call.run_id, call.heard, lambda value: values.save(value, self._blobs, self.project))
+            logger = RunLogger(call.run_id, call.heard, lambda value: values.save(value, self._blobs, self.project))
             with self._turn:
                 recording = self._recorder.recording(call.node.step.function, call.known, call.seed)
                 future.set_result(perform(call.node.step.function, args, kwargs, logger, self._blobs, self.project, recording))

@@ -27,7 +27,7 @@ from plimsoll.pipelines.step import step_of
 from plimsoll.records.pipeline import Output
 from plimsoll.records.request import Request
 from plimsoll.records.run import PointColumns
-from plimsoll.runs.logger import StepLogger
+from plimsoll.runs.logger import RunLogger
 from plimsoll.store.blobs import LocalBlobs
 
 Send = Callable[[dict[str, Any]], None]
@@ -139,7 +139,7 @@ def _call(function: Callable[..., Any], spec: dict[str, Any], send: Send) -> Ran
             return dict(zip((value(key) for key in rest[0]), items, strict=True))
         return tuple(items) if kind == "tuple" else items
 
-    logger = StepLogger(spec["run_id"], log, lambda kept: values.save(kept, blobs, project))
+    logger = RunLogger(spec["run_id"], log, lambda kept: values.save(kept, blobs, project))
     args = [value(node) for node in spec["args"]]
     kwargs = {name: value(node) for name, node in spec["kwargs"].items()}
     recorder = Recorder(project, [blobs.folder], spec["changed"], alone=True)

@@ -380,7 +380,7 @@ def test_a_step_logs_to_the_run_it_is_part_of(bench: Bench, executor: str) -> No
             for loss in (0.5, float("nan"), 0.25):
                 run.log(loss=loss)
             run.log({"auc": 0.9}, step=7)
-            run.tag(kind="small")
+            run.set_tags(kind="small")
             run.log_artifact("notes", {"seen": 3})
             return run.id
 

@@ -3,20 +3,29 @@ from __future__ import annotations
 import errno
 import math
 import os
+import struct
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 import plimsoll
-from plimsoll.data.values import save
-from plimsoll.errors import InvalidInput, NotFound, StorageFull, Unfingerprintable, Unreachable
+from plimsoll.data.snapshot import get_manifest
+from plimsoll.data.table import get_table
+from plimsoll.errors import Conflict, InvalidInput, NotFound, StorageFull, Unfingerprintable, Unreachable
 from plimsoll.records.request import Request
 from plimsoll.records.run import FinishRun, GetRun, GetSeries, ListRuns, RunDetail
+from plimsoll.records.tracking.change import DeleteRun
+from plimsoll.records.tracking.experiment import CreateExperiment, DeleteExperiment
 from plimsoll.sdk.door import FolderDoor
 from plimsoll.sdk.journal import Journal
-from plimsoll.sdk.run import OpenRun, run
+from plimsoll.sdk.run import run
+from plimsoll.sdk.tracking.opened import OpenRun
+from plimsoll.store.blobs import LocalBlobs
 from plimsoll.workspace import open_workspace
 
 
@@ -37,11 +46,11 @@ def detail(door: FolderDoor, opened: OpenRun) -> RunDetail:
 
 
 def test_a_block_is_a_run_that_ends_finished_with_what_it_logged(door: FolderDoor, tmp_path: Path) -> None:
-    with run(door=door, experiment="notebook", name="first", depth=3) as opened:
+    with run(door=door, experiment="notebook", name="first", params={"depth": 3}) as opened:
         opened.log(loss=0.5)
         opened.log({"loss": 0.25, "acc/top 1": 0.75}, step=7)
         opened.log(loss=math.nan)
-        opened.tag(stage="try")
+        opened.set_tags(stage="try")
         opened.log_artifact("table", {"a": [1, 2]})
         (tmp_path / "note.txt").write_text("hello")
         opened.log_artifact("note", tmp_path / "note.txt")
@@ -82,11 +91,27 @@ def test_a_block_that_raises_fails_with_the_traceback_and_the_exception_goes_on(
     assert [metric.name for metric in found.metrics] == ["loss"]
 
 
-def test_an_interrupt_fails_the_run_too(door: FolderDoor) -> None:
+@pytest.mark.parametrize(
+    ("raised", "state"),
+    [(KeyboardInterrupt(), "stopped"), (SystemExit(0), "finished"), (SystemExit(3), "failed"), (MemoryError("big"), "failed")],
+)
+def test_an_interrupt_stops_the_run_and_an_exit_ends_it_as_it_says(door: FolderDoor, raised: BaseException, state: str) -> None:
     opened = run(door=door)
-    with pytest.raises(KeyboardInterrupt), opened:
-        raise KeyboardInterrupt
-    assert detail(door, opened).run.state == "failed"
+    with pytest.raises(type(raised)), opened:
+        raise raised
+    found = detail(door, opened).run
+    assert found.state == state
+    assert (found.error is None) == (state == "finished")
+
+
+def test_a_traceback_of_any_length_is_kept_with_its_beginning_and_its_end(door: FolderDoor) -> None:
+    opened = run(door=door)
+    with pytest.raises(ValueError, match="xxx"), opened:
+        raise ValueError("x" * 200_000 + " the end")
+    error = detail(door, opened).run.error or ""
+    assert error.startswith("Traceback")
+    assert error.endswith("the end\n")
+    assert len(error) < 70_000
 
 
 def test_code_called_within_the_block_finds_the_run_and_none_outside(door: FolderDoor) -> None:
@@ -115,7 +140,7 @@ def test_the_same_object_used_twice_is_two_runs(door: FolderDoor) -> None:
 
 def test_a_run_that_has_not_begun_says_how_to_begin_it(door: FolderDoor) -> None:
     opened = run(door=door)
-    for use in (lambda: opened.log(a=1.0), lambda: opened.id, lambda: opened.record, lambda: opened.tag(a="b")):
+    for use in (lambda: opened.log(a=1.0), lambda: opened.id, lambda: opened.record, lambda: opened.set_tags(a="b")):
         with pytest.raises(InvalidInput, match=r"with plimsoll\.run"):
             use()
     assert door.do(ListRuns()) == ()
@@ -126,6 +151,16 @@ def test_a_run_that_somebody_else_ended_says_so_and_training_goes_on(door: Folde
         door.do(FinishRun(id=opened.id, state="stopped"))
         opened.log(a=1.0)
     assert "has ended as stopped" in capsys.readouterr().err
+    assert list((door.workspace.home / "journal").iterdir()) == []
+    found = detail(door, opened)
+    assert (found.run.state, [metric.name for metric in found.metrics]) == ("stopped", ["a"])
+
+
+def test_a_run_that_somebody_deleted_keeps_what_it_logged_in_a_file(door: FolderDoor, capsys: pytest.CaptureFixture[str]) -> None:
+    with run(door=door) as opened:
+        door.do(DeleteRun(id=opened.id))
+        opened.log(a=1.0)
+    assert ".refused" in capsys.readouterr().err
     kept = list((door.workspace.home / "journal").glob("*.refused"))
     assert [path.stem for path in kept] == [opened.id]
 
@@ -151,8 +186,8 @@ class Flaky:
 
 
 def flaky(door: FolderDoor, monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.setattr("plimsoll.sdk.run._PATIENCE", 0.0)
-    monkeypatch.setattr("plimsoll.sdk.run._journals", lambda opened: opened.workspace.home / "journal")
+    monkeypatch.setattr("plimsoll.sdk.tracking.opened._PATIENCE", 0.3)
+    monkeypatch.setattr("plimsoll.sdk.tracking.opened.journals", lambda opened: opened.workspace.home / "journal")
     return Flaky(door)
 
 
@@ -161,16 +196,17 @@ def test_tags_and_artifacts_of_an_outage_arrive_in_their_order_and_nothing_is_ra
 ) -> None:
     closing = flaky(door, monkeypatch)
     with run(door=closing) as opened:
-        stored = save(3, door.blobs, Path())
-        monkeypatch.setattr(opened, "_keep", lambda value, project: stored)
         closing.open = False
-        opened.tag(stage="one", kind="small")
+        opened.set_tags(stage="one", kind="small")
         opened.log_artifact("three", 3)
-        opened.tag(stage="two")
+        opened.set_tags(stage="two")
         opened.log(loss=1.0)
     told = capsys.readouterr().err
     assert told.count("the run goes on") == 1
+    assert "1 points, 3 params, tags or artifacts, and its end are still in" in told
+    assert "plimsoll sync" in told
     assert detail(door, opened).run.state == "running"
+    monkeypatch.undo()
     with run(door=door):
         pass
     found = detail(door, opened)
@@ -179,28 +215,44 @@ def test_tags_and_artifacts_of_an_outage_arrive_in_their_order_and_nothing_is_ra
     assert [metric.last for metric in found.metrics] == [1.0]
 
 
-def test_an_artifact_whose_bytes_cannot_be_stored_is_one_warning_and_counted(
+def test_an_artifact_for_which_there_is_no_room_is_one_warning_and_counted(
     door: FolderDoor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    closing = flaky(door, monkeypatch)
-    with run(door=closing) as opened:
-        closing.open = False
-        for name in "abc":
-            opened.log_artifact(name, 1)
-        closing.open = True
+    def full(self: LocalBlobs, parts: object) -> None:
+        raise StorageFull("The disk is full.")
+
+    with run(door=door) as opened:
+        with monkeypatch.context() as patch:
+            patch.setattr(LocalBlobs, "put_all", full)
+            for name in "abc":
+                opened.log_artifact(name, 1)
         opened.log_artifact("d", 1)
     told = capsys.readouterr().err
-    assert told.count("does not answer") == 1
+    assert told.count("The disk is full.") == 1
     assert "without what could not be kept: 3 artifacts" in told
     assert [artifact.name for artifact in detail(door, opened).artifacts] == ["d"]
 
 
-def test_what_is_wrong_with_a_tag_or_an_artifact_is_still_told_at_once(door: FolderDoor) -> None:
-    with run(door=door) as opened:
+def test_what_is_wrong_with_a_value_is_raised_and_what_the_platform_refuses_is_told(
+    door: FolderDoor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with run(door=door, params={"depth": 3}) as opened:
         with pytest.raises(Unfingerprintable):
             opened.log_artifact("a", object())
-        with pytest.raises(NotFound):
-            plimsoll.current_run().log_input("rows", "0" * 64)
+        for wrong in ("../a", "/a", "https://a", ""):
+            with pytest.raises(InvalidInput, match="no path within a run"):
+                opened.log_artifact(wrong, 1)
+        with pytest.raises(InvalidInput, match="not an existing file"):
+            opened.log_artifact("a", Path("nowhere"))
+        with pytest.raises(InvalidInput, match="log_text"):
+            opened.log_artifact("a", "nowhere")
+        with pytest.raises(InvalidInput, match="is '3' already"):
+            opened.set_params(depth=4)
+        with pytest.raises(InvalidInput, match="not a valid name"):
+            opened.log({"a\n": 1.0})
+        plimsoll.current_run().log_input("rows", "0" * 64)
+    assert "without this LogInput" in capsys.readouterr().err
+    assert detail(door, opened).run.state == "finished"
 
 
 def test_a_disk_that_is_full_for_a_while_costs_no_points(
@@ -239,10 +291,144 @@ def test_a_disk_that_stays_full_does_not_keep_the_run_from_ending(door: FolderDo
 
         monkeypatch.setattr(Journal, "_write", full)
         opened.log(loss=2.0)
-        opened.tag(kind="small")
+        opened.set_tags(kind="small")
     found = detail(door, opened)
     assert (found.run.state, found.run.tags) == ("finished", {"kind": "small"})
     assert door.do(GetSeries(run_id=opened.id, name="loss")).values == (1.0, 2.0)
+
+
+def test_params_tags_and_notes_are_there_from_the_start_and_more_is_added_later(door: FolderDoor) -> None:
+    with run(door=door, params={"rate": np.float64(0.1), "big": 2**70, "where": Path("/x")}, tags={"try": "1"}, notes="First.") as opened:
+        begun = detail(door, opened).run
+        opened.set_params({"seen": 5}, depth=3)
+        opened.set_params(depth=3)
+        opened.set_tags({"a.b": "c"}, mark=2)  # type: ignore[arg-type]
+        opened.set_notes("Second.")
+    assert begun.tags == {"try": "1", "mlflow.note.content": "First."}
+    found = detail(door, opened).run
+    assert opened.params == found.params == {"rate": 0.1, "big": str(2**70), "where": "/x", "seen": 5, "depth": 3}
+    assert found.tags == {"try": "1", "mlflow.note.content": "Second.", "a.b": "c", "mark": "2"}
+
+
+def test_files_folders_texts_tables_figures_and_images_are_kept(door: FolderDoor, tmp_path: Path) -> None:
+    (tmp_path / "out" / "deep").mkdir(parents=True)
+    (tmp_path / "out" / "deep" / "a.txt").write_text("a")
+    figure = SimpleNamespace(savefig=lambda buffer, format: buffer.write(f"a {format}".encode()))
+    page = SimpleNamespace(to_html=lambda include_plotlyjs: "<p>", to_plotly_json=dict)
+    with run(door=door) as opened:
+        opened.log_artifact("folder", tmp_path / "out")
+        opened.log_artifact("raw/bytes.bin", b"12")
+        opened.log_text("notes.md", "# Ü")
+        opened.log_table("rows", {"a": [1, 2]})
+        opened.log_table("more", [{"a": 1.5}])
+        opened.log_figure("plots/loss", figure)
+        opened.log_figure("plots/page", page)
+        opened.log_image("samples/digit", np.eye(4), step=10)
+        opened.log_image("samples/digit", np.zeros((2, 3, 3), np.uint8), step=20)
+        for wrong in (np.zeros(3), np.full((2, 2), 1.5), np.zeros((2, 2), np.int64), np.zeros((2, 2, 5), np.uint8)):
+            with pytest.raises(InvalidInput, match=r"image"):
+                opened.log_image("x", wrong)
+        with pytest.raises(InvalidInput, match="no figure"):
+            opened.log_figure("x", 3)
+        with pytest.raises(InvalidInput, match="no table"):
+            opened.log_table("x", 3)
+        with pytest.raises(InvalidInput, match="below 0"):
+            opened.log_text("x", "", step=-1)
+    found = {kept.name: kept for kept in detail(door, opened).artifacts}
+    assert sorted(found) == [
+        "folder", "more", "notes.md", "plots/loss.png", "plots/page.html", "raw/bytes.bin", "rows",
+        "samples/digit/step-000000010.png", "samples/digit/step-000000020.png",
+    ]  # fmt: skip
+
+    def content(name: str) -> bytes:
+        (entry,) = get_manifest(door.blobs, found[name].digest).files
+        return door.blobs.get(entry.digest)
+
+    assert (content("notes.md"), content("raw/bytes.bin"), content("plots/loss.png")) == ("# Ü".encode(), b"12", b"a png")
+    assert get_table(door.blobs, found["rows"].digest).to_dict(as_series=False) == {"a": [1, 2]}
+    image = content("samples/digit/step-000000010.png")
+    (length,) = struct.unpack(">I", image[33:37])
+    rows = np.frombuffer(zlib.decompress(image[41 : 41 + length]), np.uint8).reshape(4, 5)
+    assert struct.unpack(">II", image[16:24]) == (4, 4)
+    assert (rows[:, 1:] == np.eye(4) * 255).all()
+    assert rows[:, 0].any() == 0
+
+
+def test_a_nested_run_names_its_parent(door: FolderDoor) -> None:
+    with run(door=door) as outer, run(door=door, nested=True) as inner:
+        pass
+    other = run(door=door, parent=outer).start()
+    other.finish()
+    for child in (inner, other):
+        assert detail(door, child).run.tags == {"mlflow.parentRunId": outer.id}
+    with pytest.raises(InvalidInput, match="no parent"):
+        run(door=door, nested=True).start()
+    with pytest.raises(InvalidInput, match="one parent"):
+        run(door=door, nested=True, parent=outer)
+
+
+def test_a_repeated_start_with_a_key_is_the_same_run_and_counts_on(door: FolderDoor) -> None:
+    with run(door=door, key="night", params={"depth": 3}) as first:
+        first.log(loss=3.0)
+        first.log(loss=2.0)
+    with run(door=door, key="night", params={"depth": 3, "rate": 0.1}) as second:
+        assert second.id == first.id
+        assert second.params == {"depth": 3, "rate": 0.1}
+        second.log(loss=1.0)
+    assert door.do(GetSeries(run_id=first.id, name="loss")).steps == (0, 1, 2)
+    with pytest.raises(InvalidInput, match="is '3' already"):
+        run(door=door, key="night", params={"depth": 4}).start()
+    assert [found.run.id for found in door.do(ListRuns())] == [first.id]
+    assert list((door.workspace.home / "journal").iterdir()) == []
+
+
+def test_a_run_goes_on_by_its_id_after_a_failure(door: FolderDoor) -> None:
+    opened = run(door=door, experiment="notebook").start()
+    opened.log(loss=1.0)
+    opened.finish("failed", "Boom")
+    with run(door=door, run_id=opened.id, tags={"try": "2"}) as again:
+        assert (again.id, again.record.state, again.record.error) == (opened.id, "running", None)
+        again.log(loss=0.5)
+    found = detail(door, again)
+    assert (found.run.state, found.run.experiment, found.run.tags) == ("finished", "notebook", {"try": "2"})
+    assert door.do(GetSeries(run_id=opened.id, name="loss")).steps == (0, 1)
+    with pytest.raises(NotFound):
+        run(door=door, run_id="0" * 32).start()
+    with pytest.raises(InvalidInput, match="Give only run_id"):
+        run(door=door, run_id=opened.id, name="other")
+    with pytest.raises(InvalidInput, match="32 hex digits"):
+        run(door=door, run_id="abc")
+
+
+def test_a_run_is_begun_and_ended_without_a_block_and_ends_once(door: FolderDoor) -> None:
+    opened = run(door=door).start()
+    with pytest.raises(InvalidInput, match="is under way"):
+        opened.start()
+    opened.log(loss=1.0)
+    opened.finish("failed", "It did not converge.")
+    opened.finish()
+    found = detail(door, opened).run
+    assert (found.state, found.error) == ("failed", "It did not converge.")
+    with pytest.raises(InvalidInput, match="has ended"):
+        opened.log(loss=1.0)
+    with run(door=door) as early:
+        early.finish("stopped")
+    assert detail(door, early).run.state == "stopped"
+
+
+def test_a_start_that_the_platform_refuses_is_raised_and_leaves_nothing(door: FolderDoor) -> None:
+    experiment = door.do(CreateExperiment(name="old"))
+    door.do(DeleteExperiment(id=experiment.id))
+    with pytest.raises(Conflict, match="is deleted"):
+        run(door=door, experiment="old").start()
+    assert list((door.workspace.home / "journal").iterdir()) == []
+
+
+def test_what_a_run_does_not_take_is_refused_with_the_way_to_say_it(door: FolderDoor) -> None:
+    with pytest.raises(InvalidInput, match=r"params={'depth'"):
+        run(door=door, depth=3)  # type: ignore[call-overload]
+    with pytest.raises(InvalidInput, match="takes no 'until'"):
+        run(door=door, until="train")  # type: ignore[call-overload]
 
 
 def test_what_is_no_pipeline_is_refused(door: FolderDoor) -> None:

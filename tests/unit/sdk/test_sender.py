@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,7 +23,8 @@ from plimsoll.records.request import Request
 from plimsoll.records.run import AppendPoints, FinishRun, GetRun, GetSeries, LogInput, PointColumns, SetTags, StartRun
 from plimsoll.sdk.door import FolderDoor
 from plimsoll.sdk.journal import Frame, Journal, frames
-from plimsoll.sdk.sender import Sender, deliver, replay
+from plimsoll.sdk.sender import Sender, deliver
+from plimsoll.sdk.tracking import left
 from plimsoll.workspace import open_workspace
 
 
@@ -59,6 +61,16 @@ def unlost(count: int, error: PlimsollError) -> None:
 
 def values(door: FolderDoor, run_id: str) -> tuple[float, ...]:
     return door.do(GetSeries(run_id=run_id, name="loss")).values
+
+
+def replay(folder: Path, address: str, do: Callable[[Request[Any]], Any], warn: Callable[[str], object]) -> int:
+    """Send what is left for one platform, and return how many journals were sent."""
+    there: Any = SimpleNamespace(do=do)
+    found = list(left.replay(folder, lambda asked: there if asked == address else None))
+    for one in found:
+        if one.fact and one.state != "busy":
+            warn(one.fact)
+    return sum(one.state == "sent" for one in found)
 
 
 class Outage:

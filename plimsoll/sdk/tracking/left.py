@@ -1,0 +1,120 @@
+"""What earlier runs have left in their journals is sent, each thing once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from plimsoll.data.project import find_project, setting
+from plimsoll.errors import Conflict, NotFound, PlimsollError, Unreachable
+from plimsoll.records.run import FinishRun
+from plimsoll.sdk.door import Door, FolderDoor
+from plimsoll.sdk.journal import Journal
+from plimsoll.sdk.sender import REFUSED, deliver
+from plimsoll.sdk.tracking.spool import Spool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Left:
+    """A journal that an earlier run has left, and what became of it."""
+
+    #: The file.
+    path: Path
+    #: The run; empty when the journal has no beginning.
+    run_id: str
+    #: Where the platform is that it belongs to.
+    address: str
+    #: ``sent`` and gone; ``waiting`` for its platform; ``refused`` for good and set aside; ``busy``: its run is under way.
+    state: Literal["sent", "waiting", "refused", "busy"]
+    #: Points that it had to send.
+    points: int = 0
+    #: Params, tags, artifacts and the like that it had to send.
+    requests: int = 0
+    #: How the run ended; empty when it stays as it is.
+    end: str = ""
+    #: Why it waits or was refused, or what was refused of it.
+    fact: str = ""
+
+
+def journals(door: Door | None) -> Path:
+    """Return where journals lie: in the home, or for a server elsewhere beside the project, or in the user's state folder.
+
+    Args:
+        door: the platform; None for what the settings name.
+    """
+    if isinstance(door, FolderDoor):
+        return door.workspace.home / "journal"
+    try:
+        return Path(str(setting("home", None, find_project(Path.cwd()))[0])) / "journal"
+    except NotFound:
+        return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "plimsoll" / "journal"
+
+
+def replay(folder: Path, doors: Callable[[str], Door | None]) -> Iterator[Left]:
+    """Send what earlier runs left in their journals, each thing once, and yield what became of each.
+
+    A run whose process died without saying how is ended as lost, unless another process goes on with it. A journal that the
+    platform refuses for good is kept beside the others under another name. One that cannot be sent now stays as it is.
+
+    Args:
+        folder: of the journals.
+        doors: address -> the platform there, or None when it is not to be asked now.
+    """
+    silent: dict[str, str] = {}
+    for path in sorted(folder.glob("*.journal")) if folder.is_dir() else ():
+        try:
+            last = path.stat().st_mtime_ns // 1000
+            journal = Journal(path)
+        except FileNotFoundError:
+            continue  # another process has just sent it
+        except PlimsollError as error:
+            state: Literal["busy", "waiting"] = "busy" if isinstance(error, Conflict) else "waiting"
+            yield Left(path=path, run_id="", address="", state=state, fact=f"{error} The journal {path} stays as it is.")
+            continue
+        try:
+            found = _sent(journal, last, doors, silent)
+            yield replace(found, fact=f"{journal.damage} {found.fact}".strip())
+        finally:
+            journal.close()
+    _sweep(folder)
+
+
+def _sent(journal: Journal, last: int, doors: Callable[[str], Door | None], silent: dict[str, str]) -> Left:
+    found = Left(path=journal.path, run_id=journal.run_id, address=journal.address, state="waiting")
+    if not journal.run_id:
+        if not last or journal.path.stat().st_size == 0:
+            # Its process died before the first word.
+            journal.remove()
+            return replace(found, state="sent")
+        return replace(found, state="refused", fact=f"It has no beginning; it is kept in {journal.set_aside()}.")
+    points, requests = journal.left
+    found = replace(found, points=points, requests=requests)
+    if journal.address in silent:
+        return replace(found, fact=silent[journal.address])
+    told: list[str] = []
+    try:
+        door = doors(journal.address)
+        if door is None:
+            return replace(found, fact=f"It belongs to {journal.address}.")
+        do = Spool(journal.bytes, door).do if journal.bytes.is_dir() else door.do
+        gone = FinishRun(id=journal.run_id, state="lost", error="Its process ended without saying how.", ended=last)
+        ended = deliver(journal, do, journal.end or gone, told.append)
+        journal.remove()
+        return replace(found, state="sent", end="" if ended is None else ended.state, run_id=journal.run_id, fact=" ".join(told))
+    except REFUSED as error:
+        return replace(found, state="refused", fact=f"{error} It is kept in {journal.set_aside()}.")
+    except PlimsollError as error:
+        if isinstance(error, Unreachable):
+            silent[journal.address] = str(error)
+        return replace(found, fact=str(error))
+
+
+def _sweep(folder: Path) -> None:
+    """Drop bytes whose journal is gone: its process was killed between the two."""
+    for left in folder.glob("*.blobs") if folder.is_dir() else ():
+        if not left.with_suffix(".journal").exists() and not left.with_suffix(".refused").exists():
+            shutil.rmtree(left, ignore_errors=True)

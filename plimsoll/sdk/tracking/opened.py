@@ -1,0 +1,437 @@
+"""A run around any code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import traceback
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+from plimsoll import clock
+from plimsoll.data import values
+from plimsoll.data.environment import code_version, put_environment
+from plimsoll.data.project import find_project
+from plimsoll.errors import (
+    FINAL,
+    DeadlineExceeded,
+    Internal,
+    InvalidInput,
+    NotFound,
+    Overloaded,
+    PlimsollError,
+    StorageFull,
+    Unavailable,
+    Unreachable,
+)
+from plimsoll.records.pipeline import Output
+from plimsoll.records.request import Json, Request
+from plimsoll.records.run import FinishRun, GetRun, PointColumns, ResumeRun, Run, SeriesSummary, StartRun, check_run_id
+from plimsoll.records.tracking.experiment import DEFAULT_EXPERIMENT
+from plimsoll.runs.described import param_text
+from plimsoll.runs.logger import NOTES, PARENT, RunLogger, current, plain_param
+from plimsoll.sdk.door import Door, FolderDoor, connect
+from plimsoll.sdk.journal import Journal, Kept
+from plimsoll.sdk.sender import Sender
+from plimsoll.sdk.tracking.left import journals, replay
+from plimsoll.sdk.tracking.spool import Spool
+from plimsoll.store.contracts import Blobs
+
+#: Seconds for which a start waits for the platform's answer; without one the run begins all the same.
+_WELCOME = 3.0
+
+#: Seconds for which the end of a run is tried before it is left in the journal.
+_PATIENCE = 10.0
+
+#: Characters of an exception's text that are kept, of its beginning and of its end.
+_LONGEST = 30_000
+
+#: Errors that are no fault of what is stored, and end with the outage or when the disk has room again.
+_OUTAGES = (Unreachable, Overloaded, Unavailable, DeadlineExceeded, StorageFull, Internal)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunAsked:
+    """What a run around code begins with."""
+
+    #: Groups runs.
+    experiment: str = ""
+    #: A name for people.
+    name: str = ""
+    #: Parameters by name.
+    params: Mapping[str, Any] = field(default_factory=dict)
+    #: Tags by name.
+    tags: Mapping[str, str] = field(default_factory=dict)
+    #: What people should know of it, in Markdown.
+    notes: str = ""
+    #: Starts with the same key are one run.
+    key: str | None = None
+    #: Id of a run that goes on.
+    run_id: str | None = None
+    #: The run that it belongs to, or its id.
+    parent: RunLogger | str | None = None
+    #: It belongs to the run that this code executes in.
+    nested: bool = False
+
+    def __post_init__(self) -> None:
+        if self.run_id is not None:
+            check_run_id(self.run_id)
+            if self.experiment or self.name or self.key is not None or self.parent is not None or self.nested:
+                raise InvalidInput(
+                    f"The run {self.run_id} has its experiment, name, key and parent already.", "Give only run_id, params, tags and notes."
+                )
+        if self.nested and self.parent is not None:
+            raise InvalidInput("A run has one parent.", "Give nested=True or parent, not both.")
+
+
+class OpenRun(RunLogger):
+    """A run around any code: ``with plimsoll.run(...) as run:``, or ``run.start()`` and ``run.finish()``.
+
+    Logging waits for no disk and no network. ``kill -9`` loses at most what was logged in its last 50 ms; what :meth:`flush`
+    returned for, nothing loses.
+
+    Nothing that the platform does makes the code fail or wait: everything is written to a journal beside the run, and a thread
+    brings it to the platform. A run begins also while the platform does not answer. What is not there at the end stays in the
+    journal; the next run of the project, or ``plimsoll sync``, sends it, each thing once. What cannot be kept on a full disk is
+    counted, and the end says how much that was.
+
+    As long as its process lives, the run says so; a minute after it fell silent it is shown as lost.
+
+    Args:
+        door: the platform; None takes the one that the settings name.
+        asked: what it begins with.
+    """
+
+    def __init__(self, door: Door | None, asked: RunAsked) -> None:
+        super().__init__("", self._take, self._store)
+        self._given, self._asked = door, asked
+        self._door: Door | None = None
+        self._sender: Sender | None = None
+        self._record: Run | None = None
+        self._replaying: threading.Thread | None = None
+        self._closing = threading.Event()
+        self._blobs: Blobs | None = None
+        self._project = Path()
+        self._process = 0
+        self._params: dict[str, Json] = {}
+        self._reset: Any = None
+        #: What could not be kept -> how many.
+        self._lost: Counter[str] = Counter()
+
+    @property
+    def id(self) -> str:
+        """The run's id.
+
+        A run with a key that began while the platform did not answer gets the id of the first start once it answers.
+        """
+        return self._sender.journal.run_id if self._sender is not None else self.record.id
+
+    @property
+    def record(self) -> Run:
+        """The run as it began, told by the platform once it has answered, and, once it has ended, as it ended."""
+        if self._sender is not None and isinstance(answer := self._sender.begun(0), Run):
+            return answer
+        if self._record is None:
+            raise _not_begun()
+        return self._record
+
+    @property
+    def params(self) -> dict[str, Json]:
+        """The run's parameters by name, as far as they are known here."""
+        return dict(self._params)
+
+    def start(self) -> OpenRun:
+        """Begin the run and return it.
+
+        Raises:
+            NotFound: there is neither an address nor a project here, or no such run to go on with.
+            Conflict: the experiment or the run is deleted, or a pipeline's run is to go on.
+            InvalidInput: the run has begun already, or has a parameter with another value.
+            Unauthenticated: the platform does not know who asks.
+            Denied: this actor may not write.
+            StorageFull: there is no room for a journal.
+        """
+        if self._sender is not None:
+            raise InvalidInput(f"The run {self.id} is under way.", "End it first, or make another one with plimsoll.run(...).")
+        self._lost.clear()
+        self._next.clear()
+        self._project, self._process = _here(), os.getpid()
+        self._door = self._given or connect()
+        try:
+            self._open(self._door)
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def finish(self, state: Literal["finished", "failed", "stopped"] = "finished", error: str | None = None) -> None:
+        """End the run; ending it again changes nothing.
+
+        What the platform does not take within some seconds stays in the journal, and is told.
+
+        Args:
+            state: how it ended; ``stopped`` is on purpose, before it was done.
+            error: why, for one that failed or was stopped.
+
+        Raises:
+            InvalidInput: the run has not begun.
+        """
+        if self._sender is None:
+            if self._record is None:
+                raise _not_begun()
+            return
+        if os.getpid() != self._process:
+            return  # a forked child leaves the block that its parent entered
+        sender, end = self._sender, FinishRun(id=self.id, state=state, error=error, ended=clock.now())
+        try:
+            self._record = sender.finish(end, _PATIENCE) or self.record
+            if self._replaying is not None:
+                self._replaying.join(_PATIENCE)
+        except PlimsollError as refused:
+            # Training is done and must not fail for this.
+            self._tell_left(sender.journal, refused)
+        finally:
+            self._sender = None
+            if self._lost:
+                lost = ", ".join(f"{count} {what}" for what, count in sorted(self._lost.items()))
+                warn(f"The run {self.record.id} is recorded without what could not be kept: {lost}.")
+            self._close()
+
+    def __enter__(self) -> OpenRun:
+        self.start()
+        self._reset = current.set(self)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        current.reset(self._reset)
+        if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
+            self.finish()
+        else:
+            self.finish("stopped" if isinstance(error, KeyboardInterrupt) else "failed", _text(error))
+
+    def flush(self) -> None:
+        """Return once everything logged before is on this machine's disk; it reaches the platform whatever happens to this process.
+
+        Raises:
+            InvalidInput: the run is not under way.
+            StorageFull: the disk has no room; what it did not take waits in memory.
+        """
+        if self._sender is None:
+            raise self._not_under_way()
+        self._sender.flush()
+
+    def set_params(self, values: Mapping[str, Json] | None = None, /, **more: Json) -> None:
+        """Add parameters that are known only now. A parameter is written once; the same value again changes nothing.
+
+        Args:
+            values: parameter -> value; what is no JSON is kept as its text.
+            more: the same as ``values``, as keywords.
+
+        Raises:
+            InvalidInput: a name is not valid, or the run has the parameter with another value.
+        """
+        given = {name: plain_param(value) for name, value in {**(values or {}), **more}.items()}
+        for name, value in given.items():
+            if name in self._params and param_text(self._params[name]) != param_text(value):
+                fact = (
+                    f"The param {name!r} is {param_text(self._params[name])[:80]!r} already and cannot become {param_text(value)[:80]!r}."
+                )
+                raise InvalidInput(fact, "Log it under another name, or begin a new run.")
+        super().set_params(given)
+        self._params |= given
+
+    def _open(self, door: Door) -> None:
+        folder = journals(door)
+        id = clock.new_id()
+        journal = Journal(folder / f"{id}.journal")
+        try:
+            spool = None if isinstance(door, FolderDoor) else Spool(journal.bytes, door)
+            self._blobs = door.blobs if spool is None else spool.blobs
+            begin = self._beginning(id)
+            journal.begin(begin.id or id, door.address)
+            if not journal.keep(begin):
+                raise StorageFull(f"The journal {journal.path} cannot grow.", "Free some room and begin again.")
+        except BaseException:
+            journal.remove()
+            raise
+        ask = door.do if spool is None else spool.do
+
+        def do(request: Request[Any], /) -> Any:
+            answer = ask(request)
+            if isinstance(request, ResumeRun) or (isinstance(request, StartRun) and answer.id != request.id):
+                self._continue(ask(GetRun(id=answer.id)).metrics)
+            return answer
+
+        self._sender = sender = Sender(journal, do, warn, self._lose_points, lambda: spool is not None and spool.busy)
+        answer = sender.begun(_WELCOME)
+        if isinstance(answer, FINAL):
+            self._sender = None
+            sender.abandon()
+            raise answer
+        self._params = dict(answer.params if isinstance(answer, Run) else begin.params)
+        self._record = answer if isinstance(answer, Run) else _provisional(begin, journal.run_id)
+        if answer is None:
+            warn(f"{door.address} does not answer. What the run logs stays in {journal.path} for now; the run goes on.")
+        self._closing.clear()
+        self._replaying = threading.Thread(target=self._send_left, args=(folder, door), name="plimsoll-left", daemon=True)
+        self._replaying.start()
+
+    def _continue(self, metrics: tuple[SeriesSummary, ...]) -> None:
+        """Count on where the run's earlier processes have stopped."""
+        for metric in metrics:
+            self._next.setdefault(metric.name, metric.last_step + 1)
+
+    def _send_left(self, folder: Path, door: Door) -> None:
+        """Send what earlier runs on the same platform have left; what cannot be sent now is told and stays."""
+        others: set[str] = set()
+        try:
+            for left in replay(folder, lambda address: door if address == door.address and not self._closing.is_set() else None):
+                if self._closing.is_set():
+                    return
+                if left.state == "waiting" and left.address not in ("", door.address):
+                    others.add(left.address)
+                elif left.fact and left.state != "busy":
+                    warn(f"{left.fact} ({left.path.name}, of an earlier run)")
+        except Exception:
+            # The door was closed in the middle of a request; the journal has not lost anything.
+            if not self._closing.is_set():
+                raise
+        if others:
+            warn(f"Runs on {', '.join(sorted(others))} have left journals in {folder}. Send them with: plimsoll sync")
+
+    def _beginning(self, id: str) -> StartRun | ResumeRun:
+        asked, blobs = self._asked, self._bytes()
+        params = {name: plain_param(value) for name, value in asked.params.items()}
+        tags = {name: str(value) for name, value in asked.tags.items()}
+        parent = asked.parent
+        if asked.nested and (parent := current.get()) is None:
+            raise InvalidInput(
+                "This code does not execute in a run, so a nested one has no parent.", "Give parent=, or begin it inside of a run."
+            )
+        if parent is not None:
+            tags[PARENT] = parent if isinstance(parent, str) else parent.id
+            check_run_id(tags[PARENT])
+        if asked.notes:
+            tags[NOTES] = asked.notes
+        if asked.run_id is not None:
+            return ResumeRun(id=asked.run_id, params=params, tags=tags)
+        return StartRun(
+            id=id,
+            experiment=asked.experiment or DEFAULT_EXPERIMENT,
+            name=asked.name,
+            params=params,
+            tags=tags,
+            key=asked.key,
+            code=code_version(self._project, blobs, Path(sys.argv[0]).name or "interactive"),
+            environment=put_environment(blobs),
+            started=clock.now(),
+            beats=True,
+            resume=True,
+        )
+
+    def _take(self, what: PointColumns | Request[Any]) -> None:
+        sender = self._sender
+        if sender is None:
+            raise self._not_under_way()
+        if os.getpid() != self._process:
+            self._lose(
+                "things of forked processes", 1, "A forked process cannot log to its parent's run; it begins one with run_id= or key=."
+            )
+        elif isinstance(what, PointColumns):
+            sender.append(what)
+        elif isinstance(what, Kept):
+            sender.do(what)
+        else:
+            raise InvalidInput(f"A run does not take {type(what).__name__}.")
+
+    def _not_under_way(self) -> InvalidInput:
+        if self._record is None:
+            return _not_begun()
+        return InvalidInput(f"The run {self._record.id} has ended.", "Go on with it by plimsoll.run(run_id=...), or begin another one.")
+
+    def _store(self, value: Any) -> Output | None:
+        if self._sender is None:
+            raise self._not_under_way()
+        try:
+            return values.save(value, self._bytes(), self._project)
+        except _OUTAGES as error:
+            self._lose("artifacts", 1, str(error))
+            return None
+
+    def _bytes(self) -> Blobs:
+        if self._blobs is None:
+            raise _not_begun()
+        return self._blobs
+
+    def _lose_points(self, count: int, error: PlimsollError) -> None:
+        self._lose("points", count, str(error))
+
+    def _lose(self, kind: str, count: int, fact: str) -> None:
+        if kind not in self._lost:
+            warn(f"{fact} The run goes on; {kind} that cannot be kept are counted.")
+        self._lost[kind] += count
+
+    def _tell_left(self, journal: Journal, refused: PlimsollError) -> None:
+        if journal.path.exists():
+            points, requests = journal.left
+            left = f"{points:,} points, {requests} params, tags or artifacts, and its end"
+            warn(f"{refused.fact} Of the run {self.id}, {left} are still in {journal.path}. Send them with: plimsoll sync")
+        elif (aside := journal.path.with_suffix(".refused")).exists():
+            warn(f"{refused} What the run {self.id} logged is kept in {aside}.")
+        else:
+            warn(f"{refused} All that the run logged is recorded.")
+
+    def _close(self) -> None:
+        self._closing.set()
+        if self._given is None and self._door is not None:
+            self._door.close()
+        self._door = self._blobs = None
+
+
+def warn(line: str) -> None:
+    """Tell a person something that is no reason to stop.
+
+    Args:
+        line: one sentence or two.
+    """
+    print(f"plimsoll: {line}", file=sys.stderr, flush=True)
+
+
+def _not_begun() -> InvalidInput:
+    return InvalidInput("The run has not begun.", "Use it as: with plimsoll.run(...) as run:")
+
+
+def _here() -> Path:
+    try:
+        return find_project(Path.cwd())
+    except NotFound:
+        return Path.cwd()
+
+
+def _text(error: BaseException) -> str:
+    text = "".join(traceback.format_exception(error))
+    return text if len(text) <= 2 * _LONGEST else f"{text[:_LONGEST]}\n… {len(text) - 2 * _LONGEST:,} characters …\n{text[-_LONGEST:]}"
+
+
+def _provisional(begin: StartRun | ResumeRun, id: str) -> Run:
+    """Return a run as its own process knows it, before the platform has answered."""
+    start = begin if isinstance(begin, StartRun) else StartRun()
+    return Run(
+        id=id,
+        experiment=start.experiment,
+        experiment_id="",
+        name=start.name or f"run-{id[-6:]}",
+        state="running",
+        params=begin.params,
+        tags=begin.tags,
+        author="",
+        cause=start.cause,
+        code=start.code,
+        environment=start.environment,
+        started=start.started or clock.now(),
+    )
