@@ -32,12 +32,18 @@ from plimsoll.records.pipelines import history as h
 from plimsoll.records.pipelines import kept as k
 from plimsoll.records.pipelines import search as s
 from plimsoll.records.pipelines import trigger as t
+from plimsoll.records.registry import catalog as g
 from plimsoll.records.request import Request
 from plimsoll.records.tracking import change as c
 from plimsoll.records.tracking import experiment as e
 from plimsoll.records.tracking import find as f
+from plimsoll.records.tracking import logged_model as lm
 from plimsoll.registry import lineage, promotion, versions
+from plimsoll.registry.catalog import adopted, names
+from plimsoll.registry.catalog import finding as catalog_finding
 from plimsoll.runs import experiments, lifecycle, logged, points
+from plimsoll.runs.outputs import finding as logged_finding
+from plimsoll.runs.outputs import logged_models
 from plimsoll.runs.search import finding
 from plimsoll.serving import deployments, rollout
 
@@ -129,6 +135,19 @@ VERBS: tuple[Verb, ...] = (
     _read(f.SearchRuns, finding.search_runs),
     _write(r.AppendPoints, points.append_points, audited=False),
     _read(r.GetSeries, points.get_series),
+    # Logged models
+    _write(lm.CreateLoggedModel, logged_models.create_logged_model),
+    _read(lm.GetLoggedModel, logged_models.get_logged_model),
+    _write(lm.FinishLoggedModel, logged_models.finish_logged_model),
+    _write(lm.DeleteLoggedModel, logged_models.delete_logged_model),
+    _write(lm.TagLoggedModel, logged_models.tag_logged_model),
+    _write(lm.LogModelParams, logged_models.log_model_params, audited=False),
+    _write(lm.LogModelMetrics, logged_models.log_model_metrics, audited=False),
+    _write(lm.LinkModels, logged_models.link_models, audited=False),
+    _read(lm.ListModelFiles, logged_models.list_model_files),
+    _write(lm.KeepModelFile, logged_models.keep_model_file, audited=False),
+    _write(lm.DropModelFiles, logged_models.drop_model_files),
+    _read(lm.SearchLoggedModels, logged_finding.search_logged_models),
     # Data
     _write(d.RegisterSnapshot, snapshot.register_snapshot),
     _read(d.GetSnapshot, snapshot.get_snapshot),
@@ -166,6 +185,20 @@ VERBS: tuple[Verb, ...] = (
     _write(t.FireDue, firing.fire_due, "work", audited=False),
     _read(t.ListFirings, firing.list_firings),
     # Registry
+    _write(g.CreateModel, names.create_model),
+    _read(g.GetModel, names.get_model),
+    _write(g.DescribeModel, names.describe_model),
+    _write(g.RenameModel, names.rename_model),
+    _write(g.DeleteModel, names.delete_model),
+    _write(g.TagModel, names.tag_model),
+    _write(g.SetAlias, names.set_alias),
+    _write(g.RemoveAlias, names.remove_alias),
+    _read(g.SearchModels, catalog_finding.search_models),
+    _write(g.AdoptFiles, adopted.adopt_files),
+    _write(g.UpdateVersion, adopted.update_version),
+    _write(g.TagVersion, adopted.tag_version),
+    _write(g.DeleteVersion, adopted.delete_version),
+    _read(g.SearchVersions, catalog_finding.search_versions),
     _write(m.CreateVersion, versions.create_version),
     _read(m.GetVersion, versions.get_version),
     _read(m.ListVersions, versions.list_versions),

@@ -121,7 +121,8 @@ def _propose(request: Retrain, environment: str, context: JobContext) -> tuple[s
     if run.state != "finished":
         return "", f"The run {run.id} {run.state}: {run.error or 'no reason was recorded'}"
     with context.stores.database.read() as tx:
-        query = select(versions.c.model, versions.c.number).where(versions.c.run_id == run.id).order_by(versions.c.number.desc())
+        packages = (versions.c.run_id == run.id, versions.c.meta.is_not(None))
+        query = select(versions.c.model, versions.c.number).where(*packages).order_by(versions.c.number.desc())
         made = tx.execute(query).first()
     if made is None:
         return "", f"The run {run.id} made no new version: the same data gave the same model."

@@ -133,7 +133,7 @@ def _live(tx: Connection, blobs: Blobs, request: WatchWindow) -> _Live:
     row = tx.execute(query).one_or_none()
     if row is None:
         raise NotFound(f"Nothing of {request.model} is live in {request.environment}.", "List deployments with: plimsoll deployments list")
-    meta = tx.execute(select(versions.c.meta).where(versions.c.digest == row.package)).scalar_one()
+    meta = tx.execute(select(versions.c.meta).where(versions.c.digest == row.package, versions.c.meta.is_not(None))).scalar_one()
     purpose = codec.convert(meta, PackageMeta, "The stored package").purpose
     manifest = codec.from_json(blobs.get(row.package), Manifest, f"The manifest {row.package[:12]}")
     digest = next((entry.digest for entry in manifest.files if entry.path == "profile.msgpack"), None)

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from plimsoll.errors import InvalidInput
+from plimsoll.errors import InvalidInput, Refused
 from plimsoll.records.data import Column, Snapshot
 from plimsoll.records.request import Json, Request, check_digest, check_limit, check_slug
 from plimsoll.records.run import Run
+
+#: MLflow's stages: labels that open nothing.
+Stage = Literal["none", "staging", "production", "archived"]
 
 #: ``fail`` blocks a release; ``warn`` is shown to the approver.
 Outcome = Literal["pass", "warn", "fail"]
@@ -122,24 +125,50 @@ class PackageMeta:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Version:
-    """One immutable package under a registered name."""
+    """Immutable files under a registered name: a package of ours, or files in another layout, such as MLflow's."""
 
     #: Registered name.
     model: str
     #: From 1.
     number: int
-    #: Digest of the package's manifest.
+    #: Digest of the manifest of its files.
     digest: str
-    #: The run that made it.
+    #: The run that made it; empty when none did.
     run_id: str
-    #: Name of the actor who began that run.
+    #: Name of the actor who began that run, or who registered it without one.
     author: str
     #: UTC microseconds.
     created: int
-    #: Contents of ``package.json``.
-    meta: PackageMeta
+    #: Contents of ``package.json``; None for files in another layout, which are kept and given out, but not checked or served.
+    meta: PackageMeta | None
     #: Aliases that point to it now.
     aliases: tuple[str, ...] = ()
+    #: UTC microseconds of the last change of description, stage or tags.
+    updated: int = 0
+    #: For people.
+    description: str = ""
+    #: Tags by name.
+    tags: dict[str, str] = field(default_factory=dict)
+    #: A label for people; what is served is decided by releases.
+    stage: Stage = "none"
+    #: Where its client said that the files are; empty for a package.
+    source: str = ""
+    #: The logged model that it was made of; empty when none was.
+    model_id: str = ""
+
+    @property
+    def package(self) -> PackageMeta:
+        """Contents of ``package.json``.
+
+        Raises:
+            Refused: the version is no package of ours.
+        """
+        if self.meta is None:
+            raise Refused(
+                f"{self.model}/{self.number} is not a package of Plimsoll; its files are {self.source or 'in another layout'}.",
+                "It is kept and given out only. To check, release and serve a model, return a plimsoll.Model from a step.",
+            )
+        return self.meta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,8 +313,8 @@ class Lineage:
 
     #: The version.
     version: Version
-    #: The run that made it.
-    run: Run
+    #: The run that made it, or None when none did.
+    run: Run | None
     #: Role -> snapshot.
     data: dict[str, Snapshot]
     #: Newest report, or None.

@@ -420,6 +420,18 @@ class LogInput(Request[RunInput]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ModelUse:
+    """A logged model that a run read or made."""
+
+    #: The logged model's id.
+    model_id: str
+    #: ``input`` was read, ``output`` was made.
+    role: Literal["input", "output"]
+    #: The step at which it was made, as the run counts; 0 for one that was read.
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunDetail:
     """A run with everything it logged but its histories."""
 
@@ -433,6 +445,8 @@ class RunDetail:
     inputs: tuple[RunInput, ...]
     #: Which data it says it read.
     datasets: tuple[DatasetUse, ...] = ()
+    #: Which logged models it read or made.
+    models: tuple[ModelUse, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

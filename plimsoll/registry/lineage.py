@@ -22,12 +22,13 @@ from plimsoll.store.schema import prediction_index
 def get_lineage(request: GetLineage, context: Context) -> Lineage:
     """Return version, run, data, checks and grants."""
     version = get_version(GetVersion(ref=request.ref), context)
+    data = version.meta.data if version.meta is not None else {}
     return Lineage(
         version=version,
-        run=get_run(GetRun(id=version.run_id), context).run,
-        data={role: found for role, digest in version.meta.data.items() if (found := snapshot_of(context, digest)) is not None},
+        run=get_run(GetRun(id=version.run_id), context).run if version.run_id else None,
+        data={role: found for role, digest in data.items() if (found := snapshot_of(context, digest)) is not None},
         report=newest_report(context, version.model, version.number),
-        grants=grants_of(context, version.digest),
+        grants=() if version.meta is None else grants_of(context, version.digest),
     )
 
 

@@ -118,6 +118,8 @@ def require_checks(context: Context, version: Version, environment: str) -> None
 def create_release(request: CreateRelease, context: Context) -> Release:
     """Propose a version that passed its checks for an environment."""
     version = get_version(GetVersion(ref=request.ref), context)
+    # Raises for files that nothing here may load.
+    _ = version.package
     policy = policy_of(context, request.environment)
     digest = release_digest(request.environment, version.model, version.digest, request.config)
     query = select(releases).where(releases.c.digest == digest, releases.c.state.in_(["proposed", "approved", "rolling", "live"]))

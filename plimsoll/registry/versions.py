@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Connection, Row, select, tuple_, update
 
 from plimsoll import clock, codec
 from plimsoll.data.snapshot import get_manifest
@@ -26,8 +27,8 @@ from plimsoll.records.model import (
 )
 from plimsoll.records.run import GetRun, Run
 from plimsoll.runs.lifecycle import get_run
-from plimsoll.store.contracts import Context
-from plimsoll.store.schema import aliases, cache_entries, grants, models, reports, steps, versions
+from plimsoll.store.contracts import Context, chunks
+from plimsoll.store.schema import aliases, cache_entries, grants, models, reports, steps, version_tags, versions
 from plimsoll.store.tables.tracking import runs
 
 _DIGEST = re.compile(r"[0-9a-f]{12,64}")
@@ -71,23 +72,62 @@ def code_digest(manifest: Manifest, meta: PackageMeta) -> str | None:
     return codec.digest(b"plimsoll code 2\n" + codec.canonical([meta.features, code]))
 
 
-def _version(context: Context, row: Row[Any]) -> Version:
-    names = context.tx.execute(
-        select(aliases.c.alias).where(aliases.c.model == row.model, aliases.c.number == row.number).order_by(aliases.c.alias)
-    ).scalars()
-    return codec.convert({**row._mapping, "aliases": list(names)}, Version, "The stored version")
+def versions_of(tx: Connection, rows: Sequence[Row[Any]]) -> tuple[Version, ...]:
+    """Return rows of ``versions`` as records, in their order.
+
+    Args:
+        tx: an open transaction.
+        rows: whole rows.
+    """
+    pointing: dict[tuple[str, int], list[str]] = {}
+    tagged: dict[tuple[str, int], dict[str, str]] = {}
+    for some in chunks(list(dict.fromkeys(row.model for row in rows)), 500):
+        for alias in tx.execute(select(aliases).where(aliases.c.model.in_(some)).order_by(aliases.c.alias)):
+            pointing.setdefault((alias.model, alias.number), []).append(alias.alias)
+    for some in chunks([(row.model, row.number) for row in rows], 200):
+        mine = tuple_(version_tags.c.model, version_tags.c.number).in_(some)
+        for tag in tx.execute(select(version_tags).where(mine).order_by(version_tags.c.name)):
+            tagged.setdefault((tag.model, tag.number), {})[tag.name] = tag.value
+    found = []
+    for row in rows:
+        key = (row.model, row.number)
+        more = {"run_id": row.run_id or "", "model_id": row.model_id or "", "aliases": pointing.get(key, []), "tags": tagged.get(key, {})}
+        found.append(codec.convert({**row._mapping, **more}, Version, "The stored version"))
+    return tuple(found)
+
+
+def add_version(context: Context, model: str, digest: str, author: str, run_id: str | None, **more: Any) -> Version:
+    """Give files the next number of a registered name.
+
+    Args:
+        context: the open transaction.
+        model: registered name, which is there.
+        digest: digest of the manifest of the files.
+        author: whose work it is.
+        run_id: the run that made it, or None.
+        more: further columns.
+    """
+    now = clock.now()
+    number: int = context.tx.execute(
+        update(models).where(models.c.name == model).values(last=models.c.last + 1, updated=now).returning(models.c.last)
+    ).scalar_one()
+    row = {"meta": None, "source": "", "model_id": None, "description": "", "stage": "none", **more}
+    context.tx.execute(
+        versions.insert().values(model=model, number=number, digest=digest, run_id=run_id, author=author, created=now, updated=now, **row)
+    )
+    return get_version(GetVersion(ref=f"{model}/{number}"), context)
 
 
 def create_version(request: CreateVersion, context: Context) -> Version:
     """Number a package whose bytes are all stored; a person who registers what their own run has made trusts its code."""
-    known = context.tx.execute(select(versions).where(versions.c.digest == request.digest)).one_or_none()
+    known = context.tx.execute(select(versions).where(versions.c.digest == request.digest, versions.c.meta.is_not(None))).one_or_none()
     if known is not None:
         if known.model != request.model:
             raise InvalidInput(
                 f"The package {request.digest[:12]} is {known.model}/{known.number}, not {request.model!r}.",
                 "Register it under the name that plimsoll.Model was given.",
             )
-        return _version(context, known)
+        return versions_of(context.tx, [known])[0]
     run = get_run(GetRun(id=request.run_id), context).run
     if run.author != context.actor.name:
         # The run's author is the one who cannot approve, so nobody may name another run than their own.
@@ -99,23 +139,23 @@ def create_version(request: CreateVersion, context: Context) -> Version:
             f"The package says it is {meta.model!r}, not {request.model!r}.", "Register it under the name that plimsoll.Model was given."
         )
     if context.tx.execute(select(models.c.name).where(models.c.name == request.model)).one_or_none() is None:
-        context.tx.execute(models.insert().values(name=request.model, created=clock.now()))
-    last = context.tx.execute(select(func.max(versions.c.number)).where(versions.c.model == request.model)).scalar_one()
-    number = (last or 0) + 1
-    context.tx.execute(
-        versions.insert().values(
-            model=request.model,
-            number=number,
-            digest=request.digest,
-            run_id=run.id,
-            author=run.author,
-            created=clock.now(),
-            meta=codec.plain(meta),
-        )
-    )
+        insert_model(context.tx, request.model)
+    version = add_version(context, request.model, request.digest, run.author, run.id, meta=codec.plain(meta))
     if context.actor.person and context.actor.name == run.author and _is_own_work(context, run, request.digest):
         _grant(context, request.digest, code_digest(manifest, meta), f"{run.author} made it in run {run.id}")
-    return get_version(GetVersion(ref=f"{request.model}/{number}"), context)
+    return version
+
+
+def insert_model(tx: Connection, name: str, description: str = "") -> None:
+    """Register a name that is free.
+
+    Args:
+        tx: an open writing transaction.
+        name: the name.
+        description: for people.
+    """
+    now = clock.now()
+    tx.execute(models.insert().values(name=name, created=now, updated=now, description=description, last=0))
 
 
 def _is_own_work(context: Context, run: Run, digest: str) -> bool:
@@ -140,13 +180,14 @@ def get_version(request: GetVersion, context: Context) -> Version:
     elif slash and number.isdecimal():
         query = query.where(versions.c.model == stem, versions.c.number == int(number))
     elif _DIGEST.fullmatch(request.ref):
-        query = query.where(versions.c.digest.startswith(request.ref))
+        # A copy of a package under another name is no package.
+        query = query.where(versions.c.digest.startswith(request.ref)).order_by(versions.c.meta.is_(None))
     else:
         query = query.where(versions.c.model == request.ref)
     row = context.tx.execute(query.order_by(versions.c.number.desc()).limit(1)).one_or_none()
     if row is None:
         raise NotFound(f"There is no model version {request.ref!r}.", "List versions with: plimsoll models list")
-    return _version(context, row)
+    return versions_of(context.tx, [row])[0]
 
 
 def list_versions(request: ListVersions, context: Context) -> tuple[Version, ...]:
@@ -154,7 +195,7 @@ def list_versions(request: ListVersions, context: Context) -> tuple[Version, ...
     query = select(versions).order_by(versions.c.created.desc(), versions.c.number.desc()).limit(request.limit)
     if request.model is not None:
         query = query.where(versions.c.model == request.model)
-    return tuple(_version(context, row) for row in context.tx.execute(query).all())
+    return versions_of(context.tx, context.tx.execute(query).all())
 
 
 def record_report(request: RecordReport, context: Context) -> CheckReport:
@@ -199,7 +240,7 @@ def _grant(context: Context, digest: str, code: str | None, reason: str) -> None
 
 def _code_of(context: Context, digest: str) -> str | None:
     manifest = get_manifest(context.stores.blobs, digest)
-    row = context.tx.execute(select(versions.c.meta).where(versions.c.digest == digest)).one_or_none()
+    row = context.tx.execute(select(versions.c.meta).where(versions.c.digest == digest, versions.c.meta.is_not(None))).one_or_none()
     meta = package_meta(context, manifest, digest) if row is None else codec.convert(row.meta, PackageMeta, "The stored version")
     return code_digest(manifest, meta)
 

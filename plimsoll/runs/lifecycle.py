@@ -28,6 +28,8 @@ from plimsoll.records.tracking.change import DeleteRun, RemoveArtifacts, Restore
 from plimsoll.records.tracking.dataset import Dataset, DatasetUse
 from plimsoll.runs.described import add_params, described_runs, insert_params, missing_run, one_run, put_tags, selected_runs, state_now
 from plimsoll.runs.experiments import experiment_for
+from plimsoll.runs.outputs.files import artifacts_of
+from plimsoll.runs.outputs.uses import models_of_runs
 from plimsoll.store.contracts import Context, chunks
 from plimsoll.store.schema import steps
 from plimsoll.store.tables.tracking import artifacts, dataset_uses, datasets, experiments, run_inputs, runs
@@ -281,14 +283,14 @@ def get_run(request: GetRun, context: Context) -> RunDetail:
     if len(rows) > 1:
         raise InvalidInput(f"Several runs begin with {request.id!r}.", "Give more digits of the id.")
     (run,) = described_runs(context.tx, rows)
-    kept = context.tx.execute(select(artifacts).where(artifacts.c.owner == run.id).order_by(artifacts.c.name)).all()
     read = context.tx.execute(select(run_inputs).where(run_inputs.c.run_id == run.id).order_by(run_inputs.c.name)).all()
     return RunDetail(
         run=run,
         metrics=context.stores.points.summaries(context.tx, [run.id]).get(run.id, ()),
-        artifacts=tuple(Artifact(name=row.name, kind=row.kind, digest=row.digest, size=row.size) for row in kept),
+        artifacts=artifacts_of(context, run.id),
         inputs=tuple(RunInput(name=row.name, digest=row.digest) for row in read),
         datasets=_datasets(context.tx, run.id),
+        models=models_of_runs(context.tx, [run.id]).get(run.id, ()),
     )
 
 

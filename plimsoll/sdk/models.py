@@ -20,12 +20,15 @@ def load(ref: str, *, door: Door | None = None) -> Model:
 
     Raises:
         NotFound: there is no such version.
+        Refused: its files are no package of ours, such as those of an MLflow model; load them with what wrote them.
         Untrusted: it carries code, and nobody has granted that it may run.
         Corrupt: stored bytes do not match their digest.
     """
     opened = door or connect()
     try:
         version = opened.do(GetVersion(ref=ref))
+        # Raises for other files than a package's.
+        _ = version.package
         trusted = bool(opened.do(ListGrants(digest=version.digest)))
         with tempfile.TemporaryDirectory(prefix="plimsoll-") as folder:
             package = Path(folder) / "package"

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Boolean,
     Column,
     ForeignKey,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -19,7 +20,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-from plimsoll.store.tables.columns import Json, at_column, id_column, metadata
+from plimsoll.store.tables.columns import EXACT, Json, at_column, id_column, metadata
 from plimsoll.store.tables.tracking import runs
 
 #: Revision that this code reads and writes.
@@ -180,24 +181,58 @@ firings = Table(
     Index("ix_firings_job_id", "job_id"),
 )
 
-models = Table("models", metadata, Column("name", Text, primary_key=True), at_column())
+models = Table(
+    "models",
+    metadata,
+    Column("name", EXACT, primary_key=True),
+    at_column(),
+    at_column("updated"),
+    Column("description", Text, nullable=False),
+    # The number given last; one is never given twice, also when its version is deleted.
+    Column("last", Integer, nullable=False),
+)
+
+model_tags = Table(
+    "model_tags",
+    metadata,
+    Column("model", EXACT, ForeignKey("models.name"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", EXACT, nullable=False),
+)
 
 versions = Table(
     "versions",
     metadata,
-    Column("model", Text, ForeignKey("models.name"), primary_key=True),
+    Column("model", EXACT, ForeignKey("models.name"), primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("digest", Text, nullable=False, unique=True),
-    Column("run_id", Text, ForeignKey(runs.c.id), nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("run_id", Text, ForeignKey(runs.c.id)),
     Column("author", Text, nullable=False),
     at_column(),
-    Column("meta", Json, nullable=False),
+    at_column("updated"),
+    # What package.json says, or NULL for files in another layout.
+    Column("meta", Json),
+    Column("source", EXACT, nullable=False),
+    Column("model_id", Text, ForeignKey("logged_models.id")),
+    Column("description", Text, nullable=False),
+    Column("stage", Text, nullable=False),
+    Index("ix_versions_digest", "digest"),
+)
+
+version_tags = Table(
+    "version_tags",
+    metadata,
+    Column("model", EXACT, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("name", Text, primary_key=True),
+    Column("value", EXACT, nullable=False),
+    ForeignKeyConstraint(["model", "number"], ["versions.model", "versions.number"]),
 )
 
 aliases = Table(
     "aliases",
     metadata,
-    Column("model", Text, ForeignKey("models.name"), primary_key=True),
+    Column("model", EXACT, ForeignKey("models.name"), primary_key=True),
     Column("alias", Text, primary_key=True),
     Column("number", Integer, nullable=False),
 )

@@ -23,6 +23,7 @@ from plimsoll.records.monitor import RetrainPolicy, SealPredictions, SetRetrainP
 from plimsoll.records.pipeline import DropEntry
 from plimsoll.records.pipelines.search import FinishSearch, Objective, SearchPlan, StartSearch
 from plimsoll.records.pipelines.trigger import RemoveTrigger, SetTrigger, TriggerRule
+from plimsoll.records.registry import catalog as g
 from plimsoll.records.request import Request
 from plimsoll.records.run import AppendPoints, FinishRun, PointColumns, ResumeRun, SetTags, StartRun
 from plimsoll.records.tracking.change import DeleteRun, RemoveArtifacts, RemoveTags, RestoreRun, UpdateRun
@@ -34,6 +35,7 @@ from plimsoll.records.tracking.experiment import (
     RestoreExperiment,
     TagExperiment,
 )
+from plimsoll.records.tracking.logged_model import CreateLoggedModel, DeleteLoggedModel, DropModelFiles, FinishLoggedModel, TagLoggedModel
 from plimsoll.store.database import open_database
 from plimsoll.store.schema import environments, events
 from plimsoll.store.tables.tracking import runs
@@ -85,6 +87,22 @@ def test_every_audited_verb_leaves_exactly_one_line_with_actor_subject_and_reque
         told(yard, RestoreExperiment(id=late), yard.dana),
         told(yard, RegisterSnapshot(name="flights", digest=tree), yard.dana),
         told(yard, m.CreateVersion(model="late", digest=package, run_id=run.id), yard.dana),
+        told(yard, kept := CreateLoggedModel(experiment_id="0", run_id=run.id), yard.dana),
+        told(yard, FinishLoggedModel(id=(logged := yard.workspace.do(kept, yard.dana).id)), yard.dana),
+        told(yard, TagLoggedModel(id=logged, tags={"a": "b"}), yard.dana),
+        told(yard, DropModelFiles(id=logged, names=("none",)), yard.dana),
+        told(yard, DeleteLoggedModel(id=logged), yard.dana),
+        told(yard, g.CreateModel(name="early"), yard.dana),
+        told(yard, g.DescribeModel(name="early", description="Before."), yard.dana),
+        told(yard, g.RenameModel(name="early", to="earlier"), yard.dana),
+        told(yard, g.TagModel(name="earlier", tags={"a": "b"}), yard.dana),
+        told(yard, g.AdoptFiles(model="earlier", ref="late/1"), yard.dana),
+        told(yard, g.UpdateVersion(model="earlier", number=1, description="A copy."), yard.dana),
+        told(yard, g.TagVersion(model="earlier", number=1, tags={"a": "b"}), yard.dana),
+        told(yard, g.SetAlias(model="earlier", alias="best", number=1), yard.dana),
+        told(yard, g.RemoveAlias(model="earlier", alias="best"), yard.dana),
+        told(yard, g.DeleteVersion(model="earlier", number=1), yard.dana),
+        told(yard, g.DeleteModel(name="earlier"), yard.dana),
         told(yard, FinishRun(id=run.id), yard.dana),
         told(yard, DropEntry(key="0" * 64, reason="Again."), yard.dana),
         told(yard, begun := StartSearch(plan=SEARCHED, trials=1, holder="h", key="k"), yard.dana),

@@ -169,7 +169,7 @@ class Year:
     def _was_proposed(self) -> bool:
         """Return whether the tidy-up has had its answer; one that an earlier demo left half way is gone on with."""
         for version in versions_of(self.making).values():
-            if version.meta.features.endswith("prepare_without_unit"):
+            if version.package.features.endswith("prepare_without_unit"):
                 release = self.making.released(version)
                 if release is not None:
                     return release.state != "proposed"

@@ -6,7 +6,7 @@ from cyclopts import App
 
 from plimsoll.cli.output import Format, next_step, say, show_list, show_record, when
 from plimsoll.cli.session import door
-from plimsoll.records.model import GetLineage, GetVersion, ListVersions, TrustPackage
+from plimsoll.records.model import GetLineage, GetVersion, ListVersions, PackageMeta, TrustPackage
 
 app = App(name="models")
 
@@ -46,34 +46,48 @@ def show(ref: str, *, form: Format = Format()) -> None:
     """
     with door() as opened:
         lineage = opened.do(GetLineage(ref=ref))
-    version, run, meta = lineage.version, lineage.run, lineage.version.meta
-    lines = {
+    version, run = lineage.version, lineage.run
+    lines: dict[str, object] = {
         "version": f"{version.model}/{version.number}",
         "aliases": version.aliases,
         "digest": version.digest,
-        "goal": meta.purpose.goal,
         "author": version.author,
         "created": when(version.created),
+        "description": version.description,
+        "tags": version.tags,
+        **(_package(version.meta) if version.meta is not None else {"files": f"no package of Plimsoll, but {version.source}"}),
+    }
+    if run is not None:
+        lines |= {
+            "run": f"{run.id} {run.experiment}/{run.name} by {run.author}",
+            "params": run.params,
+            "cause": f"{run.cause.kind} {run.cause.id}".strip(),
+            "commit": run.code.commit,
+            "dirty diff": run.code.dirty_diff,
+            "environment": run.environment,
+        }
+    if version.meta is not None:
+        lines |= {
+            "data": {role: f"{found.name} {found.digest} {found.rows} rows" for role, found in lineage.data.items()},
+            "checks": {verdict.check: f"{verdict.outcome}: {verdict.reason}" for verdict in lineage.report.verdicts}
+            if lineage.report
+            else "never examined",
+            "code trusted by": [f"{grant.actor}: {grant.reason}" for grant in lineage.grants],
+        }
+    show_record(lineage, form, lines)
+    if version.meta is not None and lineage.report is None and not form.json:
+        next_step(f"plimsoll checks run {version.model}/{version.number}")
+
+
+def _package(meta: PackageMeta) -> dict[str, object]:
+    return {
+        "goal": meta.purpose.goal,
         "estimator": meta.estimator,
         "features": meta.features,
         "inputs": {column.name: column.dtype for column in meta.signature.inputs},
         "output": f"{meta.signature.output.name} {meta.signature.output.dtype}",
         "requirements": meta.requirements,
-        "run": f"{run.id} {run.experiment}/{run.name} by {run.author}",
-        "params": run.params,
-        "cause": f"{run.cause.kind} {run.cause.id}".strip(),
-        "commit": run.code.commit,
-        "dirty diff": run.code.dirty_diff,
-        "environment": run.environment,
-        "data": {role: f"{found.name} {found.digest} {found.rows} rows" for role, found in lineage.data.items()},
-        "checks": {verdict.check: f"{verdict.outcome}: {verdict.reason}" for verdict in lineage.report.verdicts}
-        if lineage.report
-        else "never examined",
-        "code trusted by": [f"{grant.actor}: {grant.reason}" for grant in lineage.grants],
     }
-    show_record(lineage, form, lines)
-    if lineage.report is None and not form.json:
-        next_step(f"plimsoll checks run {version.model}/{version.number}")
 
 
 @app.command

@@ -37,8 +37,8 @@ def why(request_id: str, *, form: Format = Format()) -> None:
             "inputs": inputs,
         }
     lines: dict[str, Any] = {"request": request_id, **rows}
-    if found.release is not None and found.lineage is not None:
-        version, run = found.lineage.version, found.lineage.run
+    if found.release is not None and found.lineage is not None and (run := found.lineage.run) is not None:
+        version = found.lineage.version
         lines |= {
             "release": f"{found.release.id} in {found.release.environment}, {found.release.state}",
             "approved by": [f"{given.actor} at {when(given.created)}: {given.note or 'no note'}" for given in found.approvals],

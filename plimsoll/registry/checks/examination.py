@@ -123,7 +123,7 @@ class _Evidence:
         self._version = version
         self._live = live
         self._folder = folder
-        self._purpose = version.meta.purpose
+        self._purpose = version.package.purpose
 
     def require_trust(self) -> None:
         """Open the candidate's package, which runs its code; other errors than these come back from the checks.
@@ -158,7 +158,7 @@ class _Evidence:
         """The candidate's tables."""
         return Data(
             purpose=self._purpose,
-            inputs=tuple(column.name for column in self._version.meta.signature.inputs),
+            inputs=tuple(column.name for column in self._version.package.signature.inputs),
             training=_table(self._context, self._version, "training"),
             holdout=_table(self._context, self._version, "holdout"),
         )
@@ -270,7 +270,7 @@ class _Evidence:
 
 
 def _table(context: JobContext, version: Version, role: str) -> pl.DataFrame | None:
-    digest = version.meta.data.get(role)
+    digest = version.package.data.get(role)
     return None if digest is None else get_table(context.stores.blobs, digest)
 
 

@@ -130,11 +130,11 @@ def _compared(condition: Comparison, dialect: str) -> ColumnElement[bool]:
         column = attribute(name.key)
         if sign in ("IS NULL", "IS NOT NULL"):
             return column.is_(None) if sign == "IS NULL" else column.is_not(None)
-        return and_(column.is_not(None), _sign(column, sign, value, dialect))
+        return and_(column.is_not(None), signed(column, sign, value, dialect))
     has, column = _rows(name)
     if sign in ("IS NULL", "IS NOT NULL"):
         return not_(exists().where(has)) if sign == "IS NULL" else exists().where(has)
-    holds = _sign(column, sign, value, dialect)
+    holds = signed(column, sign, value, dialect)
     if name.kind == "metric":
         # NaN is stored as NULL: it differs from every number and is nothing else.
         holds = or_(holds, column.is_(None)) if sign == "!=" else and_(column.is_not(None), holds)
@@ -174,7 +174,15 @@ def _check(name: Known, sign: str, value: Value, numeric: bool) -> None:
         raise InvalidInput(f"Expected a quoted string value for {what} (e.g. 'my-value'). Got value {value}", "Put it in single quotes.")
 
 
-def _sign(column: ColumnElement[Any], sign: str, value: Any, dialect: str) -> ColumnElement[bool]:
+def signed(column: ColumnElement[Any], sign: str, value: Any, dialect: str) -> ColumnElement[bool]:
+    """Return a comparison of a column with a value; both are known to fit.
+
+    Args:
+        column: a number or a text.
+        sign: an operator of the language, but not one of those for NULL.
+        value: what it is compared with.
+        dialect: ``sqlite`` or ``postgresql``.
+    """
     if sign == "LIKE":
         if dialect == "sqlite":
             # SQLite's own LIKE takes a for A.

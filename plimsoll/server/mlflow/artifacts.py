@@ -1,23 +1,27 @@
 """Artifacts as MLflow's clients address them: ``<experiment>/<run>/artifacts/<name>``. Names, never places: each is looked up.
 
-A run of ours shows its trees, tables and values as the folders of files that they are made of.
+A run of ours shows its trees, tables and values as the folders of files that they are made of. A logged model's files are at
+``<experiment>/models/<model>/artifacts/<name>``, and those of a version, which never change, at ``versions/<digest>/<name>``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 from plimsoll.data.snapshot import get_manifest
-from plimsoll.errors import PlimsollError
-from plimsoll.records.run import Artifact, LogArtifact, Run, RunDetail
+from plimsoll.errors import InvalidInput, NotFound
+from plimsoll.records.data import FileEntry
+from plimsoll.records.model import GetVersion
+from plimsoll.records.request import check_digest
+from plimsoll.records.run import LogArtifact, Run
 from plimsoll.records.tracking.change import RemoveArtifacts
+from plimsoll.records.tracking.logged_model import DropModelFiles, KeepModelFile, ListModelFiles, LoggedModel
+from plimsoll.runs.outputs.files import FILE, flat_files
+from plimsoll.server.mlflow.logged_models import files_root, known_logged
 from plimsoll.server.mlflow.runs import artifact_root, changeable, known
 from plimsoll.server.mlflow.speech import INVALID, MISSING, Asked, Spoken
-
-#: An artifact that is one blob, not a manifest of several.
-FILE = "file"
 
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:")
 
@@ -38,34 +42,16 @@ def safe(path: str) -> str:
     return path
 
 
-def _files(asked: Asked, artifacts: Iterable[Artifact]) -> dict[str, tuple[str, int]]:
-    """Return path -> digest and size of every file."""
-    found: dict[str, tuple[str, int]] = {}
-    for artifact in artifacts:
-        if artifact.kind == FILE:
-            found[artifact.name] = artifact.digest, artifact.size
-            continue
-        try:
-            manifest = get_manifest(asked.blobs, artifact.digest)
-        except PlimsollError:
-            continue
-        if manifest.meta.get("path") == FILE and len(manifest.files) == 1:
-            found[artifact.name] = manifest.files[0].digest, manifest.files[0].size
-            continue
-        found.update({f"{artifact.name}/{entry.path}": (entry.digest, entry.size) for entry in manifest.files})
-    return found
-
-
-def _listed(files: dict[str, tuple[str, int]], folder: str) -> list[dict[str, Any]]:
+def _listed(files: Iterable[FileEntry], folder: str) -> list[dict[str, Any]]:
     """Return what lies directly in a folder, by full path."""
     prefix = f"{folder}/" if folder else ""
     found: dict[str, dict[str, Any]] = {}
-    for path, (_, size) in files.items():
-        if not path.startswith(prefix):
+    for entry in files:
+        if not entry.path.startswith(prefix):
             continue
-        head, deeper, _ = path[len(prefix) :].partition("/")
+        head, deeper, _ = entry.path[len(prefix) :].partition("/")
         whole = prefix + head
-        found[whole] = {"path": whole, "is_dir": True} if deeper else {"path": whole, "is_dir": False, "file_size": size}
+        found[whole] = {"path": whole, "is_dir": True} if deeper else {"path": whole, "is_dir": False, "file_size": entry.size}
     return [found[path] for path in sorted(found)]
 
 
@@ -73,29 +59,66 @@ def listing(asked: Asked) -> dict[str, Any]:
     """Return what a run keeps in a folder."""
     path = asked.text("path", required=False)
     detail = known(asked, asked.run_id())
-    files = _files(asked, detail.artifacts)
+    files = flat_files(asked.blobs, detail.artifacts)
     return {"root_uri": artifact_root(detail.run), "files": _listed(files, safe(path) if path else "")}
 
 
-def _addressed(asked: Asked, path: str) -> tuple[RunDetail, str]:
-    """Return the run that a path names, and the rest of it, which may be empty."""
+def model_listing(asked: Asked) -> dict[str, Any]:
+    """Return what a logged model keeps in a folder."""
+    path = asked.text("artifact_directory_path", required=False)
+    model = known_logged(asked, asked.text("model_id"))
+    files = flat_files(asked.blobs, asked.do(ListModelFiles(id=model.id)))
+    return {"root_uri": files_root(model), "files": _listed(files, safe(path) if path else "")}
+
+
+class Place(NamedTuple):
+    """What an address names: a run, a logged model or a version, and a path within its files."""
+
+    #: The run or the logged model; None for a version, whose files never change.
+    owner: Run | LoggedModel | None
+    #: All files there.
+    files: Sequence[FileEntry]
+    #: The path, which may be empty.
+    name: str
+
+
+def _addressed(asked: Asked, path: str) -> Place:
+    """Return what a path names: ``EXPERIMENT/RUN/artifacts/…``, ``EXPERIMENT/models/MODEL/artifacts/…`` or ``versions/DIGEST/…``."""
     experiment, _, rest = safe(path).partition("/")
-    run_id, _, rest = rest.partition("/")
+    head, _, rest = rest.partition("/")
+    if experiment == "versions":
+        return Place(None, _version_files(asked, head), rest)
+    owner: Run | LoggedModel
+    if head == "models":
+        id, _, rest = rest.partition("/")
+        owner = known_logged(asked, id)
+        files = flat_files(asked.blobs, asked.do(ListModelFiles(id=id)))
+    else:
+        detail = known(asked, head)
+        owner, files = detail.run, flat_files(asked.blobs, detail.artifacts)
     fixed, _, name = rest.partition("/")
-    if experiment and run_id == "models":
-        raise Spoken(MISSING, f"There is no artifact at {path!r}.")
-    detail = known(asked, run_id)
-    if fixed != "artifacts" or detail.run.experiment_id != experiment:
-        raise Spoken(MISSING, f"There is no artifact at {path!r}.")
-    return detail, name
+    if fixed != "artifacts" or owner.experiment_id != experiment:
+        raise _missing(path)
+    return Place(owner, files, name)
+
+
+def _missing(path: str) -> Spoken:
+    return Spoken(MISSING, f"There is no artifact at {path!r}.")
+
+
+def _version_files(asked: Asked, digest: str) -> Sequence[FileEntry]:
+    """Return the files of a version; a digest that is none of a version names nothing."""
+    try:
+        check_digest("Version", digest)
+        return get_manifest(asked.blobs, asked.do(GetVersion(ref=digest)).digest).files
+    except (InvalidInput, NotFound):
+        raise Spoken(MISSING, f"There is no version with the digest {digest[:80]!r}.") from None
 
 
 def proxied(asked: Asked) -> dict[str, Any]:
     """Return what lies directly in a folder, by its last name only."""
-    path = asked.text("path")
-    detail, folder = _addressed(asked, path)
-    found = _listed(_files(asked, detail.artifacts), folder)
-    return {"files": [{**each, "path": each["path"].rpartition("/")[2]} for each in found]}
+    place = _addressed(asked, asked.text("path"))
+    return {"files": [{**each, "path": each["path"].rpartition("/")[2]} for each in _listed(place.files, place.name)]}
 
 
 def located(asked: Asked, path: str) -> str:
@@ -103,45 +126,52 @@ def located(asked: Asked, path: str) -> str:
 
     Args:
         asked: the request.
-        path: ``<experiment>/<run>/artifacts/<name>``.
+        path: such as ``<experiment>/<run>/artifacts/<name>``.
 
     Raises:
         Spoken: there is nothing.
     """
-    detail, name = _addressed(asked, path)
-    found = _files(asked, detail.artifacts).get(name)
+    place = _addressed(asked, path)
+    found = next((entry for entry in place.files if entry.path == place.name), None)
     if found is None:
-        raise Spoken(MISSING, f"There is no artifact at {path!r}.")
-    return found[0]
+        raise _missing(path)
+    return found.digest
 
 
-def writable(asked: Asked, path: str) -> tuple[Run, str]:
-    """Return the run and the name that bytes sent to a path get, before they are taken.
+def writable(asked: Asked, path: str) -> tuple[Run | LoggedModel, str]:
+    """Return the run or the logged model, and the name that bytes sent to a path get there, before they are taken.
 
     Args:
         asked: the request.
-        path: ``<experiment>/<run>/artifacts/<name>``.
+        path: such as ``<experiment>/<run>/artifacts/<name>``.
 
     Raises:
-        Spoken: the run is not there or deleted, or the path names no file.
+        Spoken: there is none or it is deleted, or the path names no file, or one of a version.
     """
-    detail, name = _addressed(asked, path)
-    if not name:
+    place = _addressed(asked, path)
+    if place.owner is None:
+        raise Spoken(INVALID, "The files of a version never change. Log a new model and register it.")
+    if not place.name:
         raise Spoken(INVALID, "Invalid path")
-    return changeable(asked, detail.run.id), name
+    if isinstance(place.owner, Run):
+        changeable(asked, place.owner.id)
+    return place.owner, place.name
 
 
-def keep(asked: Asked, run: Run, name: str, digest: str, size: int) -> None:
-    """Attach bytes that are stored to a run.
+def keep(asked: Asked, owner: Run | LoggedModel, name: str, digest: str, size: int) -> None:
+    """Attach bytes that are stored to a run or a logged model.
 
     Args:
         asked: the request.
-        run: the run.
+        owner: the run or the logged model.
         name: the artifact's.
         digest: of the bytes.
         size: in bytes.
     """
-    asked.do(LogArtifact(run_id=run.id, name=name, kind=FILE, digest=digest, size=size))
+    if isinstance(owner, Run):
+        asked.do(LogArtifact(run_id=owner.id, name=name, kind=FILE, digest=digest, size=size))
+    else:
+        asked.do(KeepModelFile(id=owner.id, name=name, digest=digest, size=size))
 
 
 def delete(asked: Asked, path: str) -> None:
@@ -149,12 +179,20 @@ def delete(asked: Asked, path: str) -> None:
 
     Args:
         asked: the request.
-        path: ``<experiment>/<run>/artifacts/<name>``.
+        path: such as ``<experiment>/<run>/artifacts/<name>``.
 
     Raises:
-        Spoken: the run is not there or deleted.
+        Spoken: there is no such run or logged model, it is deleted, or the files are a version's.
     """
-    detail, name = _addressed(asked, path)
-    run = changeable(asked, detail.run.id)
-    names = [each.name for each in detail.artifacts if not name or each.name == name or each.name.startswith(f"{name}/")]
-    asked.do(RemoveArtifacts(run_id=run.id, names=tuple(names)))
+    place = _addressed(asked, path)
+    if place.owner is None:
+        raise Spoken(INVALID, "The files of a version never change. Delete the version instead.")
+
+    def within(name: str) -> bool:
+        return not place.name or name == place.name or name.startswith(f"{place.name}/")
+
+    if isinstance(place.owner, Run):
+        kept = known(asked, changeable(asked, place.owner.id).id).artifacts
+        asked.do(RemoveArtifacts(run_id=place.owner.id, names=tuple(each.name for each in kept if within(each.name))))
+    else:
+        asked.do(DropModelFiles(id=place.owner.id, names=tuple(entry.path for entry in place.files if within(entry.path))))

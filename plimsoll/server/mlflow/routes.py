@@ -17,52 +17,79 @@ from starlette.routing import Route
 from plimsoll import access
 from plimsoll.errors import PlimsollError
 from plimsoll.server.api import LARGEST_REQUEST, actor_of, copied_blob, defect, read_body, store_stream
-from plimsoll.server.mlflow import artifacts, experiments, metrics, runs
+from plimsoll.server.mlflow import artifacts, experiments, logged_models, metrics, registered, runs, versions
 from plimsoll.server.mlflow.speech import INVALID, MISSING, UNSPOKEN, Asked, Spoken, spoken, written
 from plimsoll.workspace import Workspace
 
 #: Everything is there under both.
 _DOORS = ("/api", "/ajax-api")
 
-_GET, _POST, _EITHER = ("GET",), ("POST",), ("GET", "POST")
+_GET, _POST, _EITHER, _PATCH, _DELETE = ("GET",), ("POST",), ("GET", "POST"), ("PATCH",), ("DELETE",)
 
 Answering = Callable[[Asked], dict[str, Any]]
 
-#: Path after ``/api/2.0/mlflow`` -> methods and what answers.
-SPOKEN: Mapping[str, tuple[tuple[str, ...], Answering]] = {
-    "/experiments/create": (_POST, experiments.create),
-    "/experiments/get": (_GET, experiments.get),
-    "/experiments/get-by-name": (_GET, experiments.get_by_name),
-    "/experiments/search": (_EITHER, experiments.search),
-    "/experiments/delete": (_POST, experiments.delete),
-    "/experiments/restore": (_POST, experiments.restore),
-    "/experiments/update": (_POST, experiments.update),
-    "/experiments/set-experiment-tag": (_POST, experiments.set_tag),
-    "/experiments/delete-experiment-tag": (_POST, experiments.delete_tag),
-    "/runs/create": (_POST, runs.create),
-    "/runs/get": (_GET, runs.get),
-    "/runs/update": (_POST, runs.update),
-    "/runs/delete": (_POST, runs.delete),
-    "/runs/restore": (_POST, runs.restore),
-    "/runs/search": (_POST, runs.search),
-    "/runs/log-metric": (_POST, runs.log_metric),
-    "/runs/log-parameter": (_POST, runs.log_param),
-    "/runs/log-batch": (_POST, runs.log_batch),
-    "/runs/set-tag": (_POST, runs.set_tag),
-    "/runs/delete-tag": (_POST, runs.delete_tag),
-    "/runs/log-inputs": (_POST, runs.log_inputs),
-    "/runs/log-model": (_POST, runs.log_model),
-    "/metrics/get-history": (_GET, metrics.history),
-    "/metrics/get-history-bulk-interval": (_GET, metrics.bulk),
-    "/artifacts/list": (_GET, artifacts.listing),
-}
+#: Path after ``/api/2.0/mlflow``, methods and what answers.
+SPOKEN: tuple[tuple[str, tuple[str, ...], Answering], ...] = (
+    ("/experiments/create", _POST, experiments.create),
+    ("/experiments/get", _GET, experiments.get),
+    ("/experiments/get-by-name", _GET, experiments.get_by_name),
+    ("/experiments/search", _EITHER, experiments.search),
+    ("/experiments/delete", _POST, experiments.delete),
+    ("/experiments/restore", _POST, experiments.restore),
+    ("/experiments/update", _POST, experiments.update),
+    ("/experiments/set-experiment-tag", _POST, experiments.set_tag),
+    ("/experiments/delete-experiment-tag", _POST, experiments.delete_tag),
+    ("/runs/create", _POST, runs.create),
+    ("/runs/get", _GET, runs.get),
+    ("/runs/update", _POST, runs.update),
+    ("/runs/delete", _POST, runs.delete),
+    ("/runs/restore", _POST, runs.restore),
+    ("/runs/search", _POST, runs.search),
+    ("/runs/log-metric", _POST, runs.log_metric),
+    ("/runs/log-parameter", _POST, runs.log_param),
+    ("/runs/log-batch", _POST, runs.log_batch),
+    ("/runs/set-tag", _POST, runs.set_tag),
+    ("/runs/delete-tag", _POST, runs.delete_tag),
+    ("/runs/log-inputs", _POST, runs.log_inputs),
+    ("/runs/log-model", _POST, runs.log_model),
+    ("/metrics/get-history", _GET, metrics.history),
+    ("/metrics/get-history-bulk-interval", _GET, metrics.bulk),
+    ("/artifacts/list", _GET, artifacts.listing),
+    ("/runs/outputs", _POST, runs.log_outputs),
+    ("/logged-models", _POST, logged_models.create),
+    ("/logged-models/search", _POST, logged_models.search),
+    ("/logged-models/{model_id}", _GET, logged_models.get),
+    ("/logged-models/{model_id}", _PATCH, logged_models.finalize),
+    ("/logged-models/{model_id}", _DELETE, logged_models.delete),
+    ("/logged-models/{model_id}/params", _POST, logged_models.log_params),
+    ("/logged-models/{model_id}/tags", _PATCH, logged_models.set_tags),
+    ("/logged-models/{model_id}/tags/{tag_key:path}", _DELETE, logged_models.delete_tag),
+    ("/logged-models/{model_id}/artifacts/directories", _GET, artifacts.model_listing),
+    ("/registered-models/create", _POST, registered.create),
+    ("/registered-models/get", _GET, registered.get),
+    ("/registered-models/search", _EITHER, registered.search),
+    ("/registered-models/update", _PATCH, registered.update),
+    ("/registered-models/rename", _POST, registered.rename),
+    ("/registered-models/delete", _DELETE, registered.delete),
+    ("/registered-models/set-tag", _POST, registered.set_tag),
+    ("/registered-models/delete-tag", _DELETE, registered.delete_tag),
+    ("/registered-models/get-latest-versions", _EITHER, registered.latest),
+    ("/registered-models/alias", _GET, registered.get_by_alias),
+    ("/registered-models/alias", _POST, registered.set_alias),
+    ("/registered-models/alias", _DELETE, registered.delete_alias),
+    ("/model-versions/create", _POST, versions.create),
+    ("/model-versions/get", _GET, versions.get),
+    ("/model-versions/search", _EITHER, versions.search),
+    ("/model-versions/update", _PATCH, versions.update),
+    ("/model-versions/delete", _DELETE, versions.delete),
+    ("/model-versions/transition-stage", _POST, versions.transition),
+    ("/model-versions/get-download-uri", _GET, versions.download_uri),
+    ("/model-versions/set-tag", _POST, versions.set_tag),
+    ("/model-versions/delete-tag", _DELETE, versions.delete_tag),
+)
 
 #: Part of a path -> why it is not spoken.
 UNSPOKEN_PARTS: Mapping[str, str] = {
-    "registered-models": "MLflow's model registry is not spoken yet. Register with: plimsoll models, or plimsoll.Model in a step.",
-    "model-versions": "MLflow's model registry is not spoken yet. Register with: plimsoll models, or plimsoll.Model in a step.",
-    "logged-models": "MLflow's logged models are not spoken yet. Log the model's files as artifacts of the run.",
-    "runs/outputs": "MLflow's logged models are not spoken yet. Log the model's files as artifacts of the run.",
     "traces": "Traces of language models are not spoken yet.",
     "assessments": "Traces of language models are not spoken yet.",
     "webhooks": "Webhooks are not spoken yet.",
@@ -78,10 +105,9 @@ def routes(workspace: Workspace) -> list[Route]:
     """
     found: list[Route] = []
     for door in _DOORS:
-        for path, (methods, function) in SPOKEN.items():
+        for path, methods, function in SPOKEN:
             found.append(Route(f"{door}/2.0/mlflow{path}", _answers(workspace, function), methods=list(methods)))
         found.append(Route(f"{door}/3.0/mlflow/server-info", _answers(workspace, _server_info), methods=["GET"]))
-        found.append(Route(f"{door}/2.0/mlflow/logged-models/search", _answers(workspace, _no_models), methods=["POST"]))
         root = f"{door}/2.0/mlflow-artifacts/artifacts"
         found.append(Route(root, _answers(workspace, artifacts.proxied), methods=["GET"]))
         found.append(Route(f"{root}/{{path:path}}", _download(workspace), methods=["GET"]))
@@ -96,11 +122,6 @@ def routes(workspace: Workspace) -> list[Route]:
 
 def _server_info(asked: Asked) -> dict[str, Any]:
     return {"store_type": "plimsoll", "workspaces_enabled": False}
-
-
-def _no_models(asked: Asked) -> dict[str, Any]:
-    """Return that there is no logged model, since none can be made; clients look for some whenever they list a run's artifacts."""
-    return {"models": []}
 
 
 Endpoint = Callable[[HttpRequest], Awaitable[Response]]
@@ -133,7 +154,7 @@ def _refused(error: Spoken) -> Response:
 def _answers(workspace: Workspace, function: Answering) -> Endpoint:
     @_guarded
     async def answer(request: HttpRequest) -> Response:
-        asked = _asked(workspace, request, await _fields(request))
+        asked = _asked(workspace, request, {**await _fields(request), **request.path_params})
         return Response(written(await run_in_threadpool(function, asked)), media_type="application/json")
 
     return answer
@@ -179,9 +200,9 @@ def _upload(workspace: Workspace) -> Endpoint:
     async def upload(request: HttpRequest) -> Response:
         access.require(actor_of(request), "write", "write artifacts")
         asked = _asked(workspace, request, {})
-        run, name = await run_in_threadpool(artifacts.writable, asked, request.path_params["path"])
+        owner, name = await run_in_threadpool(artifacts.writable, asked, request.path_params["path"])
         digest, size = await store_stream(workspace, request.stream())
-        await run_in_threadpool(artifacts.keep, asked, run, name, digest, size)
+        await run_in_threadpool(artifacts.keep, asked, owner, name, digest, size)
         return Response(b"{}", media_type="application/json")
 
     return upload

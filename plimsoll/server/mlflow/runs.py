@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from typing import Any, Literal
 
 from plimsoll.errors import InvalidInput, NotFound
-from plimsoll.records.run import GetRun, PointColumns, Run, RunDetail, StartRun
+from plimsoll.records.run import GetRun, ModelUse, PointColumns, Run, RunDetail, StartRun
 from plimsoll.records.tracking.change import DeleteRun, LogBatch, LogDatasets, RemoveTags, RestoreRun, UpdateRun
 from plimsoll.records.tracking.dataset import Dataset, DatasetUse
 from plimsoll.records.tracking.experiment import DEFAULT_EXPERIMENT_ID
 from plimsoll.records.tracking.find import SearchRuns, View
+from plimsoll.records.tracking.logged_model import LinkModels, LogModelMetrics, ModelMetric
 from plimsoll.runs.described import param_text
 from plimsoll.server.mlflow.experiments import VIEWS, active
-from plimsoll.server.mlflow.speech import INVALID, MISSING, Asked, Spoken, number, shown_number, whole
+from plimsoll.server.mlflow.logged_models import known_logged
+from plimsoll.server.mlflow.speech import INVALID, MISSING, Asked, Spoken, number, pairs, shown_number, texts, whole
 
 _NAME, _USER = "mlflow.runName", "mlflow.user"
 
@@ -94,7 +95,9 @@ def _info(run: Run) -> dict[str, Any]:
 def _told(detail: RunDetail) -> dict[str, Any]:
     run = detail.run
     tags = {**run.tags, _NAME: run.name}
-    uses = [{"tags": _pairs(use.tags), "dataset": _dataset(use.dataset)} for use in detail.datasets]
+    uses = [{"tags": pairs(use.tags), "dataset": _dataset(use.dataset)} for use in detail.datasets]
+    read = [{"model_id": use.model_id} for use in detail.models if use.role == "input"]
+    made = [{"model_id": use.model_id, "step": use.step} for use in detail.models if use.role == "output"]
     return {
         "info": _info(run),
         "data": {
@@ -103,14 +106,11 @@ def _told(detail: RunDetail) -> dict[str, Any]:
                 for each in detail.metrics
             ],
             "params": [{"key": name, "value": param_text(value)} for name, value in run.params.items()],
-            "tags": _pairs(tags),
+            "tags": pairs(tags),
         },
-        "inputs": {"dataset_inputs": uses} if uses else {},
+        "inputs": {**({"dataset_inputs": uses} if uses else {}), **({"model_inputs": read} if read else {})},
+        **({"outputs": {"model_outputs": made}} if made else {}),
     }
-
-
-def _pairs(values: dict[str, str]) -> list[dict[str, str]]:
-    return [{"key": name, "value": value} for name, value in values.items()]
 
 
 def _dataset(dataset: Dataset) -> dict[str, str]:
@@ -118,21 +118,10 @@ def _dataset(dataset: Dataset) -> dict[str, str]:
     return {**named, **{key: value for key, value in (("schema", dataset.schema), ("profile", dataset.profile)) if value is not None}}
 
 
-def _texts(name: str, rows: Iterable[Any]) -> dict[str, str]:
-    """Return key and value of each row; the last of a key counts."""
-    found: dict[str, str] = {}
-    for index, row in enumerate(rows):
-        key = row.get("key") if isinstance(row, dict) else None
-        if not key:
-            raise Spoken(INVALID, f"Missing value for required parameter '{name}[{index}].key'.")
-        found[str(key)] = str(row.get("value") or "")
-    return found
-
-
 def create(asked: Asked) -> dict[str, Any]:
     """Begin a run."""
     experiment = active(asked, asked.text("experiment_id", required=False) or DEFAULT_EXPERIMENT_ID)
-    tags = _texts("tags", asked.items("tags"))
+    tags = texts("tags", asked.items("tags"))
     tagged = tags.pop(_NAME, "")
     name = asked.text("run_name", required=False)
     if name and tagged and name != tagged:
@@ -232,10 +221,34 @@ def _log(asked: Asked, run: Run, metrics: list[Any], params: dict[str, str], tag
                 f"Changing param values is not allowed. Param with key='{key}' was already logged with value="
                 f"'{param_text(run.params[key])}' for run ID='{run.id}'. Attempted logging new value '{value}'.",
             )
+    measured = _measured(run.id, metrics)
     asked.do(LogBatch(run_id=run.id, points=_points(metrics) if metrics else None, params=dict(params), tags=tags))
+    if measured:
+        asked.do(LogModelMetrics(metrics=tuple(measured)))
     if name:
         asked.do(UpdateRun(id=run.id, name=name))
     return {}
+
+
+def _measured(run_id: str, rows: list[Any]) -> list[ModelMetric]:
+    """Return what clients from 3.0 say of logged models beside the run's own points."""
+    found = []
+    for row in rows:
+        if not isinstance(row, dict) or not row.get("model_id"):
+            continue
+        found.append(
+            ModelMetric(
+                model_id=str(row["model_id"]),
+                run_id=run_id,
+                name=str(row.get("key")),
+                value=number("value", row.get("value")),
+                step=whole("step", row.get("step"), 0),
+                time=whole("timestamp", row.get("timestamp"), 0) * 1000,
+                dataset=str(row.get("dataset_name") or ""),
+                digest=str(row.get("dataset_digest") or ""),
+            )
+        )
+    return found
 
 
 def log_metric(asked: Asked) -> dict[str, Any]:
@@ -243,7 +256,8 @@ def log_metric(asked: Asked) -> dict[str, Any]:
     run = changeable(asked, asked.run_id())
     key = asked.text("key")
     value = number("value", asked.fields.get("value"))
-    row = {"key": key, "value": value, "timestamp": asked.whole("timestamp", 0), "step": asked.whole("step", 0)}
+    more = {name: asked.text(name, required=False) for name in ("model_id", "dataset_name", "dataset_digest")}
+    row = {"key": key, "value": value, "timestamp": asked.whole("timestamp", 0), "step": asked.whole("step", 0), **more}
     return _log(asked, run, [row], {}, {})
 
 
@@ -276,24 +290,38 @@ def log_batch(asked: Asked) -> dict[str, Any]:
             raise Spoken(INVALID, f"A batch logging request can contain at most {limit} {name}. Got {len(rows[name])} {name}.")
     if sum(map(len, rows.values())) > 1000:
         raise Spoken(INVALID, "A batch logging request can contain at most 1000 metrics, params and tags together.")
-    params = _texts("params", rows["params"])
+    params = texts("params", rows["params"])
     twice = {str(row["key"]) for row in rows["params"] if str(row.get("value") or "") != params[str(row["key"])]}
     if twice:
         raise Spoken(INVALID, f"Duplicate parameter keys have been submitted: {sorted(twice)}. Please ensure each is given once.")
-    return _log(asked, changeable(asked, asked.run_id()), rows["metrics"], params, _texts("tags", rows["tags"]))
+    return _log(asked, changeable(asked, asked.run_id()), rows["metrics"], params, texts("tags", rows["tags"]))
 
 
 def log_inputs(asked: Asked) -> dict[str, Any]:
-    """Record the datasets that a run read."""
+    """Record the datasets and the logged models that a run read."""
     run = changeable(asked, asked.run_id())
     uses = []
     for row in asked.items("datasets"):
         described = dict(row.get("dataset") or {})
-        texts = {name: str(described.get(name) or "") for name in ("name", "digest", "source_type", "source")}
+        named = {name: str(described.get(name) or "") for name in ("name", "digest", "source_type", "source")}
         more: dict[str, Any] = {name: described.get(name) for name in ("schema", "profile")}
-        uses.append(DatasetUse(dataset=Dataset(**texts, **more), tags=_texts("tags", row.get("tags") or [])))
+        uses.append(DatasetUse(dataset=Dataset(**named, **more), tags=texts("tags", row.get("tags") or [])))
     if uses:
         asked.do(LogDatasets(run_id=run.id, uses=tuple(uses)))
+    read = tuple(ModelUse(model_id=known_logged(asked, row.get("model_id")).id, role="input") for row in asked.items("models"))
+    if read:
+        asked.do(LinkModels(run_id=run.id, uses=read))
+    return {}
+
+
+def log_outputs(asked: Asked) -> dict[str, Any]:
+    """Record the logged models that a run made."""
+    run = changeable(asked, asked.run_id())
+    made = tuple(
+        ModelUse(model_id=known_logged(asked, row.get("model_id")).id, role="output", step=whole("step", row.get("step"), 0))
+        for row in asked.items("models")
+    )
+    asked.do(LinkModels(run_id=run.id, uses=made))
     return {}
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -162,6 +162,22 @@ class Asked:
             raise _of_type(name, value)
         return value
 
+    def words(self, name: str) -> list[str]:
+        """Return a field that holds texts; empty when it is missing. One alone comes from a query as itself.
+
+        Args:
+            name: the field.
+
+        Raises:
+            Spoken: it holds something else.
+        """
+        value = self.fields.get(name)
+        found = [value] if isinstance(value, str) and value else self.items(name) if value else []
+        for each in found:
+            if not isinstance(each, str):
+                raise _of_type(name, value)
+        return found
+
     def run_id(self) -> str:
         """Return the run that is meant; old clients name it ``run_uuid``.
 
@@ -169,6 +185,35 @@ class Asked:
             Spoken: none is named.
         """
         return self.text("run_id" if self.fields.get("run_id") or not self.fields.get("run_uuid") else "run_uuid")
+
+
+def pairs(values: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return names and values as rows with ``key`` and ``value``.
+
+    Args:
+        values: by name.
+    """
+    return [{"key": name, "value": value} for name, value in values.items()]
+
+
+def texts(name: str, rows: Iterable[Any]) -> dict[str, str]:
+    """Return key and value of rows; the last of a key counts.
+
+    Args:
+        name: where they stand, for the message.
+        rows: each with ``key`` and ``value``.
+
+    Raises:
+        Spoken: a row has no key.
+    """
+    found: dict[str, str] = {}
+    for index, row in enumerate(rows):
+        key = row.get("key") if isinstance(row, dict) else None
+        if not key:
+            raise Spoken(INVALID, f"Missing value for required parameter '{name}[{index}].key'.")
+        value = row.get("value")
+        found[str(key)] = "" if value is None else str(value)
+    return found
 
 
 def whole(name: str, value: Any, default: int) -> int:

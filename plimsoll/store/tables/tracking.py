@@ -106,6 +106,65 @@ dataset_uses = Table(
     Column("tags", Json, nullable=False),
 )
 
+#: The files of a model in the layout of its framework, with what is known of them; its files are rows of ``artifacts``.
+logged_models = Table(
+    "logged_models",
+    metadata,
+    id_column(),
+    Column("experiment_id", Text, ForeignKey("experiments.id"), nullable=False),
+    Column("name", EXACT, nullable=False),
+    Column("kind", EXACT, nullable=False),
+    Column("run_id", Text, ForeignKey("runs.id")),
+    Column("state", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    at_column(),
+    at_column("updated"),
+    Column("deleted", BigInteger),
+    Index("ix_logged_models_experiment_id_created", "experiment_id", "created"),
+)
+
+logged_model_params = Table(
+    "logged_model_params",
+    metadata,
+    Column("model_id", Text, ForeignKey("logged_models.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", EXACT, nullable=False),
+)
+
+logged_model_tags = Table(
+    "logged_model_tags",
+    metadata,
+    Column("model_id", Text, ForeignKey("logged_models.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", EXACT, nullable=False),
+)
+
+#: What was measured last of a logged model, of each metric, run and dataset; ``dataset`` and ``digest`` are empty for none.
+logged_model_metrics = Table(
+    "logged_model_metrics",
+    metadata,
+    Column("model_id", Text, ForeignKey("logged_models.id"), primary_key=True),
+    Column("run_id", Text, ForeignKey("runs.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("dataset", Text, primary_key=True),
+    Column("digest", Text, primary_key=True),
+    Column("step", BigInteger, nullable=False),
+    Column("time", BigInteger, nullable=False),
+    # As in series: the bits, and again as search compares it.
+    Column("value", LargeBinary, nullable=False),
+    Column("number", Double),
+)
+
+#: Which logged models a run read or made.
+model_uses = Table(
+    "model_uses",
+    metadata,
+    Column("run_id", Text, ForeignKey("runs.id"), primary_key=True),
+    Column("model_id", Text, ForeignKey("logged_models.id"), primary_key=True),
+    Column("role", Text, primary_key=True),
+    Column("step", BigInteger, nullable=False),
+)
+
 snapshots = Table(
     "snapshots",
     metadata,

@@ -64,8 +64,9 @@ class Deployed:
         package = blobs.put(codec.canonical(Manifest(kind="model", files=files, meta={"number": number})))
         self.release = clock.new_id()
         with self.workspace.stores.database.write() as tx:
+            noted = {"created": 0, "updated": 0, "source": "", "description": "", "stage": "none"}
             version = {"model": "parcels", "number": number, "digest": package, "run_id": self.run.id, "author": "dana"}
-            tx.execute(schema.versions.insert().values(**version, created=0, meta=codec.plain(meta)))
+            tx.execute(schema.versions.insert().values(**version, **noted, meta=codec.plain(meta)))
             release = {"id": self.release, "environment": "production", "model": "parcels", "number": number, "package": package}
             names = {"digest": f"{number:064x}", "author": "dana", "proposer": "dana", "state": "live", "reason": "", "created": 0}
             tx.execute(schema.releases.insert().values(**release, **names, config={}))
@@ -124,7 +125,7 @@ def deploy(home: Path) -> Deployed:
     workspace = open_workspace(home, home, owner="dana")
     run = workspace.do(StartRun(experiment="parcels"), WORKER)
     with workspace.stores.database.write() as tx:
-        tx.execute(schema.models.insert().values(name="parcels", created=0))
+        tx.execute(schema.models.insert().values(name="parcels", created=0, updated=0, description="", last=1))
     deployed = Deployed(workspace, run)
     deployed.live()
     return deployed

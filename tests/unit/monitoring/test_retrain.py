@@ -172,7 +172,17 @@ class Door:
                 if not tx.execute(schema.versions.select().where(schema.versions.c.run_id == run.id)).first():
                     tx.execute(
                         schema.versions.insert().values(
-                            model="parcels", number=2, digest="2" * 64, run_id=run.id, author="worker", created=0, meta={}
+                            model="parcels",
+                            number=2,
+                            digest="2" * 64,
+                            run_id=run.id,
+                            author="worker",
+                            created=0,
+                            updated=0,
+                            meta={},
+                            source="",
+                            description="",
+                            stage="none",
                         )
                     )
         return run

@@ -19,6 +19,7 @@ from plimsoll.records.deployment import ApproveRelease, CreateRelease, GetDeploy
 from plimsoll.records.model import CheckVersion, GetVersion, TrustPackage
 from plimsoll.records.monitor import SealPredictions, WatchWindow
 from plimsoll.records.pipelines.trigger import TriggerRule
+from plimsoll.records.registry.catalog import AdoptFiles
 from plimsoll.records.request import Request, result_type
 from plimsoll.records.run import AppendPoints, FinishRun, GetRun, GetSeries, PointColumns, ResumeRun, StartRun
 from plimsoll.sdk.door import connect, open_door
@@ -40,6 +41,8 @@ def sample(kind: Any) -> Any:
             return WatchWindow(model="m", start=1, end=2, as_of=3)
         if kind is GetSeries:
             return GetSeries(run_id=TEXT, name=TEXT, steps=(1, 1), first=1, limit=1)
+        if kind is AdoptFiles:
+            return AdoptFiles(model=TEXT, owner="m-1", path="a/b", source=TEXT, description=TEXT, tags={TEXT: TEXT})
         if kind is TriggerRule:
             return TriggerRule(on="call", pipeline="pipe.py:flow", params={"depth": 3})
         hints = typing.get_type_hints(kind)

@@ -56,7 +56,7 @@ def test_a_fresh_database_equals_a_migrated_one(migrated: SqlDatabase, database_
 
 def test_an_older_database_is_brought_up_when_it_is_opened(database: Database, database_url: str) -> None:
     with database.write() as tx:
-        tx.execute(insert(schema.models).values(name="flights", created=1))
+        tx.execute(insert(schema.models).values(name="flights", created=1, updated=1, description="", last=0))
         revisions.downgrade(tx, "base")
         assert inspect(tx).get_table_names() == ["alembic_version"]
     again = open_database(database_url)
@@ -73,7 +73,7 @@ def test_an_upgrade_that_is_undone_leaves_the_old_tables(database: Database) -> 
             raise ZeroDivisionError
 
     with database.write() as tx:
-        tx.execute(insert(schema.models).values(name="flights", created=1))
+        tx.execute(insert(schema.models).values(name="flights", created=1, updated=1, description="", last=0))
     with pytest.raises(ZeroDivisionError):
         fail()
     with database.read() as tx:

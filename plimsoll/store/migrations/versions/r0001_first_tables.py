@@ -6,7 +6,21 @@ A frozen copy: later changes of the schema are later revisions, and this one sta
 from __future__ import annotations
 
 from alembic import op
-from sqlalchemy import BigInteger, Boolean, Column, Double, ForeignKey, Index, Integer, LargeBinary, MetaData, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 revision = "0001"
 down_revision = None
@@ -173,6 +187,61 @@ dataset_uses = Table(
     Column("tags", Text, nullable=False),
 )
 
+logged_models = Table(
+    "logged_models",
+    metadata,
+    _id(),
+    Column("experiment_id", Text, ForeignKey("experiments.id"), nullable=False),
+    Column("name", _EXACT, nullable=False),
+    Column("kind", _EXACT, nullable=False),
+    Column("run_id", Text, ForeignKey("runs.id")),
+    Column("state", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    _at(),
+    _at("updated"),
+    Column("deleted", BigInteger),
+    Index("ix_logged_models_experiment_id_created", "experiment_id", "created"),
+)
+
+logged_model_params = Table(
+    "logged_model_params",
+    metadata,
+    Column("model_id", Text, ForeignKey("logged_models.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", _EXACT, nullable=False),
+)
+
+logged_model_tags = Table(
+    "logged_model_tags",
+    metadata,
+    Column("model_id", Text, ForeignKey("logged_models.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", _EXACT, nullable=False),
+)
+
+logged_model_metrics = Table(
+    "logged_model_metrics",
+    metadata,
+    Column("model_id", Text, ForeignKey("logged_models.id"), primary_key=True),
+    Column("run_id", Text, ForeignKey("runs.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("dataset", Text, primary_key=True),
+    Column("digest", Text, primary_key=True),
+    Column("step", BigInteger, nullable=False),
+    Column("time", BigInteger, nullable=False),
+    Column("value", LargeBinary, nullable=False),
+    Column("number", Double),
+)
+
+model_uses = Table(
+    "model_uses",
+    metadata,
+    Column("run_id", Text, ForeignKey("runs.id"), primary_key=True),
+    Column("model_id", Text, ForeignKey("logged_models.id"), primary_key=True),
+    Column("role", Text, primary_key=True),
+    Column("step", BigInteger, nullable=False),
+)
+
 snapshots = Table(
     "snapshots",
     metadata,
@@ -331,24 +400,56 @@ firings = Table(
     Index("ix_firings_job_id", "job_id"),
 )
 
-models = Table("models", metadata, Column("name", Text, primary_key=True), _at())
+models = Table(
+    "models",
+    metadata,
+    Column("name", _EXACT, primary_key=True),
+    _at(),
+    _at("updated"),
+    Column("description", Text, nullable=False),
+    Column("last", Integer, nullable=False),
+)
+
+model_tags = Table(
+    "model_tags",
+    metadata,
+    Column("model", _EXACT, ForeignKey("models.name"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", _EXACT, nullable=False),
+)
 
 versions = Table(
     "versions",
     metadata,
-    Column("model", Text, ForeignKey("models.name"), primary_key=True),
+    Column("model", _EXACT, ForeignKey("models.name"), primary_key=True),
     Column("number", Integer, primary_key=True, autoincrement=False),
-    Column("digest", Text, nullable=False, unique=True),
-    Column("run_id", Text, ForeignKey("runs.id"), nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("run_id", Text, ForeignKey("runs.id")),
     Column("author", Text, nullable=False),
     _at(),
-    Column("meta", Text, nullable=False),
+    _at("updated"),
+    Column("meta", Text),
+    Column("source", _EXACT, nullable=False),
+    Column("model_id", Text, ForeignKey("logged_models.id")),
+    Column("description", Text, nullable=False),
+    Column("stage", Text, nullable=False),
+    Index("ix_versions_digest", "digest"),
+)
+
+version_tags = Table(
+    "version_tags",
+    metadata,
+    Column("model", _EXACT, primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("name", Text, primary_key=True),
+    Column("value", _EXACT, nullable=False),
+    ForeignKeyConstraint(["model", "number"], ["versions.model", "versions.number"]),
 )
 
 aliases = Table(
     "aliases",
     metadata,
-    Column("model", Text, ForeignKey("models.name"), primary_key=True),
+    Column("model", _EXACT, ForeignKey("models.name"), primary_key=True),
     Column("alias", Text, primary_key=True),
     Column("number", Integer, nullable=False),
 )

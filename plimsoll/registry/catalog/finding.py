@@ -1,0 +1,113 @@
+"""Registered models and versions that a filter lets through, a page at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, and_, select
+
+from plimsoll.errors import InvalidInput
+from plimsoll.records.registry.catalog import ModelPage, SearchModels, SearchVersions, VersionPage
+from plimsoll.registry.catalog.names import models_of
+from plimsoll.registry.versions import versions_of
+from plimsoll.runs.search.language import Condition, Every, Not, Some, parsed_filter, parsed_order
+from plimsoll.runs.search.pages import Key
+from plimsoll.runs.search.vocabulary import Rows, Vocabulary, condition_in, page_of
+from plimsoll.store.contracts import Context
+from plimsoll.store.schema import model_tags, models, version_tags, versions
+
+
+def _model_tags(key: str) -> tuple[ColumnElement[bool], ColumnElement[Any]]:
+    return and_(model_tags.c.model == models.c.name, model_tags.c.name == key), model_tags.c.value
+
+
+def _version_tags(key: str) -> tuple[ColumnElement[bool], ColumnElement[Any]]:
+    mine = and_(version_tags.c.model == versions.c.model, version_tags.c.number == versions.c.number)
+    return and_(mine, version_tags.c.name == key), version_tags.c.value
+
+
+def _milliseconds(column: Column[int]) -> ColumnElement[Any]:
+    # As MLflow's clients count.
+    return column.op("/")(1000)
+
+
+_MODEL_TAGS: Mapping[str, Rows] = {"tag": _model_tags}
+_VERSION_TAGS: Mapping[str, Rows] = {"tag": _version_tags}
+
+_MODELS = Vocabulary({"name": models.c.name}, frozenset(), _MODEL_TAGS)
+
+_VERSIONS = Vocabulary(
+    {
+        "name": versions.c.model,
+        "run_id": versions.c.run_id,
+        "source_path": versions.c.source,
+        "version_number": versions.c.number,
+        "creation_timestamp": _milliseconds(versions.c.created),
+        "last_updated_timestamp": _milliseconds(versions.c.updated),
+    },
+    frozenset({"version_number", "creation_timestamp", "last_updated_timestamp"}),
+    _VERSION_TAGS,
+)
+
+_MODEL_ORDER: Mapping[str, Column[Any]] = {
+    "name": models.c.name, "timestamp": models.c.updated, "last_updated_timestamp": models.c.updated,
+}  # fmt: skip
+
+_VERSION_ORDER: Mapping[str, Column[Any]] = {
+    "name": versions.c.model,
+    "version_number": versions.c.number,
+    "creation_timestamp": versions.c.created,
+    "last_updated_timestamp": versions.c.updated,
+}
+
+
+#: MLflow's mark of a prompt. There are none here, and its clients ask for models that are none.
+_PROMPT = "mlflow.prompt.is_prompt"
+
+
+def _asked(where: str) -> Condition:
+    return _without_prompts(parsed_filter(where))
+
+
+def _without_prompts(condition: Condition) -> Condition:
+    match condition:
+        case Every(parts):
+            return Every(tuple(map(_without_prompts, parts)))
+        case Some(parts):
+            return Some(tuple(map(_without_prompts, parts)))
+        case Not(part):
+            return Not(_without_prompts(part))
+    if condition.name.key != _PROMPT:
+        return condition
+    prompts = (condition.operator == "=") == (str(condition.value).lower() == "true")
+    return Some(()) if prompts else Every(())
+
+
+def search_models(request: SearchModels, context: Context) -> ModelPage:
+    """Return a page of registered models; ties by name."""
+    keys = _keys(request.order, _MODEL_ORDER, (Key(models.c.name, False),))
+    query = select(models).where(condition_in(_asked(request.where), _MODELS, context.tx.dialect.name))
+    rows, token = page_of(context.tx, query, keys, request.limit, request.page, ("models", request.where, request.order))
+    return ModelPage(models=models_of(context.tx, rows), next=token)
+
+
+def search_versions(request: SearchVersions, context: Context) -> VersionPage:
+    """Return a page of versions; the one changed last first, ties by name and number, the highest first."""
+    order = request.order or ("last_updated_timestamp DESC",)
+    keys = _keys(order, _VERSION_ORDER, (Key(versions.c.model, False), Key(versions.c.number, True)))
+    query = select(versions).where(condition_in(_asked(request.where), _VERSIONS, context.tx.dialect.name))
+    rows, token = page_of(context.tx, query, keys, request.limit, request.page, ("versions", request.where, request.order))
+    return VersionPage(versions=versions_of(context.tx, rows), next=token)
+
+
+def _keys(order: Sequence[str], known: Mapping[str, Column[Any]], rest: Sequence[Key]) -> list[Key]:
+    keys: list[Key] = []
+    for item in map(parsed_order, order):
+        name = item.name.key
+        if item.name.kind not in ("", "attribute", "attributes") or name not in known:
+            raise InvalidInput(f"Invalid order by key '{name}' specified.", f"Valid keys are: {', '.join(known)}.")
+        if any(key.expression is known[name] for key in keys):
+            raise InvalidInput(f"`order_by` contains duplicate fields: {list(order)}", "Name each once.")
+        keys.append(Key(known[name], item.descending))
+    return keys + [key for key in rest if not any(key.expression is other.expression for other in keys)]

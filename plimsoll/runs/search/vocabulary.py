@@ -1,0 +1,124 @@
+"""Filters and pages of other records than runs: the language is the same, and a vocabulary says what its names mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, false, not_, or_, true
+
+from plimsoll import codec
+from plimsoll.errors import InvalidInput
+from plimsoll.runs.search.language import Comparison, Condition, Every, Not, Some
+from plimsoll.runs.search.meaning import signed
+from plimsoll.runs.search.pages import Key, Place, behind, place_of, token_of
+
+_NUMBER_SIGNS = ("<", "<=", ">", ">=", "=", "!=")
+_TEXT_SIGNS = ("=", "!=", "LIKE", "ILIKE", "IN", "NOT IN")
+
+#: What may stand before the dot -> kind.
+_KINDS = {
+    "": "attribute", "attribute": "attribute", "attributes": "attribute", "attr": "attribute", "tag": "tag", "tags": "tag",
+    "param": "param", "params": "param", "parameter": "param", "parameters": "param", "metric": "metric", "metrics": "metric",
+}  # fmt: skip
+
+#: Key -> the condition of the rows that hold it, and the column that is compared.
+Rows: TypeAlias = Callable[[str], tuple[ColumnElement[bool], ColumnElement[Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """What the names in a filter mean."""
+
+    #: Name -> what it stands for.
+    attributes: Mapping[str, ColumnElement[Any]]
+    #: Those attributes that are whole numbers.
+    numbers: frozenset[str]
+    #: ``tag``, ``param`` or ``metric`` -> where its rows are; metrics are numbers, NULL for NaN.
+    rows: Mapping[str, Rows]
+
+
+def condition_in(condition: Condition, vocabulary: Vocabulary, dialect: str) -> ColumnElement[bool]:
+    """Return a filter as an expression.
+
+    Args:
+        condition: what ``parsed_filter`` gave.
+        vocabulary: what its names mean.
+        dialect: ``sqlite`` or ``postgresql``.
+
+    Raises:
+        InvalidInput: a name means nothing here, or is compared with what it cannot be.
+    """
+    match condition:
+        case Every(parts):
+            return and_(true(), *(condition_in(part, vocabulary, dialect) for part in parts))
+        case Some(parts):
+            return or_(false(), *(condition_in(part, vocabulary, dialect) for part in parts))
+        case Not(part):
+            return not_(condition_in(part, vocabulary, dialect))
+    return _compared(condition, vocabulary, dialect)
+
+
+def _compared(condition: Comparison, vocabulary: Vocabulary, dialect: str) -> ColumnElement[bool]:
+    key, sign, value = condition.name.key, condition.operator, condition.value
+    kind = _KINDS.get(condition.name.kind.lower(), "")
+    if kind == "attribute":
+        if key not in vocabulary.attributes:
+            raise InvalidInput(f"Invalid attribute name: {key}", f"Use one of: {', '.join(sorted(vocabulary.attributes))}.")
+        column = vocabulary.attributes[key]
+        if sign in ("IS NULL", "IS NOT NULL"):
+            return column.is_(None) if sign == "IS NULL" else column.is_not(None)
+        _check(f"attribute {key}", sign, value, key in vocabulary.numbers)
+        return and_(column.is_not(None), signed(column, sign, value, dialect))
+    if kind not in vocabulary.rows:
+        raise InvalidInput(f"Invalid entity type: {condition.name.kind!r}.", f"Use one of: attributes, {', '.join(vocabulary.rows)}.")
+    has, column = vocabulary.rows[kind](key)
+    if sign in ("IS NULL", "IS NOT NULL"):
+        return not_(exists().where(has)) if sign == "IS NULL" else exists().where(has)
+    _check(kind, sign, value, kind == "metric")
+    holds = signed(column, sign, value, dialect)
+    if kind == "metric":
+        holds = or_(holds, column.is_(None)) if sign == "!=" else and_(column.is_not(None), holds)
+    return exists().where(has, holds)
+
+
+def _check(what: str, sign: str, value: object, numeric: bool) -> None:
+    signs = _NUMBER_SIGNS if numeric else _TEXT_SIGNS
+    if sign not in signs:
+        raise InvalidInput(f"Invalid comparator for {what}: {sign}", f"Use one of: {', '.join(signs)}.")
+    if numeric and not isinstance(value, int | float):
+        raise InvalidInput(f"Invalid value for numeric {what}: {value!r}", "Write a number without quotes.")
+    if not numeric and not isinstance(value, str | tuple):
+        raise InvalidInput(f"Expected a quoted string value for {what}. Got value {value}", "Put it in single quotes.")
+
+
+def page_of(
+    tx: Connection, query: Select[Any], keys: list[Key], limit: int, token: str | None, asked: object
+) -> tuple[list[Row[Any]], str | None]:
+    """Return the rows of a page, and the token of the next one or None.
+
+    Args:
+        tx: an open transaction.
+        query: all rows, in no order.
+        keys: what orders them, most important first; the last tells any two rows apart.
+        limit: at most so many rows.
+        token: of the page before, or None.
+        asked: what was asked, without limit and token; a token of another question is refused.
+
+    Raises:
+        InvalidInput: the token is of another question, or none.
+    """
+    question = codec.digest(codec.to_msgpack(asked))[:16]
+    query = query.add_columns(*(key.expression.label(f"key_{index}") for index, key in enumerate(keys)))
+    if token is not None:
+        place = place_of(token, question)
+        if len(place.keys) != len(keys):
+            raise InvalidInput("Invalid page token: it does not fit the order.", "Ask for the first page, without a token.")
+        query = query.where(behind(keys, place.keys))
+    query = query.order_by(*(key.expression.desc() if key.descending else key.expression for key in keys))
+    rows = list(tx.execute(query.limit(limit + 1)).all())
+    if len(rows) <= limit:
+        return rows, None
+    last = rows[limit - 1]
+    return rows[:limit], token_of(Place(question, 0, tuple(last._mapping[f"key_{index}"] for index in range(len(keys)))))
