@@ -44,6 +44,7 @@ from plimsoll.registry.catalog import finding as catalog_finding
 from plimsoll.runs import experiments, lifecycle, logged, points
 from plimsoll.runs.outputs import finding as logged_finding
 from plimsoll.runs.outputs import logged_models
+from plimsoll.runs.search import experiments as found_experiments
 from plimsoll.runs.search import finding
 from plimsoll.serving import deployments, rollout
 
@@ -111,6 +112,7 @@ VERBS: tuple[Verb, ...] = (
     _write(e.CreateExperiment, experiments.create_experiment),
     _read(e.GetExperiment, experiments.get_experiment),
     _read(e.ListExperiments, experiments.list_experiments),
+    _read(e.SearchExperiments, found_experiments.search_experiments),
     _write(e.RenameExperiment, experiments.rename_experiment),
     _write(e.DeleteExperiment, experiments.delete_experiment),
     _write(e.RestoreExperiment, experiments.restore_experiment),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Row, select, update
@@ -25,7 +26,18 @@ from plimsoll.store.tables.tracking import experiment_tags, experiments, runs
 
 
 def _found(tx: Connection, where: ColumnElement[bool]) -> tuple[Experiment, ...]:
-    rows = tx.execute(select(experiments).where(where).order_by(experiments.c.updated.desc(), experiments.c.id.desc())).all()
+    return experiments_of(
+        tx, tx.execute(select(experiments).where(where).order_by(experiments.c.updated.desc(), experiments.c.id.desc())).all()
+    )
+
+
+def experiments_of(tx: Connection, rows: Sequence[Row[Any]]) -> tuple[Experiment, ...]:
+    """Return rows of ``experiments`` as records, in their order.
+
+    Args:
+        tx: an open transaction.
+        rows: whole rows.
+    """
     tags: dict[str, dict[str, str]] = {row.id: {} for row in rows}
     for some in chunks(list(tags), 500):
         query = select(experiment_tags).where(experiment_tags.c.experiment_id.in_(some)).order_by(experiment_tags.c.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, bindparam, select, update
@@ -25,14 +25,13 @@ from plimsoll.records.run import (
     StartRun,
 )
 from plimsoll.records.tracking.change import DeleteRun, RemoveArtifacts, RestoreRun, UpdateRun
-from plimsoll.records.tracking.dataset import Dataset, DatasetUse
 from plimsoll.runs.described import add_params, described_runs, insert_params, missing_run, one_run, put_tags, selected_runs, state_now
 from plimsoll.runs.experiments import experiment_for
 from plimsoll.runs.outputs.files import artifacts_of
-from plimsoll.runs.outputs.uses import models_of_runs
+from plimsoll.runs.outputs.uses import datasets_of_runs, models_of_runs
 from plimsoll.store.contracts import Context, chunks
 from plimsoll.store.schema import steps
-from plimsoll.store.tables.tracking import artifacts, dataset_uses, datasets, experiments, run_inputs, runs
+from plimsoll.store.tables.tracking import artifacts, experiments, run_inputs, runs
 
 #: Writer of the points that come with a run's end.
 _END = "(end)"
@@ -289,17 +288,8 @@ def get_run(request: GetRun, context: Context) -> RunDetail:
         metrics=context.stores.points.summaries(context.tx, [run.id]).get(run.id, ()),
         artifacts=artifacts_of(context, run.id),
         inputs=tuple(RunInput(name=row.name, digest=row.digest) for row in read),
-        datasets=_datasets(context.tx, run.id),
+        datasets=datasets_of_runs(context.tx, [run.id]).get(run.id, ()),
         models=models_of_runs(context.tx, [run.id]).get(run.id, ()),
-    )
-
-
-def _datasets(tx: Connection, run_id: str) -> tuple[DatasetUse, ...]:
-    query = select(datasets, dataset_uses.c.tags).join(dataset_uses, dataset_uses.c.dataset_id == datasets.c.id)
-    names = [each.name for each in fields(Dataset)]
-    return tuple(
-        DatasetUse(dataset=Dataset(**{name: row._mapping[name] for name in names}), tags=row.tags)
-        for row in tx.execute(query.where(dataset_uses.c.run_id == run_id).order_by(datasets.c.id))
     )
 
 

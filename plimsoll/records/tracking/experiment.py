@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from plimsoll.errors import InvalidInput
 from plimsoll.records.request import Request, check_name
@@ -81,6 +82,36 @@ class ListExperiments(Request[tuple[Experiment, ...]]):
 
     #: Also deleted ones.
     deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExperimentPage:
+    """Some of the experiments that a search found, in its order."""
+
+    #: The experiments.
+    experiments: tuple[Experiment, ...]
+    #: Token of the next page, or None when this is the last.
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchExperiments(Request[ExperimentPage]):
+    """Return a page of the experiments that a filter lets through."""
+
+    #: The filter, such as ``name LIKE 'late%' and tags.team = 'x'``; empty lets all through.
+    where: str = ""
+    #: What orders them, such as ``name ASC``; without any the one changed last comes first. Ties go by id, the newest first.
+    order: tuple[str, ...] = ()
+    #: Which are seen.
+    view: Literal["active", "deleted", "all"] = "active"
+    #: At most so many, up to 50,000.
+    limit: int = 100
+    #: Token of the page before.
+    page: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.limit <= 50_000:
+            raise InvalidInput(f"The limit {self.limit} is out of range.", "Ask for 1 to 50,000 experiments.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, and_, select
 
-from plimsoll.errors import InvalidInput
 from plimsoll.records.registry.catalog import ModelPage, SearchModels, SearchVersions, VersionPage
 from plimsoll.registry.catalog.names import models_of
 from plimsoll.registry.versions import versions_of
-from plimsoll.runs.search.language import Condition, Every, Not, Some, parsed_filter, parsed_order
+from plimsoll.runs.search.language import Condition, Every, Not, Some, parsed_filter
 from plimsoll.runs.search.pages import Key
-from plimsoll.runs.search.vocabulary import Rows, Vocabulary, condition_in, page_of
+from plimsoll.runs.search.vocabulary import Rows, Vocabulary, condition_in, keys_in, page_of
 from plimsoll.store.contracts import Context
 from plimsoll.store.schema import model_tags, models, version_tags, versions
 
@@ -50,11 +49,11 @@ _VERSIONS = Vocabulary(
     _VERSION_TAGS,
 )
 
-_MODEL_ORDER: Mapping[str, Column[Any]] = {
+_MODEL_ORDER: Mapping[str, ColumnElement[Any]] = {
     "name": models.c.name, "timestamp": models.c.updated, "last_updated_timestamp": models.c.updated,
 }  # fmt: skip
 
-_VERSION_ORDER: Mapping[str, Column[Any]] = {
+_VERSION_ORDER: Mapping[str, ColumnElement[Any]] = {
     "name": versions.c.model,
     "version_number": versions.c.number,
     "creation_timestamp": versions.c.created,
@@ -86,7 +85,7 @@ def _without_prompts(condition: Condition) -> Condition:
 
 def search_models(request: SearchModels, context: Context) -> ModelPage:
     """Return a page of registered models; ties by name."""
-    keys = _keys(request.order, _MODEL_ORDER, (Key(models.c.name, False),))
+    keys = keys_in(request.order, _MODEL_ORDER, (Key(models.c.name, False),))
     query = select(models).where(condition_in(_asked(request.where), _MODELS, context.tx.dialect.name))
     rows, token = page_of(context.tx, query, keys, request.limit, request.page, ("models", request.where, request.order))
     return ModelPage(models=models_of(context.tx, rows), next=token)
@@ -95,19 +94,7 @@ def search_models(request: SearchModels, context: Context) -> ModelPage:
 def search_versions(request: SearchVersions, context: Context) -> VersionPage:
     """Return a page of versions; the one changed last first, ties by name and number, the highest first."""
     order = request.order or ("last_updated_timestamp DESC",)
-    keys = _keys(order, _VERSION_ORDER, (Key(versions.c.model, False), Key(versions.c.number, True)))
+    keys = keys_in(order, _VERSION_ORDER, (Key(versions.c.model, False), Key(versions.c.number, True)))
     query = select(versions).where(condition_in(_asked(request.where), _VERSIONS, context.tx.dialect.name))
     rows, token = page_of(context.tx, query, keys, request.limit, request.page, ("versions", request.where, request.order))
     return VersionPage(versions=versions_of(context.tx, rows), next=token)
-
-
-def _keys(order: Sequence[str], known: Mapping[str, Column[Any]], rest: Sequence[Key]) -> list[Key]:
-    keys: list[Key] = []
-    for item in map(parsed_order, order):
-        name = item.name.key
-        if item.name.kind not in ("", "attribute", "attributes") or name not in known:
-            raise InvalidInput(f"Invalid order by key '{name}' specified.", f"Valid keys are: {', '.join(known)}.")
-        if any(key.expression is known[name] for key in keys):
-            raise InvalidInput(f"`order_by` contains duplicate fields: {list(order)}", "Name each once.")
-        keys.append(Key(known[name], item.descending))
-    return keys + [key for key in rest if not any(key.expression is other.expression for other in keys)]

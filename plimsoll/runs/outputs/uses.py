@@ -1,14 +1,34 @@
-"""Which logged models runs read and made."""
+"""Which data and logged models runs read, and which logged models they made."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 
 from sqlalchemy import Connection, select
 
 from plimsoll.records.run import ModelUse
+from plimsoll.records.tracking.dataset import Dataset, DatasetUse
 from plimsoll.store.contracts import chunks
-from plimsoll.store.tables.tracking import model_uses
+from plimsoll.store.tables.tracking import dataset_uses, datasets, model_uses
+
+_DATASET = tuple(each.name for each in fields(Dataset))
+
+
+def datasets_of_runs(tx: Connection, run_ids: Sequence[str]) -> dict[str, tuple[DatasetUse, ...]]:
+    """Return which data runs say they read, for those that do.
+
+    Args:
+        tx: an open transaction.
+        run_ids: the runs.
+    """
+    found: dict[str, list[DatasetUse]] = {}
+    joined = select(datasets, dataset_uses.c.run_id, dataset_uses.c.tags).join(dataset_uses, dataset_uses.c.dataset_id == datasets.c.id)
+    for some in chunks(run_ids, 500):
+        for row in tx.execute(joined.where(dataset_uses.c.run_id.in_(some)).order_by(datasets.c.id)):
+            dataset = Dataset(**{name: row._mapping[name] for name in _DATASET})
+            found.setdefault(row.run_id, []).append(DatasetUse(dataset=dataset, tags=row.tags))
+    return {id: tuple(uses) for id, uses in found.items()}
 
 
 def models_of_runs(tx: Connection, run_ids: Sequence[str]) -> dict[str, tuple[ModelUse, ...]]:

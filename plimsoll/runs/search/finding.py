@@ -16,6 +16,7 @@ from plimsoll.errors import InvalidInput
 from plimsoll.records.run import RunDetail
 from plimsoll.records.tracking.find import RunPage, SearchRuns
 from plimsoll.runs.described import described_runs, selected_runs
+from plimsoll.runs.outputs.uses import datasets_of_runs, models_of_runs
 from plimsoll.runs.search.language import parsed_filter, parsed_order
 from plimsoll.runs.search.meaning import Known, attribute, condition_of, ordered, value_of
 from plimsoll.runs.search.pages import Key, Place, behind, place_of, token_of
@@ -61,12 +62,16 @@ def _details(request: SearchRuns, context: Context, rows: Sequence[Row[Any]]) ->
     page = described_runs(context.tx, rows, request.params, request.tags)
     wanted = None if request.metrics is None else set(request.metrics)
     metrics = {} if wanted is not None and not wanted else context.stores.points.summaries(context.tx, [run.id for run in page])
+    ids = [run.id for run in page]
+    read, models = datasets_of_runs(context.tx, ids), models_of_runs(context.tx, ids)
     return tuple(
         RunDetail(
             run=run,
             metrics=tuple(each for each in metrics.get(run.id, ()) if wanted is None or each.name in wanted),
             artifacts=(),
             inputs=(),
+            datasets=read.get(run.id, ()),
+            models=models.get(run.id, ()),
         )
         for run in page
     )

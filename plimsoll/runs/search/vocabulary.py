@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, fal
 
 from plimsoll import codec
 from plimsoll.errors import InvalidInput
-from plimsoll.runs.search.language import Comparison, Condition, Every, Not, Some
+from plimsoll.runs.search.language import Comparison, Condition, Every, Not, Some, parsed_order
 from plimsoll.runs.search.meaning import signed
 from plimsoll.runs.search.pages import Key, Place, behind, place_of, token_of
 
@@ -91,6 +91,28 @@ def _check(what: str, sign: str, value: object, numeric: bool) -> None:
         raise InvalidInput(f"Invalid value for numeric {what}: {value!r}", "Write a number without quotes.")
     if not numeric and not isinstance(value, str | tuple):
         raise InvalidInput(f"Expected a quoted string value for {what}. Got value {value}", "Put it in single quotes.")
+
+
+def keys_in(order: Sequence[str], known: Mapping[str, ColumnElement[Any]], rest: Sequence[Key]) -> list[Key]:
+    """Return what orders records.
+
+    Args:
+        order: such as ``name DESC``, most important first.
+        known: name -> column; none of them is ever NULL.
+        rest: what settles ties; the last tells any two records apart.
+
+    Raises:
+        InvalidInput: a name means nothing here, or comes twice.
+    """
+    keys: list[Key] = []
+    for item in map(parsed_order, order):
+        name = item.name.key
+        if _KINDS.get(item.name.kind.lower()) != "attribute" or name not in known:
+            raise InvalidInput(f"Invalid order by key '{name}' specified.", f"Valid keys are: {', '.join(known)}.")
+        if any(key.expression is known[name] for key in keys):
+            raise InvalidInput(f"`order_by` contains duplicate fields: {list(order)}", "Name each once.")
+        keys.append(Key(known[name], item.descending))
+    return keys + [key for key in rest if not any(key.expression is other.expression for other in keys)]
 
 
 def page_of(

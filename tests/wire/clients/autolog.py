@@ -32,7 +32,7 @@ run = last()
 assert run.info.status == "FINISHED" and run.data.params["C"] == "0.5", run.data
 assert 0.5 < run.data.metrics["training_accuracy_score"] <= 1.0
 assert run.data.tags["estimator_name"] == "LogisticRegression"
-assert client.get_run(run.info.run_id).inputs.dataset_inputs
+assert run.inputs.dataset_inputs
 
 GridSearchCV(LogisticRegression(), {"C": [0.1, 1.0, 10.0]}, cv=2).fit(rows, labels)
 parents = client.search_runs([experiment.experiment_id], filter_string="tags.estimator_name = 'GridSearchCV'")

@@ -137,3 +137,5 @@ client.delete_experiment(experiment.experiment_id)
 assert experiment.experiment_id in [each.experiment_id for each in client.search_experiments(view_type=ViewType.DELETED_ONLY)]
 client.restore_experiment(experiment.experiment_id)
 assert experiment.experiment_id in [each.experiment_id for each in client.search_experiments()]
+found = client.search_experiments(filter_string=f"name LIKE '{name}%' AND tags.owner = 'me'", order_by=["name ASC"])
+assert [each.experiment_id for each in found] == [experiment.experiment_id]
