@@ -126,7 +126,7 @@ class StartRun(Request[Run]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResumeRun(Request[Run]):
-    """Go on with a run that has ended or whose process died; what logs to it sends ``BeatRun`` as long as it lives.
+    """Go on with a run that has ended or whose process died.
 
     A parameter is written once: the same value again changes nothing, another one is ``InvalidInput``.
     """
@@ -137,6 +137,8 @@ class ResumeRun(Request[Run]):
     params: dict[str, Json] = field(default_factory=dict)
     #: Tags by name; they replace.
     tags: dict[str, str] = field(default_factory=dict)
+    #: Whether what logs to it lives, and sends ``BeatRun``.
+    beats: bool = True
 
     def __post_init__(self) -> None:
         check_run_id(self.id)

@@ -45,7 +45,7 @@ def start_run(request: StartRun, context: Context) -> Run:
     known = _known(context.tx, request)
     if known is not None:
         if request.resume:
-            return _go_on(context, known, request.params, request.tags)
+            return _go_on(context, known, request)
         if request.beats:
             _hear(context.tx, known)
         return one_run(context.tx, known)
@@ -82,14 +82,14 @@ def _known(tx: Connection, request: StartRun) -> str | None:
 
 def resume_run(request: ResumeRun, context: Context) -> Run:
     """Go on with a run that has ended or whose process died."""
-    return _go_on(context, request.id, request.params, request.tags)
+    return _go_on(context, request.id, request)
 
 
-def _go_on(context: Context, id: str, params: dict[str, Any], tags: dict[str, str]) -> Run:
+def _go_on(context: Context, id: str, request: StartRun | ResumeRun) -> Run:
     changeable(context, id)
-    add_params(context.tx, id, params)
-    put_tags(context.tx, id, tags)
-    again = {"state": "running", "ended": None, "error": None, "seen": clock.now()}
+    add_params(context.tx, id, request.params)
+    put_tags(context.tx, id, request.tags)
+    again = {"state": "running", "ended": None, "error": None} | ({"seen": clock.now()} if request.beats else {})
     context.tx.execute(update(runs).where(runs.c.id == id).values(**again))
     return one_run(context.tx, id)
 

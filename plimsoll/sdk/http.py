@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import httpx
 
@@ -31,6 +31,8 @@ class HttpBlobs:
 
     def __init__(self, client: httpx.Client) -> None:
         self._client = client
+        #: Monotonic seconds at which a part of a file went out last.
+        self.moved = 0.0
 
     def put(self, data: bytes) -> str:
         """Store ``data`` and return its digest; bytes that are there already are not sent.
@@ -60,7 +62,7 @@ class HttpBlobs:
         digest, size = codec.digest_file(path)
         if not self.has(digest):
             with path.open("rb") as file:
-                _checked(_send(self._client, "PUT", f"/blobs/{digest}", content=file))
+                _checked(_send(self._client, "PUT", f"/blobs/{digest}", content=_Parts(file, self)))
         return digest, size
 
     def get(self, digest: str) -> bytes:
@@ -150,6 +152,19 @@ class HttpBlobs:
             Refused: always.
         """
         raise Refused(f"The bytes {digest[:12]} lie on a server (asked for age {age:g} s).", "Ask it with: plimsoll cache prune")
+
+
+class _Parts:
+    """A file on its way out; its length is told from its handle."""
+
+    def __init__(self, file: BinaryIO, blobs: HttpBlobs) -> None:
+        self._file, self._blobs = file, blobs
+        self.fileno = file.fileno
+
+    def __iter__(self) -> Iterator[bytes]:
+        while part := self._file.read(1 << 18):
+            yield part
+            self._blobs.moved = clock.monotonic()
 
 
 class HttpDoor:

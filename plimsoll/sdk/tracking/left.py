@@ -7,11 +7,12 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from plimsoll.data.project import find_project, setting
 from plimsoll.errors import Conflict, NotFound, PlimsollError, Unreachable
-from plimsoll.records.run import FinishRun
+from plimsoll.records.request import Request
+from plimsoll.records.run import FinishRun, ResumeRun, StartRun
 from plimsoll.sdk.door import Door, FolderDoor
 from plimsoll.sdk.journal import Journal
 from plimsoll.sdk.sender import REFUSED, deliver
@@ -44,14 +45,29 @@ def journals(door: Door | None) -> Path:
     """Return where journals lie: in the home, or for a server elsewhere beside the project, or in the user's state folder.
 
     Args:
-        door: the platform; None for what the settings name.
+        door: the platform; None for a server.
     """
     if isinstance(door, FolderDoor):
         return door.workspace.home / "journal"
     try:
         return Path(str(setting("home", None, find_project(Path.cwd()))[0])) / "journal"
     except NotFound:
-        return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "plimsoll" / "journal"
+        return _own()
+
+
+def all_journals() -> list[Path]:
+    """Return the folders in which this project's journals may lie: of the platform that the settings name, the home, the user's."""
+    try:
+        project: Path | None = find_project(Path.cwd())
+    except NotFound:
+        project = None
+    url = str(setting("url", None, project)[0])
+    places = [] if url.startswith(("http://", "https://")) else [Path(url) / "journal"]
+    return list(dict.fromkeys([*places, Path(str(setting("home", None, project)[0])) / "journal", _own()]))
+
+
+def _own() -> Path:
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "plimsoll" / "journal"
 
 
 def replay(folder: Path, doors: Callable[[str], Door | None]) -> Iterator[Left]:
@@ -72,8 +88,10 @@ def replay(folder: Path, doors: Callable[[str], Door | None]) -> Iterator[Left]:
         except FileNotFoundError:
             continue  # another process has just sent it
         except PlimsollError as error:
-            state: Literal["busy", "waiting"] = "busy" if isinstance(error, Conflict) else "waiting"
-            yield Left(path=path, run_id="", address="", state=state, fact=f"{error} The journal {path} stays as it is.")
+            if isinstance(error, Conflict):
+                yield Left(path=path, run_id="", address="", state="busy", fact=error.fact)
+            else:
+                yield Left(path=path, run_id="", address="", state="waiting", fact=f"{error} The journal {path} stays as it is.")
             continue
         try:
             found = _sent(journal, last, doors, silent)
@@ -86,11 +104,9 @@ def replay(folder: Path, doors: Callable[[str], Door | None]) -> Iterator[Left]:
 def _sent(journal: Journal, last: int, doors: Callable[[str], Door | None], silent: dict[str, str]) -> Left:
     found = Left(path=journal.path, run_id=journal.run_id, address=journal.address, state="waiting")
     if not journal.run_id:
-        if not last or journal.path.stat().st_size == 0:
-            # Its process died before the first word.
-            journal.remove()
-            return replace(found, state="sent")
-        return replace(found, state="refused", fact=f"It has no beginning; it is kept in {journal.set_aside()}.")
+        # Its process died before the first word, or that is damaged and lies beside it.
+        journal.remove()
+        return replace(found, state="refused" if journal.damage else "sent")
     points, requests = journal.left
     found = replace(found, points=points, requests=requests)
     if journal.address in silent:
@@ -98,13 +114,24 @@ def _sent(journal: Journal, last: int, doors: Callable[[str], Door | None], sile
     told: list[str] = []
     try:
         door = doors(journal.address)
-        if door is None:
-            return replace(found, fact=f"It belongs to {journal.address}.")
+    except PlimsollError as error:
+        silent[journal.address] = str(error)
+        return replace(found, fact=str(error))
+    if door is None:
+        return replace(found, fact=f"It belongs to {journal.address}.")
+    try:
         do = Spool(journal.bytes, door).do if journal.bytes.is_dir() else door.do
+
+        def dead(request: Request[Any], /) -> Any:
+            """Do a request of a process that does not live any more."""
+            return do(replace(request, beats=False) if isinstance(request, StartRun | ResumeRun) else request)
+
         gone = FinishRun(id=journal.run_id, state="lost", error="Its process ended without saying how.", ended=last)
-        ended = deliver(journal, do, journal.end or gone, told.append)
+        ended = deliver(journal, dead, journal.end or gone, told.append)
         journal.remove()
-        return replace(found, state="sent", end="" if ended is None else ended.state, run_id=journal.run_id, fact=" ".join(told))
+        return replace(
+            found, state="sent", end="" if ended is None or ended.ended is None else ended.state, run_id=journal.run_id, fact=" ".join(told)
+        )
     except REFUSED as error:
         return replace(found, state="refused", fact=f"{error} It is kept in {journal.set_aside()}.")
     except PlimsollError as error:

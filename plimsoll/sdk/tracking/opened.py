@@ -267,7 +267,7 @@ class OpenRun(RunLogger):
                 self._continue(ask(GetRun(id=answer.id)).metrics)
             return answer
 
-        self._sender = sender = Sender(journal, do, warn, self._lose_points, lambda: spool is not None and spool.busy)
+        self._sender = sender = Sender(journal, do, warn, self._lose_points, lambda: spool is not None and spool.moving())
         answer = sender.begun(_WELCOME)
         if isinstance(answer, FINAL):
             self._sender = None

@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from plimsoll import clock
 from plimsoll.data.snapshot import get_manifest
 from plimsoll.errors import Corrupt, NotFound
 from plimsoll.records.request import Request
 from plimsoll.records.run import LogArtifact, StartRun
 from plimsoll.sdk.door import Door
 from plimsoll.store.blobs import LocalBlobs
+
+#: Seconds without a part that went out after which an upload is no progress any more.
+_STALL = 5.0
 
 
 class Spool:
@@ -26,9 +30,11 @@ class Spool:
 
     def __init__(self, folder: Path, door: Door) -> None:
         self.blobs = LocalBlobs(folder)
-        #: Whether bytes are on their way at this moment.
-        self.busy = False
         self._door = door
+
+    def moving(self) -> bool:
+        """Return whether bytes are on their way: some have gone out within the last seconds."""
+        return clock.monotonic() - getattr(self._door.blobs, "moved", float("-inf")) < _STALL
 
     def do(self, request: Request[Any], /) -> Any:
         """Bring the bytes, do the request, and drop the bytes.
@@ -40,15 +46,11 @@ class Spool:
             PlimsollError: the platform does not take the bytes or the request.
         """
         digests = self._named(request)
-        self.busy = bool(digests)
-        try:
-            for digest in digests:
-                path = self.blobs.folder / digest[:2] / digest
-                # What is not here was brought with an earlier request; the platform says if it misses it.
-                if path.is_file():
-                    self._door.blobs.put_file(path)
-        finally:
-            self.busy = False
+        for digest in digests:
+            path = self.blobs.folder / digest[:2] / digest
+            # What is not here was brought with an earlier request; the platform says if it misses it.
+            if path.is_file():
+                self._door.blobs.put_file(path)
         answer = self._door.do(request)
         for digest in digests:
             self.blobs.delete(digest)

@@ -1,0 +1,203 @@
+"""Whatever a server does, training goes on, and what it logged arrives once."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import plimsoll
+from plimsoll import clock
+from plimsoll.cli.output import Format
+from plimsoll.cli.tracking.sync import sync
+from plimsoll.data.snapshot import get_manifest
+from plimsoll.records.run import GetRun, GetSeries, RunDetail
+from tests.unit.conftest import Running
+from tests.unit.sdk.tracking.weather import Mode, Weather
+
+BAD: list[Mode] = ["refused", "hangs", "500", "cut"]
+
+
+@pytest.fixture
+def weather(running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Weather]:
+    """The way to the server that the settings name, in a project of its own."""
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "notes"\n')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.delenv("PLIMSOLL_HOME", raising=False)
+    opened = Weather(running.address.port)
+    monkeypatch.setenv("PLIMSOLL_URL", opened.url)
+    monkeypatch.setenv("PLIMSOLL_TOKEN", running.yard.workspace.token("owner"))
+    monkeypatch.setattr("plimsoll.sdk.tracking.opened._PATIENCE", 1.0)
+    monkeypatch.setattr("plimsoll.sdk.tracking.opened._WELCOME", 0.5)
+    monkeypatch.setattr("plimsoll.sdk.sender._GRACE", 0.3)
+    monkeypatch.setattr("plimsoll.sdk.sender._PAUSE", 0.05)
+    yield opened
+    opened.close()
+
+
+def detail(running: Running, id: str) -> RunDetail:
+    return running.folder().do(GetRun(id=id))
+
+
+def content(running: Running, found: RunDetail, name: str) -> bytes:
+    blobs = running.yard.workspace.stores.blobs
+    (kept,) = [each for each in found.artifacts if each.name == name]
+    (entry,) = get_manifest(blobs, kept.digest).files
+    return blobs.get(entry.digest)
+
+
+@pytest.mark.parametrize("mode", BAD)
+def test_an_outage_in_the_middle_loses_and_doubles_nothing(weather: Weather, running: Running, mode: Mode) -> None:
+    with plimsoll.run(experiment=f"middle {mode}") as run:
+        for step in range(30):
+            if step == 10:
+                weather.turn(mode)
+                run.set_tags(mark="one")
+                run.set_params(seen=5)
+                run.log_text("notes/a.txt", "written in an outage")
+            if step == 20:
+                run.flush()
+                weather.turn("fair")
+            run.log(loss=float(step))
+            clock.sleep(0.005)
+    found = detail(running, run.id)
+    assert (found.run.state, found.run.tags, found.run.params) == ("finished", {"mark": "one"}, {"seen": 5})
+    assert running.folder().do(GetSeries(run_id=run.id, name="loss")).values == tuple(map(float, range(30)))
+    assert content(running, found, "notes/a.txt") == b"written in an outage"
+    assert not list((Path(".plimsoll") / "journal").iterdir())
+
+
+@pytest.mark.parametrize("mode", BAD)
+def test_a_run_begins_and_ends_without_the_server_and_is_sent_later(
+    weather: Weather, running: Running, mode: Mode, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weather.turn(mode)
+    began = clock.monotonic()
+    run = plimsoll.run(experiment=f"whole {mode}", params={"depth": 3})
+
+    def block() -> None:
+        with run:
+            run.log(loss=0.5)
+            run.log_image("digit", np.eye(3))
+            assert (len(run.id), run.record.state, run.params) == (32, "running", {"depth": 3})
+            raise ValueError("Boom")
+
+    with pytest.raises(ValueError, match="Boom"):
+        block()
+    assert clock.monotonic() - began < 30
+    told = capsys.readouterr().err
+    assert "Send them with: plimsoll sync" in told
+    if mode != "hangs":  # the command is patient
+        assert sync() == 1
+    weather.turn("fair")
+    capsys.readouterr()
+    assert sync() == 0
+    assert run.id in capsys.readouterr().out
+    found = detail(running, run.id)
+    assert (found.run.state, found.run.params, found.run.experiment) == ("failed", {"depth": 3}, f"whole {mode}")
+    assert 'raise ValueError("Boom")' in (found.run.error or "")
+    assert (found.run.ended or 0) - found.run.started < 30_000_000
+    assert content(running, found, "digit.png").startswith(b"\x89PNG")
+    assert running.yard.workspace.stores.blobs.has(found.run.environment or "")
+    assert not list((Path(".plimsoll") / "journal").iterdir())
+    assert sync(form=Format(json=True)) == 0
+
+
+def test_the_end_waits_for_an_upload_that_makes_progress(weather: Weather, running: Running, tmp_path: Path) -> None:
+    (tmp_path / "weights.bin").write_bytes(clock.new_id().encode() * 2_000_000)
+    with plimsoll.run() as run:
+        run.log_artifact("weights.bin", tmp_path / "weights.bin")
+    found = detail(running, run.id)
+    assert [(kept.name, kept.size) for kept in found.artifacts] == [("weights.bin", 64_000_000)]
+
+
+def test_a_start_with_a_key_that_the_server_could_not_answer_joins_the_run_of_that_key(weather: Weather, running: Running) -> None:
+    with plimsoll.run(key="joined") as first:
+        first.log(loss=1.0, step=0)
+    weather.turn("refused")
+    with plimsoll.run(key="joined") as second:
+        second.log(loss=2.0, step=1)
+        second.set_tags(again="yes")
+        second.log_text("a.txt", "a")
+        assert second.id != first.id
+        weather.turn("fair")
+    assert second.id == first.id
+    found = detail(running, first.id)
+    assert (found.run.state, found.run.tags) == ("finished", {"again": "yes"})
+    assert running.folder().do(GetSeries(run_id=first.id, name="loss")).values == (1.0, 2.0)
+    assert [kept.name for kept in found.artifacts] == ["a.txt"]
+
+
+PROGRAM = """
+import sys, time, plimsoll
+with plimsoll.run(experiment="processes", key=sys.argv[1] or None) as run:
+    run.log({sys.argv[2]: 1.0})
+    run.flush()
+    print(run.id, flush=True)
+    sys.stdin.readline()
+"""
+
+
+def process(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "-c", PROGRAM, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def end(child: subprocess.Popen[str]) -> None:
+    child.communicate("\n", timeout=60)
+    assert child.returncode == 0
+
+
+def first_line(child: subprocess.Popen[str]) -> str:
+    assert child.stdout is not None
+    return child.stdout.readline().strip()
+
+
+def test_two_processes_that_start_at_once_with_one_key_are_one_run(weather: Weather, running: Running) -> None:
+    children = [process("both", name) for name in ("a", "b")]
+    ids = {first_line(child) for child in children}
+    for child in children:
+        end(child)
+    assert len(ids) == 1
+    found = detail(running, ids.pop())
+    assert (found.run.state, [metric.name for metric in found.metrics]) == ("finished", ["a", "b"])
+
+
+def test_a_process_that_is_killed_leaves_a_lost_run_with_all_that_it_had_flushed(
+    weather: Weather, running: Running, capsys: pytest.CaptureFixture[str]
+) -> None:
+    child = process("", "loss")
+    id = first_line(child)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    assert child.stdin is not None
+    assert child.stdout is not None
+    child.stdin.close()
+    child.stdout.close()
+    assert sync() == 0
+    found = detail(running, id)
+    assert [metric.last for metric in found.metrics] == [1.0]
+    assert found.run.state == "lost"
+
+
+def test_a_forked_child_does_not_end_its_parents_run(weather: Weather, running: Running, capsys: pytest.CaptureFixture[str]) -> None:
+    program = """
+import os, plimsoll
+with plimsoll.run() as run:
+    child = os.fork()
+    if child == 0:
+        run.log(loss=1.0)
+if child:
+    os.waitpid(child, 0)
+    print(run.id)
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert "A forked process cannot log to its parent's run" in done.stderr
+    found = detail(running, done.stdout.strip())
+    assert (found.run.state, found.metrics) == ("finished", ())
+    assert done.stderr.count("plimsoll:") == 1
