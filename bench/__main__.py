@@ -6,7 +6,7 @@ import sys
 
 from bench import footprint
 from bench.pipelines import key, rerun, search, steps
-from bench.tracking import points
+from bench.tracking import log, points
 
 BENCHMARKS = {
     "footprint": footprint.main,
@@ -14,6 +14,7 @@ BENCHMARKS = {
     "rerun": rerun.main,
     "key": key.main,
     "search": search.main,
+    "tracking-log": log.main,
     "tracking-points": points.main,
 }
 

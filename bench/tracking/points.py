@@ -9,10 +9,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import select
-import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +19,7 @@ from typing import Any
 from sqlalchemy import text
 
 import plimsoll
+from bench.tracking.live import cpu_of, server
 from plimsoll.records.access import Actor
 from plimsoll.records.run import AppendPoints, FinishRun, GetRun, GetSeries, PointColumns, StartRun
 from plimsoll.sdk.http import HttpDoor
@@ -71,39 +68,22 @@ def _home() -> Iterator[tuple[Workspace, Actor]]:
 
 
 @contextmanager
-def _server() -> Iterator[tuple[HttpDoor, int]]:
+def _door() -> Iterator[tuple[HttpDoor, int]]:
     """Yield a door to a server of its own, and the server's process id."""
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        home = Path(folder) / "home"
-        workspace = open_workspace(home, None, owner="bench")
-        token = workspace.token("owner")
-        workspace.close()
-        command = [sys.executable, "-m", "plimsoll.cli.app", "up", "--port", "0", "--serving-port", "0", "--home", str(home)]
-        server = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
-        try:
-            assert server.stdout is not None
-            select.select([server.stdout], [], [], 60)
-            door = HttpDoor(server.stdout.readline().decode().strip(), token)
-            yield door, server.pid
-            door.close()
-        finally:
-            os.killpg(server.pid, signal.SIGTERM)
-            server.wait(30)
-
-
-def _cpu_of(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    with server() as ready:
+        door = HttpDoor(ready.url, ready.token)
+        yield door, ready.pid
+        door.close()
 
 
 def _sent() -> Iterator[dict[str, Any]]:
     """One client posts ready batches, one after the other; each is on the disk before the next is sent."""
-    with _server() as (door, pid):
+    with _door() as (door, pid):
         for batch, series in ((1_000, 1), (1_000, 10), (10_000, 10)):
             run = door.do(StartRun(experiment="bench")).id
             total = 400_000
             batches = [_columns(batch, series, at // series) for at in range(0, total, batch)]
-            server, client, begun = _cpu_of(pid), time.process_time(), time.perf_counter()
+            spent, client, begun = cpu_of(pid), time.process_time(), time.perf_counter()
             for sequence, points in enumerate(batches, 1):
                 door.do(AppendPoints(run_id=run, writer="w", sequence=sequence, points=points))
             wall = time.perf_counter() - begun
@@ -114,17 +94,17 @@ def _sent() -> Iterator[dict[str, Any]]:
                 "series": series,
                 "points_per_s": round(total / wall),
                 "client_cpu_us": round(1e6 * (time.process_time() - client) / total, 2),
-                "server_cpu_us": round(1e6 * (_cpu_of(pid) - server) / total, 2),
+                "server_cpu_us": round(1e6 * (cpu_of(pid) - spent) / total, 2),
             }
 
 
 def _logged() -> Iterator[dict[str, Any]]:
     """A loop logs ten metrics a step through the journal; the clock stops when the run has ended with every point in the database."""
-    with _server() as (door, pid):
+    with _door() as (door, pid):
         names, steps = [f"train/m{at}" for at in range(10)], 20_000
         dice = random.Random(0)
         rows = [{name: dice.gauss(0, 0.1) for name in names} for _ in range(steps)]
-        server, client, begun = _cpu_of(pid), time.process_time(), time.perf_counter()
+        spent, client, begun = cpu_of(pid), time.process_time(), time.perf_counter()
         with plimsoll.run(door=door, experiment="bench") as run:
             for step, row in enumerate(rows):
                 run.log(row, step=step)
@@ -134,7 +114,7 @@ def _logged() -> Iterator[dict[str, Any]]:
             "subject": "run.log of ten metrics",
             "points_per_s": round(total / wall),
             "client_cpu_us": round(1e6 * (time.process_time() - client) / total, 2),
-            "server_cpu_us": round(1e6 * (_cpu_of(pid) - server) / total, 2),
+            "server_cpu_us": round(1e6 * (cpu_of(pid) - spent) / total, 2),
         }
 
 
