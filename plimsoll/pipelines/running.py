@@ -351,7 +351,7 @@ class _Execution:
         return PipelineResult(run, self._plan, outcome.records, self._blobs, self._project, trusted, self._metrics)
 
     def _end(self, state: Literal["finished", "stopped", "failed"], error: str | None, given: bool = True) -> FinishRun:
-        last = points(self._metrics, lambda name: 0) if given and self._metrics else None
+        last = points(self._metrics, [0] * len(self._metrics)) if given and self._metrics else None
         kept = tuple(self._artifacts.values()) if given else ()
         return FinishRun(id=self._run.id, state=state, error=error, artifacts=kept, points=last)
 

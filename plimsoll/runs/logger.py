@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 import numbers
+import operator
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -58,10 +59,14 @@ class RunLogger:
             more: the same as ``values``, as keywords.
 
         Raises:
-            InvalidInput: a name is not valid, or a step does not fit 64 bits.
+            InvalidInput: a name is not valid, or a step is no integer of 64 bits.
         """
-        columns = points({**(values or {}), **more}, lambda name: self._next.get(name, 0) if step is None else step)
-        self._next.update({name: at + 1 for name, at in zip(columns.names, columns.steps, strict=True)})
+        given = {**values, **more} if values else more
+        counts = self._next
+        steps = [counts.get(name, 0) for name in given] if step is None else [whole_step(step)] * len(given)
+        columns = points(given, steps)
+        for name, at in zip(given, steps, strict=True):
+            counts[name] = at + 1
         self._send(columns)
 
     def set_params(self, values: Mapping[str, Json] | None = None, /, **more: Json) -> None:
@@ -225,22 +230,35 @@ def plain_param(value: Any) -> Json:
     return str(value)
 
 
-def points(values: Mapping[str, float], step: Callable[[str], int]) -> PointColumns:
+def whole_step(step: Any) -> int:
+    """Return a step as a plain integer.
+
+    Args:
+        step: an integer of any kind, such as numpy's.
+
+    Raises:
+        InvalidInput: it is none.
+    """
+    if type(step) is int:
+        return step
+    try:
+        return int(operator.index(step))
+    except TypeError as error:
+        raise InvalidInput(f"The step {step!r} is no integer.", "Count steps in integers; a time belongs to its own metric.") from error
+
+
+def points(values: Mapping[str, float], steps: Sequence[int]) -> PointColumns:
     """Return points of this moment as columns.
 
     Args:
         values: metric -> value; whatever ``float`` takes.
-        step: gives the step of a metric.
+        steps: of each metric.
 
     Raises:
         InvalidInput: a name is not valid, or a step does not fit 64 bits.
     """
-    names = tuple(values)
     return PointColumns(
-        names=names,
-        steps=tuple(step(name) for name in names),
-        times=(clock.now(),) * len(names),
-        values=tuple(float(values[name]) for name in names),
+        names=tuple(values), steps=tuple(steps), times=(clock.now(),) * len(steps), values=tuple(map(float, values.values()))
     )
 
 

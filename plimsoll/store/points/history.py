@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterator, Sequence
+from itertools import filterfalse
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Delete, Row, and_, bindparam, delete, insert, select, tuple_, update
@@ -319,7 +320,7 @@ def _summary(row: Row[Any] | None, new: _Part) -> dict[str, Any]:
     step = max(new.steps)
     at = len(new.steps) - 1 - new.steps[::-1].index(step)
     last, time = new.values[at], new.times[at]
-    numbers = [value for value in new.values if not math.isnan(value)]
+    numbers = list(filterfalse(math.isnan, new.values))
     count = len(new.steps)
     if row is not None:
         count += row._mapping["count"]
