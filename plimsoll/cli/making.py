@@ -18,7 +18,7 @@ from plimsoll.pipelines.plan import trace
 from plimsoll.pipelines.recall.remember import remember
 from plimsoll.pipelines.running import PipelineResult, execute
 from plimsoll.pipelines.settled import Settled
-from plimsoll.pipelines.variations import execute_all
+from plimsoll.pipelines.variations import execute_all, runs_at_once
 from plimsoll.records.model import ListVersions, Version
 from plimsoll.records.request import Request
 from plimsoll.sdk.door import Door
@@ -33,6 +33,7 @@ def make(wanted: Asked, jobs: int | None, memory: Path | None) -> tuple[dict[str
         memory: where to remember what the run came to; None does not.
     """
     # Before a home is made for it: what cannot run must leave nothing behind.
+    runs_at_once(jobs)
     imported = Recorder(wanted.project).recording(_load, (), 0)
     with imported:
         function = wanted.load()

@@ -14,16 +14,16 @@ from plimsoll.workspace import is_home
 
 
 def memory_of(wanted: Asked, *more: object) -> Path | None:
-    """Return where the memory of what was asked for lies; None where there is none: behind a server, or for several runs.
+    """Return where the memory of what was asked for lies; None where there is none: behind a server, or for variations.
 
     Args:
         wanted: what was asked for.
         more: whatever else decides what runs, JSON-able.
     """
     url = str(setting("url", None, wanted.project, wanted.profile)[0])
-    if url.startswith("http") or len(wanted.variations) != 1:
+    if url.startswith("http") or wanted.variations != ("",):
         return None
-    asked = [str(wanted.project), wanted.ref, wanted.params, wanted.profile, list(wanted.variations), *more]
+    asked = [str(wanted.project), wanted.ref, wanted.params, wanted.profile, *more]
     return memory_file(Path(url), asked)
 
 

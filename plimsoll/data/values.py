@@ -21,6 +21,7 @@ from plimsoll import clock, codec
 from plimsoll.data import exact
 from plimsoll.data.snapshot import get_manifest, get_tree, put_manifest, put_tree
 from plimsoll.data.table import columns_of, from_pandas, from_parquet, get_table, is_pandas, put_table, to_pandas, to_parquet
+from plimsoll.data.trace.places import OWN
 from plimsoll.errors import Corrupt, InvalidInput, Unfingerprintable, Untrusted
 from plimsoll.records.data import Column, FileEntry, Manifest
 from plimsoll.records.pipeline import Output
@@ -163,7 +164,7 @@ def _save_object(value: Any, blobs: Blobs, project: Path) -> Output:
             f"{cls.__module__}.{cls.__qualname__} has __plimsoll_save__ but is not a class of Plimsoll, so it could not be read back.",
             "Return a folder's Path, or a plimsoll.Model.",
         )
-    with tempfile.TemporaryDirectory(prefix="plimsoll-") as made:
+    with tempfile.TemporaryDirectory(prefix=OWN) as made:
         folder = Path(made)
         meta = value.__plimsoll_save__(folder, project)
         digest, size = put_tree(blobs, folder, "model", {**meta, "loader": f"{cls.__module__}:{cls.__qualname__}"})
@@ -271,7 +272,7 @@ def _from_pandas(value: Any) -> tuple[pl.DataFrame, dict[str, str]]:
 
 
 def _temporary() -> Path:
-    folder = Path(tempfile.gettempdir()) / f"plimsoll-{clock.new_id()}"
+    folder = Path(tempfile.gettempdir()) / f"{OWN}{clock.new_id()}"
     folder.mkdir(mode=0o700)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder

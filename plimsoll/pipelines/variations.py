@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from plimsoll.errors import PlimsollError
+from plimsoll.errors import InvalidInput, PlimsollError
 from plimsoll.pipelines.engine import StepEvent
 from plimsoll.pipelines.executors.call import Executor
 from plimsoll.pipelines.executors.choice import Chosen, open_executor
@@ -56,13 +56,13 @@ def execute_all(
         on_step: is told the name and every start and end of a step, by one thread at a time.
 
     Raises:
-        PlimsollError: some failed; of the class of the first, with all of their facts, and ``details["traceback"]``.
+        PlimsollError: ``jobs`` is less than 1, or some failed; of the class of the first, with all of their facts, and ``details["traceback"]``.
     """
     project = project.resolve()
     in_process = InProcess(blobs, project)
     functions = {node.step.function for one in settled.values() for node in trace(function, one.params).nodes}
     chosen = Chosen(executor) if isinstance(executor, str) else executor
-    at_once = 1 if chosen.name == "in_process" else jobs or os.cpu_count() or 1
+    at_once = 1 if chosen.name == "in_process" else runs_at_once(jobs)
     turn = threading.Lock()
     where: dict[str, Any] = {"do": do, "blobs": blobs, "project": project, "in_process": in_process, "part": part}
 
@@ -83,6 +83,20 @@ def execute_all(
     results = {name: one for name, one in ended.items() if isinstance(one, PipelineResult)}
     refuse({name: one for name, one in ended.items() if isinstance(one, PlimsollError)}, len(settled))
     return results
+
+
+def runs_at_once(jobs: int | None) -> int:
+    """Return how many runs there are at the same time.
+
+    Args:
+        jobs: what was asked for; None takes the number of processors.
+
+    Raises:
+        InvalidInput: it is less than 1.
+    """
+    if jobs is not None and jobs < 1:
+        raise InvalidInput(f"There cannot be {jobs} jobs at the same time.", "Give 1 or more: --jobs 2")
+    return jobs or os.cpu_count() or 1
 
 
 def _at_once(

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 from plimsoll.data.snapshot import get_tree
+from plimsoll.data.trace.places import OWN
 from plimsoll.records.model import GetVersion, ListGrants
 from plimsoll.registry.package import Model, open_package
 from plimsoll.sdk.door import Door, connect
@@ -30,7 +31,7 @@ def load(ref: str, *, door: Door | None = None) -> Model:
         # Raises for other files than a package's.
         _ = version.package
         trusted = bool(opened.do(ListGrants(digest=version.digest)))
-        with tempfile.TemporaryDirectory(prefix="plimsoll-") as folder:
+        with tempfile.TemporaryDirectory(prefix=OWN) as folder:
             package = Path(folder) / "package"
             get_tree(opened.blobs, version.digest, package)
             return open_package(package, version.digest, trusted)

@@ -9,6 +9,9 @@ from plimsoll.cli.session import door
 from plimsoll.data.project import find_project
 from plimsoll.pipelines.again.bisect import Bisection, bisect
 
+#: Characters that the column of what was taken is filled up to.
+_WIDE = 60
+
 
 def bisect_runs(old: str, new: str, metric: str, profile: str | None, form: Format) -> None:
     """Find which difference between two runs moved a metric, and print the table of reruns.
@@ -28,8 +31,13 @@ def bisect_runs(old: str, new: str, metric: str, profile: str | None, form: Form
 
 def _told(found: Bisection) -> list[str]:
     names = [", ".join(trial.taken) or "nothing" for trial in found.trials]
-    width = max(len("taken over"), *(len(name) for name in names))
-    lines = [found.summary, "", f"  {'taken over'.ljust(width)}  {found.metric}"]
+    width = min(max(len("taken over"), *(len(name) for name in names)), _WIDE)
+    lines = [found.summary]
+    for each in found.guilty:
+        lines += [f"  {each.name}", *(f"    {line}" for line in each.diff)] if each.diff else []
+    lines += ["", *found.notes] if found.notes else []
+    lines += ["", f"  {'taken over'.ljust(width)}  {found.metric}"]
     for name, trial in zip(names, found.trials, strict=True):
-        lines.append(f"  {name.ljust(width)}  {trial.error if trial.value is None else f'{trial.value:.6g}'}")
+        lines.append(f"  {name.ljust(width)}  {f'unresolved: {trial.error}' if trial.value is None else f'{trial.value:.6g}'}")
+    lines += ["", f"{len(found.trials)} reruns: {found.computed} steps computed, {found.reused} reused."]
     return [*lines, "", "not tried", *(f"  {each}" for each in found.left_out)] if found.left_out else lines

@@ -30,6 +30,10 @@ _RACY = 2_000_000
 
 _BLOCK = 1 << 20
 
+#: How the names of Plimsoll's own temporary folders begin: what a step finds there (its inputs that are trees or models, staged blobs)
+#: counts by its digest and not as a file. Nobody else's folder may be called so.
+OWN = "plimsoll-own-"
+
 #: Neither content nor names that anybody meant: the machine's own, and byte code.
 _SYSTEM = ("/proc/", "/sys/", "/dev/")
 _INSTALLED = ("site-packages", "dist-packages", "__pycache__")
@@ -55,8 +59,7 @@ class Places:
         # Python looks for itself in an archive too: lib/python311.zip
         archives = {f"{prefix}/lib/python" for prefix in (sys.prefix, sys.base_prefix)}
         own = {str(folder) for folder in hidden} | {str(folder.resolve()) for folder in hidden}
-        # Inputs that are trees or models are loaded into folders of this name, and count by their digests.
-        self._left_out = (*_SYSTEM, *archives, *(folder + "/" for folder in libraries | own), f"{tempfile.gettempdir()}/plimsoll-")
+        self._left_out = (*_SYSTEM, *archives, *(folder + "/" for folder in libraries | own), f"{tempfile.gettempdir()}/{OWN}")
 
     def counts(self, path: str) -> bool:
         """Return whether a file belongs to what a step reads, and not to the interpreter, the machine or Plimsoll.

@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from plimsoll.errors import Corrupt, InvalidInput, NotFound
+from plimsoll.pipelines.again import definitions
 from plimsoll.records.run import CodeVersion
 from plimsoll.store.contracts import Blobs
 
@@ -110,18 +112,24 @@ def files_of(folder: Path) -> dict[str, Path]:
     }
 
 
-def mixed(first: Path, second: Path, taken: set[str], folder: Path) -> None:
-    """Write a tree that has some files as another tree has them.
+def mixed(first: Path, second: Path, taken: Mapping[str, Collection[str] | None], folder: Path) -> None:
+    """Write a tree that has some files, or some definitions of them, as another tree has them.
 
     Args:
-        first: the tree that gives all other files.
-        second: the tree that gives the files ``taken``.
-        taken: relative paths; a file that ``second`` lacks is left out.
+        first: the tree that gives all others.
+        second: the tree that gives what is taken.
+        taken: relative path -> labels of the definitions that are taken, None for the whole file; a file that ``second`` lacks is
+            left out.
         folder: where to; made here.
     """
     shutil.copytree(first, folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in taken:
+    for name, labels in taken.items():
         target, source = folder / name, second / name
+        if labels is not None:
+            text = definitions.mixed((first / name).read_text("utf-8"), source.read_text("utf-8"), labels)
+            target.unlink()
+            target.write_text(text, "utf-8")
+            continue
         target.unlink(missing_ok=True)
         if source.is_file():
             target.parent.mkdir(parents=True, exist_ok=True)

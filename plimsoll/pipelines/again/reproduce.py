@@ -11,7 +11,18 @@ from pathlib import Path
 
 from plimsoll.errors import InvalidInput, StepFailed
 from plimsoll.pipelines.again.checkout import repository, write_code
-from plimsoll.pipelines.again.rerun import Asked, Reran, bring_files, changed, entry_of, module_paths, read_by, run_again, working_folder
+from plimsoll.pipelines.again.rerun import (
+    Asked,
+    Reran,
+    bring_files,
+    changed,
+    entry_of,
+    module_paths,
+    parts_of,
+    read_by,
+    run_again,
+    working_folder,
+)
 from plimsoll.pipelines.again.surroundings import differing_packages, install
 from plimsoll.pipelines.history.compare import packages_of
 from plimsoll.pipelines.history.past import same_step, short
@@ -99,8 +110,8 @@ def reproduce(
         say(f"writing the code of run {run.id[:16]}")
         tree = folder / "code"
         inside = write_code(run.code, project, tree, blobs)
-        parts = read_by(before, do)
-        bring_files(parts, project, inside)
+        parts = read_by(parts_of(before, do))
+        bring_files(parts, project, inside, blobs)
         wanted = packages_of(run, blobs)
         packages = differing_packages(wanted) if wanted else ()
         python = sys.executable

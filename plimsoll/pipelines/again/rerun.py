@@ -17,12 +17,13 @@ from pathlib import Path
 
 from plimsoll import codec
 from plimsoll.data.trace.now import WORKING_FOLDER, Now
-from plimsoll.errors import Internal, InvalidInput
+from plimsoll.data.trace.places import ABSENT
+from plimsoll.errors import Corrupt, Internal, InvalidInput, NotFound
 from plimsoll.fingerprint import digest_value
 from plimsoll.records.pipeline import GetKeyParts, KeyPart, StepRecord
 from plimsoll.records.request import Json
 from plimsoll.records.run import Run
-from plimsoll.store.contracts import Do
+from plimsoll.store.contracts import Blobs, Do
 
 #: The program that runs a pipeline again.
 _PROGRAM = "plimsoll.cli.rerun"
@@ -121,8 +122,8 @@ def module_paths(root: Path, tree: Path) -> list[Path]:
     return found
 
 
-def read_by(steps: Iterable[StepRecord], do: Do) -> list[KeyPart]:
-    """Return the files and variables that a run's steps read by themselves, each once.
+def parts_of(steps: Iterable[StepRecord], do: Do) -> list[KeyPart]:
+    """Return all that the keys of a run's steps are made of, each once.
 
     Args:
         steps: the run's steps.
@@ -130,32 +131,49 @@ def read_by(steps: Iterable[StepRecord], do: Do) -> list[KeyPart]:
     """
     found: dict[tuple[str, str], KeyPart] = {}
     for step in steps:
-        if step.key is None or step.state not in ("hit", "ran"):
-            continue
-        for part in do(GetKeyParts(key=step.key)):
-            if part.kind in ("file", "variable"):
-                found[part.kind, part.name] = part
+        if step.key is not None and step.state in ("hit", "ran"):
+            found |= {(part.kind, part.name): part for part in do(GetKeyParts(key=step.key))}
     return list(found.values())
 
 
-def bring_files(parts: Iterable[KeyPart], project: Path, tree: Path) -> None:
+def read_by(parts: Iterable[KeyPart]) -> list[KeyPart]:
+    """Return the files and variables that steps read by themselves.
+
+    Args:
+        parts: what :func:`parts_of` gave.
+    """
+    return [part for part in parts if part.kind in ("file", "variable")]
+
+
+def bring_files(parts: Iterable[KeyPart], project: Path, tree: Path, blobs: Blobs) -> None:
     """Copy the files of the project that steps read and git does not have, where the written tree lacks them.
+
+    What is stored under the very digest that a step read is taken before what the file holds now.
 
     Args:
         parts: what :func:`read_by` gave.
         project: folder of the project.
         tree: the project's folder in the written tree.
+        blobs: where contents may be stored.
     """
     for part in parts:
         name = Path(part.name)
         if part.kind != "file" or name.is_absolute() or ".." in name.parts or (tree / name).exists():
             continue
         source = project / name
-        if source.is_file():
+        if source.is_dir():
+            shutil.copytree(source, tree / name)
+        elif part.digest != ABSENT and not _fetched(part.digest, tree / name, blobs) and source.is_file():
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, tree / name)
-        elif source.is_dir():
-            shutil.copytree(source, tree / name)
+
+
+def _fetched(digest: str, target: Path, blobs: Blobs) -> bool:
+    try:
+        blobs.get_file(digest, target)
+    except (NotFound, Corrupt):
+        return False
+    return True
 
 
 def changed(parts: Iterable[KeyPart], tree: Path) -> list[KeyPart]:
@@ -187,7 +205,7 @@ def value_of(text: str | None, digest: str) -> tuple[bool, str | None]:
         text: the part's text; values that may be secret are left out of it, and long ones are cut.
         digest: the part's digest.
     """
-    if digest == digest_value(None):
+    if digest == ABSENT:
         return True, None
     try:
         value = ast.literal_eval(text or "")

@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -111,3 +111,38 @@ def _do(command: list[str], what: str) -> None:
     if done.returncode != 0:
         said = [line.strip() for line in done.stderr.splitlines() if line.strip()]
         raise Unavailable(f"The run's environment cannot be made: {what}: {' '.join(said[-3:])[:500]}", _REMEDY)
+
+
+class Environments:
+    """Interpreters with the packages of one run, some of them as another run has them; each is installed once.
+
+    Args:
+        old: the first run's exact versions by normal name.
+        new: the second run's.
+        names: the packages that are taken one by one; others that differ come with the first that is.
+        folder: where to; made here.
+    """
+
+    def __init__(self, old: Mapping[str, str], new: Mapping[str, str], names: Collection[str], folder: Path) -> None:
+        self._old, self._new, self._names, self._folder = dict(old), dict(new), frozenset(names), folder
+        self._made: dict[frozenset[str], str] = {}
+
+    def python(self, taken: Collection[str]) -> str:
+        """Return the interpreter that has the second run's versions of some packages.
+
+        Args:
+            taken: of ``names``.
+
+        Raises:
+            Unavailable: it cannot be installed.
+        """
+        chosen = frozenset(taken)
+        if chosen not in self._made:
+            wanted = dict(self._new if chosen else self._old)
+            for name in self._names - chosen if chosen else ():
+                wanted.pop(name, None)
+                wanted |= {name: self._old[name]} if name in self._old else {}
+            same = not differing_packages(wanted)
+            self._folder.mkdir(exist_ok=True)
+            self._made[chosen] = sys.executable if same else install(wanted, self._folder / str(len(self._made)))
+        return self._made[chosen]

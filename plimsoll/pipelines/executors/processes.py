@@ -17,6 +17,7 @@ from typing import Any
 
 from plimsoll import codec
 from plimsoll.data.snapshot import get_manifest
+from plimsoll.data.trace.places import OWN
 from plimsoll.errors import Corrupt, NotFound, PlimsollError, StepFailed
 from plimsoll.pipelines.executors.call import Call, Ran
 from plimsoll.pipelines.executors.task import environment, import_path, share, task_of
@@ -48,7 +49,7 @@ class Processes:
         self._blobs = blobs
         self._project = project
         self.room = this_machine(at_once)
-        self._stage = None if isinstance(blobs, LocalBlobs) else tempfile.TemporaryDirectory(prefix="plimsoll-stage-")
+        self._stage = None if isinstance(blobs, LocalBlobs) else tempfile.TemporaryDirectory(prefix=f"{OWN}stage-")
         self._local = blobs if isinstance(blobs, LocalBlobs) else LocalBlobs(Path(self._stage.name if self._stage else ""))
         self._threads = ThreadPoolExecutor(at_once or os.cpu_count() or 1, thread_name_prefix="plimsoll-step")
         self._lock = threading.Lock()
@@ -163,7 +164,7 @@ def end(process: _Process) -> None:
 
 def _copy(digest: str, source: Blobs, target: Blobs) -> None:
     """Copy an output from one place to another, its manifest last."""
-    with tempfile.TemporaryDirectory(prefix="plimsoll-copy-") as folder:
+    with tempfile.TemporaryDirectory(prefix=f"{OWN}copy-") as folder:
         for entry in get_manifest(source, digest).files:
             if not target.has(entry.digest):
                 source.get_file(entry.digest, Path(folder, entry.digest))

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from plimsoll import codec
+from plimsoll.data.trace.places import OWN
 from plimsoll.errors import Corrupt
 from plimsoll.pipelines.executors.call import Unsuitable
 from plimsoll.store.contracts import Blobs
@@ -30,7 +31,7 @@ def parts_of(blobs: Blobs, digest: str) -> Iterator[bytes]:
         NotFound: there is no such blob.
         Corrupt: its bytes are damaged.
     """
-    with tempfile.TemporaryDirectory(prefix="plimsoll-carry-") as made:
+    with tempfile.TemporaryDirectory(prefix=f"{OWN}carry-") as made:
         path = Path(made, digest)
         blobs.get_file(digest, path)
         with path.open("rb") as file:
@@ -49,7 +50,7 @@ def receive(blobs: Blobs, digest: str, parts: Iterable[bytes]) -> None:
     Raises:
         Corrupt: other bytes have arrived.
     """
-    with tempfile.TemporaryDirectory(prefix="plimsoll-carry-") as made:
+    with tempfile.TemporaryDirectory(prefix=f"{OWN}carry-") as made:
         path = Path(made, digest)
         with path.open("wb") as file:
             for part in parts:

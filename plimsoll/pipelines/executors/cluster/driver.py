@@ -19,6 +19,7 @@ from typing import Any
 
 from plimsoll import clock, codec, errors, extras
 from plimsoll.data.snapshot import get_manifest
+from plimsoll.data.trace.places import OWN
 from plimsoll.errors import Corrupt, InvalidInput, NotFound, PlimsollError, StepFailed, Unreachable
 from plimsoll.fingerprint import digest_value
 from plimsoll.pipelines.executors.call import LOGGED, Call, Ran
@@ -81,7 +82,7 @@ class RayCluster:
         self._blobs = blobs
         self._project = project
         self.room = elsewhere()
-        self._stage = None if isinstance(blobs, LocalBlobs) else tempfile.TemporaryDirectory(prefix="plimsoll-stage-")
+        self._stage = None if isinstance(blobs, LocalBlobs) else tempfile.TemporaryDirectory(prefix=f"{OWN}stage-")
         self._local = blobs if isinstance(blobs, LocalBlobs) else LocalBlobs(Path(self._stage.name if self._stage else ""))
         #: A blob that no other folder has: a node that sees it sees this folder.
         self._probe = "" if self._stage is not None else self._local.put(f"plimsoll probe {clock.new_id()}".encode())

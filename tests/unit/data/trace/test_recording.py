@@ -7,6 +7,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from importlib import metadata
@@ -18,6 +19,7 @@ import polars as pl
 import pytest
 
 from plimsoll.data.trace.now import Now
+from plimsoll.data.trace.places import OWN
 from plimsoll.data.trace.recording import Recorder, seed_generators
 from plimsoll.records.pipeline import KeyPart
 
@@ -65,6 +67,16 @@ def test_installed_files_and_the_machines_own_do_not_count(find: Find) -> None:
     """Their versions do, or nothing."""
     parts, _ = find(lambda: (Path(pl.__file__).read_text(), Path(os.__file__).read_text(), Path("/proc/self/stat").read_text()))
     assert parts == set()
+
+
+@pytest.mark.parametrize(("prefix", "counts"), [("plimsoll-", True), ("plimsoll-bisect-", True), (OWN, False)])
+def test_a_file_in_a_temporary_folder_counts_unless_the_folder_is_plimsolls_own(find: Find, prefix: str, counts: bool) -> None:
+    """There are a step's inputs, which count by their digests; a project may lie anywhere else."""
+    with tempfile.TemporaryDirectory(prefix=prefix) as folder:
+        path = Path(folder, "rows.csv")
+        path.write_text("1")
+        parts, _ = find(path.read_text)
+    assert parts == ({("file", str(path))} if counts else set())
 
 
 def test_a_pattern_counts_by_the_names_it_is_looked_for_among(find: Find, tmp_path: Path) -> None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from plimsoll.errors import InvalidInput, NotFound
-from plimsoll.pipelines.again.bisect import Bisection, Trial, _Search, bisect
+from plimsoll.pipelines.again.bisect import Bisection, bisect
+from plimsoll.pipelines.again.smallest import Search, Trial
 from plimsoll.records.pipeline import ListSteps
 from plimsoll.records.run import ListRuns
 from tests.unit.pipelines.again.repository import git
-from tests.unit.pipelines.bench import Bench
+from tests.unit.pipelines.again.wheels import distribution
+from tests.unit.pipelines.bench import ENVIRONMENT, Bench
 
 FILES = {
     "pyproject.toml": "[tool.plimsoll]\n",
@@ -55,27 +61,37 @@ def found(bench: Bench, old: str, new: str, metric: str = "") -> Bisection:
     )  # fmt: skip
 
 
-def test_the_one_of_three_differences_that_moves_the_metric_is_found(kept: Bench) -> None:
+def test_the_one_constant_among_two_functions_a_constant_and_a_parameter_is_named_with_both_values(kept: Bench) -> None:
     old = kept.run()
-    kept.write("second.py", FILES["second.py"].replace("return value", "return value * 2"))
-    kept.write("first.py", FILES["first.py"].replace("return value", "return value + 0"))
+    kept.write("second.py", "import math\n\nLIMIT = 2\n\n\ndef second(value):\n    return value * LIMIT\n")
     git(kept.project, "commit", "-qam", "two")
+    middle = kept.run()
+    kept.write("second.py", "import math\n\nLIMIT = 3\n\n\ndef second(value):\n    # other words\n    return LIMIT * value\n")
+    kept.write("first.py", FILES["first.py"].replace("return value", "return value + 0"))
+    kept.write("notes.py", "TEXT = 'nobody imports this'\n")
     new = kept.run(label="b")
-    told = found(kept, old.id, new.id)
-    assert [each.text for each in told.guilty] == ["file second.py changed"]
-    assert (told.metric, told.old, told.new) == ("auc", 6.0, 12.0)
-    assert told.summary == "auc 6 -> 12: file second.py changed moved it"
+    told = found(kept, middle.id, new.id)
+    assert [(each.kind, each.name, each.text) for each in told.guilty] == [
+        ("constant", "second.py:LIMIT", "constant second.py:LIMIT: 2 -> 3")
+    ]
+    assert (told.metric, told.old, told.new, told.complete) == ("auc", 12.0, 18.0, True)
+    assert told.summary == "auc 12 -> 18: constant second.py:LIMIT: 2 -> 3 moved it"
     values = {trial.taken: trial.value for trial in told.trials}
     assert values == {
-        (): 6.0,
-        ("label", "first.py", "second.py"): 12.0,
-        ("label",): 6.0,
-        ("first.py",): 6.0,
-        ("second.py",): 12.0,
+        (): 12.0,
+        ("label", "first.py:first", "notes.py", "second.py:LIMIT", "second.py:second"): 18.0,
+        ("label",): 12.0,
+        ("first.py:first",): 12.0,
+        ("second.py:LIMIT",): 18.0,
+        ("second.py:second",): 12.0,
+        # What no step's key names is tried last, and together.
+        ("notes.py",): 12.0,
     }
     reruns = [detail.run for detail in kept.do(ListRuns(experiment="flow-bisect"))]
-    assert len(reruns) == 5
-    assert {run.tags["bisect"] for run in reruns} == {f"{old.id} {new.id}"}
+    assert len(reruns) == 7
+    assert {run.tags["bisect"] for run in reruns} == {f"{middle.id} {new.id}"}
+    assert (told.computed + told.reused, told.reused >= 7) == (14, True)
+    assert old.metrics != middle.metrics
 
 
 def test_two_differences_that_only_move_it_together_are_found_as_a_pair(kept: Bench) -> None:
@@ -87,9 +103,33 @@ def test_two_differences_that_only_move_it_together_are_found_as_a_pair(kept: Be
     kept.write("first.py", "import second\n\ndef first(value):\n    return value * 3 if getattr(second, 'OPEN', False) else value\n")
     new = kept.run(depth=3, label="b")
     told = found(kept, old.id, new.id)
-    assert [each.name for each in told.guilty] == ["first.py", "second.py"]
-    assert "2 differences together" in told.summary
-    assert {trial.taken: trial.value for trial in told.trials}[("first.py",)] == 6.0
+    assert [each.name for each in told.guilty] == ["first.py:first", "second.py:OPEN"]
+    assert "2 differences together moved it, none of them alone" in told.summary
+    assert "constant second.py:OPEN is new (True)" in told.summary
+    assert {trial.taken: trial.value for trial in told.trials}[("first.py:first",)] == 6.0
+
+
+def test_differences_that_each_move_it_a_part_of_the_way_are_told_as_such(kept: Bench) -> None:
+    old = kept.run()
+    kept.write("first.py", FILES["first.py"].replace("return value", "return value * 2"))
+    kept.write("second.py", FILES["second.py"].replace("return value", "return value + 1"))
+    new = kept.run()
+    told = found(kept, old.id, new.id)
+    assert told.summary == (
+        "auc 6 -> 16: 2 differences together moved it: function first.py:first changed (alone: 12); "
+        "function second.py:second changed (alone: 10)"
+    )
+    assert told.guilty[0].diff[-2:] == ("-    return value", "+    return value * 2")
+
+
+def test_a_renamed_helper_goes_with_what_calls_it(kept: Bench) -> None:
+    kept.write("first.py", "def scale(value):\n    return value\n\ndef first(value):\n    return scale(value)\n")
+    git(kept.project, "commit", "-qam", "one and a half")
+    old = kept.run()
+    kept.write("first.py", "def double(value):\n    return value * 2\n\ndef first(value):\n    return double(value)\n")
+    told = found(kept, old.id, kept.run().id)
+    assert [each.text for each in told.guilty] == ["function first.py:first changed (with double, scale)"]
+    assert not [trial for trial in told.trials if trial.error]
 
 
 def test_a_mixture_that_fails_is_no_answer_and_is_told(kept: Bench) -> None:
@@ -98,9 +138,98 @@ def test_a_mixture_that_fails_is_no_answer_and_is_told(kept: Bench) -> None:
     kept.write("second.py", FILES["second.py"] + "\ndef twice(value):\n    return value * 2\n")
     new = kept.run()
     told = found(kept, old.id, new.id)
-    assert [each.name for each in told.guilty] == ["first.py", "second.py"]
+    assert [each.name for each in told.guilty] == ["first.py:first", "second.py:twice"]
     (failed,) = [trial for trial in told.trials if trial.value is None]
-    assert (failed.taken, "twice" in failed.error) == (("first.py",), True)
+    assert (failed.taken, "twice" in failed.error) == (("first.py:first",), True)
+    assert any(note.startswith("Without second.py:twice the others do not run") for note in told.notes)
+
+
+def test_a_mixture_that_is_no_python_is_unresolved(kept: Bench) -> None:
+    read = "".join(f"Path('{name}.txt').read_text()" + " + " * (name == "a") for name in "ab")
+    kept.write("first.py", f"from pathlib import Path\n\ndef first(value):\n    return eval({read}) * value\n")
+    kept.write("a.txt", "(1")
+    kept.write("b.txt", ")")
+    git(kept.project, "add", "-A")
+    git(kept.project, "commit", "-qm", "texts")
+    old = kept.run()
+    kept.write("a.txt", "[2")
+    kept.write("b.txt", "][0]")
+    told = found(kept, old.id, kept.run().id)
+    assert [each.name for each in told.guilty] == ["a.txt", "b.txt"]
+    errors = {trial.taken: trial.error for trial in told.trials if trial.value is None}
+    assert {taken: "SyntaxError" in error for taken, error in errors.items()} == {("a.txt",): True, ("b.txt",): True}
+
+
+def test_a_process_that_dies_in_a_mixture_is_unresolved(kept: Bench) -> None:
+    old = kept.run()
+    kept.write(
+        "first.py",
+        "import os\nimport second\nif not hasattr(second, 'SAFE'):\n    os._exit(7)\n\ndef first(value):\n    return value * 2\n",
+    )
+    kept.write("second.py", "SAFE = True\n" + FILES["second.py"])
+    told = found(kept, old.id, kept.run().id)
+    assert [each.name for each in told.guilty] == ["first.py:first"]
+    assert [trial.taken for trial in told.trials if "ended with status 7" in trial.error] == [("first.py:statement 1",)]
+
+
+def test_data_that_git_does_not_have_is_a_difference_where_its_contents_are_stored(kept: Bench) -> None:
+    kept.write(".gitignore", "__pycache__\nrows.csv\n")
+    kept.write("first.py", "from pathlib import Path\n\ndef first(value):\n    return value * int(Path('rows.csv').read_text())\n")
+    git(kept.project, "commit", "-qam", "data")
+    kept.write("rows.csv", "1")
+    old = kept.run()
+    kept.workspace.stores.blobs.put(b"1")  # as a dataset that was registered
+    kept.write("rows.csv", "5")
+    new = kept.run(label="b")
+    told = found(kept, old.id, new.id)
+    assert [(each.kind, each.name) for each in told.guilty] == [("file", "rows.csv")]
+    kept.write("rows.csv", "7")
+    # What the reruns left in the cache knows which file it read.
+    third = kept.run(label="b")
+    assert third.metrics["auc"] == 42.0
+    with pytest.raises(InvalidInput, match=r"cannot be taken over: file rows.csv changed \(untested: what it held is not kept"):
+        found(kept, kept.run(label="c").id, new.id, "auc")
+
+
+def test_a_package_that_cannot_be_installed_is_named_as_untested_and_never_blamed(
+    kept: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("UV_NO_INDEX", "UV_OFFLINE", "PIP_NO_INDEX"):
+        monkeypatch.setenv(name, "1")
+    kept.write("first.py", "import lucky\n\ndef first(value):\n    return lucky.times(value)\n")
+    git(kept.project, "commit", "-qam", "lucky")
+    runs = []
+    for version in ("1.0", "2.0"):
+        folder = distribution(tmp_path / version, version)
+        monkeypatch.syspath_prepend(str(folder))
+        monkeypatch.setenv("PYTHONPATH", str(folder))
+        sys.modules.pop("lucky", None)
+        runs.append(kept.run(label=version))
+    with pytest.raises(InvalidInput) as refused:
+        found(kept, runs[0].id, runs[1].id, "auc")
+    assert "untested: The run's environment cannot be made" in str(refused.value)
+    assert "install lucky==1.0" in str(refused.value)
+
+
+def test_a_search_that_is_killed_leaves_the_project_as_it_was(kept: Bench) -> None:
+    old = kept.run()
+    kept.write("second.py", FILES["second.py"].replace("return value", "return value * 2"))
+    kept.write("first.py", FILES["first.py"].replace("return value", "return value + 0"))
+    new = kept.run()
+    before = {path: path.read_bytes() for path in sorted(kept.project.rglob("*")) if path.is_file()}
+    command = [sys.executable, "-m", "plimsoll.cli.app", "run", "--bisect", old.id, new.id]
+    environment = {**ENVIRONMENT, "PLIMSOLL_HOME": str(kept.workspace.home), "PYTHONDONTWRITEBYTECODE": "1"}
+    with subprocess.Popen(
+        command, cwd=kept.project, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    ) as search:
+        assert search.stderr is not None
+        for line in search.stderr:
+            if "first.py:first, second.py:second" in line:
+                break  # the next rerun is under way
+        search.kill()
+        search.communicate(timeout=60)
+    assert {path: path.read_bytes() for path in sorted(kept.project.rglob("*")) if path.is_file()} == before
+    assert found(kept, old.id, new.id).summary == "auc 6 -> 12: function second.py:second changed moved it"
 
 
 def test_steps_that_a_difference_does_not_reach_are_not_computed_again(kept: Bench) -> None:
@@ -156,6 +285,7 @@ def test_the_smallest_set_is_found_whatever_it_is(guilty: set[int]) -> None:
     def run(taken: frozenset[int]) -> Trial:
         return Trial(taken=(), value=1.0 if guilty <= taken else 0.0)
 
-    search = _Search(run, 1.0)
-    assert search.smallest(frozenset(range(8))) == guilty
+    search = Search(run, 1.0)
+    assert search.smallest(frozenset(range(8)), frozenset()) == guilty
+    assert search.complete
     assert len(search.known) < 60

@@ -1,0 +1,72 @@
+"""``plimsoll run`` with variations: one of them, several, and what is refused."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from plimsoll.cli.asked import Told
+from plimsoll.cli.commands.run import run
+from plimsoll.errors import InvalidInput, NotFound
+from plimsoll.records.run import GetRun
+from plimsoll.workspace import WORKER, open_workspace
+
+PROJECT = """
+[tool.plimsoll.variations."pipe.py:flow"]
+fr = { country = "FR", depth = 6 }
+de = { country = "DE" }
+"""
+
+PIPE = """
+from plimsoll import pipeline, step
+
+
+@step
+def fit(country: str, depth: int) -> int:
+    return depth
+
+
+@pipeline
+def flow(country: str = "IT", depth: int = 4):
+    return {"depth": fit(country, depth)}
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for name in ("PLIMSOLL_URL", "PLIMSOLL_HOME", "PLIMSOLL_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.setitem(sys.modules, "pipe", None)
+    del sys.modules["pipe"]
+    (tmp_path / "pyproject.toml").write_text(PROJECT)
+    (tmp_path / "pipe.py").write_text(PIPE)
+    return tmp_path
+
+
+def test_one_variation_runs_by_its_name_and_again_from_the_cache(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    printed = []
+    for _ in range(2):
+        run("pipe.py:flow", told=Told(variation=["fr"], set=["depth=8"]))
+        printed.append(capsys.readouterr())
+    ids = [each.out.split() for each in printed]
+    assert [name for name, _ in ids] == ["fr", "fr"]
+    assert "Nothing changed" in printed[1].err
+    workspace = open_workspace(project / ".plimsoll", project)
+    try:
+        detail = workspace.do(GetRun(id=ids[1][1]), WORKER)
+    finally:
+        workspace.close()
+    assert (detail.run.params["depth"], detail.run.tags["variation"]) == (8, "fr")
+
+
+def test_variations_and_numbers_of_them_that_cannot_be_are_refused(project: Path) -> None:
+    with pytest.raises(NotFound, match="no variation .es"):
+        run("pipe.py:flow", told=Told(variation=["es"]))
+    with pytest.raises(InvalidInput, match="jobs"):
+        run("pipe.py:flow", told=Told(variation=["all"]), jobs=0)
+    assert not (project / ".plimsoll").exists()
