@@ -29,6 +29,7 @@ from plimsoll.records.pipeline import (
     StepRecord,
 )
 from plimsoll.runs.lifecycle import running
+from plimsoll.runs.step_log import NOTHING, Logged, read_log
 from plimsoll.store.contracts import Blobs, Context
 from plimsoll.store.schema import cache_entries, claims, key_parts, steps
 from plimsoll.store.tables.tracking import runs
@@ -112,6 +113,8 @@ def _entry_row(step: EndedStep, context: Context) -> dict[str, Any]:
     wrong = damage(context.stores.blobs, record.output.digest)
     if wrong:
         raise Corrupt(f"The output of {record.name} is not stored whole: {wrong}.", "Store its bytes first, then record it.")
+    if step.logged is not None and not context.stores.blobs.has(step.logged):
+        raise Corrupt(f"What {record.name} logged is not stored.", "Store its bytes first, then record it.")
     return {
         "key": record.key,
         "call": step.call,
@@ -119,6 +122,7 @@ def _entry_row(step: EndedStep, context: Context) -> dict[str, Any]:
         "output": codec.plain(record.output),
         "trace": codec.plain(step.trace),
         "run_id": record.run_id,
+        "logged": step.logged,
         "created": clock.now(),
     }
 
@@ -240,6 +244,28 @@ def damage(blobs: Blobs, digest: str) -> str:
     except (Corrupt, InvalidInput):
         return "its manifest is damaged"
     return ""
+
+
+def log_of(blobs: Blobs, digest: str | None) -> Logged:
+    """Return what a step logged, when all of it is there.
+
+    Args:
+        blobs: where the bytes are.
+        digest: of the log; None when it logged nothing.
+
+    Raises:
+        Corrupt: some bytes are damaged or gone; the fact says which.
+    """
+    if digest is None:
+        return NOTHING
+    try:
+        logged = read_log(blobs.get(digest))
+    except (Corrupt, NotFound) as error:
+        raise Corrupt(f"what it logged: {error.fact}", error.remedy) from error
+    for kept in logged.kept:
+        if wrong := damage(blobs, kept):
+            raise Corrupt(f"an artifact that it logged: {wrong}", "Run the step again.")
+    return logged
 
 
 def fresh(entry: CacheEntry, cache: bool | float | str) -> bool:

@@ -15,7 +15,7 @@ import contextlib
 from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from plimsoll import clock
@@ -36,7 +36,8 @@ from plimsoll.records.model import ListGrants
 from plimsoll.records.pipeline import Claim, ClaimCalls, EndedStep, KeyPart, Output, StepRecord, WantedCall
 from plimsoll.records.request import Request
 from plimsoll.records.run import PointColumns, Run
-from plimsoll.runs.outbox import Outbox
+from plimsoll.runs.outbox import PATIENCE, Outbox
+from plimsoll.runs.step_log import Logged, StepLog, read_log
 from plimsoll.store.contracts import Blobs, Do
 
 #: Seconds between two looks at what the steps have logged.
@@ -44,9 +45,6 @@ _LOOK = 0.2
 
 #: Seconds between two looks at a step that another run computes, and at a room that other runs share.
 _POLL = 0.1
-
-#: Seconds for which what the steps logged is still tried once all of them have ended.
-_PATIENCE = 10.0
 
 #: Longest pause before a retry, in seconds, unless the first is longer.
 _LONGEST = 30.0
@@ -94,7 +92,7 @@ class Means:
     #: Is told of every start and end, in the thread that runs the plan.
     on_step: Callable[[StepEvent], None] = field(default=lambda event: None)
     #: Is told of every point that a step logs, as soon as it is here, in any thread; what it raises ends the step.
-    heard: Callable[[PointColumns], None] = field(default=lambda points: None)
+    heard: Callable[[PointColumns], None] | None = None
 
 
 def run_plan(plan: Plan, means: Means, run: Run, part: Part = WHOLE, damaged: Mapping[str, str] | None = None) -> Outcome:
@@ -131,8 +129,10 @@ class _Engine:
         self._made: set[int] = set()
         #: Call keys that are being computed -> nodes that wait for one because they have the same.
         self._busy: dict[str, list[int]] = {}
-        #: Call keys that this run has computed for later ones too -> key and output.
-        self._kept: dict[str, tuple[str, Output]] = {}
+        #: Call keys that this run has computed for later ones too -> key, output and log.
+        self._kept: dict[str, tuple[str, Output, bytes]] = {}
+        #: Positions of which the run has all that they logged.
+        self._told: set[int] = set()
         #: Calls that have no result yet: those that wait for room, and those whose next look has a time.
         self._queue: deque[Attempt] = deque()
         self._later: list[Attempt] = []
@@ -166,7 +166,7 @@ class _Engine:
             with contextlib.suppress(PlimsollError):
                 self._log.close(0.0)
             raise
-        self._log.close(_PATIENCE)
+        self._log.close(PATIENCE)
         return outcome_of(self._progress, self._records, self._made, self._part.only_needed)
 
     def _wait(self) -> None:
@@ -212,7 +212,8 @@ class _Engine:
         origin, cache = self._progress.origin(node.index), node.step.options.cache
         attempt = Attempt(node=node, key=key, why=key.why, started=started, claims=key.call is not None and cache is not False)
         if attempt.claims and key.call in self._kept:
-            self._hit(node, started, *self._kept[key.call])
+            name, output, log = self._kept[key.call]
+            self._hit(node, started, name, output, read_log(log))
             return
         if not attempt.claims:
             attempt.why = key.why or "it is declared with cache=False"
@@ -229,7 +230,8 @@ class _Engine:
     def _found(self, attempt: Attempt, found: Found) -> bool:
         """Take what a look gave, and return whether the step has ended with it."""
         if found.entry is not None:
-            self._hit(attempt.node, attempt.started, found.entry.key, found.entry.output)
+            own = found.entry.run_id == self._run.id and found.entry.step == attempt.node.name
+            self._hit(attempt.node, attempt.started, found.entry.key, found.entry.output, found.logged, own)
             return True
         attempt.why, attempt.seen = found.why or attempt.why, (*attempt.seen, *found.seen)
         return False
@@ -284,11 +286,16 @@ class _Engine:
         inputs = {index: outputs[index] for index in node.inputs}
         writer = f"step-{node.index}-{clock.new_id()}"
 
+        log = attempt.log = StepLog()
+
         def heard(logged: PointColumns | Request[Any]) -> None:
+            log.take(logged)
+            if node.index in self._told:
+                return
             if not isinstance(logged, PointColumns):
                 self._store()
             self._log.heard(writer, logged)
-            if isinstance(logged, PointColumns):
+            if self._means.heard is not None and isinstance(logged, PointColumns):
                 self._means.heard(logged)
 
         code = attempt.key.code
@@ -302,6 +309,7 @@ class _Engine:
                 index for index, output in inputs.items() if self._progress.owner(index) in self._made or granted(self._do, output)
             ),
             heard=heard,
+            again=log.clear,
             known=frozenset(part.name for part in (*attempt.key.parts, *(code.parts if code else ())) if part.kind == "environment"),
             beside=self._progress.beside(node.index),
             gpus=tuple(attempt.place.gpus) if attempt.place else (),
@@ -350,9 +358,14 @@ class _Engine:
         name = None if key.call is None else entry_key(key.call, ran.trace)
         record = self._record_of(node, "ran", why, attempt.started, key=name, output=ran.output)
         self._made.add(node.index)
+        self._told.add(node.index)
+        logged = None
         if keep and key.call is not None and name is not None:
-            self._kept[key.call] = name, ran.output
-        self._end(self._ended(record, key, ran.trace, keep), key, wait=clock.monotonic() - attempt.began > _DEAR)
+            log = attempt.log.packed()
+            logged = self._blobs.put(log) if log else None
+            self._kept[key.call] = name, ran.output, log
+        ended = replace(self._ended(record, key, ran.trace, keep), logged=logged)
+        self._end(ended, key, wait=clock.monotonic() - attempt.began > _DEAR)
 
     def _fail(self, attempt: Attempt, error: StepFailed) -> None:
         options = attempt.node.step.options
@@ -392,13 +405,16 @@ class _Engine:
             self._damaged[node.name] = error.fact
             self._kept = {call: kept for call, kept in self._kept.items() if kept[1] != whole}
             if record.key is None:
-                discard(self._blobs, whole)
+                discard(self._blobs, whole.digest)
             else:
                 forget(self._do, self._blobs, record.key, whole, error.fact)
             progress.ask(index)
         progress.ask(needed_by.index)
 
-    def _hit(self, node: Node, started: int, key: str, output: Output) -> None:
+    def _hit(self, node: Node, started: int, key: str, output: Output, logged: Logged, own: bool = False) -> None:
+        if logged.parts and node.index not in self._told:
+            self._log.repeat(logged, node.name, key, own=own, listen=self._means.heard)
+        self._told.add(node.index)
         self._end(EndedStep(record=self._record_of(node, "hit", "", started, key=key, output=output)))
 
     def _record_of(

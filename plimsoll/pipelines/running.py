@@ -246,7 +246,7 @@ def execute(
         start = replace(_start(function, plan, origin, experiment), tags=chosen.tags | dict(tags), cause=cause, key=key)
         run = do(start) if begin is None else begin(start)
         means = Means(do=do, blobs=late, executor=runner, in_process=in_process, sources=origin.sources)
-        means = replace(means, on_step=on_step or _ignore, heard=heard or _ignore)
+        means = replace(means, on_step=on_step or _ignore, heard=heard)
         return _Execution(plan, chosen, run, do, blobs, project, versions).through(means)
 
 

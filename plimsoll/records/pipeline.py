@@ -60,6 +60,8 @@ class CacheEntry:
     run_id: str
     #: UTC microseconds.
     created: int
+    #: Digest of what it logged, which each run that uses the entry has as well; None when it logged nothing.
+    logged: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,8 +213,12 @@ class EndedStep:
     trace: tuple[KeyPart, ...] = ()
     #: Whether later runs may use its output.
     keep: bool = False
+    #: Digest of what it logged, for those runs; its bytes, and those of the artifacts in it, must be stored before.
+    logged: str | None = None
 
     def __post_init__(self) -> None:
+        if self.logged is not None:
+            check_digest("Log", self.logged)
         if self.record.key is not None:
             check_digest("Key", self.record.key)
         if self.keep and (self.record.key is None or self.call is None or self.record.output is None):

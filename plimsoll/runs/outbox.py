@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
+from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
@@ -11,7 +12,9 @@ from plimsoll import clock
 from plimsoll.errors import FINAL, PlimsollError
 from plimsoll.records.request import Request
 from plimsoll.records.run import AppendPoints, PointColumns
+from plimsoll.records.tracking.change import LogBatch
 from plimsoll.runs.logger import joined
+from plimsoll.runs.step_log import Logged, one_by_one
 from plimsoll.store.contracts import Do
 
 #: Seconds between two batches of points.
@@ -19,6 +22,9 @@ _BATCH = 1.0
 
 #: Points in one batch, about: what an outage has gathered must not become too large to send.
 _MOST = 10_000
+
+#: Seconds for which what was logged is still tried once all steps have ended.
+PATIENCE = 10.0
 
 #: Seconds between two tries at the end.
 _PAUSE = 0.2
@@ -35,7 +41,7 @@ class Outbox:
     def __init__(self, run_id: str, do: Do) -> None:
         self._run_id = run_id
         self._do = do
-        self._heard: SimpleQueue[tuple[str, PointColumns | Request[Any]]] = SimpleQueue()
+        self._heard: SimpleQueue[tuple[str, tuple[PointColumns | Request[Any], ...]]] = SimpleQueue()
         self._points: dict[str, deque[PointColumns]] = {}
         #: Writer -> its newest batch, until it is acknowledged. It never grows: the answer that was lost may have been a yes,
         #: and points that joined the batch later would be taken for known.
@@ -45,14 +51,39 @@ class Outbox:
         self._refused = 0
         self._next = 0.0
 
-    def heard(self, writer: str, logged: PointColumns | Request[Any]) -> None:
-        """Take what a step logged; it is sent by the next flush.
+    def heard(self, writer: str, *logged: PointColumns | Request[Any]) -> None:
+        """Take what a step logged; it is sent by the next flush. What comes in one call is cut into the same batches every time.
 
         Args:
             writer: unique name of the process that logs.
-            logged: points, or a request to be done.
+            logged: points, or requests to be done.
         """
         self._heard.put((writer, logged))
+
+    def repeat(
+        self, logged: Logged, name: str, key: str, *, own: bool = False, listen: Callable[[PointColumns], None] | None = None
+    ) -> None:
+        """Take what a call has logged whose result was found, as if the call had just logged it; points keep their times.
+
+        A run that another process goes on with has it once all the same.
+
+        Args:
+            logged: what was logged.
+            name: of the call within the run.
+            key: of the result.
+            own: the call was computed by this very run, so some of it may be there, or all.
+            listen: is told of every point; when it raises, nothing after that point is taken.
+        """
+        told: list[PointColumns | Request[Any]] = []
+        try:
+            for part in logged.of(self._run_id):
+                for one in one_by_one(part) if listen and isinstance(part, PointColumns) else (part,):
+                    told.append(LogBatch(run_id=self._run_id, points=one) if own and isinstance(one, PointColumns) else one)
+                    if listen and isinstance(one, PointColumns):
+                        listen(one)
+        finally:
+            # All at once, under a name of its own: the same batches under the same numbers, and those that are known change nothing.
+            self.heard(f"{name} as found in {key[:16]}", *told)
 
     def flush(self) -> None:
         """Do what is waiting, about once a second; what is not taken for now is tried again the next time.
@@ -84,11 +115,12 @@ class Outbox:
     def _try(self) -> PlimsollError | None:
         """Do what is waiting until the platform does not take something for now, and return why."""
         while not self._heard.empty():
-            writer, logged = self._heard.get()
-            if isinstance(logged, PointColumns):
-                self._points.setdefault(writer, deque()).append(logged)
-            else:
-                self._requests.append(logged)
+            writer, together = self._heard.get()
+            for logged in together:
+                if isinstance(logged, PointColumns):
+                    self._points.setdefault(writer, deque()).append(logged)
+                else:
+                    self._requests.append(logged)
         try:
             while self._requests:
                 self._request(self._requests[0])

@@ -95,6 +95,7 @@ cache_entries = Table(
     Column("output", Json, nullable=False),
     Column("trace", Json, nullable=False),
     Column("run_id", Text, nullable=False),
+    Column("logged", Text),
     at_column(),
     Index("ix_cache_entries_call_created", "call", "created"),
     Index("ix_cache_entries_step_created", "step", "created"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +23,9 @@ from plimsoll.pipelines.plan import Node
 from plimsoll.pipelines.step import outputs_of
 from plimsoll.records.pipeline import KeyPart, Output
 from plimsoll.records.request import Request
-from plimsoll.records.run import LogArtifact, LogInput, PointColumns, SetTags
-from plimsoll.records.tracking.change import LogBatch
+from plimsoll.records.run import PointColumns
 from plimsoll.runs.logger import RunLogger, current
 from plimsoll.store.contracts import Blobs
-
-#: What a step's process may ask to be done for its run.
-LOGGED: Mapping[str, type[Request[Any]]] = {cls.__name__: cls for cls in (SetTags, LogArtifact, LogInput, LogBatch)}
 
 
 class Unsuitable(Refused):
@@ -52,6 +48,8 @@ class Call:
     run_id: str
     #: Takes what the step logs; called from any thread.
     heard: Callable[[PointColumns | Request[Any]], None]
+    #: Forgets for later runs what was heard, because the executor begins the call once more.
+    again: Callable[[], None] = lambda: None
     #: Seed of the global random generators, from 0 to 2**32 - 1.
     seed: int = 0
     #: Positions of the inputs whose packed code may run, although it is not the project's own any more.

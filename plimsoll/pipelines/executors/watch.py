@@ -13,10 +13,11 @@ from typing import IO, Any, Protocol
 
 from plimsoll import clock, codec, errors
 from plimsoll.errors import StepFailed
-from plimsoll.pipelines.executors.call import LOGGED, Ran, Unsuitable
+from plimsoll.pipelines.executors.call import Ran, Unsuitable
 from plimsoll.pipelines.step import StepOptions
 from plimsoll.records.request import Request
 from plimsoll.records.run import PointColumns
+from plimsoll.runs.logger import LOGGED
 
 #: Seconds that a step's process may take to end after it has given its result.
 _GRACE = 10.0

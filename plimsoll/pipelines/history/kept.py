@@ -16,6 +16,7 @@ from plimsoll.pipelines.history.past import short
 from plimsoll.records.pipeline import CacheEntry, DropEntry, Output
 from plimsoll.records.pipelines.kept import CacheContents, CacheReport, DamagedEntry, EntryUse, ListEntries, VerifyCache
 from plimsoll.records.run import CodeVersion
+from plimsoll.runs.step_log import read_log
 from plimsoll.store.contracts import Blobs, Context, JobContext
 from plimsoll.store.schema import cache_entries, steps
 from plimsoll.store.tables.tracking import runs
@@ -95,7 +96,7 @@ def verify_cache(request: VerifyCache, context: JobContext) -> CacheReport:
     damaged = []
     for number, use in enumerate(found):
         context.progress(f"{number} of {len(found)} entries read")
-        bad = looked.bad(use.entry.output)
+        bad = looked.bad(use.entry)
         if not bad:
             continue
         entry = use.entry
@@ -117,17 +118,30 @@ class _Looked:
         #: Digest -> what is wrong, empty when nothing is.
         self._known: dict[str, str] = {}
 
-    def bad(self, output: Output) -> dict[str, str]:
-        """Return digest -> what is wrong, for each of an output's blobs that is damaged."""
-        wrong = self._look(output.digest, "its manifest", None)
+    def bad(self, entry: CacheEntry) -> dict[str, str]:
+        """Return digest -> what is wrong, for each blob of an entry that is damaged: of its output, and of what it logged."""
+        return self._output(entry.output.digest) | ({} if entry.logged is None else self._log(entry.logged))
+
+    def _log(self, digest: str) -> dict[str, str]:
+        wrong = self._look(digest, "its log", None)
         if wrong:
-            return {output.digest: wrong}
+            return {digest: wrong}
         try:
-            manifest = get_manifest(self._blobs, output.digest)
-        except InvalidInput:
-            return {output.digest: "its manifest is none"}
+            kept = read_log(self._blobs.get(digest)).kept
         except (NotFound, Corrupt):
-            return {output.digest: "its manifest is damaged"}
+            return {digest: "its log is damaged"}
+        return {bad: f"an artifact that it logged: {wrong}" for each in kept for bad, wrong in self._output(each).items()}
+
+    def _output(self, digest: str) -> dict[str, str]:
+        wrong = self._look(digest, "its manifest", None)
+        if wrong:
+            return {digest: wrong}
+        try:
+            manifest = get_manifest(self._blobs, digest)
+        except InvalidInput:
+            return {digest: "its manifest is none"}
+        except (NotFound, Corrupt):
+            return {digest: "its manifest is damaged"}
         found = {entry.digest: self._look(entry.digest, entry.path, entry.size) for entry in manifest.files}
         return {digest: wrong for digest, wrong in found.items() if wrong}
 

@@ -1,6 +1,6 @@
 """Drops entries of the cache, and the bytes that only they named.
 
-What a step gave lives as long as an entry names it, unless something else does: a snapshot, a version, a grant, an artifact that
+What a step gave and logged lives as long as an entry names it, unless something else does: a snapshot, a version, a grant, an artifact that
 was logged under a name of its own, a step of a run that is under way, or any other row. A run's list of its steps does not hold
 their outputs; it still tells their digests. Bytes that somebody has stored within the last hour stay in any case.
 
@@ -21,7 +21,9 @@ from plimsoll.data.snapshot import get_manifest
 from plimsoll.errors import Corrupt, InvalidInput, NotFound
 from plimsoll.pipelines.history.kept import entries
 from plimsoll.pipelines.history.past import short
+from plimsoll.records.pipeline import CacheEntry
 from plimsoll.records.pipelines.kept import EntryUse, PruneCache, PruneReport
+from plimsoll.runs.step_log import read_log
 from plimsoll.store.contracts import Blobs, JobContext, chunks
 from plimsoll.store.schema import cache_entries, jobs, steps
 from plimsoll.store.tables.columns import Json, metadata
@@ -74,8 +76,8 @@ def prune_cache(request: PruneCache, context: JobContext) -> PruneReport:
             tx.execute(delete(cache_entries).where(cache_entries.c.key.in_(keys)))
             held.read(tx, keys)
             for use in batch:
-                # The manifest last: without it nobody would know of the files.
-                freed += sum(stores.blobs.collect(digest, GRACE) for digest in held.free(use.entry.output.digest))
+                # What names others last: without it nobody would know of them.
+                freed += sum(stores.blobs.collect(digest, GRACE) for digest in held.free(use.entry))
             stores.events.append(tx, context.actor.name, "PruneCache", f"cache:{len(keys)} entries", codec.plain(request))
         gone |= keys
     return PruneReport(dropped=len(goes), kept=stays, freed=freed, dry_run=False)
@@ -114,11 +116,13 @@ class _Held:
         self._blobs = blobs
         #: Manifest -> its files, each read once.
         self._files: dict[str, tuple[str, ...]] = {}
+        #: Log -> the artifacts in it.
+        self._kept: dict[str, tuple[str, ...]] = {}
         self._digests: set[str] = set()
 
     def read(self, tx: Connection, dropped: set[str]) -> None:
         """Look at what every row names now, the entries ``dropped`` left out."""
-        named = {*_named(tx, dropped), *self._logged(tx)}
+        named = {*_named(tx), *self._entries(tx, dropped), *self._logged(tx)}
         self._digests = set(named)
         for digest in named:
             self._digests.update(self.files(digest))
@@ -132,6 +136,22 @@ class _Held:
                 self._files[digest] = ()
         return self._files[digest]
 
+    def _entries(self, tx: Connection, dropped: set[str]) -> Iterable[str]:
+        for row in tx.execute(select(cache_entries.c.key, cache_entries.c.output, cache_entries.c.logged)):
+            if row.key not in dropped:
+                yield from self._roots(row.output["digest"], row.logged)
+
+    def _roots(self, output: str, logged: str | None) -> Iterable[str]:
+        """Yield what an entry names: the artifacts that its step logged, its log and its output."""
+        if logged is not None:
+            if logged not in self._kept:
+                try:
+                    self._kept[logged] = read_log(self._blobs.get(logged)).kept
+                except (NotFound, Corrupt):
+                    self._kept[logged] = ()
+            yield from (*self._kept[logged], logged)
+        yield output
+
     def _logged(self, tx: Connection) -> Iterable[str]:
         """Yield the artifacts that a run has logged under names of their own; a run also lists what each step gave under its name."""
         given: dict[tuple[str, str], str] = {}
@@ -144,26 +164,23 @@ class _Held:
             if given.get((row.owner, row.name)) != row.digest and not (several and row.digest in self.files(several)):
                 yield row.digest
 
-    def free(self, digest: str) -> list[str]:
-        """Return the bytes of an output that nothing names, its manifest last."""
-        if digest in self._digests:
-            return []
-        return [each for each in dict.fromkeys((*self.files(digest), digest)) if each not in self._digests]
+    def free(self, entry: CacheEntry) -> list[str]:
+        """Return the bytes of an entry that nothing names, each manifest behind its files, and the log behind its artifacts."""
+        roots = [root for root in self._roots(entry.output.digest, entry.logged) if root not in self._digests]
+        found = dict.fromkeys(digest for root in roots for digest in (*self.files(root), root))
+        return [digest for digest in found if digest not in self._digests]
 
     def sizes(self, goes: Iterable[EntryUse]) -> Iterable[int]:
         """Yield the bytes of each blob that nothing but these entries names."""
-        for digest in {digest for use in goes for digest in self.free(use.entry.output.digest)}:
+        for digest in {digest for use in goes for digest in self.free(use.entry)}:
             try:
                 yield self._blobs.size(digest)
             except NotFound:
                 continue
 
 
-def _named(tx: Connection, dropped: set[str]) -> Iterable[str]:
-    """Yield every digest that a row names, but for those of dropped entries and of runs' lists of steps that have ended."""
-    for row in tx.execute(select(cache_entries.c.key, cache_entries.c.output)):
-        if row.key not in dropped:
-            yield row.output["digest"]
+def _named(tx: Connection) -> Iterable[str]:
+    """Yield every digest that a row names, but for those of entries and of runs' lists of steps that have ended."""
     under_way = select(steps.c.output).join(runs, runs.c.id == steps.c.run_id).where(runs.c.state == "running")
     yield from (output["digest"] for output in tx.execute(under_way).scalars() if output)
     waiting = select(jobs.c.payload).where(jobs.c.state.in_(("waiting", "working")))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from plimsoll.pipelines.loop.lookup import Key
 from plimsoll.pipelines.loop.room import Place
 from plimsoll.pipelines.plan import Node
+from plimsoll.runs.step_log import StepLog
 
 
 @dataclass(slots=True, kw_only=True)
@@ -31,6 +32,8 @@ class Attempt:
     waits: bool = False
     #: What it has of the machine while it runs.
     place: Place | None = None
+    #: What its newest try has logged.
+    log: StepLog = field(default_factory=StepLog)
     #: Number of the try, from 1.
     attempt: int = 1
     #: Monotonic seconds before which it must not begin, and at which it began.

@@ -10,10 +10,11 @@ from plimsoll.data.code.source import Sources
 from plimsoll.data.snapshot import get_manifest
 from plimsoll.data.trace.now import Now
 from plimsoll.errors import Corrupt, InvalidInput, NotFound, Unfingerprintable
-from plimsoll.pipelines.cache import damage, explain, fresh
+from plimsoll.pipelines.cache import damage, explain, fresh, log_of
 from plimsoll.pipelines.keys import argument_parts, call_key, code_parts, digest_parts, output_parts, purpose_parts
 from plimsoll.pipelines.plan import Node
 from plimsoll.records.pipeline import CacheEntry, Claim, DropEntry, FindEntries, KeyPart, Output
+from plimsoll.runs.step_log import NOTHING, Logged, read_log
 from plimsoll.store.contracts import Blobs, Do
 
 
@@ -49,6 +50,8 @@ class Found:
 
     #: The one that may be used.
     entry: CacheEntry | None = None
+    #: What it logged.
+    logged: Logged = NOTHING
     #: Why there is none; empty when nothing of the call was ever computed under what holds now.
     why: str = ""
     #: Keys of those that cannot be used.
@@ -136,9 +139,12 @@ class LookUp:
                 why = why or f"its earlier result is older than {cache:g} s"
                 continue
             wrong = broken or damage(self._blobs, entry.output.digest)
-            if not wrong:
-                return Found(entry=entry)
-            forget(self._do, self._blobs, entry.key, entry.output, wrong)
+            try:
+                if not wrong:
+                    return Found(entry=entry, logged=log_of(self._blobs, entry.logged))
+            except Corrupt as error:
+                wrong = error.fact
+            forget(self._do, self._blobs, entry.key, entry.output, wrong, entry.logged)
             broken, why = "", f"its stored output was damaged ({wrong})"
         return Found(why=f"its stored output was damaged ({broken})" if broken else why, seen=tuple(seen))
 
@@ -157,7 +163,7 @@ class LookUp:
         return explain(claim.parts, (*code, *key.parts, *now), node.step.name) or "its earlier result was dropped"
 
 
-def forget(do: Do, blobs: Blobs, key: str, output: Output, reason: str) -> None:
+def forget(do: Do, blobs: Blobs, key: str, output: Output, reason: str, logged: str | None = None) -> None:
     """Drop an entry whose bytes are damaged, with those bytes.
 
     Args:
@@ -166,26 +172,41 @@ def forget(do: Do, blobs: Blobs, key: str, output: Output, reason: str) -> None:
         key: of the entry.
         output: what it names.
         reason: what is wrong, for the audit log.
+        logged: digest of its log, when that may be damaged.
     """
     # In this order: killed in between, the entry lacks its bytes and is computed again. Damaged bytes without an entry
     # would be taken for stored ones for ever.
-    discard(blobs, output)
+    discard(blobs, output.digest)
+    if logged is not None:
+        _discard_log(blobs, logged)
     do(DropEntry(key=key, reason=reason))
 
 
-def discard(blobs: Blobs, output: Output) -> None:
+def _discard_log(blobs: Blobs, digest: str) -> None:
+    try:
+        logged = read_log(blobs.get(digest))
+    except NotFound:
+        return
+    except Corrupt:
+        blobs.delete(digest)
+        return
+    for kept in logged.kept:
+        discard(blobs, kept)
+
+
+def discard(blobs: Blobs, digest: str) -> None:
     """Delete the blobs of an output that are damaged: a blob that is there would not be written again.
 
     Args:
         blobs: where the bytes are.
-        output: what names them.
+        digest: of its manifest.
     """
     try:
-        manifest = get_manifest(blobs, output.digest)
+        manifest = get_manifest(blobs, digest)
     except NotFound:
         return
     except (Corrupt, InvalidInput):
-        blobs.delete(output.digest)
+        blobs.delete(digest)
         return
     for entry in manifest.files:
         try:

@@ -10,14 +10,16 @@ from typing import Any
 from plimsoll import clock, codec
 from plimsoll.data.environment import code_version
 from plimsoll.data.trace.now import Now
-from plimsoll.errors import NotFound
-from plimsoll.pipelines.cache import damage, fresh
+from plimsoll.errors import Corrupt, NotFound
+from plimsoll.pipelines.cache import damage, fresh, log_of
 from plimsoll.pipelines.recall.memory import Memory, RememberedStep, read
 from plimsoll.records.data import RegisterSnapshot
 from plimsoll.records.model import CreateVersion
 from plimsoll.records.pipeline import CacheEntry, EndedStep, GetEntry, RecordSteps, StepRecord
 from plimsoll.records.request import Request
 from plimsoll.records.run import FinishRun, LogInput, Run
+from plimsoll.runs.outbox import PATIENCE, Outbox
+from plimsoll.runs.step_log import Logged
 from plimsoll.store.contracts import Blobs, Do
 
 #: What a run may say at its end.
@@ -49,13 +51,18 @@ def recall(path: Path, *, do: Do, blobs: Blobs, project: Path) -> Recalled | Non
     memory = read(path, project)
     if memory is None:
         return None
-    entries = _entries(memory, do, blobs, project)
-    if entries is None or (memory.start.environment is not None and not blobs.has(memory.start.environment)):
+    found = _found(memory, do, blobs, project)
+    if found is None or (memory.start.environment is not None and not blobs.has(memory.start.environment)):
         return None
     run = do(replace(memory.start, code=code_version(project, blobs, memory.start.code.entry)))
     try:
-        steps = tuple(EndedStep(record=_hit(run, step, entry)) for step, entry in zip(memory.steps, entries, strict=True))
+        steps = tuple(EndedStep(record=_hit(run, step, entry)) for step, (entry, _) in zip(memory.steps, found, strict=True))
+        log = Outbox(run.id, do)
+        for step, (entry, logged) in zip(memory.steps, found, strict=True):
+            if logged.parts:
+                log.repeat(logged, step.name, entry.key)
         do(RecordSteps(run_id=run.id, steps=steps))
+        log.close(PATIENCE)
         for name, plain in memory.said:
             request: Any = codec.convert(plain, SAID[name], "What a run said")
             done = do(_of(run)(request))
@@ -65,9 +72,9 @@ def recall(path: Path, *, do: Do, blobs: Blobs, project: Path) -> Recalled | Non
     return Recalled(done, tuple(step.label for step in memory.steps))
 
 
-def _entries(memory: Memory, do: Do, blobs: Blobs, project: Path) -> list[CacheEntry] | None:
-    """Return the entry of each step, or None when one may not be used."""
-    now, found = Now(project), []
+def _found(memory: Memory, do: Do, blobs: Blobs, project: Path) -> list[tuple[CacheEntry, Logged]] | None:
+    """Return the entry of each step and what it logged, or None when one may not be used."""
+    now, found = Now(project), list[tuple[CacheEntry, Logged]]()
     for step in memory.steps:
         try:
             entry = do(GetEntry(key=step.key))
@@ -76,7 +83,10 @@ def _entries(memory: Memory, do: Do, blobs: Blobs, project: Path) -> list[CacheE
         same = entry.output.digest == step.output and all(now.digest(part) == part.digest for part in entry.trace)
         if not same or not fresh(entry, step.cache) or damage(blobs, entry.output.digest):
             return None
-        found.append(entry)
+        try:
+            found.append((entry, log_of(blobs, entry.logged)))
+        except Corrupt:
+            return None
     return found
 
 

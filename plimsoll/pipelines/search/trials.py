@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from plimsoll import clock, codec
-from plimsoll.errors import InvalidInput, NotFound, PlimsollError, StepFailed, Unfingerprintable
+from plimsoll.errors import InvalidInput, PlimsollError, StepFailed, Unfingerprintable
 from plimsoll.fingerprint import digest_value
 from plimsoll.pipelines.engine import StepEvent
 from plimsoll.pipelines.executors.call import Executor
@@ -29,7 +29,6 @@ from plimsoll.pipelines.search.goals import missing, values_of
 from plimsoll.pipelines.search.space import Dimension, read_space
 from plimsoll.pipelines.search.study import Study, grid_size
 from plimsoll.pipelines.settled import typed_params
-from plimsoll.records.pipeline import GetEntry, ListSteps
 from plimsoll.records.pipelines.part import ExecutorName
 from plimsoll.records.pipelines.search import FinishSearch, GetSearch, RecordTrials, Search, SearchDetail, SearchPlan, StartSearch, Trial
 from plimsoll.records.run import Cause, FinishRun, GetRun, PointColumns, Run, StartRun
@@ -332,8 +331,6 @@ class _Work:
         plan, metrics = self._search.plan, dict(result.metrics)
         if missing(plan, metrics):
             metrics = {metric.name: metric.last for metric in self._do(GetRun(id=result.id)).metrics} | metrics
-        if missing(plan, metrics):
-            metrics = self._twin(result) | metrics
         try:
             values, violations = values_of(plan, metrics)
         except InvalidInput as error:
@@ -341,26 +338,6 @@ class _Work:
                 self._mistake = error
             return self._fail(trial, error)
         return replace(trial, state="finished", values=values, violations=violations)
-
-    def _twin(self, result: PipelineResult) -> dict[str, float]:
-        """Return the metrics of the earlier run that a run repeats step by step: a step that is not run again logs nothing."""
-        keys = [(step.record.name, step.record.key) for step in result.steps]
-        if any(key is None for _, key in keys):
-            return {}
-        asked: set[str] = set()
-        for _, key in keys:
-            try:
-                origin = self._do(GetEntry(key=key or "")).run_id
-            except NotFound:
-                continue
-            if origin in asked or origin == result.id:
-                continue
-            asked.add(origin)
-            detail = self._do(GetRun(id=origin))
-            same = [(step.name, step.key) for step in self._do(ListSteps(run_id=origin))] == keys
-            if same and detail.run.code.entry == result.run.code.entry:
-                return {metric.name: metric.last for metric in detail.metrics}
-        return {}
 
     def _fail(self, trial: Trial, error: Exception) -> Trial:
         with self._turn:

@@ -8,6 +8,7 @@ from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+from plimsoll import clock
 from plimsoll.data.project import load_object
 from plimsoll.data.snapshot import get_manifest
 from plimsoll.pipelines.engine import StepEvent
@@ -74,6 +75,13 @@ class Bench:
     def blob(self, digest: str) -> Path:
         """Return the file of a stored blob."""
         return self.workspace.home / "blobs" / digest[:2] / digest
+
+    def age(self) -> None:
+        """Make every stored byte a day old."""
+        yesterday = clock.now() / 1e6 - 86400
+        for path in (self.workspace.home / "blobs").rglob("*"):
+            if path.is_file():
+                os.utime(path, (yesterday, yesterday))
 
     def files(self, output: Output) -> list[Path]:
         """Return the stored files of an output, without its manifest."""

@@ -9,12 +9,14 @@ import threading
 STEP = """
     import socket
     from plimsoll.pipelines.step import pipeline, step
+    from plimsoll.runs.logger import current_run
 
     @step(cache="forever")
     def slow(name, port):
         with socket.create_connection(("127.0.0.1", port)) as gate:
             gate.sendall(name.encode())
             assert gate.recv(1) == b"1"
+        current_run().log(held=1.0)
         return name
 """
 

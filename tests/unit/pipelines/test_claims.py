@@ -30,7 +30,7 @@ from plimsoll.records.pipeline import (
     StepRecord,
     WantedCall,
 )
-from plimsoll.records.run import FinishRun, StartRun
+from plimsoll.records.run import FinishRun, ListRuns, StartRun
 from plimsoll.store.schema import claims
 from plimsoll.workspace import Workspace, open_workspace
 from tests.unit.pipelines.bench import ENVIRONMENT, OWNER
@@ -202,7 +202,7 @@ def processes(workspace: Workspace, database_url: str) -> Iterator[Runs]:
     made.close()
 
 
-def test_two_runs_that_need_the_same_steps_compute_each_once_and_wait_for_no_other(processes: Runs) -> None:
+def test_two_runs_that_need_the_same_steps_compute_each_once_and_wait_for_no_other(workspace: Workspace, processes: Runs) -> None:
     first = processes.begin(first="a", second="b", own="x")
     processes.until(first, ["slow", "started"])
     second = processes.begin(first="b", second="a", own="y")
@@ -212,6 +212,8 @@ def test_two_runs_that_need_the_same_steps_compute_each_once_and_wait_for_no_oth
     assert (one["value"], other["value"]) == (["a", "b", "x"], ["b", "a", "y"])
     assert sorted(processes.gate.calls) == ["a", "b"]
     assert sorted(one["states"][:2] + other["states"][:2]) == ["hit", "hit", "ran", "ran"]
+    # Each has what both steps logged, also the one that it has waited for.
+    assert [metric.count for run in workspace.do(ListRuns(), OWNER) for metric in run.metrics if metric.name == "held"] == [2, 2]
 
 
 def test_the_second_run_takes_over_what_a_killed_one_has_claimed(processes: Runs) -> None:

@@ -535,7 +535,7 @@ def test_points_that_the_platform_never_takes_are_a_warning_and_the_run_finishes
             return train()
         """,
     )
-    monkeypatch.setattr("plimsoll.pipelines.engine._PATIENCE", 0.0)
+    monkeypatch.setattr("plimsoll.pipelines.engine.PATIENCE", 0.0)
     do = bench.do
 
     def full(request: Request[Any]) -> Any:

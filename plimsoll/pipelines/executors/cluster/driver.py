@@ -22,13 +22,14 @@ from plimsoll.data.snapshot import get_manifest
 from plimsoll.data.trace.places import OWN
 from plimsoll.errors import Corrupt, InvalidInput, NotFound, PlimsollError, StepFailed, Unreachable
 from plimsoll.fingerprint import digest_value
-from plimsoll.pipelines.executors.call import LOGGED, Call, Ran
+from plimsoll.pipelines.executors.call import Call, Ran
 from plimsoll.pipelines.executors.cluster.carried import pack, parts_of, receive
 from plimsoll.pipelines.executors.cluster.node import machine, work_on_node
 from plimsoll.pipelines.executors.task import task_of
 from plimsoll.pipelines.loop.room import elsewhere
 from plimsoll.records.pipeline import Output
 from plimsoll.records.run import PointColumns
+from plimsoll.runs.logger import LOGGED
 from plimsoll.store.blobs import LocalBlobs
 from plimsoll.store.contracts import Blobs
 
@@ -186,6 +187,7 @@ class RayCluster:
             except lost as error:
                 # The step is a process of its own, so its death is told by its node; here the node itself was lost.
                 self._check_open(label)
+                call.again()
                 last = error
             except self._errors.TaskCancelledError as error:
                 raise StepFailed(f"{label} was cancelled.", "Run again.") from error

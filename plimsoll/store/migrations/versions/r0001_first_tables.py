@@ -316,6 +316,7 @@ cache_entries = Table(
     Column("output", Text, nullable=False),
     Column("trace", Text, nullable=False),
     Column("run_id", Text, nullable=False),
+    Column("logged", Text),
     _at(),
     Index("ix_cache_entries_call_created", "call", "created"),
     Index("ix_cache_entries_step_created", "step", "created"),

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
-from plimsoll import clock
 from plimsoll.data.snapshot import get_manifest
 from plimsoll.errors import InvalidInput, NotFound
 from plimsoll.pipelines.running import PipelineResult
@@ -54,14 +52,6 @@ def pruned(bench: Bench, request: PruneCache) -> PruneReport:
     found = bench.do(request)
     assert isinstance(found, PruneReport)
     return found
-
-
-def age(bench: Bench) -> None:
-    """Make every stored byte a day old."""
-    yesterday = clock.now() / 1e6 - 86400
-    for path in (bench.workspace.home / "blobs").rglob("*"):
-        if path.is_file():
-            os.utime(path, (yesterday, yesterday))
 
 
 def output(result: PipelineResult, step: str) -> Output:
@@ -130,7 +120,7 @@ def test_missing_and_short_bytes_are_named(filled: Bench) -> None:
 def test_what_was_not_used_for_long_goes_with_its_bytes(filled: Bench) -> None:
     old = filled.run()
     new = filled.run(count=5)
-    age(filled)
+    filled.age()
     report = pruned(filled, PruneCache(keep_last=1, dry_run=True))
     assert (report.dropped, report.kept, report.dry_run) == (2, 2, True)
     assert contents(filled).count == 4
@@ -170,7 +160,7 @@ def test_data_models_and_artifacts_of_their_own_names_stay(filled: Bench) -> Non
     result = filled.run()
     table, total = output(result, "load"), output(result, "total")
     filled.do(RegisterSnapshot(name="values", digest=table.digest))
-    age(filled)
+    filled.age()
     pruned(filled, PruneCache(older_than=0.0))
     assert all(stored(filled, table))
     assert stored(filled, total) == [False]
@@ -181,7 +171,7 @@ def test_an_artifact_that_was_logged_by_hand_stays(filled: Bench) -> None:
     table = output(result, "load")
     run = filled.do(StartRun())
     filled.do(LogArtifact(run_id=run.id, name="mine", kind="table", digest=table.digest, size=table.size))
-    age(filled)
+    filled.age()
     pruned(filled, PruneCache(older_than=0.0))
     assert all(stored(filled, table))
 
@@ -191,12 +181,12 @@ def test_what_a_run_under_way_stands_on_stays_until_it_has_ended(filled: Bench) 
     run = filled.do(StartRun())
     hit = StepRecord(run_id=run.id, index=0, name="pipe.load", state="hit", key=None, why="", started=0, ended=1, output=table)
     filled.do(RecordSteps(run_id=run.id, steps=(EndedStep(record=hit),)))
-    age(filled)
+    filled.age()
     pruned(filled, PruneCache(older_than=0.0))
     assert all(stored(filled, table))
     filled.do(FinishRun(id=run.id))
     filled.run()
-    age(filled)
+    filled.age()
     pruned(filled, PruneCache(older_than=0.0))
     assert stored(filled, table) == [False]
 
@@ -205,7 +195,7 @@ def test_a_file_that_another_output_has_as_well_stays(filled: Bench) -> None:
     first = filled.run(count=1, rate=0)
     second = filled.run(count=2, rate=0)
     assert output(first, "total") == output(second, "total")
-    age(filled)
+    filled.age()
     pruned(filled, PruneCache(keep_last=1))
     assert all(stored(filled, output(second, "total")))
     assert states(filled.run(count=2, rate=0))["total"] == "hit"
@@ -237,7 +227,7 @@ def flow(count=4):
 def test_several_outputs_of_a_step_go_and_stay_together(bench: Bench) -> None:
     bench.write("pipe.py", SEVERAL)
     old, new = bench.run(), bench.run(count=5)
-    age(bench)
+    bench.age()
     assert pruned(bench, PruneCache(keep_last=1)).dropped == 2
     assert stored(bench, output(old, "load")) == [False]
     assert all(stored(bench, output(new, "load")))
@@ -247,14 +237,14 @@ def test_several_outputs_of_a_step_go_and_stay_together(bench: Bench) -> None:
 
 def test_environment_and_changes_of_every_run_stay(filled: Bench) -> None:
     run = filled.do(GetRun(id=filled.run().id)).run
-    age(filled)
+    filled.age()
     pruned(filled, PruneCache(older_than=0.0))
     assert filled.workspace.stores.blobs.has(str(run.environment))
 
 
 def test_a_pruning_that_was_killed_is_ended_by_the_next(filled: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     result = filled.run()
-    age(filled)
+    filled.age()
     blobs = filled.workspace.stores.blobs
     collect = type(blobs).collect
     seen: list[str] = []
@@ -288,6 +278,6 @@ def test_the_digests_are_read_from_every_kind_of_row(filled: Bench) -> None:
     manifest = get_manifest(filled.workspace.stores.blobs, output(result, "load").digest)
     # A tag is free text; whoever writes a digest there has written down that it matters.
     filled.do(StartRun(tags={"kept": manifest.files[0].digest}))
-    age(filled)
+    filled.age()
     pruned(filled, PruneCache(older_than=0.0))
     assert filled.workspace.stores.blobs.has(manifest.files[0].digest)

@@ -13,7 +13,7 @@ from textwrap import dedent
 
 import pytest
 
-from plimsoll.records.run import GetRun
+from plimsoll.records.run import GetRun, GetSeries, Series
 from plimsoll.workspace import open_workspace
 from tests.faults.command_line import ROOT
 
@@ -24,7 +24,7 @@ FILES = {
     "pipe.py": """
         import os
         from pathlib import Path
-        from plimsoll import pipeline, step
+        from plimsoll import current_run, pipeline, step
         import factors
 
         RATE = float(open("rate.txt").read())
@@ -36,6 +36,8 @@ FILES = {
 
         @step
         def total(rows: list) -> float:
+            current_run().log(seen=len(rows))
+            current_run().set_tags(kind="small")
             more = float(Path("more.txt").read_text()) if Path("more.txt").exists() else 0.0
             return sum(rows) * factors.FACTOR * RATE + OFFSET + more
 
@@ -54,6 +56,8 @@ class Told:
     recalled: bool
     #: The metric, as the platform has it.
     total: str
+    #: What a step has logged: tags, and the points of a series.
+    logged: tuple[dict[str, str], Series]
     #: Lines about steps.
     steps: tuple[str, ...]
 
@@ -75,12 +79,14 @@ def run(project: Path, *words: str, **variables: str) -> Told:
     imported = [line for line in done.stderr.splitlines() if re.fullmatch(r"import time:.*\| +factors", line)]
     workspace = open_workspace(project / ".plimsoll")
     try:
-        detail = workspace.do(GetRun(id=done.stdout.split()[-1]), workspace.identify(workspace.token("owner")))
+        owner = workspace.identify(workspace.token("owner"))
+        detail = workspace.do(GetRun(id=done.stdout.split()[-1]), owner)
+        seen = workspace.do(GetSeries(run_id=detail.run.id, name="seen"), owner)
     finally:
         workspace.close()
-    (total,) = (metric.last for metric in detail.metrics)
+    (total,) = (metric.last for metric in detail.metrics if metric.name == "total")
     assert detail.run.state == "finished"
-    return Told(not imported, f"{total:g}", tuple(line.strip() for line in said if line.startswith("  ")))
+    return Told(not imported, f"{total:g}", (detail.run.tags, seen), tuple(line.strip() for line in said if line.startswith("  ")))
 
 
 def test_a_run_that_changes_nothing_is_made_without_importing_the_project(project: Path) -> None:
@@ -89,6 +95,8 @@ def test_a_run_that_changes_nothing_is_made_without_importing_the_project(projec
     second = run(project)
     assert (second.recalled, second.total) == (True, "36")
     assert [line.split()[1] for line in second.steps] == ["hit", "hit"]
+    assert second.logged == first.logged
+    assert (second.logged[0], second.logged[1].values) == ({"kind": "small"}, (4.0,))
 
 
 def edit(name: str, text: str) -> Callable[[Path], None]:

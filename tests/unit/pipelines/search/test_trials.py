@@ -236,6 +236,37 @@ def test_a_trial_that_others_beat_is_ended_early_and_leaves_no_half_result(ready
     assert detail.best == (states[2].number,)
 
 
+def test_a_metric_that_only_a_reused_step_logs_is_an_objective_where_later_steps_are_new(ready: Bench) -> None:
+    ready.write("pipe.py", PIPE.replace("return train(", "return noted(train(").replace("depth, rate)\n", "depth, 0.0), rate)\n") + NOTED)
+    detail = run(ready, plan((), "loss", space={"rate": "choice(0.1,0.2,0.3)"}, sampler="grid"), 3)
+    assert [trial.values for trial in detail.trials] == [(9.0,)] * 3
+    kept = [ready.do(ListSteps(run_id=trial.run_id)) for trial in detail.trials]
+    assert [step.state for steps in kept for step in steps if step.name == "pipe.train"] == ["ran", "hit", "hit"]
+
+
+NOTED = """
+    @step
+    def noted(made: dict[str, float], rate: float) -> dict[str, float]:
+        return {"rate": rate}
+"""
+
+
+def test_a_trial_is_ended_at_the_same_point_when_its_step_is_found(ready: Bench) -> None:
+    space = {"depth": "choice(2,3,4,5,6,9)"}
+    last = next(seed for seed in range(100) if _shuffled(read_space(space), seed)[-1] == {"depth": 5.0})
+    asked = plan((), "cost", pruner="median", report="loss", space=space, sampler="grid", seed=last)
+    first = run(ready, asked, 6)
+    for depth in (2, 3, 4, 5, 6, 9):
+        ready.run(depth=depth)
+    again = run(ready, asked, 6)
+    assert [(trial.state, trial.reports) for trial in again.trials] == [(trial.state, trial.reports) for trial in first.trials]
+    pruned = [trial for trial in again.trials if trial.state == "pruned"]
+    assert pruned
+    for trial in pruned:
+        assert ready.do(GetSeries(run_id=trial.run_id, name="loss")).steps == tuple(trial.reports)
+        assert ready.do(GetRun(id=trial.run_id)).run.state == "stopped"
+
+
 def test_a_trial_that_fails_is_recorded_and_the_others_go_on(ready: Bench) -> None:
     ready.write("pipe.py", PIPE.replace("for epoch", "if depth == 7: raise ValueError('seven')\n        for epoch"))
     detail = run(ready, plan(space={"depth": "int(2,10)"}, sampler="grid"), 50)
