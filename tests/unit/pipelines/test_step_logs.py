@@ -90,8 +90,8 @@ def ready(bench: Bench) -> Bench:
     return bench
 
 
-def run(bench: Bench, executor: Any = "in_process", **params: Any) -> PipelineResult:
-    table = save(pl.DataFrame({"row": [1, 2, 3]}), bench.workspace.stores.blobs, bench.project)
+def run(bench: Bench, executor: Any = "in_process", rows: int = 3, **params: Any) -> PipelineResult:
+    table = save(pl.DataFrame({"row": list(range(rows))}), bench.workspace.stores.blobs, bench.project)
     bench.do(RegisterSnapshot(name="rows", digest=table.digest))
     return bench.run(executor=executor, data=table.digest, **params)
 
@@ -206,6 +206,7 @@ def artifact_of(bench: Bench, result: PipelineResult) -> Path:
         (log_of, Path.unlink, "what it logged", "its log is missing"),
         (log_of, flipped, "what it logged", "its log holds other bytes"),
         (artifact_of, Path.unlink, "an artifact that it logged: bytes are missing", "an artifact that it logged: its manifest is missing"),
+        (artifact_of, flipped, "an artifact that it logged: its manifest", "an artifact that it logged: its manifest holds other bytes"),
     ],
 )
 def test_a_step_whose_log_is_damaged_is_computed_again_and_says_so(
@@ -304,9 +305,11 @@ def test_a_pruned_entry_takes_its_log_along_and_the_artifacts_that_no_run_has(re
 def test_an_entry_that_stays_keeps_the_artifacts_that_its_step_logged(ready: Bench) -> None:
     first = run(ready)
     artifact = artifact_of(ready, first)
-    run(ready, factor=2)
+    second = run(ready, rows=4)
+    assert states(second) == {"load": "hit", "train": "ran", "judge": "hit"}
+    assert artifact_of(ready, second) == artifact
     forget_artifacts(ready)
     ready.age()
     assert ready.do(PruneCache(keep_last=1)).dropped == 1
     assert artifact.exists()
-    assert states(run(ready, factor=2)) == {"load": "hit", "train": "hit", "judge": "hit"}
+    assert states(run(ready, rows=4)) == {"load": "hit", "train": "hit", "judge": "hit"}
