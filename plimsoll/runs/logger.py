@@ -24,9 +24,6 @@ from plimsoll.records.run import LogArtifact, LogInput, PointColumns, SetTags, c
 from plimsoll.records.tracking.change import LogBatch
 from plimsoll.runs.media import figure_file, image_file, stepped, table_of
 
-#: What code inside a run may ask to be done for it.
-LOGGED: Mapping[str, type[Request[Any]]] = {cls.__name__: cls for cls in (SetTags, LogArtifact, LogInput, LogBatch)}
-
 #: Tags that MLflow's clients know too.
 PARENT, NOTES = "mlflow.parentRunId", "mlflow.note.content"
 

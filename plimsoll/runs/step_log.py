@@ -1,6 +1,6 @@
 """What a step logged while it ran, kept beside its result, so that a run that finds the result has its log as well.
 
-It is stored as one blob: points and requests for tags, artifacts and inputs, in the order in which the step logged them. The
+It is stored as one blob: points and requests for params, tags, artifacts and inputs, in the order in which the step logged them. The
 bytes of an artifact are blobs of their own.
 """
 
@@ -10,16 +10,19 @@ import struct
 import threading
 import zlib
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from plimsoll import codec
 from plimsoll.errors import Corrupt, InvalidInput
 from plimsoll.records.request import Request
-from plimsoll.records.run import LogArtifact, PointColumns, SetTags
-from plimsoll.runs.logger import LOGGED
+from plimsoll.records.run import LogArtifact, LogInput, PointColumns, SetTags
+from plimsoll.records.tracking.change import LogBatch
 from plimsoll.store.points.chunks import FULL, block, pack, unpack
+
+#: What a step may ask to be done for its run.
+LOGGED: Mapping[str, type[Request[Any]]] = {cls.__name__: cls for cls in (SetTags, LogArtifact, LogInput, LogBatch)}
 
 #: Rises whenever logs of an earlier release cannot be read.
 _FORM = 1
@@ -109,7 +112,7 @@ class StepLog:
 class Logged:
     """What a step has logged."""
 
-    #: In order: points, up to 4,096 together, and tags, artifacts and inputs as requests for the run that the step was part of.
+    #: In order: points, up to 4,096 together, and requests for params, tags, artifacts and inputs of the run that the step was part of.
     parts: tuple[PointColumns | Request[Any], ...] = ()
 
     @property

@@ -17,7 +17,7 @@ from plimsoll.pipelines.executors.call import Ran, Unsuitable
 from plimsoll.pipelines.step import StepOptions
 from plimsoll.records.request import Request
 from plimsoll.records.run import PointColumns
-from plimsoll.runs.logger import LOGGED
+from plimsoll.runs.step_log import LOGGED
 
 #: Seconds that a step's process may take to end after it has given its result.
 _GRACE = 10.0

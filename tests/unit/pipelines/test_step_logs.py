@@ -36,6 +36,7 @@ PIPE = """
     def train(rows: list[int], data: str) -> pl.DataFrame:
         run = current_run()
         run.set_tags(kind="small")
+        run.set_params(depth=len(rows))
         for value in (0.5, ODD, float("inf"), float("-inf"), -0.0, 5e-324):
             run.log(loss=value)
         run.log({"auc": 0.9, "loss": 7.0}, step=-(2**63))
@@ -107,6 +108,7 @@ def told(bench: Bench, id: str) -> dict[str, Any]:
     return {
         "points": {name: points(bench, id, name) for name in ("loss", "auc")},
         "tags": found.run.tags,
+        "params": {name: value for name, value in found.run.params.items() if name == "depth"},
         "artifacts": [artifact for artifact in found.artifacts if artifact.name == "notes"],
         "inputs": found.inputs,
     }
@@ -127,7 +129,7 @@ def test_a_run_that_finds_a_step_has_all_that_the_step_logged_bit_for_bit(ready:
     assert found == told(ready, first.id)
     assert len({value for _, _, value in found["points"]["loss"]}) == 7
     assert [value for _, _, value in found["points"]["loss"]].count("010000000000f87f") == 1
-    assert found["tags"] == {"kind": "small"}
+    assert (found["tags"], found["params"]) == ({"kind": "small"}, {"depth": 3})
     assert [artifact.name for artifact in found["artifacts"]] == ["notes"]
     assert [read.name for read in found["inputs"]] == ["training"]
     assert [entry(ready, first, label).logged is None for label in ("load", "train", "judge")] == [True, False, True]

@@ -29,7 +29,7 @@ from plimsoll.pipelines.executors.task import task_of
 from plimsoll.pipelines.loop.room import elsewhere
 from plimsoll.records.pipeline import Output
 from plimsoll.records.run import PointColumns
-from plimsoll.runs.logger import LOGGED
+from plimsoll.runs.step_log import LOGGED
 from plimsoll.store.blobs import LocalBlobs
 from plimsoll.store.contracts import Blobs
 
