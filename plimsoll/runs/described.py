@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, and_, case, select
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, Text, and_, case, select, type_coerce
 
 from plimsoll import clock, codec
 from plimsoll.errors import InvalidInput, NotFound
 from plimsoll.records.request import Json
-from plimsoll.records.run import Run
+from plimsoll.records.run import Cause, CodeVersion, Run
 from plimsoll.store.contracts import chunks
-from plimsoll.store.tables.tracking import experiments, run_params, run_tags, runs
+from plimsoll.store.tables.tracking import HEAD, experiments, run_params, run_tags, runs
 
-_INNER = ("key", "seen")
+#: Columns that hold a JSON document -> its type.
+_PACKED: dict[str, type[Any]] = {"cause": Cause, "code": CodeVersion}
 
 #: Microseconds of silence after which a run that said that it lives is taken for lost.
 SILENCE = 60_000_000
@@ -22,7 +23,8 @@ SILENCE = 60_000_000
 
 def selected_runs() -> Select[Any]:
     """Return the query of all runs, each with its experiment's name; callers narrow it."""
-    return select(runs, experiments.c.name.label("experiment")).join(experiments, experiments.c.id == runs.c.experiment_id)
+    own = [type_coerce(column, Text) if column.name in _PACKED else column for column in runs.c if column is not runs.c.key]
+    return select(*own, experiments.c.name.label("experiment")).join(experiments, experiments.c.id == runs.c.experiment_id)
 
 
 def state_now() -> ColumnElement[str]:
@@ -47,23 +49,35 @@ def described_runs(
         tags: names of the tags to read; None is all.
     """
     ids = [row.id for row in rows]
-    own_params: dict[str, dict[str, Json]] = {id: {} for id in ids}
-    own_tags: dict[str, dict[str, str]] = {id: {} for id in ids}
-    for table, names, found in ((run_params, params, own_params), (run_tags, tags, own_tags)):
-        if names is not None and not names:
-            continue
-        for some in chunks(ids, 500):
-            query = select(table.c.run_id, table.c.name, table.c.value).where(table.c.run_id.in_(some)).order_by(table.c.name)
-            for row in tx.execute(query if names is None else query.where(table.c.name.in_(names))):
-                found[row.run_id][row.name] = row.value
+    own_params = _by_run(tx, ids, params, run_params, type_coerce(run_params.c.value, Text))
+    own_tags = _by_run(tx, ids, tags, run_tags, run_tags.c.value)
+    # All documents at once: a call for each would take most of the time of a search.
+    packed = [raw or "null" for values in own_params.values() for raw in values.values()]
+    unpacked = iter(codec.from_json(f"[{','.join(packed)}]", list[Any], "The stored parameters"))
+    for values in own_params.values():
+        for name in values:
+            values[name] = next(unpacked)
     return [_run(row, own_params[row.id], own_tags[row.id]) for row in rows]
 
 
+def _by_run(
+    tx: Connection, ids: Sequence[str], names: tuple[str, ...] | None, table: Table, value: ColumnElement[Any]
+) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {id: {} for id in ids}
+    for some in chunks(ids if names is None or names else (), 500):
+        query = select(table.c.run_id, table.c.name, value).where(table.c.run_id.in_(some)).order_by(table.c.run_id, table.c.name)
+        for run_id, name, own in tx.execute(query if names is None else query.where(table.c.name.in_(names))).all():
+            found[run_id][name] = own
+    return found
+
+
 def _run(row: Row[Any], params: dict[str, Json], tags: dict[str, str]) -> Run:
-    fields = {name: value for name, value in row._mapping.items() if name not in _INNER}
-    if row.state == "running" and row.seen is not None and row.seen < clock.now() - SILENCE:
-        fields |= {"state": "lost", "ended": row.seen, "error": f"Nothing was heard of its process since {clock.iso(row.seen)}."}
-    return codec.convert({**fields, "params": params, "tags": tags}, Run, "The stored run")
+    told = row._asdict()
+    seen = told.pop("seen")
+    cause, code = (codec.from_json(told.pop(name), kind, "The stored run") for name, kind in _PACKED.items())
+    if row.state == "running" and seen is not None and seen < clock.now() - SILENCE:
+        told |= {"state": "lost", "ended": seen, "error": f"Nothing was heard of its process since {clock.iso(seen)}."}
+    return Run(**told, cause=cause, code=code, params=params, tags=tags)
 
 
 def one_run(tx: Connection, id: str) -> Run:
@@ -109,7 +123,8 @@ def insert_params(tx: Connection, run_id: str, params: dict[str, Json]) -> None:
         params: values by name.
     """
     if params:
-        rows = [{"run_id": run_id, "name": name, "value": value, "text": param_text(value)} for name, value in params.items()]
+        texts = {name: param_text(value) for name, value in params.items()}
+        rows = [{"run_id": run_id, "name": name, "value": params[name], "text": text, "head": text[:HEAD]} for name, text in texts.items()]
         tx.execute(run_params.insert(), rows)
 
 
@@ -151,7 +166,8 @@ def put_tags(tx: Connection, run_id: str, tags: dict[str, str]) -> None:
     """
     remove_tags(tx, run_id, tags)
     if tags:
-        tx.execute(run_tags.insert(), [{"run_id": run_id, "name": name, "value": value} for name, value in tags.items()])
+        rows = [{"run_id": run_id, "name": name, "value": value, "head": value[:HEAD]} for name, value in tags.items()]
+        tx.execute(run_tags.insert(), rows)
 
 
 def remove_tags(tx: Connection, run_id: str, names: Iterable[str]) -> int:

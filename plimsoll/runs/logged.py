@@ -19,6 +19,9 @@ from plimsoll.store.tables.tracking import dataset_uses, datasets, writers
 #: Writer of the points that come without a writer of their own.
 _BATCHES = "(batches)"
 
+#: Tag of a dataset's use that says what the data was for.
+_CONTEXT = "mlflow.data.context"
+
 
 def log_batch(request: LogBatch, context: Context) -> None:
     """Add points, parameters and tags, all or none."""
@@ -85,7 +88,7 @@ def log_datasets(request: LogDatasets, context: Context) -> None:
         id = _dataset_id(context.tx, run.experiment_id, use.dataset)
         mine = (dataset_uses.c.run_id == request.run_id, dataset_uses.c.dataset_id == id)
         context.tx.execute(dataset_uses.delete().where(*mine))
-        context.tx.execute(insert(dataset_uses).values(run_id=request.run_id, dataset_id=id, tags=use.tags))
+        context.tx.execute(insert(dataset_uses).values(run_id=request.run_id, dataset_id=id, tags=use.tags, context=use.tags.get(_CONTEXT)))
 
 
 def _dataset_id(tx: Connection, experiment_id: str, dataset: Dataset) -> str:

@@ -153,8 +153,8 @@ class Points(Protocol):
         """
         ...
 
-    def summaries(self, tx: Connection, run_ids: Sequence[str]) -> dict[str, tuple[SeriesSummary, ...]]:
-        """Return one summary a series for each run, by name; runs without metrics are left out."""
+    def summaries(self, tx: Connection, run_ids: Sequence[str], names: Sequence[str] | None = None) -> dict[str, tuple[SeriesSummary, ...]]:
+        """Return one summary a series for each run, by name, of the metrics named; runs without them are left out."""
         ...
 
 

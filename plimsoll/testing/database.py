@@ -83,7 +83,7 @@ class DatabaseSuite:
     def test_a_row_that_names_nothing_is_refused(self, reopen: Open) -> None:
         database = reopen()
         with pytest.raises(IntegrityError), database.write() as tx:
-            tx.execute(insert(tracking.run_tags).values(run_id="none", name="a", value="b"))
+            tx.execute(insert(tracking.run_tags).values(run_id="none", name="a", value="b", head="b"))
 
     def test_a_value_that_no_column_holds_is_refused_in_our_words(self, reopen: Open) -> None:
         database = reopen()

@@ -17,7 +17,7 @@ View = Literal["active", "deleted", "all"]
 class RunPage:
     """Some of the runs that a search found, in its order."""
 
-    #: The runs, without artifacts.
+    #: The runs, without artifacts and inputs; with datasets and models where they were asked for.
     runs: tuple[RunDetail, ...]
     #: Token of the next page, or None when this is the last.
     next: str | None
@@ -45,7 +45,12 @@ class SearchRuns(Request[RunPage]):
     params: tuple[str, ...] | None = None
     #: Names of the tags that come back; None is all of them.
     tags: tuple[str, ...] | None = None
+    #: Whether the datasets and logged models that they read come back, and the models that they made.
+    uses: bool = False
 
     def __post_init__(self) -> None:
+        for names in (self.metrics, self.params, self.tags):
+            if names is not None and len(names) > 1000:
+                raise InvalidInput(f"{len(names):,} names are too many.", "Name at most 1,000 metrics, params or tags, or none for all.")
         if not 1 <= self.limit <= 50_000:
             raise InvalidInput(f"The limit {self.limit} is out of range.", "Ask for 1 to 50,000 runs.")

@@ -1,7 +1,7 @@
 """Runs that a filter lets through, a page at a time.
 
-What orders by a metric, a parameter or a tag is answered in parts, each along an index: the runs that have a number or a
-text, then those whose metric is NaN, then those that have none.
+A page's ids are found first, and the runs described then. What orders by a metric, a parameter or a tag is answered in parts,
+each along an index: the runs that have a number or a text, then those whose metric is NaN, then those that have none.
 """
 
 from __future__ import annotations
@@ -9,65 +9,66 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Row, Select, and_, case, exists, not_
+from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, not_, select
 
 from plimsoll import codec
-from plimsoll.errors import InvalidInput
 from plimsoll.records.run import RunDetail
 from plimsoll.records.tracking.find import RunPage, SearchRuns
 from plimsoll.runs.described import described_runs, selected_runs
 from plimsoll.runs.outputs.uses import datasets_of_runs, models_of_runs
-from plimsoll.runs.search.language import parsed_filter, parsed_order
-from plimsoll.runs.search.meaning import Known, attribute, condition_of, ordered, value_of
+from plimsoll.runs.search.language import Comparison, Condition, Every, parsed_filter, parsed_order
+from plimsoll.runs.search.meaning import Known, attribute, condition_of, known, ordered, ordering, value_holds, value_of
+from plimsoll.runs.search.narrow import routed
 from plimsoll.runs.search.pages import Key, Place, behind, place_of, token_of
-from plimsoll.store.contracts import Context
+from plimsoll.store.contracts import Context, chunks
 from plimsoll.store.tables.tracking import runs
+
+_START = Known("attribute", "start_time")
 
 
 class _Part(NamedTuple):
+    """Runs that come one after the other along an index."""
+
     query: Select[Any]
+    #: What orders them.
     keys: list[Key]
+    #: Values of the keys before these, the same for each run of the part.
+    given: tuple[int | None, ...] = ()
 
 
 def search_runs(request: SearchRuns, context: Context) -> RunPage:
     """Return a page of the runs that a filter lets through, in order; ties by start, newest first, then by id."""
-    parts = _parts(request, context.tx.dialect.name)
     asked = (request.experiments, request.where, request.order, request.view)
     question = codec.digest(codec.to_msgpack(asked))[:16]
     place = None if request.page is None else place_of(request.page, question)
-    rows: list[tuple[int, Row[Any]]] = []
-    for number, part in enumerate(parts):
-        if place is not None and number < place.part:
-            continue
+    found: list[tuple[tuple[Any, ...], str]] = []
+    for part in _parts(request, context.tx):
         query = part.query.add_columns(*(key.expression.label(f"key_{index}") for index, key in enumerate(part.keys)))
-        if place is not None and number == place.part:
-            if len(place.keys) != len(part.keys) or place.keys[-1] is None:
-                raise InvalidInput("Invalid page token: it does not fit the order.", "Ask for the first page, without a token.")
-            query = query.where(behind(part.keys, place.keys))
+        if place is not None:
+            before = len(part.given)
+            if place.keys[:before] != part.given:
+                continue
+            query, place = query.where(behind(part.keys, place.keys[before:])), None
         query = query.order_by(*(key.expression.desc() if key.descending else key.expression for key in part.keys))
-        found = context.tx.execute(query.limit(request.limit + 1 - len(rows))).all()
-        rows.extend((number, row) for row in found)
-        if len(rows) > request.limit:
+        rows = context.tx.execute(query.limit(request.limit + 1 - len(found))).all()
+        found.extend(((*part.given, *keys), id) for id, *keys in rows)
+        if len(found) > request.limit:
             break
-    shown = rows[: request.limit]
-    token = None
-    if len(rows) > request.limit:
-        number, row = shown[-1]
-        keys = tuple(row._mapping[f"key_{index}"] for index in range(len(parts[number].keys)))
-        token = token_of(Place(question, number, keys))
-    return RunPage(runs=_details(request, context, [row for _, row in shown]), next=token)
+    shown = found[: request.limit]
+    token = token_of(Place(question, shown[-1][0])) if len(found) > request.limit else None
+    return RunPage(runs=_details(request, context, [id for _, id in shown]), next=token)
 
 
-def _details(request: SearchRuns, context: Context, rows: Sequence[Row[Any]]) -> tuple[RunDetail, ...]:
-    page = described_runs(context.tx, rows, request.params, request.tags)
-    wanted = None if request.metrics is None else set(request.metrics)
-    metrics = {} if wanted is not None and not wanted else context.stores.points.summaries(context.tx, [run.id for run in page])
-    ids = [run.id for run in page]
-    read, models = datasets_of_runs(context.tx, ids), models_of_runs(context.tx, ids)
+def _details(request: SearchRuns, context: Context, ids: Sequence[str]) -> tuple[RunDetail, ...]:
+    rows = {row.id: row for some in chunks(ids, 500) for row in context.tx.execute(selected_runs().where(runs.c.id.in_(some))).all()}
+    page = described_runs(context.tx, [rows[id] for id in ids], request.params, request.tags)
+    metrics = {} if request.metrics == () else context.stores.points.summaries(context.tx, ids, request.metrics)
+    read = datasets_of_runs(context.tx, ids) if request.uses else {}
+    models = models_of_runs(context.tx, ids) if request.uses else {}
     return tuple(
         RunDetail(
             run=run,
-            metrics=tuple(each for each in metrics.get(run.id, ()) if wanted is None or each.name in wanted),
+            metrics=metrics.get(run.id, ()),
             artifacts=(),
             inputs=(),
             datasets=read.get(run.id, ()),
@@ -77,46 +78,86 @@ def _details(request: SearchRuns, context: Context, rows: Sequence[Row[Any]]) ->
     )
 
 
-def _parts(request: SearchRuns, dialect: str) -> list[_Part]:
+def _parts(request: SearchRuns, tx: Connection) -> list[_Part]:
+    dialect = tx.dialect.name
     order = ordered(tuple(parsed_order(text) for text in request.order))
-    query = selected_runs().where(condition_of(parsed_filter(request.where), dialect))
-    if request.experiments is not None:
-        query = query.where(runs.c.experiment_id.in_(request.experiments))
+    condition = parsed_filter(request.where)
+    conditions: Sequence[Condition] = condition.parts if isinstance(condition, Every) else [condition]
+    first = order[0][0] if order else _START
+    each = [condition_of(part, dialect) for part in conditions]
+    route = routed(tx, conditions, request.experiments, first, request.limit)
+    # What needs the run's own row comes last: the others are asked of indexes.
+    query = select(runs.c.id)
+    holds = [*(each[number] for number in route.ask), *_seen(request, first, dialect)]
+    if route.first is not None:
+        return [_rest(query.where(route.first, *holds), [], order, indexed=False)]
+    if first.kind == "attribute":
+        return [_rest(query.where(*holds), [], order)]
+    return _along(query, conditions, holds, order, dialect)
+
+
+def _seen(request: SearchRuns, first: Known, dialect: str) -> list[ColumnElement[bool]]:
+    """Return the conditions of which runs are searched at all."""
+    seen: list[ColumnElement[bool]] = []
     if request.view != "all":
-        query = query.where(runs.c.deleted.is_(None) if request.view == "active" else runs.c.deleted.is_not(None))
-    if not order or order[0][0].kind == "attribute":
-        return [_rest(query, [], order)]
+        seen.append(runs.c.deleted.is_(None) if request.view == "active" else runs.c.deleted.is_not(None))
+    if request.experiments is not None:
+        # By their index several experiments would be read whole, and sorted; a value that is computed has none.
+        led = dialect != "sqlite" or (first.kind == "attribute" and (first != _START or len(request.experiments) == 1))
+        seen.append((runs.c.experiment_id if led else func.coalesce(runs.c.experiment_id, "")).in_(request.experiments))
+    return seen
+
+
+def _along(
+    query: Select[Any], conditions: Sequence[Condition], holds: list[ColumnElement[bool]], order: list[tuple[Known, bool]], dialect: str
+) -> list[_Part]:
+    """Return the parts of runs ordered by a metric, a parameter or a tag: those with a value, with NaN, and with none."""
     (name, descending), rest = order[0], order[1:]
-    table, column = value_of(name)
+    table, _ = value_of(name)
     mine = table.alias("first")
-    value = mine.c[column.name]
-    joined = query.join(mine, and_(mine.c.run_id == runs.c.id, mine.c.name == name.key))
-    without = not_(exists().where(table.c.run_id == runs.c.id, table.c.name == name.key))
-    first = [Key(value, descending)]
-    parts = [_rest(joined.where(value.is_not(None)), first, rest)]
-    if name.kind == "metric":
-        parts.append(_rest(joined.where(value.is_(None)), [], rest))
-    return [*parts, _rest(query.where(without), [], rest)]
+    value = mine.c[ordering(name).name]
+    own = [condition for condition in conditions if isinstance(condition, Comparison) and known(condition.name) == name]
+    number = name.kind == "metric"
+    # What is asked of the value by which they are ordered bounds the way along the index.
+    bounds = [
+        value_holds(name, value, condition.operator, condition.value, dialect)
+        for condition in own
+        if number and condition.operator not in ("IS NULL", "IS NOT NULL")
+    ]
+    joined = query.join(mine, and_(mine.c.run_id == runs.c.id, mine.c.name == name.key)).where(*holds)
+    signs = {condition.operator for condition in own}
+    parts = []
+    if "IS NULL" not in signs:
+        parts.append(_rest(joined.where(value.is_not(None), *bounds), [Key(value, descending)], rest, given=(0,)))
+    if number and signs <= {"!=", "IS NOT NULL"}:
+        parts.append(_rest(joined.where(value.is_(None)), [], rest, given=(1, None)))
+    if signs <= {"IS NULL"}:
+        without = not_(exists().where(table.c.run_id == runs.c.id, table.c.name == name.key))
+        parts.append(_rest(query.where(without, *holds), [], rest, given=(2, None)))
+    return parts
 
 
-def _rest(query: Select[Any], keys: list[Key], order: list[tuple[Known, bool]]) -> _Part:
+def _rest(
+    query: Select[Any], keys: list[Key], order: list[tuple[Known, bool]], given: tuple[int | None, ...] = (), indexed: bool = True
+) -> _Part:
     """Return a query with what orders it: ``keys``, then ``order``, then start and id."""
     keys = list(keys)
-    by_start = False
     for number, (name, descending) in enumerate(order):
         if name.kind == "attribute":
-            by_start = by_start or name.key == "start_time"
-            expression = runs.c.started if name.key == "start_time" else runs.c.ended if name.key == "end_time" else attribute(name.key)
+            expression = attribute(name.key)
             if name.key == "end_time":
                 keys.append(Key(case((expression.is_(None), 1), else_=0), False))
+            elif name == _START and not indexed:
+                expression = expression + 0
             keys.append(Key(expression, descending))
             continue
-        table, column = value_of(name)
+        table, _ = value_of(name)
         mine = table.alias(f"also_{number}")
-        value = mine.c[column.name]
+        value = mine.c[ordering(name).name]
         query = query.outerjoin(mine, and_(mine.c.run_id == runs.c.id, mine.c.name == name.key))
         keys.append(Key(case((mine.c.run_id.is_(None), 2), (value.is_(None), 1), else_=0), False))
         keys.append(Key(value, descending))
-    if not by_start:
-        keys.append(Key(runs.c.started, True))
-    return _Part(query, [*keys, Key(runs.c.id, False)])
+    if _START not in [name for name, _ in order]:
+        # Added to, the start has no index: the runs were looked up by another one, and few of them are sorted.
+        keys.append(Key(runs.c.started if indexed else runs.c.started + 0, True))
+    return _Part(query, [*keys, Key(runs.c.id, False)], given)

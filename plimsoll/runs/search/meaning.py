@@ -5,15 +5,17 @@ Every condition is true or false of a run, never unknown: what a run does not ha
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import math
+import re
+from typing import Any, NamedTuple, cast
 
-from sqlalchemy import ColumnElement, String, Text, and_, case, exists, false, func, literal, not_, or_, true
+from sqlalchemy import ColumnElement, Select, String, Text, and_, case, exists, false, func, literal, not_, or_, select, true
 from sqlalchemy import cast as sql_cast
 
 from plimsoll.errors import InvalidInput
 from plimsoll.runs.described import state_now
 from plimsoll.runs.search.language import Comparison, Condition, Every, Name, Not, Order, Some, Value
-from plimsoll.store.tables.tracking import dataset_uses, datasets, run_params, run_tags, runs, series
+from plimsoll.store.tables.tracking import HEAD, dataset_uses, datasets, run_params, run_tags, runs, series
 
 #: MLflow's words for a run's state; one that is lost ended without a word, which is a failure to it.
 _STATUS = {"running": "RUNNING", "finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED", "lost": "FAILED"}
@@ -27,10 +29,19 @@ _KINDS = {
 }  # fmt: skip
 _SAME = {"created": "start_time", "Created": "start_time", "run name": "run_name", "Run name": "run_name", "Run Name": "run_name"}
 _ATTRIBUTES = ["artifact_uri", "end_time", "run_id", "run_name", "start_time", "state", "status", "user_id"]
+_DATASETS = {"name": datasets.c.name, "digest": datasets.c.digest, "context": dataset_uses.c.context}
 _NUMBERS = ("start_time", "end_time")
 _NUMBER_SIGNS = ("=", "!=", "<", "<=", ">", ">=")
 _TEXT_SIGNS = ("=", "!=", "LIKE", "ILIKE", "IN", "NOT IN")
 _RUN_NAME, _USER = "mlflow.runName", "mlflow.user"
+
+_STAMPS = {"start_time": runs.c.started, "end_time": runs.c.ended}
+
+#: No time is so many milliseconds away.
+_FAR = 2**53
+
+#: Milliseconds, in which times are compared, are so many of the microseconds in which they are stored.
+_TICKS = 1000
 
 
 class Known(NamedTuple):
@@ -58,8 +69,8 @@ def known(name: Name) -> Known:
     key = _SAME.get(name.key, name.key) if kind == "attribute" else name.key
     if kind == "attribute" and key not in _ATTRIBUTES:
         raise InvalidInput(f"Invalid attribute key '{key}' specified. Valid keys are '{_ATTRIBUTES}'", "Correct the name.")
-    if kind == "dataset" and key not in ("name", "digest"):
-        raise InvalidInput(f"Invalid dataset key '{key}' specified. Valid keys are '{['name', 'digest']}'", "Correct the name.")
+    if kind == "dataset" and key not in _DATASETS:
+        raise InvalidInput(f"Invalid dataset key '{key}' specified. Valid keys are '{list(_DATASETS)}'", "Correct the name.")
     if kind == "tag" and key == _RUN_NAME:
         return Known("attribute", "run_name")
     return Known(kind, key)
@@ -86,19 +97,20 @@ def condition_of(condition: Condition, dialect: str) -> ColumnElement[bool]:
 
 
 def attribute(key: str) -> ColumnElement[Any]:
-    """Return a run's attribute as an expression over ``runs``.
+    """Return a run's attribute as an expression over ``runs``; times are microseconds.
 
     Args:
         key: a key that :func:`known` gave.
     """
     if key == "status":
         return case(_STATUS, value=state_now())
+    if key == "user_id":
+        # Who MLflow's client says that he is, else who asked.
+        told = select(run_tags.c.value).where(run_tags.c.run_id == runs.c.id, run_tags.c.name == _USER).correlate(runs)
+        return func.coalesce(told.scalar_subquery(), runs.c.author)
     if key == "artifact_uri":
         return literal("mlflow-artifacts:/", Text).concat(runs.c.experiment_id).concat("/").concat(runs.c.id).concat("/artifacts")
-    if key in _NUMBERS:
-        # Milliseconds, as MLflow's clients count.
-        return (runs.c.started if key == "start_time" else runs.c.ended).op("/")(1000)
-    return {"run_id": runs.c.id, "run_name": runs.c.name, "state": state_now(), "user_id": runs.c.author}[key]
+    return {"run_id": runs.c.id, "run_name": runs.c.name, "state": state_now(), **_STAMPS}[key]
 
 
 def ordered(order: tuple[Order, ...]) -> list[tuple[Known, bool]]:
@@ -122,31 +134,108 @@ def ordered(order: tuple[Order, ...]) -> list[tuple[Known, bool]]:
 
 
 def _compared(condition: Comparison, dialect: str) -> ColumnElement[bool]:
-    name, sign, value = known(condition.name), condition.operator, condition.value
-    numeric = name.kind == "metric" or (name.kind == "attribute" and name.key in _NUMBERS)
-    if sign not in ("IS NULL", "IS NOT NULL"):
-        _check(name, sign, value, numeric)
+    name, sign, value = _checked(condition)
     if name.kind == "attribute":
-        column = attribute(name.key)
-        if sign in ("IS NULL", "IS NOT NULL"):
-            return column.is_(None) if sign == "IS NULL" else column.is_not(None)
-        return and_(column.is_not(None), signed(column, sign, value, dialect))
-    has, column = _rows(name)
+        return _attribute_holds(name.key, sign, value, dialect)
+    mine, column = _rows(name)
+    has = and_(_run_of(name) == runs.c.id, *mine)
+    if sign == "IS NULL":
+        return not_(exists().where(has, value_holds(name, column, "IS NOT NULL", None, dialect)))
+    return exists().where(has, value_holds(name, column, sign, value, dialect))
+
+
+def _attribute_holds(key: str, sign: str, value: Value, dialect: str) -> ColumnElement[bool]:
+    column = _STAMPS[key] if key in _NUMBERS else attribute(key)
     if sign in ("IS NULL", "IS NOT NULL"):
-        return not_(exists().where(has)) if sign == "IS NULL" else exists().where(has)
+        return column.is_(None) if sign == "IS NULL" else column.is_not(None)
+    if key not in _NUMBERS:
+        return and_(column.is_not(None), signed(column, sign, value, dialect))
+    within = _within(column, sign, float(cast(float, value)))
+    return and_(column.is_not(None), not_(within) if sign == "!=" else within)
+
+
+def _within(column: ColumnElement[int], sign: str, value: float) -> ColumnElement[bool]:
+    """Return which stored times are within a comparison of whole milliseconds, as bounds at which an index is entered."""
+    near = min(max(value, -_FAR), _FAR)
+    first, last = math.ceil(near) * _TICKS, math.floor(near) * _TICKS + _TICKS
+    bounds = {"<": column < first, "<=": column < last, ">": column >= last, ">=": column >= first}
+    return bounds.get(sign, and_(column >= first, column < last))
+
+
+def value_holds(name: Known, column: ColumnElement[Any], sign: str, value: Value, dialect: str) -> ColumnElement[bool]:
+    """Return whether one value of a run fulfils a comparison.
+
+    Args:
+        name: of a metric, a parameter, a tag or a dataset.
+        column: the column of the value.
+        sign: any but ``IS NULL``.
+        value: what it is compared with.
+        dialect: ``sqlite`` or ``postgresql``.
+    """
+    if sign == "IS NOT NULL":
+        return column.is_not(None) if name.kind == "dataset" else true()
     holds = signed(column, sign, value, dialect)
-    if name.kind == "metric":
-        # NaN is stored as NULL: it differs from every number and is nothing else.
-        holds = or_(holds, column.is_(None)) if sign == "!=" else and_(column.is_not(None), holds)
-    return exists().where(has, holds)
+    if name.kind != "metric":
+        return holds
+    # NaN is stored as NULL: it differs from every number and is nothing else.
+    return or_(holds, column.is_(None)) if sign == "!=" else and_(column.is_not(None), holds)
 
 
-def _rows(name: Known) -> tuple[ColumnElement[bool], ColumnElement[Any]]:
+class Selected(NamedTuple):
+    """Runs that an index leads to."""
+
+    #: Gives their ids.
+    query: Select[Any]
+    #: Whether all of them fulfil the comparison; else it is still to be asked.
+    exactly: bool
+
+
+def selected(condition: Comparison) -> Selected | None:
+    """Return, for SQLite, what leads to all runs that fulfil a comparison, and to few others; None when no index does.
+
+    Args:
+        condition: what :func:`condition_of` takes.
+    """
+    name, sign, value = _checked(condition)
+    if sign == "IS NULL":
+        return None
+    if name.kind == "attribute":
+        led = (name.key == "run_id" and sign in ("=", "IN")) or (name.key == "start_time" and sign not in ("!=", "IS NOT NULL"))
+        return Selected(select(runs.c.id).where(_attribute_holds(name.key, sign, value, "sqlite")), True) if led else None
+    mine, column = _rows(name)
+    query = select(_run_of(name)).where(*mine)
+    if name.kind in ("metric", "dataset") or sign == "IS NOT NULL":
+        return Selected(query.where(value_holds(name, column, sign, value, "sqlite")), True)
+    head = value_of(name)[0].c.head
+    texts = value if isinstance(value, tuple) else (str(value),)
+    if sign in ("=", "IN"):
+        return Selected(query.where(head.in_([text[:HEAD] for text in texts])), all(len(text) < HEAD for text in texts))
+    if sign == "LIKE" and (begin := re.split("[%_]", texts[0])[0][:HEAD]):
+        # What stands before the first wildcard bounds the way along the index.
+        query = query.where(signed(head, sign, begin + "%", "sqlite"))
+    # A head that is not full is the whole text. The others are few.
+    return Selected(query.where(or_(signed(head, sign, value, "sqlite"), func.length(head) == HEAD)), False)
+
+
+def _checked(condition: Comparison) -> tuple[Known, str, Value]:
+    name, sign, value = known(condition.name), condition.operator, condition.value
+    if sign not in ("IS NULL", "IS NOT NULL"):
+        numeric = name.kind == "metric" or (name.kind == "attribute" and name.key in _NUMBERS)
+        _check(name, sign, value, numeric)
+    return name, sign, value
+
+
+def _run_of(name: Known) -> ColumnElement[str]:
+    column: ColumnElement[str] = dataset_uses.c.run_id if name.kind == "dataset" else value_of(name)[0].c.run_id
+    return column
+
+
+def _rows(name: Known) -> tuple[list[ColumnElement[bool]], ColumnElement[Any]]:
+    """Return what tells the rows of a name from others, and the column of the value."""
     if name.kind == "dataset":
-        used = and_(dataset_uses.c.run_id == runs.c.id, dataset_uses.c.dataset_id == datasets.c.id)
-        return used, datasets.c.name if name.key == "name" else datasets.c.digest
+        return [dataset_uses.c.dataset_id == datasets.c.id], _DATASETS[name.key]
     table, column = value_of(name)
-    return and_(table.c.run_id == runs.c.id, table.c.name == name.key), column
+    return [table.c.name == name.key], column
 
 
 def value_of(name: Known) -> tuple[Any, ColumnElement[Any]]:
@@ -158,6 +247,17 @@ def value_of(name: Known) -> tuple[Any, ColumnElement[Any]]:
     if name.kind == "metric":
         return series, series.c.last_number
     return (run_params, run_params.c.text) if name.kind == "parameter" else (run_tags, run_tags.c.value)
+
+
+def ordering(name: Known) -> ColumnElement[Any]:
+    """Return the column by which a metric, a parameter or a tag is ordered: of a text, its first ``HEAD`` characters.
+
+    Args:
+        name: of one of these kinds.
+    """
+    table, column = value_of(name)
+    ordered_by: ColumnElement[Any] = column if name.kind == "metric" else table.c.head
+    return ordered_by
 
 
 def _check(name: Known, sign: str, value: Value, numeric: bool) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_
+from sqlalchemy import ColumnElement, String, and_, or_
 
 from plimsoll import codec
 from plimsoll.errors import InvalidInput
@@ -20,9 +20,7 @@ class Place:
 
     #: Digest of the question; the token of one question is no answer to another.
     question: str
-    #: Number of the part of the answer, from 0.
-    part: int
-    #: The last row's values by which the part is ordered.
+    #: The last row's values of what orders the answer.
     keys: tuple[str | int | float | None, ...]
 
 
@@ -50,7 +48,7 @@ def place_of(token: str, question: str) -> Place:
         place = codec.from_msgpack(base64.b64decode(token, altchars=b"-_", validate=True), Place, "The page token")
     except (binascii.Error, ValueError) as error:
         raise InvalidInput("Invalid page token, could not be decoded.", remedy) from error
-    if place.question != question or place.part < 0:
+    if place.question != question or not place.keys:
         raise InvalidInput("Invalid page token: it belongs to another search.", remedy)
     return place
 
@@ -62,6 +60,14 @@ class Key:
     expression: ColumnElement[Any]
     descending: bool
 
+    def takes(self, value: object) -> bool:
+        """Return whether a value could be one of this key's.
+
+        Args:
+            value: one out of a token.
+        """
+        return value is None or isinstance(value, str) == isinstance(self.expression.type, String)
+
 
 def behind(keys: Sequence[Key], values: Sequence[Any]) -> ColumnElement[bool]:
     """Return the condition of the rows that come after one.
@@ -69,7 +75,13 @@ def behind(keys: Sequence[Key], values: Sequence[Any]) -> ColumnElement[bool]:
     Args:
         keys: what orders the rows, most important first; the last tells any two rows apart.
         values: that row's; None stands for NULL, which the key before it has told apart already.
+
+    Raises:
+        InvalidInput: the values are no row's.
     """
+    fits = len(keys) == len(values) and values[0] is not None and values[-1] is not None
+    if not fits or not all(key.takes(value) for key, value in zip(keys, values, strict=True)):
+        raise InvalidInput("Invalid page token: it does not fit the order.", "Ask for the first page, without a token.")
     ways: list[ColumnElement[bool]] = []
     same: list[ColumnElement[bool]] = []
     for key, value in zip(keys, values, strict=True):
@@ -78,7 +90,5 @@ def behind(keys: Sequence[Key], values: Sequence[Any]) -> ColumnElement[bool]:
         ways.append(and_(*same, key.expression < value if key.descending else key.expression > value))
         same.append(key.expression == value)
     first, value = keys[0], values[0]
-    if value is None:
-        return or_(*ways)
     # Said once more by itself: an index is entered at this value.
     return and_(first.expression <= value if first.descending else first.expression >= value, or_(*ways))

@@ -135,12 +135,10 @@ def page_of(
     query = query.add_columns(*(key.expression.label(f"key_{index}") for index, key in enumerate(keys)))
     if token is not None:
         place = place_of(token, question)
-        if len(place.keys) != len(keys):
-            raise InvalidInput("Invalid page token: it does not fit the order.", "Ask for the first page, without a token.")
         query = query.where(behind(keys, place.keys))
     query = query.order_by(*(key.expression.desc() if key.descending else key.expression for key in keys))
     rows = list(tx.execute(query.limit(limit + 1)).all())
     if len(rows) <= limit:
         return rows, None
     last = rows[limit - 1]
-    return rows[:limit], token_of(Place(question, 0, tuple(last._mapping[f"key_{index}"] for index in range(len(keys)))))
+    return rows[:limit], token_of(Place(question, tuple(last._mapping[f"key_{index}"] for index in range(len(keys)))))

@@ -192,6 +192,7 @@ def search(asked: Asked) -> dict[str, Any]:
             view=chosen,
             limit=limit,
             page=asked.text("page_token", required=False) or None,
+            uses=True,
         )
     )
     return {"runs": [_told(detail) for detail in page.runs], **({"next_page_token": page.next} if page.next else {})}

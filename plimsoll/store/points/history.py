@@ -32,6 +32,11 @@ _series, _chunks = tracking.series.c, tracking.point_chunks.c
 _NAMES = 500
 
 
+#: What a summary is read from.
+_SUMMARY = ("run_id", "name", "count", "last", "min", "max", "last_step", "last_time")
+_DOUBLES = struct.Struct("<3d")
+
+
 class SqlPoints:
     """Histories in the tables ``series`` and ``point_chunks``; a value comes back bit for bit."""
 
@@ -139,27 +144,23 @@ class SqlPoints:
             columns = columns.at(slice(first, first + positions[1]))
         return _told(name, columns, count, False)
 
-    def summaries(self, tx: Connection, run_ids: Sequence[str]) -> dict[str, tuple[SeriesSummary, ...]]:
+    def summaries(self, tx: Connection, run_ids: Sequence[str], names: Sequence[str] | None = None) -> dict[str, tuple[SeriesSummary, ...]]:
         """Return one summary a series for each run, by name; runs without metrics are left out.
 
         Args:
             tx: an open transaction.
             run_ids: any number of runs.
+            names: metrics that are read; None is all of them.
         """
-        table = tracking.series
+        query = select(*(_series[name] for name in _SUMMARY)).order_by(_series.run_id, _series.name)
         found: dict[str, list[SeriesSummary]] = {}
         for some in chunks(list(dict.fromkeys(run_ids)), _NAMES):
-            for row in tx.execute(select(table).where(table.c.run_id.in_(some)).order_by(table.c.name)):
-                found.setdefault(row.run_id, []).append(
-                    SeriesSummary(
-                        name=row.name,
-                        count=row._mapping["count"],
-                        last=_double(row.last),
-                        min=_double(row.min),
-                        max=_double(row.max),
-                        last_step=row.last_step,
-                        last_time=row.last_time,
-                    )
+            mine = query.where(_series.run_id.in_(some))
+            rows = tx.execute(mine if names is None else mine.where(_series.name.in_(names))).all()
+            for run_id, name, count, *packed, last_step, last_time in rows:
+                last, low, high = _DOUBLES.unpack(b"".join(packed))
+                found.setdefault(run_id, []).append(
+                    SeriesSummary(name=name, count=count, last=last, min=low, max=high, last_step=last_step, last_time=last_time)
                 )
         return {run_id: tuple(rows) for run_id, rows in found.items()}
 

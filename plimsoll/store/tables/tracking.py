@@ -42,9 +42,12 @@ runs = Table(
     # When its process last said that it lives, or NULL where none says so.
     Column("seen", BigInteger),
     Column("deleted", BigInteger),
-    Index("ix_runs_experiment_id_id", "experiment_id", "id"),
+    Index("ix_runs_experiment_id_started", "experiment_id", "started", "id"),
     Index("ix_runs_started_id", "started", "id"),
 )
+
+#: So many first characters of a text are in the index by which it is found and ordered.
+HEAD = 200
 
 #: Each parameter as it was given, and ``text``, as search and MLflow's clients see it.
 run_params = Table(
@@ -54,6 +57,11 @@ run_params = Table(
     Column("name", Text, primary_key=True),
     Column("value", Json),
     Column("text", EXACT, nullable=False),
+    # The first HEAD characters of the text.
+    Column("head", EXACT, nullable=False),
+    Index("ix_run_params_name_head", "name", "head", "run_id"),
+    # The row is in the tree of the key: one search instead of two.
+    sqlite_with_rowid=False,
 )
 
 run_tags = Table(
@@ -62,6 +70,9 @@ run_tags = Table(
     Column("run_id", Text, ForeignKey("runs.id"), primary_key=True),
     Column("name", Text, primary_key=True),
     Column("value", EXACT, nullable=False),
+    Column("head", EXACT, nullable=False),
+    Index("ix_run_tags_name_head", "name", "head", "run_id"),
+    sqlite_with_rowid=False,
 )
 
 #: What a run or a logged model kept; ``owner`` is the id of either.
@@ -102,8 +113,10 @@ dataset_uses = Table(
     "dataset_uses",
     metadata,
     Column("run_id", Text, ForeignKey("runs.id"), primary_key=True),
-    Column("dataset_id", Text, ForeignKey("datasets.id"), primary_key=True),
+    Column("dataset_id", Text, ForeignKey("datasets.id"), primary_key=True, index=True),
     Column("tags", Json, nullable=False),
+    # What the data was for, such as ``training``: the tag ``mlflow.data.context``.
+    Column("context", EXACT),
 )
 
 #: The files of a model in the layout of its framework, with what is known of them; its files are rows of ``artifacts``.
@@ -181,9 +194,9 @@ snapshots = Table(
 series = Table(
     "series",
     metadata,
-    id_column(),
-    Column("run_id", Text, ForeignKey("runs.id"), nullable=False),
-    Column("name", Text, nullable=False),
+    Column("id", Text, nullable=False, unique=True),
+    Column("run_id", Text, ForeignKey("runs.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
     Column("count", BigInteger, nullable=False),
     # Packed IEEE 754 doubles: SQLite would turn NaN into NULL.
     Column("last", LargeBinary, nullable=False),
@@ -195,8 +208,8 @@ series = Table(
     Column("last_time", BigInteger, nullable=False),
     # Index of the first chunk that a later one may still take up.
     Column("open", BigInteger, nullable=False),
-    UniqueConstraint("run_id", "name"),
     Index("ix_series_name_last_number", "name", "last_number", "run_id"),
+    sqlite_with_rowid=False,
 )
 
 point_chunks = Table(

@@ -126,7 +126,7 @@ runs = Table(
     Column("key", Text, unique=True),
     Column("seen", BigInteger),
     Column("deleted", BigInteger),
-    Index("ix_runs_experiment_id_id", "experiment_id", "id"),
+    Index("ix_runs_experiment_id_started", "experiment_id", "started", "id"),
     Index("ix_runs_started_id", "started", "id"),
 )
 
@@ -137,6 +137,9 @@ run_params = Table(
     Column("name", Text, primary_key=True),
     Column("value", Text),
     Column("text", _EXACT, nullable=False),
+    Column("head", _EXACT, nullable=False),
+    Index("ix_run_params_name_head", "name", "head", "run_id"),
+    sqlite_with_rowid=False,
 )
 
 run_tags = Table(
@@ -145,6 +148,9 @@ run_tags = Table(
     Column("run_id", Text, ForeignKey("runs.id"), primary_key=True),
     Column("name", Text, primary_key=True),
     Column("value", _EXACT, nullable=False),
+    Column("head", _EXACT, nullable=False),
+    Index("ix_run_tags_name_head", "name", "head", "run_id"),
+    sqlite_with_rowid=False,
 )
 
 artifacts = Table(
@@ -183,8 +189,9 @@ dataset_uses = Table(
     "dataset_uses",
     metadata,
     Column("run_id", Text, ForeignKey("runs.id"), primary_key=True),
-    Column("dataset_id", Text, ForeignKey("datasets.id"), primary_key=True),
+    Column("dataset_id", Text, ForeignKey("datasets.id"), primary_key=True, index=True),
     Column("tags", Text, nullable=False),
+    Column("context", _EXACT),
 )
 
 logged_models = Table(
@@ -258,9 +265,9 @@ snapshots = Table(
 series = Table(
     "series",
     metadata,
-    _id(),
-    Column("run_id", Text, ForeignKey("runs.id"), nullable=False),
-    Column("name", Text, nullable=False),
+    Column("id", Text, nullable=False, unique=True),
+    Column("run_id", Text, ForeignKey("runs.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
     Column("count", BigInteger, nullable=False),
     Column("last", LargeBinary, nullable=False),
     Column("last_number", Double),
@@ -269,8 +276,8 @@ series = Table(
     Column("last_step", BigInteger, nullable=False),
     Column("last_time", BigInteger, nullable=False),
     Column("open", BigInteger, nullable=False),
-    UniqueConstraint("run_id", "name"),
     Index("ix_series_name_last_number", "name", "last_number", "run_id"),
+    sqlite_with_rowid=False,
 )
 
 point_chunks = Table(

@@ -3,47 +3,84 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, delete, insert
+from sqlalchemy import Connection, delete, event, insert
 
 from plimsoll.errors import InvalidInput
 from plimsoll.records.run import PointColumns
+from plimsoll.records.tracking.change import LogDatasets
+from plimsoll.records.tracking.dataset import Dataset, DatasetUse
 from plimsoll.records.tracking.find import RunPage, SearchRuns
 from plimsoll.runs.described import insert_params, put_tags
+from plimsoll.runs.logged import log_datasets
+from plimsoll.runs.search import narrow
 from plimsoll.runs.search.finding import search_runs
 from plimsoll.runs.search.language import Comparison, Condition, Every, Name, Not, Some
 from plimsoll.store.contracts import Context, Database
 from plimsoll.store.database import open_database
 from plimsoll.store.points.history import SqlPoints
 from plimsoll.store.tables import tracking
+from plimsoll.store.tables.tracking import HEAD
 
 _STATES = ["running", "finished", "failed", "stopped", "lost"]
 _STATUS = dict(zip(_STATES, ["RUNNING", "FINISHED", "FAILED", "KILLED", "FAILED"], strict=True))
-_TEXTS = ["", "a", "A", "ab", "a%b", "x_y", "[a]", "a*", "é", "É", "it's", "10", "9", "\\", "a\\b", "?"]
+_LONG = "x" * HEAD
+_TEXTS = [
+    _LONG,
+    _LONG[1:],
+    _LONG + "b",
+    _LONG + "a",
+    "",
+    "a",
+    "A",
+    "ab",
+    "a%b",
+    "x_y",
+    "[a]",
+    "a*",
+    "é",
+    "É",
+    "it's",
+    "10",
+    "9",
+    "\\",
+    "a\\b",
+    "?",
+]
 _NUMBERS = [0.0, -0.0, 1.0, 0.5, -3.25, math.inf, -math.inf, 1e300]
+
+_EXPERIMENTS = ["0" * 32, "1" * 32]
+
+
+def _id(number: int) -> str:
+    return f"{(number * 7919) % 10007:032x}"
+
 
 _run = st.fixed_dictionaries(
     {
         "name": st.sampled_from(_TEXTS),
         "state": st.sampled_from(_STATES),
         "started": st.integers(0, 5),
+        "experiment": st.sampled_from(_EXPERIMENTS),
         "ended": st.none() | st.integers(0, 5),
         "metrics": st.dictionaries(st.sampled_from(["m", "a b"]), st.sampled_from([*_NUMBERS, math.nan])),
         "params": st.dictionaries(st.sampled_from(["p", "q.r"]), st.sampled_from(_TEXTS)),
         "tags": st.dictionaries(st.sampled_from(["t", "u"]), st.sampled_from(_TEXTS)),
     }
 )
-_text = st.sampled_from([*_TEXTS, "a%", "%b", "_", "%", "A_%"])
+_text = st.sampled_from([*_TEXTS, "a%", "%b", "_", "%", "A_%", "x%a", _LONG + "%"])
 _comparison = st.one_of(
     st.builds(Comparison, st.sampled_from([Name("metrics", "m"), Name("metric", "a b")]),
               st.sampled_from(["=", "!=", "<", "<=", ">", ">="]), st.sampled_from(_NUMBERS)),
     st.builds(Comparison, st.sampled_from([Name("attr", "start_time"), Name("run", "end_time"), Name("", "created")]),
-              st.sampled_from(["=", "!=", "<", "<=", ">", ">="]), st.integers(0, 5)),
+              st.sampled_from(["=", "!=", "<", "<=", ">", ">="]), st.integers(0, 5) | st.sampled_from([2.5, -1, math.inf, -math.inf])),
+    st.builds(Comparison, st.just(Name("", "run_id")), st.just("IN"), st.lists(st.integers(0, 4).map(_id), min_size=1).map(tuple)),
     st.builds(Comparison, st.sampled_from([Name("params", "p"), Name("param", "q.r"), Name("tags", "t"), Name("attributes", "run_name")]),
               st.sampled_from(["=", "!=", "LIKE", "ILIKE"]), _text),
     st.builds(Comparison, st.sampled_from([Name("params", "p"), Name("tag", "u"), Name("", "run_name")]),
@@ -83,10 +120,13 @@ def _quoted(value: Any) -> str:
     return "'" + value.replace("'", "''") + "'" if isinstance(value, str) else repr(value)
 
 
+_COLUMNS = {"run_name": "name", "run_id": "id", "start_time": "started", "created": "started", "end_time": "ended", "status": "state"}
+
+
 def _value(run: dict[str, Any], name: Name) -> Any:
     if name.kind.startswith(("metric", "param", "tag")):
         return run[name.kind.rstrip("s") + "s"].get(name.key)
-    key = {"run_name": "name", "start_time": "started", "created": "started", "end_time": "ended", "status": "state"}[name.key]
+    key = _COLUMNS[name.key]
     return _STATUS[run[key]] if name.key == "status" else run[key]
 
 
@@ -129,15 +169,15 @@ def _sorted(found: list[dict[str, Any]], order: tuple[str, ...]) -> list[str]:
         nans = [run for run in found if _value(run, name) != _value(run, name)]
         none = [run for run in found if _value(run, name) is None]
         # Also turned round, sort keeps equal ones in their order.
-        having.sort(key=lambda run: _value(run, name), reverse=descending)
+        having.sort(key=lambda run: _value(run, name)[:HEAD] if kind in ("params", "tags") else _value(run, name), reverse=descending)
         found = [*having, *nans, *none]
     return [run["id"] for run in found]
 
 
 def _fill(tx: Connection, rows: list[dict[str, Any]], first: int = 0) -> None:
     for number, row in enumerate(rows, first):
-        row["id"] = f"{(number * 7919) % 10007:032x}"
-        blank = {"author": "a", "cause": {"kind": "person", "id": ""}, "code": {}, "experiment_id": "0" * 32}
+        row["id"] = _id(number)
+        blank = {"author": "a", "cause": {"kind": "person", "id": ""}, "code": {}, "experiment_id": row["experiment"]}
         own = {key: row[key] for key in ("id", "name", "state")}
         times = {"started": row["started"] * 1000, "ended": None if row["ended"] is None else row["ended"] * 1000}
         tx.execute(insert(tracking.runs).values(**own, **times, **blank))
@@ -152,7 +192,8 @@ def _fill(tx: Connection, rows: list[dict[str, Any]], first: int = 0) -> None:
 def _empty(tx: Connection) -> None:
     for table in reversed(tracking.metadata.sorted_tables):
         tx.execute(delete(table))
-    tx.execute(insert(tracking.experiments).values(id="0" * 32, name="e", created=1, updated=1))
+    for id in _EXPERIMENTS:
+        tx.execute(insert(tracking.experiments).values(id=id, name=id, created=1, updated=1))
 
 
 def _search(tx: Connection, **asked: Any) -> RunPage:
@@ -163,22 +204,117 @@ def _ids(page: RunPage) -> list[str]:
     return [detail.run.id for detail in page.runs]
 
 
-@settings(max_examples=60, deadline=None)
-@given(rows=st.lists(_run, max_size=12), condition=_condition, order=_order, limit=st.integers(1, 5))
-def test_a_search_finds_what_a_plain_reading_of_the_filter_finds_in_the_same_order(
-    dialects: Database, rows: list[dict[str, Any]], condition: Condition, order: tuple[str, ...], limit: int
+@settings(max_examples=100, deadline=None)
+@given(
+    rows=st.lists(_run, max_size=12),
+    condition=_condition,
+    order=_order,
+    limit=st.integers(1, 5),
+    experiments=st.none() | st.lists(st.sampled_from(_EXPERIMENTS), unique=True).map(tuple),
+    price=st.sampled_from([0.0, narrow._ASK, math.inf]),
+)
+def test_a_search_finds_what_a_plain_reading_of_the_filter_finds_in_the_same_order_by_every_route(
+    dialects: Database,
+    rows: list[dict[str, Any]],
+    condition: Condition,
+    order: tuple[str, ...],
+    limit: int,
+    experiments: tuple[str, ...] | None,
+    price: float,
 ) -> None:
     with dialects.write() as tx:
         _empty(tx)
         _fill(tx, rows)
         found, page = [], None
         while True:
-            some = _search(tx, where=_written(condition), order=order, limit=limit, page=page)
+            with pytest.MonkeyPatch.context() as patch:
+                # What asking along the order costs decides the route: never, as it is, and always another one.
+                patch.setattr(narrow, "_ASK", price)
+                some = _search(tx, where=_written(condition), order=order, limit=limit, page=page, experiments=experiments)
             found.extend(_ids(some))
             page = some.next
             if page is None:
                 break
-    assert found == _sorted([row for row in rows if _holds(row, condition)], order)
+    seen = [row for row in rows if experiments is None or row["experiment"] in experiments]
+    assert found == _sorted([row for row in seen if _holds(row, condition)], order)
+
+
+def test_a_page_begins_where_the_one_before_ended_also_by_another_route(database: Database) -> None:
+    asked: dict[str, Any] = {"where": "metrics.m > 0", "order": ("metrics.m DESC", "params.p"), "limit": 3}
+    with database.write() as tx:
+        _empty(tx)
+        _fill(tx, [_row(number, metrics={"m": float(number % 4)}, params={"p": "a"} if number % 3 else {}) for number in range(20)])
+        whole = _ids(_search(tx, **asked | {"limit": 100}))
+        found, page = [], None
+        with pytest.MonkeyPatch.context() as patch:
+            for price in (0.0, math.inf) * 3:
+                patch.setattr(narrow, "_ASK", price)
+                some = _search(tx, **asked, page=page)
+                found.extend(_ids(some))
+                page = some.next
+                if page is None:
+                    break
+    assert len(whole) == 15
+    assert found == whole
+
+
+def test_runs_are_found_by_their_datasets(database: Database) -> None:
+    with database.write() as tx:
+        _empty(tx)
+        _fill(tx, [_row(number) for number in range(4)])
+        context = cast(Context, SimpleNamespace(tx=tx, actor=None))
+        for number, context_name in enumerate(["training", "test", None]):
+            told = {} if context_name is None else {"mlflow.data.context": context_name}
+            dataset = Dataset(name=f"d{number % 2}", digest=f"{number}", source_type="local", source="x")
+            log_datasets(LogDatasets(run_id=_id(number), uses=(DatasetUse(dataset=dataset, tags=told),)), context)
+        found = {
+            where: _ids(_search(tx, where=where, order=("run_name",)))
+            for where in ("datasets.name = 'd0'", "dataset.digest LIKE '1'", "datasets.context = 'test'", "datasets.context IS NULL")
+        }
+        (detail,) = _search(tx, where="datasets.name = 'd1'", uses=True).runs
+        (without,) = _search(tx, where="datasets.name = 'd1'").runs
+    assert list(found.values()) == [[_id(0), _id(2)], [_id(1)], [_id(1)], [_id(2), _id(3)]]
+    assert [(use.dataset.name, use.tags) for use in detail.datasets] == [("d1", {"mlflow.data.context": "test"})]
+    assert without.datasets == ()
+
+
+def test_the_user_is_who_the_client_says_he_is_else_who_asked(database: Database) -> None:
+    with database.write() as tx:
+        _empty(tx)
+        _fill(tx, [_row(0, tags={"mlflow.user": "ada"}), _row(1)])
+        assert _ids(_search(tx, where="user_id = 'ada'")) == [_id(0)]
+        assert _ids(_search(tx, where="attributes.user_id = 'a'")) == [_id(1)]
+        assert _ids(_search(tx, order=("user_id DESC",))) == [_id(0), _id(1)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "indexes"),
+    [
+        ({}, ["ix_runs_started_id"]),
+        ({"experiments": ("0" * 32,)}, ["ix_runs_experiment_id_started"]),
+        ({"order": ("metrics.m",)}, ["ix_series_name_last_number"]),
+        ({"order": ("params.p DESC",)}, ["ix_run_params_name_head"]),
+        ({"order": ("tags.t",), "experiments": tuple(_EXPERIMENTS)}, ["ix_run_tags_name_head"]),
+        ({"where": "params.p = '7'", "order": ("metrics.m",)}, ["sqlite_autoindex_runs_1", "ix_run_params_name_head"]),
+        ({"where": "metrics.m > 0.99"}, ["sqlite_autoindex_runs_1", "ix_series_name_last_number"]),
+        ({"where": "tags.t LIKE 't10%'"}, ["sqlite_autoindex_runs_1", "ix_run_tags_name_head"]),
+        ({"where": "metrics.m > 0.1 and tags.u = 'x'"}, ["ix_runs_started_id"]),
+    ],
+)
+def test_a_page_is_read_along_an_index(tmp_path: Path, asked: dict[str, Any], indexes: list[str]) -> None:
+    database = open_database(f"sqlite:///{tmp_path}/plimsoll.db")
+    statements: list[tuple[str, Any]] = []
+    with database.write() as tx:
+        _empty(tx)
+        rows = [_row(n, metrics={"m": n / 600}, params={"p": str(n)}, tags={"t": f"t{n}", "u": "x"}) for n in range(600)]
+        _fill(tx, rows)
+        event.listen(tx, "before_cursor_execute", lambda *told: statements.append((told[2], told[3])))
+        _search(tx, limit=5, **asked)
+        (found, values), *_ = [told for told in list(statements) if " AS key_0" in told[0]]
+        plan = " ".join(row[3] for row in tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {found}", values))
+    database.close()
+    assert all(index in plan for index in indexes), plan
+    assert "SCAN runs " not in plan.replace("SCAN runs USING", "")
 
 
 @pytest.fixture(scope="module", name="dialects", params=["sqlite", "postgresql"])
@@ -193,7 +329,17 @@ def _dialects(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 
 
 def _row(number: int, **own: Any) -> dict[str, Any]:
-    return {"name": f"r{number}", "state": "finished", "started": number, "ended": None, "metrics": {}, "params": {}, "tags": {}, **own}
+    return {
+        "name": f"r{number}",
+        "state": "finished",
+        "started": number,
+        "ended": None,
+        "experiment": "0" * 32,
+        "metrics": {},
+        "params": {},
+        "tags": {},
+        **own,
+    }
 
 
 def test_pages_give_each_run_once_while_runs_are_added(database: Database) -> None:

@@ -1,0 +1,110 @@
+"""Which condition of a filter is looked up first, on SQLite, which keeps no account of what its tables hold.
+
+Runs are found in one of two ways. Along the order's index, each run is asked whether it fulfils the filter, until the page is
+full: quick when many do. Or the runs that fulfil the rarest condition are looked up by that condition's index, and sorted:
+quick when they are few. Both give the same page. PostgreSQL chooses by its statistics.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, or_, select
+
+from plimsoll.runs.search.language import Comparison, Condition, Every, Some
+from plimsoll.runs.search.meaning import Known, known, selected
+from plimsoll.store.tables.tracking import runs
+
+#: So many runs that fulfil a condition are counted; more are many.
+_MANY = 5000
+
+#: Microseconds to look up and sort a run by a condition's index, and to ask one along the order.
+_LOOK_UP, _ASK = 2.0, 1.5
+
+#: Runs that fulfil two conditions may be rarer than chance would have it.
+_DOUBT = 3
+
+
+_START = Known("attribute", "start_time")
+
+
+class Route(NamedTuple):
+    """How the runs are found that fulfil some conditions."""
+
+    #: Leads to all of them; None when they are asked along the order.
+    first: ColumnElement[bool] | None
+    #: Indexes of the conditions that are still to be asked, the rarest first.
+    ask: list[int]
+
+
+class _Way(NamedTuple):
+    queries: list[Select[Any]]
+    exactly: bool
+    #: Which condition it is; None for the experiments.
+    number: int | None
+    #: Whether the order's index leads along the condition already.
+    along: bool
+
+
+def routed(tx: Connection, parts: Sequence[Condition], experiments: tuple[str, ...] | None, first: Known, limit: int) -> Route:
+    """Return the way that finds a page soonest.
+
+    Args:
+        tx: an open transaction.
+        parts: conditions that must all hold.
+        experiments: ids of the experiments that are searched; None is all.
+        first: by what runs are ordered first.
+        limit: so many runs are wanted.
+    """
+    ways = []
+    for number, part in enumerate(parts if tx.dialect.name == "sqlite" else ()):
+        found = _led(part)
+        if found is not None:
+            ways.append(_Way(*found, number, isinstance(part, Comparison) and known(part.name) == first))
+    if experiments is not None and tx.dialect.name == "sqlite":
+        in_them = select(runs.c.id).where(runs.c.experiment_id.in_(experiments))
+        ways.append(_Way([in_them], False, None, len(experiments) == 1 and first == _START))
+    if not ways:
+        return Route(None, list(range(len(parts))))
+    # The number of the last row: of all runs, were none ever taken away.
+    counts = select(select(func.max(literal_column("runs.rowid"))).select_from(runs).scalar_subquery(), *map(_count, ways))
+    last, *counted = tx.execute(counts).one()
+    total = max(last or 0, 1)
+    rarity = {way.number: count for count, way in zip(counted, ways, strict=True)}
+    ask = sorted(range(len(parts)), key=lambda number: (rarity.get(number, total), _is_metric(parts[number])))
+    share = math.prod(max(count, 1) / total for count, way in zip(counted, ways, strict=True) if not way.along)
+    indexed = first.kind != "attribute" or first == _START
+    asked = min(total, _DOUBT * limit / min(share, 1)) if indexed else total
+    fewest = min(counted)
+    if fewest >= _MANY or fewest * _LOOK_UP > asked * _ASK:
+        return Route(None, ask)
+    way = ways[counted.index(fewest)]
+    return Route(or_(*map(runs.c.id.in_, way.queries)), [number for number in ask if not (way.exactly and number == way.number)])
+
+
+def _led(condition: Condition) -> tuple[list[Select[Any]], bool] | None:
+    """Return the queries that together lead to all runs that fulfil a condition, and whether to no others."""
+    match condition:
+        case Comparison():
+            found = selected(condition)
+            return None if found is None else ([found.query], found.exactly)
+        case Some(parts):
+            each = [_led(part) for part in parts]
+            some = [led for led in each if led is not None]
+            return ([query for led in some for query in led[0]], all(led[1] for led in some)) if len(some) == len(each) else None
+        case Every(parts):
+            # The first that an index leads to: each of them lets all through that fulfil all.
+            return next(((led[0], False) for part in parts if (led := _led(part))), None)
+    return None
+
+
+def _is_metric(condition: Condition) -> bool:
+    """Return whether a condition is of a metric, whose rows are longer than those of params and tags."""
+    return isinstance(condition, Comparison) and known(condition.name).kind == "metric"
+
+
+def _count(way: _Way) -> Any:
+    parts = [select(func.count()).select_from(query.limit(_MANY).subquery()).scalar_subquery() for query in way.queries]
+    return sum(parts[1:], parts[0])
