@@ -6,7 +6,7 @@ import sys
 
 from bench import footprint
 from bench.pipelines import key, rerun, search, steps
-from bench.tracking import log, points
+from bench.tracking import finding, log, points
 
 BENCHMARKS = {
     "footprint": footprint.main,
@@ -16,6 +16,7 @@ BENCHMARKS = {
     "search": search.main,
     "tracking-log": log.main,
     "tracking-points": points.main,
+    "tracking-search": finding.main,
 }
 
 
