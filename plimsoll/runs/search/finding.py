@@ -88,7 +88,7 @@ def _parts(request: SearchRuns, tx: Connection) -> list[_Part]:
     route = routed(tx, conditions, request.experiments, first, request.limit)
     # What needs the run's own row comes last: the others are asked of indexes.
     query = select(runs.c.id)
-    holds = [*(each[number] for number in route.ask), *_seen(request, first, dialect)]
+    holds = [*(each[number] for number in route.ask), *_seen(request, first)]
     if route.first is not None:
         return [_rest(query.where(route.first, *holds), [], order, indexed=False)]
     if first.kind == "attribute":
@@ -96,14 +96,14 @@ def _parts(request: SearchRuns, tx: Connection) -> list[_Part]:
     return _along(query, conditions, holds, order, dialect)
 
 
-def _seen(request: SearchRuns, first: Known, dialect: str) -> list[ColumnElement[bool]]:
+def _seen(request: SearchRuns, first: Known) -> list[ColumnElement[bool]]:
     """Return the conditions of which runs are searched at all."""
     seen: list[ColumnElement[bool]] = []
     if request.view != "all":
         seen.append(runs.c.deleted.is_(None) if request.view == "active" else runs.c.deleted.is_not(None))
     if request.experiments is not None:
         # By their index several experiments would be read whole, and sorted; a value that is computed has none.
-        led = dialect != "sqlite" or (first.kind == "attribute" and (first != _START or len(request.experiments) == 1))
+        led = first.kind == "attribute" and (first != _START or len(request.experiments) == 1)
         seen.append((runs.c.experiment_id if led else func.coalesce(runs.c.experiment_id, "")).in_(request.experiments))
     return seen
 

@@ -175,10 +175,28 @@ def value_holds(name: Known, column: ColumnElement[Any], sign: str, value: Value
     if sign == "IS NOT NULL":
         return column.is_not(None) if name.kind == "dataset" else true()
     holds = signed(column, sign, value, dialect)
-    if name.kind != "metric":
+    if name.kind == "metric":
+        # NaN is stored as NULL: it differs from every number and is nothing else.
+        return or_(holds, column.is_(None)) if sign == "!=" else and_(column.is_not(None), holds)
+    if name.kind == "dataset":
         return holds
-    # NaN is stored as NULL: it differs from every number and is nothing else.
-    return or_(holds, column.is_(None)) if sign == "!=" else and_(column.is_not(None), holds)
+    head = ordering(name)
+    if "LIKE" not in sign and all(len(text) < HEAD for text in _texts(value)):
+        # A text that is as short is its head, which is in the index.
+        return signed(head, sign, value, dialect)
+    return and_(_begins(head, sign, value, dialect), holds)
+
+
+def _texts(value: Value) -> tuple[str, ...]:
+    return value if isinstance(value, tuple) else (str(value),)
+
+
+def _begins(head: ColumnElement[Any], sign: str, value: Value, dialect: str) -> ColumnElement[bool]:
+    """Return what heads must be for texts to fulfil a comparison, as bounds at which an index is entered."""
+    if sign in ("=", "IN"):
+        return head.in_([text[:HEAD] for text in _texts(value)])
+    begin = re.split("[%_]", str(value))[0][:HEAD]
+    return signed(head, sign, begin + "%", dialect) if sign == "LIKE" and begin else true()
 
 
 class Selected(NamedTuple):
@@ -190,31 +208,28 @@ class Selected(NamedTuple):
     exactly: bool
 
 
-def selected(condition: Comparison) -> Selected | None:
-    """Return, for SQLite, what leads to all runs that fulfil a comparison, and to few others; None when no index does.
+def selected(condition: Comparison, dialect: str) -> Selected | None:
+    """Return what leads to all runs that fulfil a comparison, and to few others; None when no index does.
 
     Args:
         condition: what :func:`condition_of` takes.
+        dialect: ``sqlite`` or ``postgresql``.
     """
     name, sign, value = _checked(condition)
     if sign == "IS NULL":
         return None
     if name.kind == "attribute":
         led = (name.key == "run_id" and sign in ("=", "IN")) or (name.key == "start_time" and sign not in ("!=", "IS NOT NULL"))
-        return Selected(select(runs.c.id).where(_attribute_holds(name.key, sign, value, "sqlite")), True) if led else None
+        return Selected(select(runs.c.id).where(_attribute_holds(name.key, sign, value, dialect)), True) if led else None
     mine, column = _rows(name)
     query = select(_run_of(name)).where(*mine)
-    if name.kind in ("metric", "dataset") or sign == "IS NOT NULL":
-        return Selected(query.where(value_holds(name, column, sign, value, "sqlite")), True)
-    head = value_of(name)[0].c.head
-    texts = value if isinstance(value, tuple) else (str(value),)
-    if sign in ("=", "IN"):
-        return Selected(query.where(head.in_([text[:HEAD] for text in texts])), all(len(text) < HEAD for text in texts))
-    if sign == "LIKE" and (begin := re.split("[%_]", texts[0])[0][:HEAD]):
-        # What stands before the first wildcard bounds the way along the index.
-        query = query.where(signed(head, sign, begin + "%", "sqlite"))
-    # A head that is not full is the whole text. The others are few.
-    return Selected(query.where(or_(signed(head, sign, value, "sqlite"), func.length(head) == HEAD)), False)
+    short = "LIKE" not in sign and all(len(text) < HEAD for text in _texts(value))
+    if name.kind in ("metric", "dataset") or short:
+        return Selected(query.where(value_holds(name, column, sign, value, dialect)), True)
+    # A head that is not full is the whole text. The others are few, and are asked.
+    head = ordering(name)
+    near = true() if sign in ("=", "IN") else or_(signed(head, sign, value, dialect), func.length(head) == HEAD)
+    return Selected(query.where(_begins(head, sign, value, dialect), near), False)
 
 
 def _checked(condition: Comparison) -> tuple[Known, str, Value]:

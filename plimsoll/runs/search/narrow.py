@@ -1,8 +1,9 @@
-"""Which condition of a filter is looked up first, on SQLite, which keeps no account of what its tables hold.
+"""Which condition of a filter is looked up first.
 
 Runs are found in one of two ways. Along the order's index, each run is asked whether it fulfils the filter, until the page is
 full: quick when many do. Or the runs that fulfil the rarest condition are looked up by that condition's index, and sorted:
-quick when they are few. Both give the same page. PostgreSQL chooses by its statistics.
+quick when they are few. Both give the same page. The rarest is found by counting, up to a bound: SQLite keeps no account of what
+its tables hold, and PostgreSQL's mixes the values of all metrics.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, or_, select, text
 
 from plimsoll.runs.search.language import Comparison, Condition, Every, Some
 from plimsoll.runs.search.meaning import Known, known, selected
@@ -26,6 +27,8 @@ _LOOK_UP, _ASK = 2.0, 1.5
 #: Runs that fulfil two conditions may be rarer than chance would have it.
 _DOUBT = 3
 
+
+_TUPLES = "reltuples FROM pg_class WHERE oid = 'runs'::regclass"
 
 _START = Known("attribute", "start_time")
 
@@ -58,20 +61,21 @@ def routed(tx: Connection, parts: Sequence[Condition], experiments: tuple[str, .
         first: by what runs are ordered first.
         limit: so many runs are wanted.
     """
+    dialect = tx.dialect.name
     ways = []
-    for number, part in enumerate(parts if tx.dialect.name == "sqlite" else ()):
-        found = _led(part)
+    for number, part in enumerate(parts):
+        found = _led(part, dialect)
         if found is not None:
             ways.append(_Way(*found, number, isinstance(part, Comparison) and known(part.name) == first))
-    if experiments is not None and tx.dialect.name == "sqlite":
+    if experiments is not None:
         in_them = select(runs.c.id).where(runs.c.experiment_id.in_(experiments))
         ways.append(_Way([in_them], False, None, len(experiments) == 1 and first == _START))
     if not ways:
         return Route(None, list(range(len(parts))))
-    # The number of the last row: of all runs, were none ever taken away.
-    counts = select(select(func.max(literal_column("runs.rowid"))).select_from(runs).scalar_subquery(), *map(_count, ways))
-    last, *counted = tx.execute(counts).one()
-    total = max(last or 0, 1)
+    # About how many runs there are: the last row's number, or what was counted when the table was last looked at.
+    about = select(func.max(literal_column("runs.rowid"))).select_from(runs) if dialect == "sqlite" else select(text(_TUPLES))
+    last, *counted = tx.execute(select(about.scalar_subquery(), *map(_count, ways))).one()
+    total = max(int(last or 0), 1, *counted)
     rarity = {way.number: count for count, way in zip(counted, ways, strict=True)}
     ask = sorted(range(len(parts)), key=lambda number: (rarity.get(number, total), _is_metric(parts[number])))
     share = math.prod(max(count, 1) / total for count, way in zip(counted, ways, strict=True) if not way.along)
@@ -84,19 +88,19 @@ def routed(tx: Connection, parts: Sequence[Condition], experiments: tuple[str, .
     return Route(or_(*map(runs.c.id.in_, way.queries)), [number for number in ask if not (way.exactly and number == way.number)])
 
 
-def _led(condition: Condition) -> tuple[list[Select[Any]], bool] | None:
+def _led(condition: Condition, dialect: str) -> tuple[list[Select[Any]], bool] | None:
     """Return the queries that together lead to all runs that fulfil a condition, and whether to no others."""
     match condition:
         case Comparison():
-            found = selected(condition)
+            found = selected(condition, dialect)
             return None if found is None else ([found.query], found.exactly)
         case Some(parts):
-            each = [_led(part) for part in parts]
+            each = [_led(part, dialect) for part in parts]
             some = [led for led in each if led is not None]
             return ([query for led in some for query in led[0]], all(led[1] for led in some)) if len(some) == len(each) else None
         case Every(parts):
             # The first that an index leads to: each of them lets all through that fulfil all.
-            return next(((led[0], False) for part in parts if (led := _led(part))), None)
+            return next(((led[0], False) for part in parts if (led := _led(part, dialect))), None)
     return None
 
 

@@ -56,5 +56,5 @@ def test_runs_that_are_found_say_which_data_they_read(yard: Yard) -> None:
         for name in ("train", "held")
     )
     yard.workspace.do(LogDatasets(run_id=first, uses=uses), yard.dana)
-    runs = {detail.run.id: detail.datasets for detail in yard.workspace.do(SearchRuns(), yard.dana).runs}
+    runs = {detail.run.id: detail.datasets for detail in yard.workspace.do(SearchRuns(uses=True), yard.dana).runs}
     assert runs == {first: uses, second: ()}
