@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from bench import footprint
-from bench.pipelines import key, rerun, search, steps
+from bench.pipelines import key, rerun, search, steps, trace
 from bench.tracking import finding, log, points
 
 BENCHMARKS = {
@@ -14,6 +14,7 @@ BENCHMARKS = {
     "rerun": rerun.main,
     "key": key.main,
     "search": search.main,
+    "trace": trace.main,
     "tracking-log": log.main,
     "tracking-points": points.main,
     "tracking-search": finding.main,

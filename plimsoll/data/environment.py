@@ -37,13 +37,29 @@ def capture() -> dict[str, str]:
     """Return the exact version of every installed distribution by its normal name, and of ``python``."""
     found = {"python": platform.python_version()}
     for distribution in metadata.distributions():
-        # Read by hand: parsing all headers of all distributions as the mail that they are takes longer than many a run.
-        text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
-        headers = dict(_HEADER.findall(text.partition("\n\n")[0]))
+        headers = _headers(distribution)
         # A distribution that was half removed has neither; the first on the path is the one that is imported.
         if headers.keys() == {"Name", "Version"}:
             found.setdefault(re.sub(r"[-_.]+", "-", headers["Name"]).lower(), headers["Version"])
     return dict(sorted(found.items()))
+
+
+def version(name: str) -> str | None:
+    """Return the version of an installed distribution; None where there is none.
+
+    Args:
+        name: its name.
+    """
+    try:
+        return _headers(metadata.distribution(name)).get("Version")
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _headers(distribution: metadata.Distribution) -> dict[str, str]:
+    # Read by hand: parsing all headers of all distributions as the mail that they are takes longer than many a run.
+    text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
+    return dict(_HEADER.findall(text.partition("\n\n")[0]))
 
 
 def bringing(package: str) -> list[str]:
@@ -61,7 +77,7 @@ def bringing(package: str) -> list[str]:
         declared = (distribution.read_text("top_level.txt") or "").split()
         record = "" if declared else distribution.read_text("RECORD") or ""
         if package in declared or recorded.search(record):
-            found.append(distribution.metadata["Name"])
+            found += [name for header, name in _headers(distribution).items() if header == "Name"]
     return found
 
 

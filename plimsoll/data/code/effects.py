@@ -10,6 +10,7 @@ import ast
 import builtins
 import functools
 import inspect
+import os
 import re
 import sys
 import types
@@ -27,6 +28,8 @@ _MAKERS = {
     "numba", "attr", "attrs", "pydantic", "msgspec", "torch", "jax", "beartype", "typeguard", "joblib", "tenacity", "typing_extensions",
     "cachetools", "wrapt", "decorator", "click", "typer", "pytest", "hypothesis", "deprecated", "numpy", "plimsoll",
 }  # fmt: skip
+#: Variables that a step's process is given without the user's asking.
+_OURS = {"OMP_NUM_THREADS", "OMP_WAIT_POLICY", "POLARS_MAX_THREADS", "PYTHONPATH", "CUDA_VISIBLE_DEVICES"}
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 #: What marks a class of records -> what each of them runs when it is made.
 _RECORDS = {"__dataclass_fields__": "__post_init__", "__attrs_attrs__": "__attrs_post_init__", "__struct_fields__": "__post_init__"}
@@ -60,6 +63,26 @@ def effects(module: types.ModuleType, sources: Sources, quiet_logging: bool) -> 
             each for each in sources.tree(file, vars(module)).body if not isinstance(each, (*_DEFINITIONS, ast.Import, ast.ImportFrom))
         ]
     return found
+
+
+def variables(module: types.ModuleType, sources: Sources) -> list[tuple[str, str | None]]:
+    """Return the environment variables that a module names, with what they hold now: what its import does may hang on them.
+
+    Args:
+        module: one of the user's, imported.
+        sources: reads its file.
+    """
+    names = set[str]()
+    for node in ast.walk(sources.tree(getattr(module, "__file__", None) or "", vars(module))):
+        named: list[ast.expr] = []
+        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load) and "environ" in _words(node.value):
+            named = [node.slice]
+        elif isinstance(node, ast.Call) and _words(node.func) & {"environ", "getenv"}:
+            named = node.args[:1]
+        elif isinstance(node, ast.Compare) and any("environ" in _words(each) for each in node.comparators):
+            named = [node.left]
+        names.update(each.value for each in named if isinstance(each, ast.Constant) and isinstance(each.value, str))
+    return [(name, os.environ.get(name)) for name in sorted(names - _OURS)]
 
 
 def imported(module: types.ModuleType, sources: Sources) -> Iterator[types.ModuleType]:

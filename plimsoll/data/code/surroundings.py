@@ -1,14 +1,16 @@
-"""Settings of the process that libraries read where no name leads: its time zone, its locale, the encoding of its text files."""
+"""Settings of the process that libraries read where no name leads: its time zone, locale, encoding of text files and arguments."""
 
 from __future__ import annotations
 
 import locale
+import sys
 from collections.abc import Collection
 from datetime import UTC, datetime
 
 from plimsoll.fingerprint import digest_value
 
 _ZONED = {"localtime", "mktime", "fromtimestamp", "astimezone", "timestamp", "tzlocal", "ctime", "tzset", "tzname", "get_localzone"}
+_ZONED |= {"formatTime", "formatdate", "localdate"}
 _LOCALISED = {
     "setlocale",
     "getlocale",
@@ -21,6 +23,7 @@ _LOCALISED = {
     "day_name",
     "month_name",
 }
+_CALLED_WITH = {"argv", "orig_argv", "parse_args", "parse_known_args", "parse_intermixed_args"}
 _ENCODED = {"open", "read_text", "write_text", "fdopen", "TextIOWrapper", "getpreferredencoding", "getencoding"}
 _CATEGORIES = (locale.LC_TIME, locale.LC_NUMERIC, locale.LC_COLLATE, locale.LC_MONETARY)
 #: A moment in each quarter from 1970 to 2037, UTC seconds: two zones that agree on all of them are one.
@@ -42,4 +45,7 @@ def surroundings(used: Collection[str]) -> dict[str, str]:
         found["locale"] = "/".join(locale.setlocale(category) for category in _CATEGORIES)
     if used & _ENCODED and (encoding := locale.getpreferredencoding(False).lower().replace("_", "-")) not in ("utf-8", "utf8"):
         found["encoding"] = encoding
+    if used & _CALLED_WITH:
+        # What the program is called differs between a notebook and the command line.
+        found["arguments"] = digest_value(sys.argv[1:])[:16]
     return found

@@ -8,12 +8,16 @@ code that calls many small ones several times slower, so it is done only where t
 
 from __future__ import annotations
 
+import builtins
+import contextlib
 import dis
 import gc
+import importlib
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from types import CodeType, FrameType, FunctionType
 from typing import Any
 
@@ -24,19 +28,24 @@ from plimsoll.data.code.source import Sources
 from plimsoll.data.trace.found import Found
 from plimsoll.data.trace.watched import (
     ABSENT,
-    CALLED,
     CALLED_BY_OTHERS,
     MODULES,
+    OPENERS,
     begun,
     called,
     full_name,
+    hashes,
     is_watched_call,
     is_watched_name,
+    states,
 )
 
 _HERE = os.path.dirname(__file__)
 _TOOLS = (4, 3, 2)
 _NAME = "plimsoll"
+_FINALIZER = weakref.finalize.__call__.__code__
+#: Where the watched C functions are.
+_HOMES = frozenset({"time", "datetime", "os", "resource", "ssl", "threading", "numpy", "pandas", *OPENERS})
 _CALLS = {number for name, number in dis.opmap.items() if name.startswith("CALL")}
 
 
@@ -102,8 +111,8 @@ class Monitor:
 
     def _enter(self, found: Found, code: CodeType) -> None:
         kind = found.origins.of(code.co_filename)
-        names = CALLED if kind == "user" else CALLED_BY_OTHERS if kind == "third" else None
-        if names is not None and not names.isdisjoint(code.co_names):
+        # The user's code may give any package the path of a file.
+        if kind == "user" or (kind == "third" and not CALLED_BY_OTHERS.isdisjoint(code.co_names)):
             monitoring = sys.monitoring  # type: ignore[attr-defined,unused-ignore]
             monitoring.set_local_events(self._tool, code, monitoring.events.CALL)
             self._entered.append(code)
@@ -113,20 +122,28 @@ class Monitor:
         given = ABSENT if first is monitoring.MISSING else first
         once = monitoring.DISABLE
         for found in self._active():
+            kind = found.origins.of(code.co_filename)
             if not found.mine():
                 once = None
-            elif is_watched_call(function, found.origins.of(code.co_filename)):
+            elif is_watched_call(function, kind):
                 once = None
                 found.look(called, found, sys._getframe(1), function, given, _count(code, offset))
+            elif kind == "user" and isinstance(given, (str, bytes, os.PathLike)) and found.origins.is_foreign(function):
+                found.look(found.hand, given, (id(code), offset))
+                once = once if found.gives_no_files((id(code), offset)) else None
         return once
 
 
 def _of_collector(frame: FrameType) -> bool:
-    """Return whether code runs because memory was collected at this moment: what others hung there is no part of the step."""
-    hung = {getattr(callback, "__code__", None) for callback in gc.callbacks}
+    """Return whether code runs because something was let go of at this moment.
+
+    What others hung on the collector is no part of the step, nor are the last acts of objects, which may be anybody's.
+    """
+    # By identity: to compare code objects takes longer than most calls.
+    hung = {id(_FINALIZER), *(id(getattr(callback, "__code__", None)) for callback in gc.callbacks)}
     at: FrameType | None = frame
     while at is not None:
-        if at.f_code in hung:
+        if at.f_code.co_name == "__del__" or id(at.f_code) in hung:
             return True
         at = at.f_back
     return False
@@ -140,18 +157,17 @@ def begins(found: Found, code: CodeType, frame: FrameType) -> bool:
         code: the code.
         frame: its frame, with its arguments.
     """
-    if gc.callbacks and _of_collector(frame):
+    kind, act = found.origins.of(code.co_filename), None
+    if kind in ("third", "stdlib"):
+        module = frame.f_globals.get("__name__", "")
+        act = begun(module, code.co_qualname) if module.startswith(MODULES) else None
+    news = found.is_news(code, kind)
+    if act is None and not news:
+        return False
+    if _of_collector(frame):
         return True
-    kind = found.origins.of(code.co_filename)
-    if kind == "user":
-        found.look(found.ran, code, frame.f_globals)
-        return False
-    if kind not in ("third", "stdlib"):
-        return False
-    if kind == "third" and code.co_name != "<module>":
-        found.look(found.package, code.co_filename)
-    module = frame.f_globals.get("__name__", "")
-    act = begun(module, code.co_qualname) if module.startswith(MODULES) else None
+    if news:
+        found.look(found.ran, code, frame.f_globals, kind)
     if act is None:
         return False
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
@@ -177,13 +193,22 @@ class Tracing:
     def __init__(self, found: Found, functions: tuple[FunctionType, ...]) -> None:
         self._found = found
         self._functions = functions
-        self._needed = any(is_watched_name(name) for function in functions for name in _names(function.__code__))
+        names = {name for function in functions for name in _names(function.__code__)}
+        self._needed = any(map(is_watched_name, names))
+        self._states = {"scandir", "stat"} <= names
+        self._streams = bool(names & {"open_input_file", "open_input_stream"})
         self._before: tuple[Any, Any] = (None, None)
+        #: What has begun before and need not be looked at again.
+        self._once: dict[int, CodeType] = {}
 
     def begin(self) -> None:
         """Watch from now on, if the step's code names a watched function; calls of C functions are read off the code."""
         for function in self._functions:
             _read_off(self._found, function)
+        if self._states:
+            self._found.effect("may have asked for a file's state by os.DirEntry.stat, which this Python cannot see")
+        if self._streams:
+            self._found.effect("read files by a file system's streams, which this Python cannot see")
         if self._needed:
             self._before = sys.gettrace(), threading.gettrace()
             if self._before[0] is None:
@@ -199,8 +224,10 @@ class Tracing:
             threading.settrace(self._before[1])
 
     def _started(self, frame: FrameType, event: str, argument: Any) -> None:
-        if self._found.mine():
-            begins(self._found, frame.f_code, frame)
+        code = frame.f_code
+        # By identity: to compare code objects takes longer than most calls.
+        if id(code) not in self._once and self._found.mine() and not begins(self._found, code, frame):
+            self._once[id(code)] = code
 
 
 def _names(code: CodeType) -> Iterator[str]:
@@ -212,22 +239,54 @@ def _names(code: CodeType) -> Iterator[str]:
 
 def _read_off(found: Found, function: FunctionType) -> None:
     """Note what the C functions mean that a function names, whether or not it comes to call them."""
+    local: dict[str, Any] = {}
     for code in codes(function.__code__):
         steps = [step for step in dis.get_instructions(code) if step.opname not in ("EXTENDED_ARG", "CACHE", "PUSH_NULL", "NOP")]
+        local |= _imported(steps)
         for position, step in enumerate(steps):
-            value = _named(function, step)
+            value = _named(function, local, step)
             end = position + 1
             while value is not None and end < len(steps) and steps[end].opname in ("LOAD_ATTR", "LOAD_METHOD"):
                 value = getattr(value, steps[end].argval, None)
                 end += 1
-            if callable(value) and is_watched_call(value, "user"):
+            # A class hashes itself by what it has; that stays inside of the process.
+            if callable(value) and is_watched_call(value, "user") and (value is not hash or code.co_name != "__hash__"):
                 first, count = _given(steps, end)
                 found.look(_as_written, found, value, first, count)
 
 
-def _named(function: FunctionType, step: dis.Instruction) -> Any:
+def _imported(steps: list[dis.Instruction]) -> dict[str, Any]:
+    """Return what imports inside of a body bind, by name."""
+    bound: dict[str, Any] = {}
+    module: Any = None
+    taken: Any = None
+    for position, step in enumerate(steps):
+        if step.opname == "IMPORT_NAME":
+            whole = _module(step.argval)
+            # Without names to take, ``import a.b`` gives a; ``import a.b as c`` then takes b out of it.
+            module = taken = whole if steps[position - 1].argval else _module(step.argval.partition(".")[0])
+        elif step.opname == "IMPORT_FROM":
+            taken = getattr(module, step.argval, None)
+            module = module if steps[position + 1].opname.startswith("STORE_") else taken
+        elif step.opname.startswith("STORE_") and taken is not None:
+            bound[step.argval] = taken
+            taken = None
+    return bound
+
+
+def _module(name: str) -> Any:
+    """Return a module that is imported, or one of the few that matter here; None for any other."""
+    if name not in sys.modules and name.partition(".")[0] in _HOMES:
+        with contextlib.suppress(ImportError):
+            return importlib.import_module(name)
+    return sys.modules.get(name)
+
+
+def _named(function: FunctionType, local: Mapping[str, Any], step: dis.Instruction) -> Any:
     if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"):
-        return function.__globals__.get(step.argval)
+        return function.__globals__.get(step.argval, getattr(builtins, step.argval, None))
+    if step.opname in ("LOAD_FAST", "LOAD_DEREF", "LOAD_CLASSDEREF") and step.argval in local:
+        return local[step.argval]
     if step.opname == "LOAD_DEREF" and function.__closure__ and step.argval in function.__code__.co_freevars:
         return contents(function.__closure__[function.__code__.co_freevars.index(step.argval)])
     return None
@@ -255,7 +314,9 @@ def _as_written(found: Found, value: Any, first: Any, count: int) -> None:
     name = full_name(value)
     if name.startswith("pyarrow"):
         found.effect(f"read files by {name}, which this Python cannot see")
-    elif name.startswith(("posix.stat", "posix.lstat", "posix.access")):
+    elif name == "builtins.hash":
+        hashes(found)
+    elif name in states():
         found.effect(f"asked for a file's state by {name.replace('posix', 'os')}, which this Python cannot see")
     else:
         called(found, None, value, first, count)

@@ -10,6 +10,9 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from plimsoll.data.trace.found import Found
+from plimsoll.data.trace.now import MACHINE
+from plimsoll.data.trace.origin import is_code, names_handle
+from plimsoll.data.trace.places import is_machine
 
 #: Programs that libraries ask about the machine.
 _HOUSEKEEPING = frozenset({"lscpu", "uname", "ldconfig", "getconf", "nproc", "sysctl", "nvidia-smi", "file", "ld", "gcc", "cc"})
@@ -57,9 +60,36 @@ class Hook:
                 found.look(_EVENTS[event], found, frame, args)
 
 
+def _asker(found: Found, frame: FrameType, path: Any) -> str:
+    """Return who opens or changes a file; whoever reads code opens what is no code for somebody else."""
+    asker = found.asks(frame)
+    return found.asks(frame, data=True) if asker == "imports" and not is_code(os.fsdecode(path)) else asker
+
+
+def _by_handle(found: Found, frame: FrameType, path: Any) -> bool:
+    """Return whether a path is taken from a folder's handle; it cannot be told which, and libraries do so with their own."""
+    if os.path.isabs(path) or not names_handle(frame.f_code):
+        return False
+    if found.origins.of(frame.f_code.co_filename) == "user":
+        found.effect(f"named a file by the handle of its folder ({os.fsdecode(path)})")
+    return True
+
+
 def _opened(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
     path, _, flags = args
-    if isinstance(path, int) or found.path(path) is None or found.asks(frame) in ("imports", "plimsoll"):
+    if isinstance(path, int):
+        return
+    asker = _asker(found, frame, path)
+    if asker in ("imports", "plimsoll"):
+        return
+    text = os.fsdecode(path)
+    if is_machine(text):
+        if asker == "user" and not flags & _WRITES and text != os.devnull:
+            found.effect(f"read what the machine makes ({text})")
+        return
+    if found.path(path) is None or _by_handle(found, frame, path):
+        return
+    if found.origins.reads_once(frame) and not found.inside(path):
         return
     if flags & _WRITES:
         found.write(path, bool(flags & (os.O_TRUNC | os.O_EXCL)))
@@ -76,20 +106,31 @@ def _listed(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
 
 
 def _made(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
-    found.make(args[0])
+    if found.asks(frame) != "imports":
+        found.make(args[0])
 
 
 def _renamed(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
-    found.move(args[0], args[1])
+    if found.asks(frame) != "imports":
+        found.move(args[0], args[1])
 
 
 def _changed(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
-    found.write(args[0], True)
+    if not isinstance(args[0], int) and found.asks(frame) != "imports" and not _by_handle(found, frame, args[0]):
+        found.write(args[0], True)
+
+
+def _linked(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
+    found.write(args[1], True)
 
 
 def _database(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
     text = os.fsdecode(args[0])
-    if found.asks(frame) == "plimsoll" or text in ("", ":memory:") or "mode=memory" in text or text.startswith("file::memory:"):
+    if found.asks(frame) == "plimsoll":
+        return
+    if found.attaches():
+        found.effect("may have read a database that it attached, which cannot be seen")
+    if text in ("", ":memory:") or "mode=memory" in text or text.startswith("file::memory:"):
         return
     path = unquote(urlsplit(text).path) if text.startswith("file:") else text
     if not os.path.exists(path):
@@ -101,6 +142,8 @@ def _database(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
 
 
 def _library(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
+    if (args[0] is None or "/" not in os.fsdecode(args[0])) and found.asks(frame) == "user":
+        found.effect("loaded a library of the system by itself (ctypes), whose work cannot be seen")
     # One without a folder is the system's.
     if isinstance(args[0], str) and "/" in args[0] and not args[0].startswith(("/lib", "/usr/lib")):
         found.read(args[0])
@@ -139,6 +182,11 @@ def _resolved(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
         found.effect(f"looked up a host ({host})")
 
 
+def _named(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
+    if found.asks(frame) == "user":
+        found.around(MACHINE)
+
+
 def _unpickled(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
     # A pickle names the classes of its objects; no code does.
     if found.asks(frame) != "plimsoll":
@@ -153,6 +201,8 @@ _EVENTS: dict[str, Callable[[Found, FrameType, tuple[Any, ...]], None]] = {
     "os.rename": _renamed,
     "os.remove": _changed,
     "os.truncate": _changed,
+    "os.link": _linked,
+    "os.symlink": _linked,
     "sqlite3.connect": _database,
     "ctypes.dlopen": _library,
     "pickle.find_class": _unpickled,
@@ -167,6 +217,7 @@ _EVENTS: dict[str, Callable[[Found, FrameType, tuple[Any, ...]], None]] = {
     "socket.connect": _connected,
     "socket.sendto": _connected,
     "socket.getaddrinfo": _resolved,
+    "socket.gethostname": _named,
     "socket.gethostbyname": _resolved,
     "socket.gethostbyaddr": _resolved,
 }

@@ -5,18 +5,21 @@ from __future__ import annotations
 import fnmatch
 import glob
 import os
+import re
+import stat
 import sys
 import threading
-from collections.abc import Callable, Container, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Container, Mapping
 from dataclasses import dataclass
 from types import CodeType, FrameType
 from typing import Any
 
 from plimsoll.data.code.source import Sources
 from plimsoll.data.environment import bringing
-from plimsoll.data.trace.now import ALL_VARIABLES, SESSION, WORKING_FOLDER, distribution, module, variable
+from plimsoll.data.trace.now import ALL_VARIABLES, FOLDER_PATH, SESSION, WORKING_FOLDER, distribution, module, variable
 from plimsoll.data.trace.origin import FRONTS, Origins
-from plimsoll.data.trace.places import ABSENT, NAMES, TIMES, Mark, Places, content, is_racy, listed, mark, names_in
+from plimsoll.data.trace.places import ABSENT, NAMES, THERE, Mark, Places, bare, content, is_racy, is_text, listed, mark, names_in
 from plimsoll.records.pipeline import KeyPart
 
 
@@ -41,6 +44,13 @@ _PACKED = "_plimsoll_"
 _OURS = frozenset({"plimsoll", "sqlalchemy", "alembic", "httpx", "httpcore", "anyio", "starlette", "uvicorn", "psycopg", "psycopg_pool"})
 
 
+#: Of text that an installed package is given: what may name a file, the longest that is looked for, and how much from one place.
+_LIKE_A_FILE, _LONGEST, _ENOUGH = re.compile(r"[./]"), 4096, 500
+
+#: Text of a query by which SQLite opens another file.
+_ATTACHES = re.compile(r"(?i)\battach\s")
+
+
 @dataclass(slots=True)
 class _File:
     seen: Mark | None
@@ -63,7 +73,7 @@ class Found:
     def __init__(
         self,
         places: Places,
-        seen: Container[CodeType],
+        seen: Collection[CodeType],
         known: Container[str],
         changed: Mapping[str, str | None],
         alone: bool,
@@ -79,6 +89,10 @@ class Found:
         #: Set while this very thread looks at something for the trace.
         self._looking = threading.local()
         self._files: dict[str, _File] = {}
+        #: Files whose paths installed packages were given -> as they were then, and whether the path was relative.
+        self._handed: dict[str, tuple[Mark, bool]] = {}
+        #: Place -> how much text it has given to installed packages; far below none once a file was among it.
+        self._texts = Counter[tuple[int, int]]()
         self._aspects: dict[tuple[str, str], tuple[str, str]] = {}
         self._names: dict[str, tuple[str, ...] | None] = {}
         self._written: set[str] = set()
@@ -96,13 +110,14 @@ class Found:
         # An ended thread's number may be given to one that the step has begun.
         return (other is None or not other.is_alive()) and not getattr(self._looking, "now", False)
 
-    def asks(self, frame: FrameType | None) -> str:
+    def asks(self, frame: FrameType | None, data: bool = False) -> str:
         """Return whose act it is, as :meth:`Origins.asks` tells it.
 
         Args:
             frame: where it happens.
+            data: what is read is no code.
         """
-        return self.origins.asks(frame, self._base)
+        return self.origins.asks(frame, self._base, data)
 
     def look(self, act: Callable[..., None], *args: Any) -> None:
         """Do something whose own events do not count; whatever goes wrong makes the trace worthless but not the step.
@@ -133,6 +148,9 @@ class Found:
             return None
         if "\0" in text:
             return None
+        if not text.isascii() and not is_text(text):
+            self.effect(f"named a file by bytes that are no text ({text!a})")
+            return None
         relative = not os.path.isabs(text)
         path = os.path.abspath(text) if text else ""
         if not path or not self._places.counts(path) or not self._places.counts(path + "/"):
@@ -141,10 +159,23 @@ class Found:
             self.working_folder()
         return path
 
-    def working_folder(self) -> None:
-        """Note that it matters from which folder the step was begun, unless it has gone to another one itself."""
-        if WORKING_FOLDER not in self._variables and os.getcwd() == self._folder:
-            self._variables[WORKING_FOLDER] = variable(WORKING_FOLDER, {}, self._places)
+    def working_folder(self, path: bool = False) -> None:
+        """Note that it matters from which folder the step was begun, unless it has gone to another one itself.
+
+        Args:
+            path: the step can tell what the folder is called, and does not only read relative paths.
+        """
+        for name in (WORKING_FOLDER, *([FOLDER_PATH] if path else [])):
+            if name not in self._variables and os.getcwd() == self._folder:
+                self.around(name)
+
+    def around(self, name: str) -> None:
+        """Note that something else that a process has around it is asked.
+
+        Args:
+            name: ``MACHINE``, ``PROCESSORS`` …
+        """
+        self._variables.setdefault(name, variable(name, {}, self._places))
 
     def _is_own(self, path: str) -> bool:
         if path in self._own:
@@ -161,7 +192,41 @@ class Found:
         if path is None or path in self._files or self._is_own(path):
             return
         seen = mark(path)
-        self._files[path] = _File(seen, content(path) if seen is not None and is_racy(seen) else None)
+        self._files[path] = _File(seen, content(path) if seen is None or is_racy(seen) else None)
+
+    def hand(self, given: Any, place: tuple[int, int]) -> None:
+        """Note that an installed package is given the path of a file: one that it does not open by Python it reads by itself.
+
+        Args:
+            given: text, bytes or a path.
+            place: the code that gives it, and where.
+        """
+        self._texts[place] += 1
+        raw = os.fspath(given)
+        text = os.fsdecode(raw) if len(raw) <= _LONGEST else ""
+        if not text or "\0" in text or (raw is given and not _LIKE_A_FILE.search(text)):
+            return
+        path = os.path.abspath(text)
+        seen = mark(path)
+        if seen is not None and stat.S_ISREG(seen[0]) and self._places.counts(path) and path not in self._handed:
+            self._handed[path] = seen, not os.path.isabs(text)
+            self._texts[place] = -sys.maxsize
+
+    def gives_no_files(self, place: tuple[int, int]) -> bool:
+        """Return whether a place has given so much text, and no path of a file, that it need not be watched further.
+
+        Args:
+            place: the code that gives it, and where.
+        """
+        return self._texts[place] >= _ENOUGH
+
+    def _take_handed(self) -> None:
+        for path, (seen, relative) in self._handed.items():
+            # One that was written meanwhile is what the package was to write.
+            if path not in self._files and not self._is_own(path) and mark(path) == seen:
+                self._files[path] = _File(seen, content(path) if is_racy(seen) else None)
+                if relative:
+                    self.working_folder()
 
     def read_all(self, given: Any) -> None:
         """Note that a file, or everything in a folder, or every match of a pattern, is read.
@@ -195,7 +260,8 @@ class Found:
             for folder in folders:
                 if glob.has_magic(part):
                     self.names(folder)
-                    found += [os.path.join(folder, name) for name in names_in(folder) or () if fnmatch.fnmatch(name, part)]
+                    names = [bare(name) for name in names_in(folder) or ()]
+                    found += [os.path.join(folder, name) for name in names if fnmatch.fnmatch(name, part)]
                 else:
                     found.append(os.path.join(folder, part))
             folders = found
@@ -267,7 +333,7 @@ class Found:
 
         Args:
             given: its path.
-            end: ``THERE`` or ``TIMES``.
+            end: ``THERE``, ``STATE`` …
         """
         path = self.path(given)
         if path is not None and not self._is_own(path) and (path, end) not in self._aspects:
@@ -284,17 +350,21 @@ class Found:
 
     # --- the rest ---
 
-    def variable(self, name: str | None) -> None:
+    def variable(self, name: str | None, among: bool = False) -> None:
         """Note that a variable is read.
 
         Args:
             name: its name; None for the whole environment.
+            among: because all of them are.
         """
         key = ALL_VARIABLES if name is None else name
+        if not is_text(key):
+            self.effect(f"asked for a variable whose name is no text ({key!a})")
+            return
         if key in self._variables or key in self._set:
             return
         digest, text = variable(key, self._changed, self._places)
-        if ALL_VARIABLES not in self._variables:
+        if not among:
             self._variables[key] = digest, text
         elif not SESSION.fullmatch(key):
             # Whoever goes through all of them means few of them, so their values are not shown.
@@ -308,6 +378,11 @@ class Found:
         """
         self._set.add(name)
 
+    def attaches(self) -> bool:
+        """Return whether the step's code holds a query by which a database opens another file."""
+        texts = (each for code in self._seen for each in code.co_consts if isinstance(each, str))
+        return any(_ATTACHES.search(text) for text in texts)
+
     def effect(self, text: str) -> None:
         """Note what another run need not repeat alike.
 
@@ -316,15 +391,30 @@ class Found:
         """
         self.effects[text] = None
 
-    def ran(self, code: CodeType, names: Mapping[str, Any]) -> None:
-        """Note that code of the user's runs.
+    def is_news(self, code: CodeType, kind: str) -> bool:
+        """Return whether it would add something to note that code runs.
+
+        Args:
+            code: the code.
+            kind: whose it is, as :meth:`Origins.of` tells it.
+        """
+        if kind == "third":
+            return code.co_name != "<module>" and self.origins.package(code.co_filename) not in self._packages
+        return kind == "user" and code not in self._seen
+
+    def ran(self, code: CodeType, names: Mapping[str, Any], kind: str) -> None:
+        """Note that code runs which is news.
 
         Args:
             code: the code.
             names: its globals.
+            kind: whose it is.
         """
+        if kind == "third":
+            self._packages.add(self.origins.package(code.co_filename))
+            return
         name = str(names.get("__name__", ""))
-        if code in self._seen or name.startswith(_PACKED):
+        if name.startswith(_PACKED):
             return
         if name == "__main__" or not name:
             self.effect(f"ran code that its key does not see ({code.co_qualname})")
@@ -340,23 +430,16 @@ class Found:
         """
         self._named.add(name)
 
-    def package(self, file: str) -> None:
-        """Note that code of an installed package runs.
-
-        Args:
-            file: the code's file.
-        """
-        self._packages.add(self.origins.package(file))
-
     def trace(self) -> Trace:
         """Return what was found; called once, when the step has ended."""
         if self.trouble:
             return Trace(effects=(f"could not be traced ({self.trouble})",))
+        self._take_handed()
         parts = [*self._file_parts(), *self._name_parts()]
         parts += [
-            KeyPart(kind="file", name=self._places.name(path) + end, digest=digest, text=text)
+            KeyPart(kind="file", name=self._places.part(path, end), digest=digest, text=text)
             for (path, end), (digest, text) in self._aspects.items()
-            if end == TIMES or path not in self._files
+            if end != THERE or path not in self._files
         ]
         parts += [KeyPart(kind="variable", name=name, digest=digest, text=text) for name, (digest, text) in self._variables.items()]
         self._settle_names()
@@ -390,18 +473,18 @@ class Found:
             elif file.content is not None and now != file.content:
                 self.effect(f"read a file that changed meanwhile, {name}")
             digest, text = file.content or now
-            parts.append(KeyPart(kind="file", name=name, digest=digest, text=text))
+            parts.append(KeyPart(kind="file", name=self._places.part(path), digest=digest, text=text))
         return parts
 
     def _name_parts(self) -> list[KeyPart]:
         parts = []
         for path, names in self._names.items():
             now = names_in(path)
-            strange = {name for name in {*(names or ())} ^ {*(now or ())} if not self._is_own(os.path.join(path, name))}
+            strange = {name for name in {*(names or ())} ^ {*(now or ())} if not self._is_own(os.path.join(path, bare(name)))}
             if strange:
                 self.effect(f"read the names in a folder that changed meanwhile, {self._places.name(path)}")
             digest, text = listed(names)
-            parts.append(KeyPart(kind="file", name=self._places.name(path).removesuffix("/") + NAMES, digest=digest, text=text))
+            parts.append(KeyPart(kind="file", name=self._places.part(path, NAMES), digest=digest, text=text))
         return parts
 
     def _distributions(self) -> list[str]:

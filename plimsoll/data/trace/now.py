@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import os
+import platform
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 
 from plimsoll.data.code.closure import value_closure
 from plimsoll.data.code.source import Sources
+from plimsoll.data.environment import version
 from plimsoll.data.trace.places import ABSENT, Mark, Places, is_racy, mark
 from plimsoll.errors import Unfingerprintable
 from plimsoll.fingerprint import digest_value
@@ -21,6 +22,9 @@ from plimsoll.records.pipeline import KeyPart
 #: Name of the part that stands for the folder from which relative paths are read.
 WORKING_FOLDER = "(working folder)"
 
+#: The same, where the step can tell what it is called; those of the machine that a step may ask.
+FOLDER_PATH, PROCESSORS, MACHINE = "(path of the working folder)", "(processors)", "(machine)"
+
 #: Name of the part that stands for the whole environment.
 ALL_VARIABLES = "(all)"
 
@@ -28,7 +32,9 @@ _SECRET = re.compile(r"key|secret|token|passw|credential|auth|cookie|dsn|url", r
 
 #: What differs between two shells of one user.
 SESSION = re.compile(
-    r"_|SHLVL|PWD|OLDPWD|WINDOWID|TERM.*|COLUMNS|LINES|SSH_.*|XDG_.*|DBUS_.*|DISPLAY|JPY_.*|PLIMSOLL_.*|PYTEST_.*|VSCODE_.*|INVOCATION_ID"
+    r"_|SHLVL|PWD|OLDPWD|WINDOWID|TERM|TERM_(PROGRAM|SESSION)\w*|COLUMNS|LINES|DISPLAY|JPY_\w+|VSCODE_\w+|INVOCATION_ID|JOURNAL_STREAM"
+    r"|SSH_(CLIENT|CONNECTION|TTY|AUTH_SOCK|AGENT_PID)|XDG_(SESSION_\w+|RUNTIME_DIR|SEAT|VTNR)|DBUS_\w+|TMUX\w*|STY|PYTEST_(CURRENT_TEST|XDIST_\w+)"
+    r"|PLIMSOLL_(HOME|URL|TOKEN|PROFILE|DATABASE|EXECUTOR|RAY_ADDRESS|HOST|PORT|SERVING_PORT)"
 )
 
 _SHOWN = 60
@@ -91,16 +97,16 @@ class Now:
 
 
 def variable(name: str, changed: Mapping[str, str | None], places: Places) -> tuple[str, str]:
-    """Return digest and text of an environment variable, of all of them, or of the working folder.
+    """Return digest and text of an environment variable, of all of them, or of what else a process has around it.
 
     Args:
-        name: its name, ``ALL_VARIABLES`` or ``WORKING_FOLDER``.
+        name: its name, or one of the names in brackets above.
         changed: variables that Plimsoll has set in this process -> what they are without it.
         places: names the working folder.
     """
-    if name == WORKING_FOLDER:
-        folder = places.name(os.getcwd())
-        return digest_value(folder), folder
+    if name in _AROUND:
+        text = _AROUND[name](places)
+        return digest_value(text), text
     known = {**os.environ, **changed}
     if name == ALL_VARIABLES:
         kept = {each: value for each, value in sorted(known.items()) if value is not None and not SESSION.fullmatch(each)}
@@ -110,6 +116,29 @@ def variable(name: str, changed: Mapping[str, str | None], places: Places) -> tu
         return ABSENT, "not set"
     shown = "" if _SECRET.search(name) else repr(value)
     return digest_value(value), shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN - 1]}…"
+
+
+def _processors(places: Places) -> str:
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{os.cpu_count()}, {allowed} of them for this process"
+
+
+_AROUND: Mapping[str, Callable[[Places], str]] = {
+    WORKING_FOLDER: lambda places: places.name(os.getcwd()),
+    FOLDER_PATH: lambda places: os.getcwd(),
+    PROCESSORS: _processors,
+    # Not its processor's name, for which another program is run.
+    MACHINE: lambda places: " ".join(platform.uname()[:5]),
+}
+
+
+def is_around(part: KeyPart) -> bool:
+    """Return whether a part is what a process has around it, and neither a file nor an environment variable.
+
+    Args:
+        part: of a trace.
+    """
+    return part.kind == "variable" and part.name in _AROUND
 
 
 def module(name: str, sources: Sources) -> tuple[str, str]:
@@ -148,8 +177,5 @@ def distribution(name: str) -> tuple[str, str]:
     Args:
         name: its name.
     """
-    try:
-        version = importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return ABSENT, "not installed"
-    return digest_value(version), version
+    found = version(name)
+    return (ABSENT, "not installed") if found is None else (digest_value(found), found)

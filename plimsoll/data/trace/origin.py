@@ -4,25 +4,37 @@ from __future__ import annotations
 
 import sys
 import sysconfig
-from types import FrameType
+from types import CodeType, FrameType
+from typing import Any
 
 from plimsoll.data.code.source import Sources
 
 _STDLIB = tuple({sysconfig.get_path(name) + "/" for name in ("stdlib", "platstdlib")})
 _INSTALLED = ("/site-packages/", "/dist-packages/")
 
-#: Of the standard library: reads code and never data.
-_READS_CODE = ("linecache.py", "tokenize.py", "inspect.py", "traceback.py", "warnings.py", "zipimport.py", "runpy.py", "pkgutil.py")
+#: Of the standard library: reads code. What else it reads, it reads for whoever called it.
+_READS_CODE = (
+    "/linecache.py", "/tokenize.py", "/inspect.py", "/traceback.py", "/warnings.py", "/zipimport.py", "/runpy.py", "/pkgutil.py",
+)  # fmt: skip
 
 #: The same: looks through every folder of the path for modules and for installed packages.
 _IMPORTS = ("/importlib/_boot", "/importlib/metadata/")
 
+#: What these read outside of the project they read once a process, by whichever step comes first.
+_READS_ONCE = (
+    "/mimetypes.py", "/ssl.py", "/platform.py", "/gettext.py", "/locale.py", "/sysconfig.py", "/ctypes/util.py", "/uuid.py",
+)  # fmt: skip
+
+#: Ends of files that hold code, or say what is installed.
+_CODE = (".py", ".pyc", ".pyi", ".so", ".pyd", ".pth", ".zip", ".egg", ".whl")
+_INSTALLATION = (".dist-info/", ".egg-info/", "/__pycache__/")
+
 #: Of the standard library: asks for whoever called it. What the rest asks is its own housekeeping.
 _PASSES_ON = (
-    "os.py", "posixpath.py", "genericpath.py", "string.py", "configparser.py", "copy.py", "pprint.py", "types.py", "functools.py",
-    "contextlib.py", "_collections_abc.py", "/collections/__init__.py", "/json/__init__.py", "/json/encoder.py", "pathlib.py",
-    "/pathlib/__init__.py", "/pathlib/_local.py", "/pathlib/_abc.py", "/pathlib/types.py", "/pathlib/_os.py",
-    "glob.py", "dataclasses.py", "enum.py",
+    "/os.py", "/posixpath.py", "/genericpath.py", "/string.py", "/configparser.py", "/copy.py", "/pprint.py", "/types.py", "/functools.py",
+    "/contextlib.py", "/_collections_abc.py", "/collections/__init__.py", "/json/__init__.py", "/json/encoder.py", "/pathlib.py",
+    "/pathlib/__init__.py", "/pathlib/_local.py", "/pathlib/_abc.py", "/pathlib/types.py", "/pathlib/_os.py", "/glob.py",
+    "/dataclasses.py", "/enum.py", "/concurrent/futures/thread.py", "/threading.py", "/multiprocessing/pool.py",
 )  # fmt: skip
 
 #: Whoever shows a step's output runs in its thread too, but gives it nothing.
@@ -38,6 +50,8 @@ class Origins:
     def __init__(self) -> None:
         self._sources = Sources()
         self._kinds: dict[str, str] = {}
+        self._foreign: dict[str, bool] = {}
+        self._packages: dict[str, str] = {}
 
     def of(self, file: str) -> str:
         """Return ``user``, ``third``, ``stdlib``, ``plimsoll``, ``imports`` (reads code for Python) or ``made`` (no file).
@@ -67,10 +81,28 @@ class Origins:
         Args:
             file: a file that is ``third``.
         """
-        inner = next((file.rpartition(part)[2] for part in _INSTALLED if part in file), file)
-        return inner.partition("/")[0].partition(".")[0]
+        if file not in self._packages:
+            inner = next((file.rpartition(part)[2] for part in _INSTALLED if part in file), file)
+            self._packages[file] = inner.partition("/")[0].partition(".")[0]
+        return self._packages[file]
 
-    def asks(self, frame: FrameType | None, base: int) -> str:
+    def is_foreign(self, function: Any) -> bool:
+        """Return whether what is called belongs to an installed package, or was compiled, so that it may do what Python is not told of.
+
+        Args:
+            function: any callable.
+        """
+        module = getattr(function, "__module__", None)
+        if not isinstance(module, str):
+            module = type(function).__module__
+        if module not in self._foreign:
+            package = module.partition(".")[0]
+            file = str(getattr(sys.modules.get(module), "__file__", None) or "")
+            kind = "third" if package in ("_ctypes", "ctypes") else self._sources.origin(module, file or None)
+            self._foreign[module] = kind == "third" or (kind == "user" and file.endswith((".so", ".pyd")))
+        return self._foreign[module]
+
+    def asks(self, frame: FrameType | None, base: int, data: bool = False) -> str:
         """Return whose question something is: that of the innermost code that does not merely pass it on.
 
         ``user`` or ``third``; ``stdlib`` for the standard library's housekeeping; ``imports`` while code is being read, or an
@@ -79,12 +111,13 @@ class Origins:
         Args:
             frame: where it was asked.
             base: identity of the frame that called the step; frames above it are not looked at.
+            data: what is read is no code, so whatever reads code passes it on.
         """
-        asker = ""
+        asker, passed = "", True
         while frame is not None and id(frame) != base:
             file = frame.f_code.co_filename
             kind = self.of(file)
-            if kind == "imports" and not asker:
+            if kind == "imports" and not asker and not data:
                 return "imports"
             if frame.f_code.co_name == "<module>" and kind in ("third", "stdlib"):
                 return "imports"
@@ -92,8 +125,23 @@ class Origins:
                 asker = kind
             elif not asker and kind == "plimsoll":
                 asker = "plimsoll" if "/plimsoll/runs/" in file else "third" if "/data/trace/" not in file else ""
+            passed = passed and (kind == "plimsoll" or _passes_on(file))
             frame = frame.f_back
-        return asker or "stdlib"
+        # A thread may have been given a function of the standard library itself.
+        return asker or ("user" if frame is None and passed else "stdlib")
+
+    def reads_once(self, frame: FrameType) -> bool:
+        """Return whether the standard library reads something for itself, once in the life of the process.
+
+        Args:
+            frame: where it reads.
+        """
+        at: FrameType | None = frame
+        while at is not None and self.of(at.f_code.co_filename) == "stdlib":
+            if at.f_code.co_filename.endswith(_READS_ONCE):
+                return True
+            at = at.f_back
+        return False
 
     def housekeeping(self, frame: FrameType | None) -> bool:
         """Return whether the standard library asks something for itself, and not for whoever called it.
@@ -105,13 +153,35 @@ class Origins:
             file = frame.f_code.co_filename
             kind = self.of(file)
             if kind == "stdlib" or kind == "imports":
-                name = f"{file[len('<frozen ') : -1]}.py" if file.startswith("<frozen") else file
-                if not name.endswith(_PASSES_ON):
+                if not _passes_on(file):
                     return True
             elif kind != "plimsoll" or "/data/trace/" not in file:
                 return False
             frame = frame.f_back
-        return True
+        # A thread that was given a function of the standard library itself.
+        return False
+
+
+def is_code(path: str) -> bool:
+    """Return whether a file holds code, or says what is installed.
+
+    Args:
+        path: its path.
+    """
+    return path.endswith(_CODE) or any(part in path for part in _INSTALLATION)
+
+
+def names_handle(code: CodeType) -> bool:
+    """Return whether code takes some path from the handle of a folder.
+
+    Args:
+        code: any code object.
+    """
+    return any("dir_fd" in constant for constant in code.co_consts if isinstance(constant, tuple))
+
+
+def _passes_on(file: str) -> bool:
+    return (f"/{file[len('<frozen ') : -1]}.py" if file.startswith("<frozen") else file).endswith(_PASSES_ON)
 
 
 def caller(depth: int) -> FrameType | None:

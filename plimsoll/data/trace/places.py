@@ -1,7 +1,7 @@
 """Files as a step meets them: how they are named, which of them count, and what of them is seen.
 
 A name is relative to the project where the file lies inside it, else absolute. What the step saw of the file is told by the
-end of the name: nothing for its content, ``/`` for the names in a folder, ``(is there)`` and ``(size and time)``.
+end of the name: nothing for its content, ``/`` for the names in a folder, a word in brackets for what is asked beside those.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import stat
 import sys
 import sysconfig
 import tempfile
+import zoneinfo
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from blake3 import blake3
 
@@ -22,8 +24,13 @@ from plimsoll.fingerprint import digest_value
 #: Digest of what is not there.
 ABSENT = digest_value(None)
 
-#: Ends of names: a folder's names, whether something is there, and what ``stat`` says of it.
-NAMES, THERE, TIMES = "/", " (is there)", " (size and time)"
+#: Ends of names: the names in a folder, whether something is there, what ``stat`` says of it or a part of that, what a link
+#: says, and where a path with links in it leads.
+NAMES, THERE, STATE, SIZE, TIME = "/", " (is there)", " (state)", " (size)", " (time)"
+PERMISSIONS, LINK, LEADS = " (permissions)", " (link)", " (leads to)"
+#: Only where the name of a file ends like one of those.
+_CONTENT = " (content)"
+_ENDS = (NAMES, THERE, STATE, SIZE, TIME, PERMISSIONS, LINK, LEADS, _CONTENT)
 
 #: A file that was changed less than so many microseconds ago may change again without a new time.
 _RACY = 2_000_000
@@ -34,9 +41,11 @@ _BLOCK = 1 << 20
 #: counts by its digest and not as a file. Nobody else's folder may be called so.
 OWN = "plimsoll-own-"
 
-#: Neither content nor names that anybody meant: the machine's own, and byte code.
+#: The machine's own, which nobody has written.
 _SYSTEM = ("/proc/", "/sys/", "/dev/")
-_INSTALLED = ("site-packages", "dist-packages", "__pycache__")
+_INSTALLED = ("/site-packages/", "/dist-packages/")
+#: Stands between a name and what it is: no name holds it.
+_IS = "\0"
 
 #: What of a file shows that it was changed; ``ctime`` cannot be set back.
 Mark = tuple[int, int, int, int, int, int]
@@ -59,7 +68,9 @@ class Places:
         # Python looks for itself in an archive too: lib/python311.zip
         archives = {f"{prefix}/lib/python" for prefix in (sys.prefix, sys.base_prefix)}
         own = {str(folder) for folder in hidden} | {str(folder.resolve()) for folder in hidden}
-        self._left_out = (*_SYSTEM, *archives, *(folder + "/" for folder in libraries | own), f"{tempfile.gettempdir()}/{OWN}")
+        # Zones are read once a process, by whichever step comes first.
+        zones = {folder.rstrip("/") for folder in zoneinfo.TZPATH}
+        self._left_out = (*archives, *(folder + "/" for folder in libraries | own | zones), f"{tempfile.gettempdir()}/{OWN}")
 
     def counts(self, path: str) -> bool:
         """Return whether a file belongs to what a step reads, and not to the interpreter, the machine or Plimsoll.
@@ -67,7 +78,7 @@ class Places:
         Args:
             path: an absolute path.
         """
-        return not path.startswith(self._left_out) and not any(part in path for part in _INSTALLED) and not path.endswith(".pyc")
+        return not path.startswith(self._left_out) and not any(part in path for part in _INSTALLED) and not is_machine(path)
 
     def inside(self, path: str) -> bool:
         """Return whether a path lies in the project.
@@ -87,14 +98,24 @@ class Places:
             return "."
         return path.removeprefix(self._project + "/") if self.inside(path) else path
 
+    def part(self, path: str, end: str = "") -> str:
+        """Return the name of a part.
+
+        Args:
+            path: an absolute path.
+            end: what of it counts; empty for its content.
+        """
+        name = self.name(path)
+        return name.removesuffix("/") + NAMES if end == NAMES else name + (end or (_CONTENT if name.endswith(_ENDS) else ""))
+
     def path(self, name: str) -> tuple[str, str]:
         """Return the absolute path behind the name of a part, and the end that tells what of it counts.
 
         Args:
-            name: what :meth:`name` gave, with its end.
+            name: what :meth:`part` gave.
         """
-        end = next((end for end in (NAMES, THERE, TIMES) if name.endswith(end)), "")
-        return os.path.normpath(os.path.join(self._project, name.removesuffix(end) or "/")), end
+        end = next((end for end in _ENDS if name.endswith(end)), "")
+        return os.path.normpath(os.path.join(self._project, name.removesuffix(end) or "/")), "" if end == _CONTENT else end
 
     def look(self, path: str, end: str) -> tuple[str, str]:
         """Return digest and short text of what a path shows now.
@@ -105,17 +126,61 @@ class Places:
         """
         if end == NAMES:
             return listing(path)
+        if end == LEADS:
+            led = self.name(os.path.realpath(path))
+            return digest_value(led), led
+        if end == LINK:
+            return _link(path)
+        if not end:
+            return content(path)
         try:
             found = os.stat(path)
         except (OSError, ValueError):
             return ABSENT, "absent"
         kind = "folder" if stat.S_ISDIR(found.st_mode) else "file"
-        if end == THERE:
-            return digest_value(kind), f"a {kind}"
-        if end == TIMES:
-            shown = (kind, 0 if kind == "folder" else found.st_size, found.st_mtime_ns)
-            return digest_value(shown), f"{found.st_size:,} bytes, changed {clock.iso(found.st_mtime_ns // 1000)}"
-        return content(path)
+        # The size of a folder, and how many names it has, say how a file system keeps it.
+        size, names = (0, 0) if kind == "folder" else (found.st_size, found.st_nlink)
+        owner, changed = (found.st_mode, found.st_uid, found.st_gid), clock.iso(found.st_mtime_ns // 1000)
+        shown: dict[str, tuple[Any, str]] = {
+            THERE: (kind, f"a {kind}"),
+            SIZE: ((kind, size), f"{size:,} bytes"),
+            TIME: ((kind, found.st_mtime_ns), f"changed {changed}"),
+            PERMISSIONS: ((kind, *owner), stat.filemode(found.st_mode)),
+            STATE: ((kind, *owner, names, size, found.st_mtime_ns), f"{stat.filemode(found.st_mode)} {size:,} bytes, changed {changed}"),
+        }
+        value, text = shown[end]
+        return digest_value(value), text
+
+
+def is_machine(path: str) -> bool:
+    """Return whether a file is made by the machine while it is read: processes, devices and their like.
+
+    Args:
+        path: an absolute path.
+    """
+    return path.startswith(_SYSTEM) and not path.startswith("/dev/shm/")
+
+
+def is_text(name: str) -> bool:
+    """Return whether a name can be written into a key; one of bytes that are no text cannot.
+
+    Args:
+        name: as Python tells it.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _link(path: str) -> tuple[str, str]:
+    try:
+        led = os.readlink(path)
+    except (OSError, ValueError):
+        there = os.path.lexists(path)
+        return (digest_value("no link"), "no link") if there else (ABSENT, "absent")
+    return digest_value(("link", led)), f"to {led}"
 
 
 def mark(path: str) -> Mark | None:
@@ -151,26 +216,45 @@ def content(path: str) -> tuple[str, str]:
         if not stat.S_ISREG(os.stat(path).st_mode):
             return digest_value("special"), "not a file"
         with open(path, "rb", buffering=0) as file:
-            while block := file.read(_BLOCK):
-                hasher.update(block)
-                size += len(block)
+            block = memoryview(bytearray(_BLOCK))
+            while read := file.readinto(block):
+                hasher.update(block[:read])
+                size += read
     except FileNotFoundError:
         return ABSENT, "absent"
     except (OSError, ValueError) as error:
         return digest_value(type(error).__name__), "unreadable"
+    if not size and path.endswith("-wal"):
+        return ABSENT, "absent"  # readers of a database leave its log empty or take it away, as it happens
     return hasher.hexdigest(), f"{size:,} bytes"
 
 
 def names_in(path: str) -> tuple[str, ...] | None:
-    """Return the sorted names in a folder, byte code left out; None where there is no such folder.
+    """Return the sorted names in a folder with what each is, byte code left out; None where there is no such folder.
 
     Args:
         path: an absolute path.
     """
     try:
-        return tuple(sorted(name for name in os.listdir(path) if name != "__pycache__"))
+        with os.scandir(path) as found:
+            return tuple(sorted(_named(entry) for entry in found if entry.name != "__pycache__"))
     except (OSError, ValueError):
         return None
+
+
+def _named(entry: os.DirEntry[str]) -> str:
+    # Whoever goes through a folder is told which of its names are folders and links.
+    kind = ("/" if entry.is_dir() else "") + ("@" if entry.is_symlink() else "")
+    return f"{entry.name}{_IS}{kind}" if kind else entry.name
+
+
+def bare(name: str) -> str:
+    """Return a name without what it is.
+
+    Args:
+        name: one of what :func:`names_in` gave.
+    """
+    return name.partition(_IS)[0]
 
 
 def listing(path: str) -> tuple[str, str]:

@@ -6,9 +6,11 @@ Native code that asks the system by itself (``getenv`` in C) is not seen.
 
 from __future__ import annotations
 
+import dis
 import os
 import re
 from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 from plimsoll.data.trace.found import Found
@@ -20,6 +22,7 @@ _MACHINE = re.compile(
     r"|TMP|TEMP|TMPDIR|HOME|USER|LOGNAME|USERNAME|PATH|TERM|COLUMNS|LINES|NO_COLOR|FORCE_COLOR|CLICOLOR.*|COLORTERM|LANG|CI|DISPLAY"
 )
 
+_HERE = os.path.dirname(__file__)
 _Environ = type(os.environ)
 
 
@@ -71,8 +74,21 @@ def _asked(found: Found, name: Any) -> None:
         return
     if name is None:
         found.variable(None)
+    elif _goes_through(frame):
+        found.variable(os.fsdecode(name), among=True)
     elif isinstance(name, (str, bytes)) and not (asker == "third" and _MACHINE.fullmatch(os.fsdecode(name))):
         found.variable(os.fsdecode(name))
+
+
+def _goes_through(frame: FrameType | None) -> bool:
+    """Return whether a name is asked for because all of them are: by a view of the items, or by a function in C such as ``dict``."""
+    while frame is not None and frame.f_code.co_filename.startswith(_HERE):
+        frame = frame.f_back
+    if frame is None:
+        return False
+    if frame.f_code.co_name == "__iter__":
+        return True
+    return dis.opname[frame.f_code.co_code[frame.f_lasti]].startswith(("CALL", "PRECALL", "DICT_"))
 
 
 def _watched(asked: Callable[[Any], None], sets: Callable[[Any], None]) -> type:

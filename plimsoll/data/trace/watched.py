@@ -7,6 +7,7 @@ called, with their first argument.
 from __future__ import annotations
 
 import importlib.util
+import numbers
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -15,7 +16,9 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from plimsoll.data.trace.found import Found
-from plimsoll.data.trace.places import THERE, TIMES
+from plimsoll.data.trace.now import MACHINE, PROCESSORS
+from plimsoll.data.trace.origin import names_handle
+from plimsoll.data.trace.places import LEADS, LINK, PERMISSIONS, SIZE, STATE, THERE, TIME, is_machine
 
 #: What stands for an argument that was not given.
 ABSENT = object()
@@ -60,12 +63,58 @@ def _reads(*names: str) -> Begun:
     return begun
 
 
-def _aspect(end: str) -> Begun:
+def _aspect(*ends: str) -> Begun:
     def begun(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
         given = next(iter(arguments.values()), None)
-        ask(found, frame.f_back, given, end)
+        for end in ends:
+            ask(found, frame.f_back, given, end)
 
     return begun
+
+
+def _same(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
+    for given in tuple(arguments.values())[:2]:
+        ask(found, frame.f_back, given, LEADS)
+
+
+def _around(name: str) -> Begun:
+    def begun(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
+        if found.asks(frame.f_back) == "user":
+            found.around(name)
+
+    return begun
+
+
+def _volatile(what: str) -> Begun:
+    def begun(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
+        if found.asks(frame.f_back) == "user":
+            found.effect(f"asked {what} ({called})")
+
+    return begun
+
+
+def _variables(*names: str) -> Begun:
+    def begun(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
+        if found.asks(frame.f_back) == "user":
+            for name in names:
+                found.variable(name)
+
+    return begun
+
+
+def _which(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
+    if found.asks(frame.f_back) != "user" or not isinstance(arguments.get("cmd"), (str, os.PathLike)):
+        return
+    command, path = os.fspath(arguments["cmd"]), arguments.get("path")
+    if path is None:
+        found.variable("PATH")
+        path = os.environ.get("PATH", os.defpath)
+    folders = [""] if os.path.dirname(command) else os.fsdecode(path).split(os.pathsep)
+    for folder in folders:
+        candidate = os.path.join(folder, os.fsdecode(command))
+        found.aspect(candidate, PERMISSIONS)
+        if os.access(candidate, os.X_OK) and not os.path.isdir(candidate):
+            return
 
 
 def ask(found: Found, frame: FrameType | None, given: Any, end: str) -> None:
@@ -81,10 +130,12 @@ def ask(found: Found, frame: FrameType | None, given: Any, end: str) -> None:
     if "pathlib" in inner or found.origins.housekeeping(frame):
         return  # one question asked through another, or not for the step
     asker = found.asks(frame)
-    if asker == "user":
+    if asker == "user" and end != THERE and isinstance(given, (str, os.PathLike)) and is_machine(os.path.abspath(given)):
+        found.effect(f"asked what the machine makes ({os.fspath(given)})")
+    elif asker == "user":
         found.aspect(given, end)
     elif asker == "third" and found.inside(given):
-        # Libraries look at sizes and times to read better, not to give another result.
+        # Libraries look at sizes, times and links to read better, not to give another result.
         found.aspect(given, THERE)
 
 
@@ -103,7 +154,12 @@ def _from_here(found: Found, frame: FrameType, arguments: Arguments, called: str
     given = next(iter(arguments.values()), "")
     relative = isinstance(given, type) or (isinstance(given, (str, os.PathLike)) and not os.path.isabs(given))
     if relative and not found.origins.housekeeping(frame.f_back) and found.asks(frame.f_back) == "user":
-        found.working_folder()
+        found.working_folder(path=True)
+
+
+def _leads(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
+    _from_here(found, frame, arguments, called)
+    ask(found, frame.f_back, next(iter(arguments.values()), None), LEADS)
 
 
 def _queries(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
@@ -137,6 +193,8 @@ _BEGUN: tuple[tuple[str, str, Begun], ...] = (
     ("pyarrow.dataset", r"dataset|parquet_dataset", _reads("source", "metadata_path")),
     ("pyarrow.feather", r"read_(feather|table)", _reads("source")),
     ("pyarrow.orc", r"read_table|ORCFile\.__init__", _reads("source")),
+    ("pyarrow.ipc", r"open_(file|stream)|RecordBatch(File|Stream)Reader\.__init__", _reads("source")),
+    ("scipy.io", r"mm(read|info)", _reads("source")),
     ("pandas.io", r"read_(hdf|spss|orc|feather)", _reads()),
     ("tables.file", r"open_file|File\.__init__", _reads("filename")),
     ("h5py", r"File\.__init__", _reads("name")),
@@ -150,13 +208,30 @@ _BEGUN: tuple[tuple[str, str, Begun], ...] = (
     ("grpc", r"(in)?secure_channel", _connects),
     ("multiprocessing.process", r"BaseProcess\.start", _begins),
     ("joblib.externals.loky", r".*Executor\.submit|.*fork_exec", _begins),
-    ("genericpath", r"exists|lexists|isfile|isdir", _aspect(THERE)),
-    ("posixpath", r"lexists|islink", _aspect(THERE)),
-    ("genericpath", r"get(size|mtime|ctime|atime)", _aspect(TIMES)),
-    ("pathlib", r"(Path|PathBase)\.(exists|is_file|is_dir|is_symlink)", _aspect(THERE)),
-    ("pathlib", r"Path\.l?stat", _aspect(TIMES)),
-    ("pathlib", r"Path\.(cwd|absolute|resolve)", _from_here),
-    ("posixpath", r"abspath|realpath", _from_here),
+    ("genericpath", r"exists|isfile|isdir", _aspect(THERE)),
+    ("genericpath", r"lexists", _aspect(LINK)),
+    ("posixpath", r"lexists|islink", _aspect(LINK)),
+    ("genericpath", r"getsize", _aspect(SIZE)),
+    ("genericpath", r"getmtime", _aspect(TIME)),
+    ("genericpath", r"get[ca]time", _volatile("for a time that more than changes of a file set")),
+    ("genericpath", r"samefile", _same),
+    ("pathlib", r"Path(Base)?\.(exists|is_file|is_dir)", _aspect(THERE)),
+    ("pathlib", r"Path(Base)?\.(is_symlink|readlink)", _aspect(LINK)),
+    ("pathlib", r"Path(Base)?\.samefile", _same),
+    ("pathlib", r"Path(Base)?\.(stat|owner|group)", _aspect(STATE)),
+    ("pathlib", r"Path(Base)?\.lstat", _aspect(STATE, LINK)),
+    ("pathlib", r"Path(Base)?\.(cwd|absolute)", _from_here),
+    ("pathlib", r"Path(Base)?\.resolve", _leads),
+    ("posixpath", r"abspath", _from_here),
+    ("posixpath", r"realpath", _leads),
+    ("shutil", r"which", _which),
+    ("shutil", r"disk_usage", _volatile("how busy the machine is")),
+    ("psutil", r"(virtual_memory|swap_memory|(cpu|disk|net)_\w+|pids|process_iter)", _volatile("how busy the machine is")),
+    ("shutil", r"get_terminal_size", _variables("COLUMNS", "LINES")),
+    ("getpass", r"getuser", _variables("LOGNAME", "USER", "LNAME", "USERNAME")),
+    ("platform", r"(node|uname|machine|system|release|version|platform)", _around(MACHINE)),
+    ("multiprocessing.context", r"BaseContext\.cpu_count", _around(PROCESSORS)),
+    ("joblib.parallel", r"cpu_count", _around(PROCESSORS)),
     ("importlib", r"import_module", _imports),
     ("random", r"SystemRandom\.\w+", _draws),
     ("random", r"Random\.(seed|__init__)", _seeds),
@@ -183,7 +258,6 @@ def begun(module: str, qualname: str) -> Begun | None:
 MODULES = tuple(sorted({module for module, _, _ in _BEGUN}))
 
 
-#: Last names of the functions above as the user's code writes them, for a Python that cannot watch code by itself.
 def is_watched_name(name: str) -> bool:
     """Return whether a name in the user's code may be that of a function in the table, or lead to one.
 
@@ -193,13 +267,16 @@ def is_watched_name(name: str) -> bool:
     return name in _WRITTEN or name.startswith(("read_", "scan_"))
 
 
-_WRITTEN = frozenset(
-    {"dataset", "parquet_dataset", "ParquetFile", "ParquetDataset", "deserialize", "open_file", "File", "load_model", "DMatrix", "Booster"}
-    | {"Dataset", "InferenceSession", "load_file", "connect", "insecure_channel", "secure_channel", "start", "HDFStore", "n_jobs"}
-    | {"exists", "lexists", "isfile", "isdir", "islink", "getsize", "getmtime", "getctime", "is_file", "is_dir", "is_symlink", "stat"}
-    | {"SystemRandom", "Random", "seed", "uuid1", "uuid4", "uuid6", "uuid7", "secrets", "import_module", "Pool", "ProcessPoolExecutor"}
-    | {"cwd", "absolute", "resolve", "abspath", "realpath", "sql", "SQLContext"}
-)
+#: Last names of the functions above as the user's code writes them, for a Python that cannot watch code by itself.
+_WRITTEN = frozenset({
+    "dataset", "parquet_dataset", "ParquetFile", "ParquetDataset", "deserialize", "open_file", "open_stream", "File", "load_model",
+    "RecordBatchFileReader", "RecordBatchStreamReader", "DMatrix", "Booster", "Dataset", "InferenceSession", "load_file", "HDFStore",
+    "mmread", "mminfo", "sql", "SQLContext", "connect", "insecure_channel", "secure_channel", "start", "Pool", "ProcessPoolExecutor",
+    "exists", "lexists", "isfile", "isdir", "islink", "getsize", "getmtime", "getctime", "getatime", "is_file", "is_dir", "is_symlink",
+    "stat", "lstat", "readlink", "realpath", "samefile", "owner", "group", "which", "cwd", "absolute", "resolve", "abspath", "n_jobs",
+    "SystemRandom", "Random", "seed", "uuid1", "uuid4", "uuid6", "uuid7", "secrets", "import_module", "getuser", "disk_usage",
+    "get_terminal_size", "psutil", "platform", "cpu_count",
+})  # fmt: skip
 
 _CLOCKS = {
     "time.time", "time.time_ns", "datetime.datetime.now", "datetime.datetime.utcnow", "datetime.datetime.today", "datetime.date.today",
@@ -207,17 +284,31 @@ _CLOCKS = {
 #: A clock only without an argument; ``strftime`` without its second.
 _CLOCKS_WITHOUT = {"time.localtime": 0, "time.gmtime": 0, "time.ctime": 0, "time.asctime": 0, "time.strftime": 1}
 _REAL_TIME = {"time.clock_gettime", "time.clock_gettime_ns"}
-_DRAWN = {"posix.urandom", "posix.getrandom", "nt.urandom"}
+_DRAWN = {"posix.urandom", "posix.getrandom", "nt.urandom", "_ssl.RAND_bytes"}
 _UNSEEDED = {"default_rng", "SeedSequence", "RandomState", "MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64", "RandomState.seed"}
-_STATS = {"posix.stat": TIMES, "posix.lstat": TIMES, "posix.access": THERE}
+#: What is asked of a file by a path.
+_STATS = {
+    "posix.stat": (STATE,), "posix.lstat": (STATE, LINK), "posix.access": (PERMISSIONS,), "posix.readlink": (LINK,),
+    "posix.DirEntry.stat": (STATE,), "posix.fstat": (STATE,),
+}  # fmt: skip
+_ASKED = {
+    **dict.fromkeys(("posix.getpid", "posix.getppid", "_thread.get_ident", "_thread.get_native_id"), "which process it runs in"),
+    **dict.fromkeys(("posix.getloadavg", "posix.statvfs", "posix.fstatvfs", "resource.getrusage"), "how busy the machine is"),
+}
+_AROUND = {
+    **dict.fromkeys(("posix.cpu_count", "posix.process_cpu_count", "posix.sched_getaffinity", "posix._cpu_count"), PROCESSORS),
+    "posix.uname": MACHINE,
+}
 _OPENED = {"_csv.read_csv", "_csv.open_csv", "_json.read_json", "_json.open_json", "lib.memory_map", "lib.OSFile", "lib.input_stream"}
 _OPENED |= {"lib.MemoryMappedFile"}
 _WORDS = ("now", "today")
 
 #: Last names by which those are called; other code need not be watched where it calls.
 CALLED = frozenset(
-    {name.rpartition(".")[2] for name in {*_CLOCKS, *_CLOCKS_WITHOUT, *_REAL_TIME, *_DRAWN, *_STATS, *_OPENED, *_UNSEEDED}}
-    | {"datetime64", "safe_open", "imread", "Dataset", "duckdb", "to_datetime", "open_input_file", "open_input_stream", "getcwd"}
+    {name.rpartition(".")[2] for name in {*_CLOCKS, *_CLOCKS_WITHOUT, *_REAL_TIME, *_DRAWN, *_STATS, *_ASKED, *_AROUND, *_OPENED}}
+    | {name.rpartition(".")[2] for name in _UNSEEDED}
+    | {"datetime64", "safe_open", "imread", "Dataset", "duckdb", "to_datetime", "open_input_file", "open_input_stream", "getcwd", "getcwdb"}
+    | {"hash"}
 )
 #: Of those, what installed packages do that can reach a result.
 CALLED_BY_OTHERS = frozenset({name.rpartition(".")[2] for name in {*_OPENED, *_UNSEEDED}} - {"seed"})
@@ -230,6 +321,7 @@ def full_name(called: Any) -> str:
         called: any callable.
     """
     owner = getattr(called, "__self__", None)
+    owner = getattr(called, "__objclass__", None) if owner is None else owner
     module = getattr(called, "__module__", None) or getattr(owner, "__module__", None) or getattr(type(owner), "__module__", "")
     name = getattr(called, "__qualname__", "")
     if isinstance(owner, type) and "." not in name:
@@ -246,11 +338,20 @@ def _tells_time(name: str, first: Any, count: int) -> bool:
     return name in _CLOCKS or (name.startswith("pandas.") and name.endswith((".Timestamp.now", ".Timestamp.utcnow", ".Timestamp.today")))
 
 
+#: Packages whose C functions are among those.
+OPENERS = frozenset({"pyarrow", "safetensors", "cv2", "netCDF4", "duckdb"})
+
+
 def _opens(name: str) -> bool:
     package, _, rest = name.partition(".")
     if package == "pyarrow":
         return rest in _OPENED or rest.startswith("_fs.")
-    return package in ("safetensors", "cv2", "netCDF4") and name.rpartition(".")[2] in ("safe_open", "imread", "Dataset")
+    return package in OPENERS and name.rpartition(".")[2] in ("safe_open", "imread", "Dataset")
+
+
+def states() -> tuple[str, ...]:
+    """Return the names of the C functions that ask for the state of a file."""
+    return tuple(_STATS)
 
 
 def is_watched_call(function: Any, kind: str) -> bool:
@@ -281,8 +382,16 @@ def called(found: Found, frame: FrameType | None, function: Any, first: Any, cou
     last = name.rpartition(".")[2]
     if _tells_time(name, first, count):
         found.effect(f"read the clock ({short})")
-    elif name == "posix.getcwd":
-        found.working_folder()
+    elif name in ("posix.getcwd", "posix.getcwdb"):
+        found.working_folder(path=True)
+    elif name in _ASKED:
+        found.effect(f"asked {_ASKED[name]} ({short})")
+    elif name in _AROUND:
+        found.around(_AROUND[name])
+    elif name == "builtins.hash":
+        # What a class is hashed by stays inside of the process.
+        if frame is not None and frame.f_code.co_name != "__hash__" and _is_salted(first):
+            hashes(found)
     elif last in ("datetime64", "to_datetime") and isinstance(first, str) and first in _WORDS:
         found.effect(f"read the clock ({last})")
     elif name in _DRAWN:
@@ -291,8 +400,43 @@ def called(found: Found, frame: FrameType | None, function: Any, first: Any, cou
         if (first is ABSENT or first is None) and found.asks(frame) != "imports":
             found.effect(f"drew random numbers from the system (numpy.random.{last} without a seed)")
     elif name in _STATS:
-        ask(found, frame, first, _STATS[name])
+        _state(found, frame, name, first)
     elif _opens(name):
-        source(found, first)
+        # Of a method the first is its object, and the path is not told.
+        if isinstance(first, (str, os.PathLike, list, tuple)):
+            source(found, first)
+        elif name.startswith("pyarrow._fs."):
+            found.effect(f"read through a file system of its own ({name})")
     elif name.partition(".")[0] in ("duckdb", "_duckdb"):
         found.effect("used duckdb, whose files cannot be seen")
+
+
+def _state(found: Found, frame: FrameType | None, name: str, first: Any) -> None:
+    """Note what a C function asks of a file, which it names by a path or a handle."""
+    if isinstance(first, int):
+        first = os.readlink(f"/proc/self/fd/{first}")
+    elif first is ABSENT or (frame is not None and not os.path.isabs(first) and names_handle(frame.f_code)):
+        found.effect(f"asked for a file's state by {name.replace('posix', 'os')}, which cannot be seen")
+        return
+    for end in _STATS[name]:
+        ask(found, frame, first, end)
+
+
+def hashes(found: Found) -> None:
+    """Note that the hash of text is taken, which is another one in every process.
+
+    Args:
+        found: takes it.
+    """
+    if os.environ.get("PYTHONHASHSEED", "random") == "random":
+        found.effect("took the hash of text, which is another one in every process (hash)")
+    else:
+        found.variable("PYTHONHASHSEED")
+
+
+def _is_salted(value: Any) -> bool:
+    if isinstance(value, (tuple, frozenset)):
+        return any(_is_salted(each) for each in value)
+    # What a class of the user's makes of itself is not looked into; by identity nothing is looked up again.
+    by_identity = getattr(type(value), "__hash__", None) is object.__hash__
+    return not by_identity and not isinstance(value, (numbers.Number, type(None), type))

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from plimsoll import codec
-from plimsoll.data.trace.now import WORKING_FOLDER, Now
+from plimsoll.data.trace.now import WORKING_FOLDER, Now, is_around
 from plimsoll.data.trace.places import ABSENT
 from plimsoll.errors import Corrupt, Internal, InvalidInput, NotFound
 from plimsoll.fingerprint import digest_value
@@ -184,7 +184,7 @@ def changed(parts: Iterable[KeyPart], tree: Path) -> list[KeyPart]:
         tree: folder of the project whose files count.
     """
     now = Now(tree)
-    return [part for part in parts if part.name != WORKING_FOLDER and now.digest(part) != part.digest]
+    return [part for part in parts if not is_around(part) and now.digest(part) != part.digest]
 
 
 def working_folder(parts: Iterable[KeyPart], tree: Path) -> Path:

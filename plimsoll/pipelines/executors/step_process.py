@@ -73,6 +73,7 @@ def work(task: int, answer: int) -> None:
 def _settle(spec: dict[str, Any]) -> None:
     """Take over what the process that began the run has by now: its folder, its environment and its share of processors."""
     sys.path[:] = spec["path"]
+    sys.argv[1:] = [os.fsdecode(each) for each in spec["arguments"]]
     with contextlib.suppress(OSError):
         os.chdir(spec["folder"])
     wanted = {os.fsdecode(name): os.fsdecode(text) for name, text in spec["environment"]}

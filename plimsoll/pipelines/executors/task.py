@@ -35,6 +35,7 @@ def task_of(call: Call, blobs: LocalBlobs, project: Path) -> dict[str, Any]:
         variables["CUDA_VISIBLE_DEVICES"] = ",".join(call.gpus)
     return {
         "path": import_path(project),
+        "arguments": [os.fsencode(each) for each in sys.argv[1:]],
         "folder": os.getcwd(),
         "environment": encoded_environment(variables),
         "changed": {name: os.environ.get(name) for name, value in variables.items() if os.environ.get(name) != value},

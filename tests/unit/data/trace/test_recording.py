@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import attr
+import numpy as np
 import polars as pl
 import pytest
 
@@ -139,22 +141,36 @@ def test_variables_that_the_step_sets_itself_do_not_count(find: Find, monkeypatc
 
 def test_what_the_standard_library_asks_for_itself_does_not_count(find: Find) -> None:
     """But what it passes on does."""
-    parts, _ = find(lambda: (__import__("shutil").which("python"), __import__("tempfile").gettempdir(), os.path.expanduser("~")))
+    parts, _ = find(lambda: (__import__("tempfile").gettempdir(), os.path.expanduser("~"), __import__("mimetypes").guess_type("a.csv")))
     assert parts == {("variable", "HOME")}
+
+
+def test_a_search_for_a_program_counts_by_where_it_looks(find: Find, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As far as it comes."""
+    for name in ("one", "two", "three"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "two" / "tool").touch(0o755)
+    monkeypatch.setenv("PATH", os.pathsep.join(str(tmp_path / name) for name in ("one", "two", "three")))
+    parts, _ = find(lambda: shutil.which("tool"))
+    assert parts == {("variable", "PATH"), ("file", "one/tool (permissions)"), ("file", "two/tool (permissions)")}
 
 
 def test_the_folder_from_which_a_run_is_begun_counts_where_the_step_can_tell(find: Find, tmp_path: Path) -> None:
     """By a relative path, or by asking."""
-    here = KeyPart(kind="variable", name="(working folder)", digest="")
-    before = Now(tmp_path).digest(here)
-    for ask in (lambda: os.getcwd(), lambda: os.path.abspath("a"), lambda: Path.cwd()):
+    here, path = (KeyPart(kind="variable", name=name, digest="") for name in ("(working folder)", "(path of the working folder)"))
+    before = [(part.name, Now(tmp_path).digest(part)) for part in (here, path)]
+    (tmp_path / "a").touch()
+    asking = [lambda: os.getcwd(), lambda: os.path.abspath("a"), lambda: Path.cwd(), lambda: os.getcwdb()]
+    # A path that is only opened may lead elsewhere tomorrow, if the project does too.
+    for ask, expected in [*((ask, before[::-1]) for ask in (asking if _MODERN else asking[1:3])), (lambda: open("a").close(), before[:1])]:
         recording = Recorder(tmp_path).recording(ask, frozenset(), 1)
         with recording:
             ask()
-        assert [(part.name, part.digest) for part in recording.trace().parts] == [(here.name, before)]
+        assert [(part.name, part.digest) for part in recording.trace().parts if part.kind == "variable"] == expected
     (tmp_path / "sub").mkdir()
     os.chdir(tmp_path / "sub")
-    assert Now(tmp_path).digest(here) != before
+    assert Now(tmp_path).digest(here) != before[0][1]
+    assert Now(tmp_path / "sub").digest(here) == before[0][1]
 
 
 def test_going_through_all_variables_shows_none_of_their_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -308,3 +324,58 @@ def test_what_runs_because_memory_is_collected_is_no_part_of_the_step(find: Find
     finally:
         gc.callbacks.remove(hung)
     assert parts == set()
+
+
+def test_names_that_are_no_text_make_a_result_unfit_and_end_no_run(find: Find, tmp_path: Path) -> None:
+    """A key is text."""
+    name = os.fsdecode(b"a\xff")
+    (tmp_path / name).write_text("1")
+    parts, effects = find(lambda: Path(name).read_text())
+    assert parts == set()
+    assert len(effects) == 1
+    assert "named a file by bytes that are no text" in effects[0]
+
+
+def test_a_file_whose_name_ends_like_a_question_is_itself(find: Find, tmp_path: Path) -> None:
+    """Not the file without that end."""
+    for name in ("a (is there)", "a (size)", "a"):
+        (tmp_path / name).write_text(name)
+    parts, _ = find(lambda: [Path(name).read_text() for name in ("a (is there)", "a (size)")])
+    assert parts == {("file", "a (is there) (content)"), ("file", "a (size) (content)")}
+
+
+def test_zones_and_the_like_that_are_read_once_a_process_do_not_count(find: Find) -> None:
+    """Else the first step that needs one would have another key than the second."""
+    zoneinfo = __import__("zoneinfo")
+    zoneinfo.ZoneInfo.clear_cache()
+    assert find(lambda: zoneinfo.ZoneInfo("Europe/Lisbon"))[0] == set()
+
+
+class _Dying:
+    """Lets go of what it holds by code of an installed package."""
+
+    def __del__(self) -> None:
+        pytest.approx(1)
+        Path("last").exists()
+
+
+def test_the_last_acts_of_objects_do_not_count(find: Find) -> None:
+    """They may be of an earlier step, whenever the collector comes to them."""
+
+    def work() -> None:
+        cycle = [_Dying()]
+        cycle.append(cycle)  # type: ignore[arg-type]
+        del cycle
+        gc.collect()
+
+    assert find(work) == (set(), ())
+
+
+@pytest.mark.skipif(not _MODERN, reason="Python 3.11 cannot watch calls of C functions")
+def test_a_file_whose_path_a_package_is_given_counts_unless_it_was_written(find: Find, tmp_path: Path) -> None:
+    """Its native code may read it without telling Python; text that could name no file is not looked for."""
+    (tmp_path / "in.bin").write_bytes(b"0")
+    (tmp_path / "plain").write_bytes(b"0")
+    take = pl.col
+    assert find(lambda: (take("in.bin"), take("plain"), take("gone.bin")))[0] == {("file", "in.bin")}
+    assert ("file", "in.bin") not in find(lambda: np.savetxt("in.bin", np.zeros(3)))[0]

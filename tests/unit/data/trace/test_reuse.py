@@ -18,7 +18,7 @@ from tests.unit.pipelines.bench import Bench, states
 Edit = Callable[[Path], None]
 
 _MODERN = sys.version_info >= (3, 12)
-_HEAD = """
+HEAD = """
 import glob, json, os, sqlite3, string
 from os import environ
 from pathlib import Path
@@ -41,7 +41,7 @@ class Case:
     second: Edit
 
 
-def _text(name: str, text: str) -> Edit:
+def written(name: str, text: str) -> Edit:
     def write(project: Path) -> None:
         (project / name).parent.mkdir(exist_ok=True, parents=True)
         (project / name).write_text(text)
@@ -50,7 +50,7 @@ def _text(name: str, text: str) -> Edit:
 
 
 def _file(title: str, body: str, name: str, first: str, second: str) -> Case:
-    return Case(title, body, _text(name, first), _text(name, second))
+    return Case(title, body, written(name, first), written(name, second))
 
 
 def _csv(title: str, body: str, name: str = "d.csv") -> Case:
@@ -76,8 +76,8 @@ def _variable(title: str, body: str, first: str | None, second: str | None) -> C
     return Case(title, body, state(first), state(second))
 
 
-def _appears(title: str, body: str, name: str) -> Case:
-    return Case(title, body, lambda project: (project / name).parent.mkdir(exist_ok=True), _text(name, "x"))
+def appears(title: str, body: str, name: str) -> Case:
+    return Case(title, body, lambda project: (project / name).parent.mkdir(exist_ok=True), written(name, "x"))
 
 
 def _times_kept(project: Path) -> None:
@@ -111,11 +111,11 @@ BOTH = [
     _file("a file's size", "return os.path.getsize(HERE / 'rate.txt')", "rate.txt", "2", "22"),
 ]
 CASES = [
-    Case("a file whose size and time are kept", "return (HERE / 'rate.txt').read_text()", _text("rate.txt", "2"), _times_kept),
+    Case("a file whose size and time are kept", "return (HERE / 'rate.txt').read_text()", written("rate.txt", "2"), _times_kept),
     _file("a file by its number", "return os.read(os.open(HERE / 'rate.txt', os.O_RDONLY), 9).decode()", "rate.txt", "2", "3"),
-    _appears("a file that appears", _TRY.format("(HERE / 'rate.txt').read_text()"), "rate.txt"),
-    _appears("names in a folder", "return sorted(path.name for path in (HERE / 'd').iterdir())", "d/b"),
-    _appears("a pattern", "return sorted(glob.glob(str(HERE / 'd' / '*.csv')))", "d/b.csv"),
+    appears("a file that appears", _TRY.format("(HERE / 'rate.txt').read_text()"), "rate.txt"),
+    appears("names in a folder", "return sorted(path.name for path in (HERE / 'd').iterdir())", "d/b"),
+    appears("a pattern", "return sorted(glob.glob(str(HERE / 'd' / '*.csv')))", "d/b.csv"),
     _file("a configuration", "return json.loads((HERE / 'c.json').read_text())['a']", "c.json", '{"a": 1}', '{"a": 2}'),
     _csv("pandas", "return int(pd.read_csv(HERE / 'd.csv')['a'].sum())"),
     _file("numpy", "return float(np.loadtxt(HERE / 'd.csv'))", "d.csv", "1\n", "2\n"),
@@ -124,8 +124,8 @@ CASES = [
     Case(
         "polars, one more file",
         "return pl.scan_csv(str(HERE / 'd/*.csv')).collect().height",
-        _text("d/1.csv", "a\n1\n"),
-        _text("d/2.csv", "a\n1\n"),
+        written("d/1.csv", "a\n1\n"),
+        written("d/2.csv", "a\n1\n"),
     ),
     _parquet("polars, parquet", "return int(pl.read_parquet(HERE / 'd.pq')['a'].sum())"),
     _parquet("pyarrow, parquet", "import pyarrow.parquet as pq\nreturn pq.read_table(HERE / 'd.pq')['a'].to_pylist()"),
@@ -137,20 +137,20 @@ CASES = [
     _variable("whether a variable is set", "return 'RATE' in environ", None, "3"),
     _variable("a variable in a path", "return os.path.expandvars('$RATE/x')", "2", "3"),
     _variable("a variable in a template", "return string.Template('$RATE').substitute(os.environ)", "2", "3"),
-    _appears("whether a file is there", "return os.path.exists(HERE / 'flag')", "flag"),
-    _appears("whether a file is there, by pathlib", "return (HERE / 'flag').is_file()", "flag"),
+    appears("whether a file is there", "return os.path.exists(HERE / 'flag')", "flag"),
+    appears("whether a file is there, by pathlib", "return (HERE / 'flag').is_file()", "flag"),
     _file("a file's size, by pathlib", "return (HERE / 'rate.txt').stat().st_size", "rate.txt", "2", "22"),
 ]
 WITH_MONITORING = [
     _csv("pyarrow, csv", "import pyarrow.csv as pc\nreturn pc.read_csv(str(HERE / 'd.csv'))['a'].to_pylist()"),
     _csv("pyarrow, memory map", "import pyarrow as pa\nreturn pa.memory_map(str(HERE / 'd.csv')).read().decode()"),
-    _appears("whether a file is there, by os", _TRY.format("os.stat(HERE / 'flag').st_size"), "flag"),
+    appears("whether a file is there, by os", _TRY.format("os.stat(HERE / 'flag').st_size"), "flag"),
 ]
 
 
-def _check(bench: Bench, case: Case, executor: str = "in_process") -> None:
+def check(bench: Bench, case: Case, executor: str = "in_process") -> None:
     body = indent(case.body, "    ")
-    bench.write("pipe.py", f"{_HEAD}\n@step\ndef look():\n{body}\n\n@pipeline\ndef flow():\n    return look()\n")
+    bench.write("pipe.py", f"{HEAD}\n@step\ndef look():\n{body}\n\n@pipeline\ndef flow():\n    return look()\n")
     case.first(bench.project)
     before = bench.run(executor=executor)
     assert states(before) == {"look": "ran"}
@@ -172,20 +172,20 @@ def _here(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("case", [*BOTH, *CASES], ids=lambda case: case.name)
 def test_a_step_runs_again_when_what_it_read_has_changed_and_only_then(bench: Bench, case: Case) -> None:
     """Each case runs, is reused, runs again after the edit with another result, and is reused once more."""
-    _check(bench, case)
+    check(bench, case)
 
 
 @pytest.mark.parametrize("case", BOTH, ids=lambda case: case.name)
 def test_so_does_a_step_in_a_process_of_its_own(bench: Bench, case: Case) -> None:
     """What another process found is checked by the one that began the run."""
-    _check(bench, case, "processes")
+    check(bench, case, "processes")
 
 
 @pytest.mark.skipif(not _MODERN, reason="Python 3.11 cannot watch calls of C functions")
 @pytest.mark.parametrize("case", WITH_MONITORING, ids=lambda case: case.name)
 def test_calls_of_c_functions_are_seen(bench: Bench, case: Case) -> None:
     """What raises no event is seen where it is called."""
-    _check(bench, case)
+    check(bench, case)
 
 
 @pytest.mark.skipif(_MODERN, reason="later Pythons see the file itself")
@@ -194,7 +194,7 @@ def test_a_reader_that_this_python_cannot_see_makes_its_step_run_each_time(bench
     bench.write("d.csv", "a\n1\n")
     bench.write(
         "pipe.py",
-        f"{_HEAD}\nimport pyarrow.csv as pc\n@step\ndef look():\n    return pc.read_csv(str(HERE / 'd.csv'))['a'].to_pylist()\n"
+        f"{HEAD}\nimport pyarrow.csv as pc\n@step\ndef look():\n    return pc.read_csv(str(HERE / 'd.csv'))['a'].to_pylist()\n"
         "@pipeline\ndef flow():\n    return look()\n",
     )
     assert "this Python cannot see" in bench.run()["look"].why
@@ -252,7 +252,7 @@ def test_a_step_that_reads_one_of_two_files_by_a_parameter_of_its_own_depends_on
     bench.write("b.txt", "2")
     bench.write("which.txt", "a.txt")
     body = "    return (HERE / (HERE / 'which.txt').read_text()).read_text()"
-    bench.write("pipe.py", f"{_HEAD}\n@step\ndef look():\n{body}\n\n@pipeline\ndef flow():\n    return look()\n")
+    bench.write("pipe.py", f"{HEAD}\n@step\ndef look():\n{body}\n\n@pipeline\ndef flow():\n    return look()\n")
     assert bench.run().value == "1"
     bench.write("b.txt", "3")
     assert states(bench.run()) == {"look": "hit"}
