@@ -24,6 +24,7 @@ import subprocess
 import sys
 import sysconfig
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -36,6 +37,10 @@ _OURS = ("plimsoll.data.exact", "plimsoll.data.snapshot", "plimsoll.pipelines.ke
 
 #: Packages that start a thread when they are imported.
 _LEFT_OUT = {"polars", "_polars_runtime_32", "_polars_runtime_64", "_polars_runtime_compat"}
+
+#: What keeps a package from starting a thread when it is imported, by the variable that it reads: pyarrow, which pandas imports,
+#: brings an allocator that would tidy up in the background. Only the warm process gets it; it holds on in the children.
+_THREADLESS = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
 
 #: Seconds for which the imports may take; after that calls get fresh interpreters.
 _PATIENCE = 120.0
@@ -160,7 +165,7 @@ class Warm:
                 stdout=2,
                 start_new_session=True,
                 pass_fds=(other.fileno(),),
-                env=environment,
+                env={**_THREADLESS, **environment},
             )
         task = codec.to_msgpack({"path": self._path, "modules": [*_OURS, *reached(self._functions)]})
         self._socket.settimeout(_PATIENCE)
@@ -290,7 +295,10 @@ def _exactly(handle: int, size: int) -> bytes | None:
 
 def _alone() -> bool:
     """Return whether a fork is safe here. Libraries that know of forks (OpenBLAS) end their threads at the first one."""
-    pid = os.fork()
+    with warnings.catch_warnings():
+        # Python warns of what is just being found out; this child does nothing.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        pid = os.fork()
     if pid == 0:
         os._exit(0)
     os.waitpid(pid, 0)

@@ -89,6 +89,15 @@ def test_all_steps_of_a_run_come_from_one_process_with_one_thread(bench: Bench) 
     assert not Path(f"/proc/{one[0]}").exists()
 
 
+def test_packages_that_would_start_a_thread_by_themselves_are_kept_warm_without_it(bench: Bench, capfd: pytest.CaptureFixture[str]) -> None:
+    """pandas imports pyarrow, whose allocator begins one. The steps are not told how it was stopped."""
+    asked = "(os.getppid(), len(os.listdir(f'/proc/{os.getppid()}/task')), os.environ.get('JE_ARROW_MALLOC_CONF'))"
+    bench.write("pipe.py", "    import pandas as pd\n" + HEAD.replace("{body}", f"(pd.DataFrame(dict(a=[1])).shape[0], *{asked})"))
+    one, two = bench.run(executor="processes").value
+    assert one == two == (1, one[1], 1, None)
+    assert "fork" not in capfd.readouterr().err
+
+
 def test_every_step_imports_the_projects_code_anew(bench: Bench) -> None:
     bench.write("pipe.py", HEAD.replace("{body}", "LOADED_BY == os.getpid()"))
     assert bench.run(executor="processes").value == [True, True]
