@@ -56,7 +56,7 @@ def execute_all(
         on_step: is told the name and every start and end of a step, by one thread at a time.
 
     Raises:
-        PlimsollError: ``jobs`` is less than 1, or some failed; of the class of the first, with all of their facts, and ``details["traceback"]``.
+        PlimsollError: ``jobs`` is less than 1; or some failed: of the class of the first, with all facts and ``details["traceback"]``.
     """
     project = project.resolve()
     in_process = InProcess(blobs, project)

@@ -65,7 +65,7 @@ def test_one_variation_runs_by_its_name_and_again_from_the_cache(project: Path, 
 
 
 def test_variations_and_numbers_of_them_that_cannot_be_are_refused(project: Path) -> None:
-    with pytest.raises(NotFound, match="no variation .es"):
+    with pytest.raises(NotFound, match="no variation 'es'"):
         run("pipe.py:flow", told=Told(variation=["es"]))
     with pytest.raises(InvalidInput, match="jobs"):
         run("pipe.py:flow", told=Told(variation=["all"]), jobs=0)
