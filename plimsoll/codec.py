@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import msgspec
 from blake3 import blake3
 
-from plimsoll.errors import InvalidInput
+from plimsoll.errors import InvalidInput, PlimsollError
 
 T = TypeVar("T")
+
+#: What msgspec says of a text that is none of a field's choices.
+_CHOICE = re.compile(r"^Invalid enum value .* - at `\$\.(\w+)`$")
 
 _json = msgspec.json.Encoder()
 _canonical = msgspec.json.Encoder(order="deterministic")
@@ -40,7 +45,7 @@ def from_json(data: bytes | str, type: type[T], what: str = "The JSON document")
     try:
         return msgspec.json.decode(data, type=type)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidInput(f"{what} is not valid: {error}.", "Correct the named field and send it again.") from error
+        raise _refused(what, error, type, "Correct the named field and send it again.") from error
 
 
 def to_msgpack(value: Any) -> bytes:
@@ -66,7 +71,7 @@ def from_msgpack(data: bytes, type: type[T], what: str = "The message") -> T:
     try:
         return msgspec.msgpack.decode(data, type=type)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidInput(f"{what} is not valid: {error}.", "Correct the named field and send it again.") from error
+        raise _refused(what, error, type, "Correct the named field and send it again.") from error
 
 
 def plain(value: Any) -> Any:
@@ -95,7 +100,19 @@ def convert(value: Any, type: type[T], what: str = "The value") -> T:
     try:
         return msgspec.convert(value, type)
     except (msgspec.ValidationError, TypeError) as error:
-        raise InvalidInput(f"{what} is not valid: {error}.", "Correct the named field.") from error
+        raise _refused(what, error, type, "Correct the named field.") from error
+
+
+def _refused(what: str, error: Exception, type: Any, remedy: str) -> InvalidInput:
+    """Return why a value does not fit, in a record's own words where the record has said it."""
+    said, cause = str(error), error.__cause__
+    if isinstance(cause, PlimsollError):
+        place = said.rpartition(" - at `")[2] if said.endswith("`") else ""
+        return InvalidInput(f"{what} is not valid{f' at `{place}' if place else ''}: {cause.fact}", cause.remedy)
+    if (named := _CHOICE.search(said)) and dataclasses.is_dataclass(type):
+        choices = [choice for choice in get_args(get_type_hints(type)[named[1]]) if isinstance(choice, str)]
+        remedy = f"Use one of: {', '.join(choices)}." if choices else remedy
+    return InvalidInput(f"{what} is not valid: {said}.", remedy)
 
 
 def canonical(value: Any) -> bytes:

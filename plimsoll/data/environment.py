@@ -123,6 +123,16 @@ def head(project: Path) -> tuple[str, str]:
     return commit or "", (_line(_git(project, "symbolic-ref", "--quiet", "--short", "HEAD")) if commit else None) or ""
 
 
+def uncommitted(project: Path) -> tuple[str, ...]:
+    """Return the tracked files of the project's repository that its commit has otherwise, as paths from the repository's top.
+
+    Args:
+        project: the project's folder.
+    """
+    listed = _git(project, "diff", "--name-only", "-z", "--ignore-submodules=none", "HEAD", "--") or b""
+    return tuple(os.fsdecode(name) for name in listed.split(b"\0") if name)
+
+
 def _command(*arguments: str) -> list[str] | None:
     git = shutil.which("git")
     # The user's settings must neither change the patch nor start a program of theirs.

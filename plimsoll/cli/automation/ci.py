@@ -8,7 +8,7 @@ from pathlib import Path
 from plimsoll.cli.asked import Asked
 from plimsoll.cli.output import next_step, say
 from plimsoll.cli.session import door
-from plimsoll.data.environment import head
+from plimsoll.data.environment import head, uncommitted
 from plimsoll.data.project import find_project, read_project
 from plimsoll.errors import InvalidInput, NotFound, PlimsollError
 from plimsoll.pipelines.engine import StepEvent
@@ -23,7 +23,7 @@ from plimsoll.sdk.door import Door
 def ci(*, branch: str | None = None, profile: str | None = None) -> None:
     """Run here, in this checkout, what the project's git triggers want for its commit; the exit code says how it went.
 
-    A commit whose run has finished is not run again.
+    A commit whose run has finished is not run again. A checkout with changes of tracked files is refused: it is not the commit.
 
     Args:
         branch: the branch that the commit was pushed to; the checked-out one unless given.
@@ -41,6 +41,11 @@ def ci(*, branch: str | None = None, profile: str | None = None) -> None:
     if not wanted:
         say(f"No git trigger wants a commit of {on or 'no branch'}.")
         return
+    if changed := uncommitted(project):
+        raise InvalidInput(
+            f"The checkout has changes that commit {commit[:12]} has not: {', '.join(changed[:5])}.",
+            "Commit them or put them back; to try them: plimsoll run path.py:name",
+        )
     failed: dict[str, PlimsollError] = {}
     with door(create=True, profile=profile) as opened:
         firings = [firing for name, rule in wanted.items() for firing in _taken(opened, name, rule, commit, on)]

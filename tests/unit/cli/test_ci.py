@@ -126,6 +126,17 @@ def test_only_the_named_branch_counts_and_without_one_the_command_asks(checkout:
     assert len(capsys.readouterr().out.splitlines()) == 2
 
 
+def test_changes_that_the_commit_has_not_are_refused_and_new_files_are_not(checkout: Path) -> None:
+    (checkout / "report.txt").write_text("made by the build")
+    ci()
+    text = (checkout / "pipe.py").read_text()
+    (checkout / "pipe.py").write_text(text + "\n")
+    with pytest.raises(InvalidInput, match=r"has changes that commit \w+ has not: pipe.py"):
+        ci()
+    (checkout / "pipe.py").write_text(text)
+    ci()
+
+
 def test_outside_of_a_repository_there_is_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "pyproject.toml").write_text(PROJECT)
     monkeypatch.chdir(tmp_path)
