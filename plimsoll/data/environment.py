@@ -15,6 +15,7 @@ from pathlib import Path
 from blake3 import blake3
 
 from plimsoll import codec
+from plimsoll.data.surroundings import shown_url
 from plimsoll.records.run import CodeVersion
 from plimsoll.store.contracts import Blobs
 
@@ -91,7 +92,7 @@ def put_environment(blobs: Blobs) -> str:
 
 
 def code_version(project: Path, blobs: Blobs, entry: str | None) -> CodeVersion:
-    """Return the commit, the branch and the changes since, as git tells them.
+    """Return the commit, the branch, the changes since and the remote, as git tells them.
 
     The changes are a patch for ``git apply``: those of tracked files in the whole repository, and untracked ``*.py`` and
     ``pyproject.toml`` files that git does not ignore. Past 8 MiB a line that begins with ``# plimsoll:`` stands for
@@ -110,7 +111,16 @@ def code_version(project: Path, blobs: Blobs, entry: str | None) -> CodeVersion:
     branch = _line(_git(root, "symbolic-ref", "--quiet", "--short", "HEAD"))
     patch = _tracked_changes(root, commit or _EMPTY_TREE)
     patch += _untracked_sources(root, DIFF_LIMIT - len(patch))
-    return CodeVersion(commit=commit, branch=branch, dirty_diff=blobs.put(patch) if patch else None, entry=entry)
+    changes = blobs.put(patch) if patch else None
+    return CodeVersion(commit=commit, branch=branch, dirty_diff=changes, entry=entry, remote=_remote(root))
+
+
+def _remote(root: Path) -> str | None:
+    told = _git(root, "config", "--get-regexp", r"^remote\..*\.url$") or b""
+    urls = dict(line.split(" ", 1) for line in told.decode("utf-8", "replace").splitlines() if " " in line)
+    first = next(iter(urls.values()), None)
+    chosen = urls.get("remote.origin.url", first)
+    return None if chosen is None else shown_url(chosen)
 
 
 def head(project: Path) -> tuple[str, str]:

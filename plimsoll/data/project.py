@@ -36,7 +36,12 @@ SETTINGS: dict[str, str | int | None] = {
     "serving_port": 7601,
     "executor": "processes",
     "ray_address": "local",
+    "capture": "all",
 }
+
+
+#: What a run around code captures without being asked: everything, all but the machine's series, nothing.
+CAPTURES = ("all", "once", "none")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +165,7 @@ def setting(name: str, flag: str | int | None, project: Path | None, profile: st
     ``home`` is always an absolute path; so is ``url`` when it names a folder. Ports are ints.
 
     Args:
-        name: ``url``, ``home``, ``host``, ``port``, ``serving_port``, ``executor`` or ``ray_address``.
+        name: ``url``, ``home``, ``host``, ``port``, ``serving_port``, ``executor``, ``ray_address`` or ``capture``.
         flag: what the command line gave, or None.
         project: the project's folder, or None outside of one.
         profile: name of a profile; None takes the one that ``PLIMSOLL_PROFILE`` names.
@@ -417,6 +422,8 @@ def _checked_setting(name: str, value: Any, origin: str, root: Path) -> str | in
         raise InvalidInput(f"The url {checked!r} ({origin}) has an unknown scheme.", "Use http://, https:// or a folder's path.")
     if name == "executor" and checked not in get_args(ExecutorName):
         raise InvalidInput(f"There is no executor {checked!r} ({origin}).", nearest(str(checked), get_args(ExecutorName)))
+    if name == "capture" and checked not in CAPTURES:
+        raise InvalidInput(f"The setting capture ({origin}) is {checked!r}.", f"Use one of: {', '.join(CAPTURES)}.")
     return checked
 
 

@@ -17,6 +17,7 @@ from plimsoll.data.code.source import Sources
 from plimsoll.data.environment import code_version, put_environment
 from plimsoll.data.project import load_object
 from plimsoll.data.snapshot import get_manifest
+from plimsoll.data.surroundings import machine
 from plimsoll.errors import Corrupt, InvalidInput, NotFound, PlimsollError, StepFailed
 from plimsoll.pipelines.engine import Means, StepEvent, granted, run_plan
 from plimsoll.pipelines.executors.call import Executor, load_input
@@ -34,7 +35,9 @@ from plimsoll.records.model import CreateVersion, PackageMeta
 from plimsoll.records.pipeline import ListSteps, Output, RunPipeline, StepRecord, StepState
 from plimsoll.records.pipelines.part import NO_PART, ExecutorName, PartAsked
 from plimsoll.records.run import Artifact, Cause, CodeVersion, FinishRun, GetRun, LogInput, PointColumns, Run, StartRun
+from plimsoll.records.tracking.machine import Machine
 from plimsoll.runs.logger import points
+from plimsoll.runs.pulse import pulse
 from plimsoll.store.contracts import Blobs, Do, JobContext
 
 #: Bytes above which a pipeline's result is not read for metrics.
@@ -69,6 +72,8 @@ class Origin:
     code: CodeVersion
     #: Digest of the environment's blob.
     environment: str
+    #: The machine that begins it.
+    machine: Machine
     #: Source files that the first of them has read.
     sources: Sources = field(default_factory=Sources)
 
@@ -211,7 +216,7 @@ def execute(
     """Run a pipeline and return what its steps gave.
 
     What can be refused is refused before a run exists. Numbers in the pipeline's result become metrics, outputs artifacts,
-    models versions; declared snapshots are registered. A run that is interrupted or fails ends as failed; steps that had
+    models versions; declared snapshots are registered. A run that fails ends as failed, one that is interrupted as stopped; steps that had
     ended are not repeated by the next one. A ``key`` of a run that has ended gives that run.
 
     Args:
@@ -293,7 +298,7 @@ def origin_of(function: Callable[..., Any], blobs: Blobs, project: Path) -> Orig
         project: folder of the project, resolved.
     """
     code = code_version(project, blobs, entry_of(function, project))
-    return Origin(code=code, environment=put_environment(blobs))
+    return Origin(code=code, environment=put_environment(blobs), machine=machine())
 
 
 def entry_of(function: Callable[..., Any], project: Path) -> str:
@@ -314,6 +319,8 @@ def _start(function: Callable[..., Any], plan: Plan, origin: Origin, experiment:
         params={name: shown(value) for name, value in plan.params.items()},
         code=origin.code,
         environment=origin.environment,
+        machine=origin.machine,
+        beats=True,
     )
 
 
@@ -339,12 +346,13 @@ class _Execution:
             return self._past()
         given = True
         try:
-            outcome = self._outcome(means)
+            with pulse(self._run.id, self._do):
+                outcome = self._outcome(means)
             given = False  # what the door refuses now it would refuse again with the failure
             run = self._do(self._end("finished", None))
         except BaseException as error:
             # Ctrl-C and the like as well: a run that nobody works on must not look as if it were under way.
-            state: Literal["stopped", "failed"] = "stopped" if isinstance(error, RunStopped) else "failed"
+            state: Literal["stopped", "failed"] = "stopped" if isinstance(error, RunStopped | KeyboardInterrupt) else "failed"
             self._do(self._end(state, str(error) or type(error).__name__, given))
             raise
         trusted = outcome.made | _trusted(outcome.records, self._do)

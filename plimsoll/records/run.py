@@ -10,6 +10,7 @@ from plimsoll.errors import InvalidInput
 from plimsoll.records.request import Json, Request, check_digest, check_name
 from plimsoll.records.tracking.dataset import DatasetUse
 from plimsoll.records.tracking.experiment import DEFAULT_EXPERIMENT, check_tags
+from plimsoll.records.tracking.machine import Machine
 
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:")
@@ -32,6 +33,10 @@ class CodeVersion:
     dirty_diff: str | None = None
     #: What was started, such as ``examples/flights/pipeline.py:late_arrivals``.
     entry: str | None = None
+    #: Address of the repository's remote, without what somebody could log in with; None where there is none.
+    remote: str | None = None
+    #: The program's arguments; values that look like secrets are ``***``.
+    arguments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +83,8 @@ class Run:
     error: str | None = None
     #: UTC microseconds, or None while it is in use.
     deleted: int | None = None
+    #: Where it executed; None when not captured.
+    machine: Machine | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +113,8 @@ class StartRun(Request[Run]):
     started: int | None = None
     #: The run's id, made by who begins it, so that it is known before the platform answers; None lets the platform make one.
     id: str | None = None
+    #: Where it executes.
+    machine: Machine | None = None
     #: What begins it sends ``BeatRun`` as long as it lives, so that its silence means that it died.
     beats: bool = False
     #: A run of this key that has ended goes on, with these params and tags added; without it, it is returned as it is.

@@ -62,6 +62,7 @@ def start_run(request: StartRun, context: Context) -> Run:
         cause=request.cause,
         code=request.code,
         environment=request.environment,
+        machine=request.machine,
         started=clock.now() if request.started is None else request.started,
     )
     row = {name: value for name, value in codec.plain(run).items() if name not in _ELSEWHERE}

@@ -17,12 +17,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from plimsoll import clock
+from plimsoll.data.media import figure_file, image_file, stepped, table_of
 from plimsoll.errors import InvalidInput
 from plimsoll.records.pipeline import Output
 from plimsoll.records.request import Json, Request
 from plimsoll.records.run import LogArtifact, LogInput, PointColumns, SetTags, check_artifact_name
 from plimsoll.records.tracking.change import LogBatch
-from plimsoll.runs.media import figure_file, image_file, stepped, table_of
 
 #: Tags that MLflow's clients know too.
 PARENT, NOTES = "mlflow.parentRunId", "mlflow.note.content"

@@ -19,6 +19,7 @@ from plimsoll import clock
 from plimsoll.errors import FINAL, Conflict, InvalidInput, NotFound, PlimsollError, StorageFull, Unreachable
 from plimsoll.records.run import AppendPoints, BeatRun, FinishRun, GetRun, PointColumns, ResumeRun, Run, StartRun
 from plimsoll.runs.logger import joined
+from plimsoll.runs.pulse import BEAT
 from plimsoll.sdk.journal import Frame, Journal, Kept
 from plimsoll.store.contracts import Do
 
@@ -36,9 +37,6 @@ _BATCH = 10_000
 
 #: Seconds after which a batch is sent however small it is, and after which an outage is tried again.
 _PAUSE = 1.0
-
-#: Seconds between two signs of life; six that are missing make a run look lost.
-_BEAT = 10.0
 
 #: Seconds for which the end of a run waits for an answer that is under way.
 _GRACE = 5.0
@@ -301,7 +299,7 @@ class Sender:
 
     def _beat(self) -> None:
         """Say that the process lives."""
-        if isinstance(self._begun, Run) and clock.monotonic() >= self._beaten + _BEAT:
+        if isinstance(self._begun, Run) and clock.monotonic() >= self._beaten + BEAT:
             self._beaten = clock.monotonic()
             self._do(BeatRun(id=self.journal.run_id))
             self.journal.touch()

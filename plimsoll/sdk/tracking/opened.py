@@ -8,7 +8,7 @@ import threading
 import traceback
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -16,7 +16,8 @@ from typing import Any, Literal
 from plimsoll import clock
 from plimsoll.data import values
 from plimsoll.data.environment import code_version, put_environment
-from plimsoll.data.project import find_project
+from plimsoll.data.project import PROJECT_FILE, find_project, setting
+from plimsoll.data.surroundings import machine, shown_arguments
 from plimsoll.errors import (
     FINAL,
     DeadlineExceeded,
@@ -31,14 +32,15 @@ from plimsoll.errors import (
 )
 from plimsoll.records.pipeline import Output
 from plimsoll.records.request import Json, Request
-from plimsoll.records.run import FinishRun, GetRun, PointColumns, ResumeRun, Run, SeriesSummary, StartRun, check_run_id
+from plimsoll.records.run import CodeVersion, FinishRun, GetRun, PointColumns, ResumeRun, Run, SeriesSummary, StartRun, check_run_id
 from plimsoll.records.tracking.experiment import DEFAULT_EXPERIMENT
 from plimsoll.runs.described import param_text
-from plimsoll.runs.logger import NOTES, PARENT, RunLogger, current, plain_param
+from plimsoll.runs.logger import NOTES, PARENT, RunLogger, current, plain_param, points
 from plimsoll.sdk.door import Door, FolderDoor, connect
 from plimsoll.sdk.journal import Journal, Kept
 from plimsoll.sdk.sender import Sender
 from plimsoll.sdk.tracking.left import journals, replay
+from plimsoll.sdk.tracking.machine import Watch
 from plimsoll.sdk.tracking.spool import Spool
 from plimsoll.store.contracts import Blobs
 
@@ -117,6 +119,8 @@ class OpenRun(RunLogger):
         self._closing = threading.Event()
         self._blobs: Blobs | None = None
         self._project = Path()
+        self._capture: str | int = "all"
+        self._watch: Watch | None = None
         self._process = 0
         self._params: dict[str, Json] = {}
         self._reset: Any = None
@@ -161,6 +165,7 @@ class OpenRun(RunLogger):
         self._lost.clear()
         self._next.clear()
         self._project, self._process = _here(), os.getpid()
+        self._capture = setting("capture", None, self._project if (self._project / PROJECT_FILE).is_file() else None)[0]
         self._door = self._given or connect()
         try:
             self._open(self._door)
@@ -187,6 +192,9 @@ class OpenRun(RunLogger):
             return
         if os.getpid() != self._process:
             return  # a forked child leaves the block that its parent entered
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
         sender, end = self._sender, FinishRun(id=self.id, state=state, error=error, ended=clock.now())
         try:
             self._record = sender.finish(end, _PATIENCE) or self.record
@@ -277,9 +285,15 @@ class OpenRun(RunLogger):
         self._record = answer if isinstance(answer, Run) else _provisional(begin, journal.run_id)
         if answer is None:
             warn(f"{door.address} does not answer. What the run logs stays in {journal.path} for now; the run goes on.")
+        if self._capture == "all":
+            self._watch = Watch(self._log_machine)
         self._closing.clear()
         self._replaying = threading.Thread(target=self._send_left, args=(folder, door), name="plimsoll-left", daemon=True)
         self._replaying.start()
+
+    def _log_machine(self, values: dict[str, float]) -> None:
+        """Log what the machine does; the step is the whole seconds since the run began."""
+        self._take(points(values, [(clock.now() - self.record.started) // 1_000_000] * len(values)))
 
     def _continue(self, metrics: tuple[SeriesSummary, ...]) -> None:
         """Count on where the run's earlier processes have stopped."""
@@ -320,6 +334,9 @@ class OpenRun(RunLogger):
             tags[NOTES] = asked.notes
         if asked.run_id is not None:
             return ResumeRun(id=asked.run_id, params=params, tags=tags)
+        captured = self._capture != "none"
+        entry = Path(sys.argv[0]).name or "interactive"
+        code = code_version(self._project, blobs, entry) if captured else CodeVersion()
         return StartRun(
             id=id,
             experiment=asked.experiment or DEFAULT_EXPERIMENT,
@@ -327,8 +344,9 @@ class OpenRun(RunLogger):
             params=params,
             tags=tags,
             key=asked.key,
-            code=code_version(self._project, blobs, Path(sys.argv[0]).name or "interactive"),
-            environment=put_environment(blobs),
+            code=replace(code, arguments=shown_arguments(sys.argv[1:])) if captured else code,
+            environment=put_environment(blobs) if captured else None,
+            machine=machine() if captured else None,
             started=clock.now(),
             beats=True,
             resume=True,

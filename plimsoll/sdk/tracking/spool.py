@@ -12,6 +12,7 @@ from plimsoll.records.request import Request
 from plimsoll.records.run import LogArtifact, StartRun
 from plimsoll.sdk.door import Door
 from plimsoll.store.blobs import LocalBlobs
+from plimsoll.store.contracts import Blobs
 
 #: Seconds without a part that went out after which an upload is no progress any more.
 _STALL = 5.0
@@ -31,10 +32,12 @@ class Spool:
     def __init__(self, folder: Path, door: Door) -> None:
         self.blobs = LocalBlobs(folder)
         self._door = door
+        #: Where bytes went last.
+        self._there: Blobs | None = None
 
     def moving(self) -> bool:
         """Return whether bytes are on their way: some have gone out within the last seconds."""
-        return clock.monotonic() - getattr(self._door.blobs, "moved", float("-inf")) < _STALL
+        return clock.monotonic() - getattr(self._there, "moved", float("-inf")) < _STALL
 
     def do(self, request: Request[Any], /) -> Any:
         """Bring the bytes, do the request, and drop the bytes.
@@ -50,7 +53,8 @@ class Spool:
             path = self.blobs.folder / digest[:2] / digest
             # What is not here was brought with an earlier request; the platform says if it misses it.
             if path.is_file():
-                self._door.blobs.put_file(path)
+                self._there = self._door.blobs
+                self._there.put_file(path)
         answer = self._door.do(request)
         for digest in digests:
             self.blobs.delete(digest)

@@ -35,6 +35,7 @@ runs = Table(
     Column("cause", Json, nullable=False),
     Column("code", Json, nullable=False),
     Column("environment", Text),
+    Column("machine", Json),
     at_column("started"),
     Column("ended", BigInteger),
     Column("error", Text),

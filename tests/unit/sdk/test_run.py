@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 
 import plimsoll
+from plimsoll import clock
 from plimsoll.data.snapshot import get_manifest
 from plimsoll.data.table import get_table
 from plimsoll.errors import Conflict, InvalidInput, NotFound, StorageFull, Unfingerprintable, Unreachable
 from plimsoll.records.request import Request
-from plimsoll.records.run import FinishRun, GetRun, GetSeries, ListRuns, RunDetail
+from plimsoll.records.run import CodeVersion, FinishRun, GetRun, GetSeries, ListRuns, RunDetail
 from plimsoll.records.tracking.change import DeleteRun
 from plimsoll.records.tracking.experiment import CreateExperiment, DeleteExperiment
 from plimsoll.sdk.door import FolderDoor
@@ -35,6 +36,7 @@ def door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FolderDoor
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "notes"\n')
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PLIMSOLL_URL", raising=False)
+    monkeypatch.setenv("PLIMSOLL_CAPTURE", "once")
     workspace = open_workspace(tmp_path / ".plimsoll", owner="dana")
     opened = FolderDoor(workspace, workspace.identify(workspace.token("owner")))
     yield opened
@@ -352,6 +354,39 @@ def test_files_folders_texts_tables_figures_and_images_are_kept(door: FolderDoor
     assert struct.unpack(">II", image[16:24]) == (4, 4)
     assert (rows[:, 1:] == np.eye(4) * 255).all()
     assert rows[:, 0].any() == 0
+
+
+def test_code_arguments_packages_and_machine_are_captured_unless_they_are_not_to_be(
+    door: FolderDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["train.py", "--depth", "3", "--token", "abc"])
+    with run(door=door) as opened:
+        pass
+    found = detail(door, opened).run
+    assert (found.code.entry, found.code.arguments) == ("train.py", ("--depth", "3", "--token", "***"))
+    assert found.machine is not None
+    assert found.machine.host
+    assert b"plimsoll" in door.blobs.get(found.environment or "")
+    monkeypatch.setenv("PLIMSOLL_CAPTURE", "none")
+    with run(door=door) as opened:
+        pass
+    found = detail(door, opened).run
+    assert (found.code, found.environment, found.machine) == (CodeVersion(), None, None)
+    monkeypatch.setenv("PLIMSOLL_CAPTURE", "some")
+    with pytest.raises(InvalidInput, match="all, once, none"):
+        run(door=door).start()
+
+
+@pytest.mark.parametrize("capture", ["all", "once"])
+def test_the_machine_is_watched_while_a_run_goes_on(door: FolderDoor, monkeypatch: pytest.MonkeyPatch, capture: str) -> None:
+    monkeypatch.setattr("plimsoll.sdk.tracking.machine.EVERY", 0.02)
+    monkeypatch.setenv("PLIMSOLL_CAPTURE", capture)
+    with run(door=door) as opened:
+        deadline = clock.monotonic() + (20 if capture == "all" else 0.3)
+        while clock.monotonic() < deadline and not detail(door, opened).metrics:
+            clock.sleep(0.02)
+    names = {metric.name for metric in detail(door, opened).metrics}
+    assert names >= {"system/cpu_percent", "system/process_memory_mb"} if capture == "all" else not names
 
 
 def test_a_nested_run_names_its_parent(door: FolderDoor) -> None:

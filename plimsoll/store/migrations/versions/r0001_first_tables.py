@@ -120,6 +120,7 @@ runs = Table(
     Column("cause", Text, nullable=False),
     Column("code", Text, nullable=False),
     Column("environment", Text),
+    Column("machine", Text),
     _at("started"),
     Column("ended", BigInteger),
     Column("error", Text),

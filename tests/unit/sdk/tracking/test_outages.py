@@ -30,6 +30,7 @@ def weather(running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.delenv("PLIMSOLL_HOME", raising=False)
+    monkeypatch.setenv("PLIMSOLL_CAPTURE", "once")
     opened = Weather(running.address.port)
     monkeypatch.setenv("PLIMSOLL_URL", opened.url)
     monkeypatch.setenv("PLIMSOLL_TOKEN", running.yard.workspace.token("owner"))
