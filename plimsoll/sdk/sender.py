@@ -8,7 +8,9 @@ acknowledged. Acknowledged is what :meth:`Sender.flush` or :meth:`Sender.finish`
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import os
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -86,6 +88,8 @@ class Sender:
             self._due.set()
         self._writer = threading.Thread(target=self._write, name="plimsoll-journal", daemon=True)
         self._poster = threading.Thread(target=self._run, name="plimsoll-points", daemon=True)
+        self._process = os.getpid()
+        atexit.register(self._leave)
         self._writer.start()
         self._poster.start()
 
@@ -139,8 +143,15 @@ class Sender:
             self.journal.keep(request)
         self._due.set()
 
+    def _leave(self) -> None:
+        """Write what waits in memory: the program ends, and has not ended its run."""
+        if os.getpid() == self._process:
+            with contextlib.suppress(StorageFull), self.journal.lock:
+                self._store()
+
     def abandon(self) -> None:
         """Forget the journal: the platform refuses the run before anything was logged."""
+        atexit.unregister(self._leave)
         for event in (self._stopping, self._news, self._due):
             event.set()
         with self.journal.lock:
@@ -157,6 +168,7 @@ class Sender:
         Raises:
             PlimsollError: the platform does not take it now; the journal keeps everything, for the next run to send.
         """
+        atexit.unregister(self._leave)
         self._stopping.set()
         self._news.set()
         self._due.set()

@@ -107,6 +107,99 @@ open_database(f"sqlite:///{disk}/plimsoll.db").close()
 print("recovered")
 """
 
+_FILLS_AND_FREES = """
+import sys
+from pathlib import Path
+from plimsoll.errors import StorageFull
+
+disk = Path(sys.argv[1])
+ballast = disk / "more"
+def fill():
+    with ballast.open("wb", buffering=0) as file:
+        for size in (1 << 20, 1 << 16, 4096):
+            try:
+                while file.write(bytes(size)) == size: pass
+            except OSError: pass
+"""
+
+_FILLS_A_SERVERS_DISK_TWENTY_TIMES = (
+    _FILLS_AND_FREES
+    + """
+from plimsoll.records.run import AppendPoints, FinishRun, GetSeries, PointColumns, StartRun
+from plimsoll.workspace import open_workspace
+
+workspace = open_workspace(disk / "home", owner="dana")
+actor = workspace.identify(workspace.token("owner"))
+run = workspace.do(StartRun(), actor).id
+sequence = refused = 0
+def append():
+    steps = tuple(range(100 * sequence, 100 * sequence + 100))
+    columns = PointColumns(names=("loss",) * 100, steps=steps, times=(1,) * 100, values=tuple(map(float, steps)))
+    receipt = workspace.do(AppendPoints(run_id=run, writer="w", sequence=sequence + 1, points=columns), actor)
+    assert receipt.added == 100, receipt
+for _ in range(20):
+    fill()
+    try:
+        for _ in range(2000):
+            append()
+            sequence += 1
+    except StorageFull as error:
+        refused += 1
+    ballast.unlink()
+    for _ in range(3):
+        append()
+        sequence += 1
+assert refused == 20, refused
+workspace.do(FinishRun(id=run), actor)
+workspace.close()
+workspace = open_workspace(disk / "home")
+series = workspace.do(GetSeries(run_id=run, name="loss"), actor)
+assert series.steps == tuple(range(100 * sequence)), (len(series.steps), sequence)
+assert series.values == tuple(map(float, series.steps))
+print("recovered")
+"""
+)
+
+_FILLS_A_LOOPS_DISK_TWENTY_TIMES = (
+    _FILLS_AND_FREES
+    + """
+from plimsoll.records.run import FinishRun, GetSeries, PointColumns, StartRun
+from plimsoll.sdk.journal import Journal
+from plimsoll.sdk.sender import Sender
+from plimsoll.workspace import open_workspace
+
+workspace = open_workspace(disk.parent / "home", owner="dana")
+actor = workspace.identify(workspace.token("owner"))
+run = workspace.do(StartRun(), actor).id
+journal = Journal(disk / "x.journal")
+journal.begin(run, "here")
+def lose(count, error):
+    raise AssertionError(f"{count} points are lost")
+sender = Sender(journal, lambda request: workspace.do(request, actor), lambda line: None, lose)
+step = refused = 0
+for _ in range(20):
+    fill()
+    for _ in range(100):
+        # Some of it still fits into the journal's last page, or takes the room that the platform's answers make.
+        names = tuple(f"m{at}" for at in range(20))
+        sender.append(PointColumns(names=names, steps=(step,) * 20, times=(1,) * 20, values=(float(step),) * 20))
+        step += 1
+        try:
+            sender.flush()
+        except StorageFull:
+            refused += 1
+    ballast.unlink()
+    sender.flush()
+assert refused > 20, refused
+assert sender.finish(FinishRun(id=run), 10.0).state == "finished"
+for name in names:
+    series = workspace.do(GetSeries(run_id=run, name=name), actor)
+    assert series.steps == tuple(range(step)) and series.values == tuple(map(float, range(step)))
+assert sorted(path.name for path in disk.iterdir()) == ["ballast"]
+print("recovered")
+"""
+)
+
 
 @cache
 def _namespaces() -> bool:
@@ -116,12 +209,12 @@ def _namespaces() -> bool:
     return subprocess.run([unshare, "-Urm", "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True).returncode == 0
 
 
-def _on_a_small_disk(code: str, folder: Path) -> str:
+def _on_a_small_disk(code: str, folder: Path, mebibytes: int = 4) -> str:
     if not _namespaces():
         pytest.skip("A small disk needs 'unshare -Urm' and 'mount', which do not work here.")
     disk = folder / "disk"
     disk.mkdir()
-    script = 'mount -t tmpfs -o size=4m none "$1" && head -c 1500000 /dev/zero > "$1/ballast" && exec "$2" -c "$3" "$1"'
+    script = f'mount -t tmpfs -o size={mebibytes}m none "$1" && head -c 1500000 /dev/zero > "$1/ballast" && exec "$2" -c "$3" "$1"'
     command = ["unshare", "-Urm", "sh", "-c", script, "sh", str(disk), sys.executable, code]
     done = subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT)
     assert done.returncode == 0, done.stderr
@@ -133,3 +226,8 @@ def _on_a_small_disk(code: str, folder: Path) -> str:
 )
 def test_a_full_disk_refuses_cleanly_and_recovers_when_there_is_room(code: str, tmp_path: Path) -> None:
     assert _on_a_small_disk(code, tmp_path) == "recovered"
+
+
+@pytest.mark.parametrize("code", [_FILLS_A_SERVERS_DISK_TWENTY_TIMES, _FILLS_A_LOOPS_DISK_TWENTY_TIMES], ids=["server", "loop"])
+def test_a_disk_that_is_filled_and_freed_twenty_times_costs_no_point(code: str, tmp_path: Path) -> None:
+    assert _on_a_small_disk(code, tmp_path, 16) == "recovered"

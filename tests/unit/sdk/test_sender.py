@@ -392,6 +392,26 @@ def test_an_outage_on_a_disk_that_stays_full_says_how_much_is_lost(
     assert values(door, journal.run_id) == (0.0,)
 
 
+def test_a_program_that_ends_without_ending_its_run_keeps_all_that_it_logged(door: FolderDoor, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "left"\n[tool.plimsoll]\nhome = "home"\n')
+    program = """
+import plimsoll, plimsoll.sdk.sender
+plimsoll.sdk.sender._INTERVAL = 60.0
+run = plimsoll.run().start()
+run.log(loss=-1.0)
+while not run._sender._stopping.wait(0.01) and run._sender._news.is_set():
+    pass
+for step in range(1000):
+    run.log(loss=float(step))
+print(run.id)
+"""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PLIMSOLL_")}
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert replay(tmp_path / "home" / "journal", door.address, door.do, pytest.fail) == 1
+    assert values(door, done.stdout.strip()) == (-1.0, *map(float, range(1000)))
+
+
 def test_a_loop_that_is_killed_keeps_all_that_it_flushed_and_no_holes(door: FolderDoor, tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "killed"\n[tool.plimsoll]\nhome = "home"\n')
     program = """
