@@ -38,6 +38,7 @@ from plimsoll.records.tracking import change as c
 from plimsoll.records.tracking import experiment as e
 from plimsoll.records.tracking import find as f
 from plimsoll.records.tracking import logged_model as lm
+from plimsoll.records.tracking import trace as tr
 from plimsoll.registry import lineage, promotion, versions
 from plimsoll.registry.catalog import adopted, names
 from plimsoll.registry.catalog import finding as catalog_finding
@@ -46,6 +47,8 @@ from plimsoll.runs.outputs import finding as logged_finding
 from plimsoll.runs.outputs import logged_models
 from plimsoll.runs.search import experiments as found_experiments
 from plimsoll.runs.search import finding
+from plimsoll.runs.traces import finding as found_traces
+from plimsoll.runs.traces import recorded
 from plimsoll.serving import deployments, rollout
 
 #: ``read`` sees one state; ``write`` changes something in one transaction; ``job`` takes minutes and is the worker's.
@@ -150,6 +153,14 @@ VERBS: tuple[Verb, ...] = (
     _write(lm.KeepModelFile, logged_models.keep_model_file, audited=False),
     _write(lm.DropModelFiles, logged_models.drop_model_files),
     _read(lm.SearchLoggedModels, logged_finding.search_logged_models),
+    # Request traces
+    _write(tr.RecordTrace, recorded.record_trace, audited=False),
+    _read(tr.GetTrace, recorded.get_trace),
+    _write(tr.TagTrace, recorded.tag_trace),
+    _write(tr.DeleteTraces, recorded.delete_traces),
+    _read(tr.ListTraceFiles, recorded.list_trace_files),
+    _write(tr.KeepTraceFile, recorded.keep_trace_file, audited=False),
+    _read(tr.SearchTraces, found_traces.search_traces),
     # Data
     _write(d.RegisterSnapshot, snapshot.register_snapshot),
     _read(d.GetSnapshot, snapshot.get_snapshot),

@@ -36,6 +36,7 @@ from plimsoll.records.tracking.experiment import (
     TagExperiment,
 )
 from plimsoll.records.tracking.logged_model import CreateLoggedModel, DeleteLoggedModel, DropModelFiles, FinishLoggedModel, TagLoggedModel
+from plimsoll.records.tracking.trace import DeleteTraces, RecordTrace, RequestTrace, TagTrace
 from plimsoll.store.database import open_database
 from plimsoll.store.schema import environments, events
 from plimsoll.store.tables.tracking import runs
@@ -48,6 +49,9 @@ SEARCHED = SearchPlan(pipeline="p.py:p", space={"x": "int(1, 2)"}, objectives=(O
 
 def lines(workspace: Workspace) -> tuple[Event, ...]:
     return workspace.do(ListEvents(limit=1000), WORKER)
+
+
+TRACED = RecordTrace(trace=RequestTrace(id="tr-1", experiment_id="0", state="ok", started=1, duration=1))
 
 
 def told(yard: Yard, request: Request[Any], actor: Actor) -> Event:
@@ -92,6 +96,8 @@ def test_every_audited_verb_leaves_exactly_one_line_with_actor_subject_and_reque
         told(yard, TagLoggedModel(id=logged, tags={"a": "b"}), yard.dana),
         told(yard, DropModelFiles(id=logged, names=("none",)), yard.dana),
         told(yard, DeleteLoggedModel(id=logged), yard.dana),
+        told(yard, TagTrace(id=yard.workspace.do(TRACED, yard.dana).id, tags={"a": "b"}), yard.dana),
+        told(yard, DeleteTraces(experiment_id="0", ids=("tr-1",)), yard.dana),
         told(yard, g.CreateModel(name="early"), yard.dana),
         told(yard, g.DescribeModel(name="early", description="Before."), yard.dana),
         told(yard, g.RenameModel(name="early", to="earlier"), yard.dana),

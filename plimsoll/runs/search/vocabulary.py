@@ -21,6 +21,7 @@ _TEXT_SIGNS = ("=", "!=", "LIKE", "ILIKE", "IN", "NOT IN")
 _KINDS = {
     "": "attribute", "attribute": "attribute", "attributes": "attribute", "attr": "attribute", "tag": "tag", "tags": "tag",
     "param": "param", "params": "param", "parameter": "param", "parameters": "param", "metric": "metric", "metrics": "metric",
+    "trace": "attribute", "metadata": "metadata", "request_metadata": "metadata",
 }  # fmt: skip
 
 #: Key -> the condition of the rows that hold it, and the column that is compared.
@@ -35,7 +36,7 @@ class Vocabulary:
     attributes: Mapping[str, ColumnElement[Any]]
     #: Those attributes that are whole numbers.
     numbers: frozenset[str]
-    #: ``tag``, ``param`` or ``metric`` -> where its rows are; metrics are numbers, NULL for NaN.
+    #: ``tag``, ``param``, ``metadata`` or ``metric`` -> where its rows are; metrics are numbers, NULL for NaN.
     rows: Mapping[str, Rows]
 
 

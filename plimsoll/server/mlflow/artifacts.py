@@ -1,14 +1,15 @@
 """Artifacts as MLflow's clients address them: ``<experiment>/<run>/artifacts/<name>``. Names, never places: each is looked up.
 
 A run of ours shows its trees, tables and values as the folders of files that they are made of. A logged model's files are at
-``<experiment>/models/<model>/artifacts/<name>``, and those of a version, which never change, at ``versions/<digest>/<name>``.
+``<experiment>/models/<model>/artifacts/<name>``, those of a trace at ``<experiment>/traces/<trace>/artifacts/<name>``, and those of a
+version, which never change, at ``versions/<digest>/<name>``.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from plimsoll.data.snapshot import get_manifest
 from plimsoll.errors import InvalidInput, NotFound
@@ -18,10 +19,12 @@ from plimsoll.records.request import check_digest
 from plimsoll.records.run import LogArtifact, Run
 from plimsoll.records.tracking.change import RemoveArtifacts
 from plimsoll.records.tracking.logged_model import DropModelFiles, KeepModelFile, ListModelFiles, LoggedModel
+from plimsoll.records.tracking.trace import KeepTraceFile, ListTraceFiles, RequestTrace
 from plimsoll.runs.outputs.files import FILE, flat_files
 from plimsoll.server.mlflow.logged_models import files_root, known_logged
 from plimsoll.server.mlflow.runs import artifact_root, changeable, known
 from plimsoll.server.mlflow.speech import INVALID, MISSING, Asked, Spoken
+from plimsoll.server.mlflow.traces.recorded import known_trace
 
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:")
 
@@ -71,11 +74,15 @@ def model_listing(asked: Asked) -> dict[str, Any]:
     return {"root_uri": files_root(model), "files": _listed(files, safe(path) if path else "")}
 
 
-class Place(NamedTuple):
-    """What an address names: a run, a logged model or a version, and a path within its files."""
+#: What keeps files that a client may change.
+Owner: TypeAlias = Run | LoggedModel | RequestTrace
 
-    #: The run or the logged model; None for a version, whose files never change.
-    owner: Run | LoggedModel | None
+
+class Place(NamedTuple):
+    """What an address names: a run, a logged model, a trace or a version, and a path within its files."""
+
+    #: Who keeps the files; None for a version, whose files never change.
+    owner: Owner | None
     #: All files there.
     files: Sequence[FileEntry]
     #: The path, which may be empty.
@@ -88,11 +95,11 @@ def _addressed(asked: Asked, path: str) -> Place:
     head, _, rest = rest.partition("/")
     if experiment == "versions":
         return Place(None, _version_files(asked, head), rest)
-    owner: Run | LoggedModel
-    if head == "models":
+    owner: Owner
+    if head in ("models", "traces"):
         id, _, rest = rest.partition("/")
-        owner = known_logged(asked, id)
-        files = flat_files(asked.blobs, asked.do(ListModelFiles(id=id)))
+        owner = known_logged(asked, id) if head == "models" else known_trace(asked, id)
+        files = flat_files(asked.blobs, asked.do(ListModelFiles(id=id) if head == "models" else ListTraceFiles(id=id)))
     else:
         detail = known(asked, head)
         owner, files = detail.run, flat_files(asked.blobs, detail.artifacts)
@@ -138,8 +145,8 @@ def located(asked: Asked, path: str) -> str:
     return found.digest
 
 
-def writable(asked: Asked, path: str) -> tuple[Run | LoggedModel, str]:
-    """Return the run or the logged model, and the name that bytes sent to a path get there, before they are taken.
+def writable(asked: Asked, path: str) -> tuple[Owner, str]:
+    """Return who keeps the files, and the name that bytes sent to a path get there, before they are taken.
 
     Args:
         asked: the request.
@@ -158,20 +165,22 @@ def writable(asked: Asked, path: str) -> tuple[Run | LoggedModel, str]:
     return place.owner, place.name
 
 
-def keep(asked: Asked, owner: Run | LoggedModel, name: str, digest: str, size: int) -> None:
-    """Attach bytes that are stored to a run or a logged model.
+def keep(asked: Asked, owner: Owner, name: str, digest: str, size: int) -> None:
+    """Attach bytes that are stored to a run, a logged model or a trace.
 
     Args:
         asked: the request.
-        owner: the run or the logged model.
+        owner: who keeps the files.
         name: the artifact's.
         digest: of the bytes.
         size: in bytes.
     """
     if isinstance(owner, Run):
         asked.do(LogArtifact(run_id=owner.id, name=name, kind=FILE, digest=digest, size=size))
-    else:
+    elif isinstance(owner, LoggedModel):
         asked.do(KeepModelFile(id=owner.id, name=name, digest=digest, size=size))
+    else:
+        asked.do(KeepTraceFile(id=owner.id, name=name, digest=digest, size=size))
 
 
 def delete(asked: Asked, path: str) -> None:
@@ -194,5 +203,7 @@ def delete(asked: Asked, path: str) -> None:
     if isinstance(place.owner, Run):
         kept = known(asked, changeable(asked, place.owner.id).id).artifacts
         asked.do(RemoveArtifacts(run_id=place.owner.id, names=tuple(each.name for each in kept if within(each.name))))
+    elif isinstance(place.owner, RequestTrace):
+        raise Spoken(INVALID, "The files of a trace go with it. Delete the trace instead.")
     else:
         asked.do(DropModelFiles(id=place.owner.id, names=tuple(entry.path for entry in place.files if within(entry.path))))

@@ -19,6 +19,7 @@ from plimsoll.errors import PlimsollError
 from plimsoll.server.api import LARGEST_REQUEST, actor_of, copied_blob, defect, read_body, store_stream
 from plimsoll.server.mlflow import artifacts, experiments, logged_models, metrics, registered, runs, versions
 from plimsoll.server.mlflow.speech import INVALID, MISSING, UNSPOKEN, Asked, Spoken, spoken, written
+from plimsoll.server.mlflow.traces import recorded as traces
 from plimsoll.workspace import Workspace
 
 #: Everything is there under both.
@@ -65,6 +66,10 @@ SPOKEN: tuple[tuple[str, tuple[str, ...], Answering], ...] = (
     ("/logged-models/{model_id}/tags", _PATCH, logged_models.set_tags),
     ("/logged-models/{model_id}/tags/{tag_key:path}", _DELETE, logged_models.delete_tag),
     ("/logged-models/{model_id}/artifacts/directories", _GET, artifacts.model_listing),
+    # Clients from 3.0 still send these by the older path.
+    ("/traces/delete-traces", _POST, traces.delete),
+    ("/traces/{trace_id}/tags", _PATCH, traces.set_tag),
+    ("/traces/{trace_id}/tags", _DELETE, traces.delete_tag),
     ("/registered-models/create", _POST, registered.create),
     ("/registered-models/get", _GET, registered.get),
     ("/registered-models/search", _EITHER, registered.search),
@@ -88,10 +93,20 @@ SPOKEN: tuple[tuple[str, tuple[str, ...], Answering], ...] = (
     ("/model-versions/delete-tag", _DELETE, versions.delete_tag),
 )
 
+#: The same for paths after ``/api/3.0/mlflow``.
+SPOKEN_3: tuple[tuple[str, tuple[str, ...], Answering], ...] = (
+    ("/traces", _POST, traces.start),
+    ("/traces/search", _POST, traces.search),
+    ("/traces/{trace_id}", _GET, traces.get),
+    ("/traces/delete-traces", _POST, traces.delete),
+    ("/traces/{trace_id}/tags", _PATCH, traces.set_tag),
+    ("/traces/{trace_id}/tags", _DELETE, traces.delete_tag),
+)
+
 #: Part of a path -> why it is not spoken.
 UNSPOKEN_PARTS: Mapping[str, str] = {
-    "traces": "Traces of language models are not spoken yet.",
-    "assessments": "Traces of language models are not spoken yet.",
+    "traces": "Only traces of clients from 3.0 are kept, searched, tagged and deleted; the rest, such as assessments, is not spoken yet.",
+    "assessments": "Assessments of traces are not spoken yet.",
     "webhooks": "Webhooks are not spoken yet.",
     "gateway": "The gateway for language models is not what this server is for.",
 }
@@ -105,8 +120,9 @@ def routes(workspace: Workspace) -> list[Route]:
     """
     found: list[Route] = []
     for door in _DOORS:
-        for path, methods, function in SPOKEN:
-            found.append(Route(f"{door}/2.0/mlflow{path}", _answers(workspace, function), methods=list(methods)))
+        for version, spoken_paths in (("2.0", SPOKEN), ("3.0", SPOKEN_3)):
+            for path, methods, function in spoken_paths:
+                found.append(Route(f"{door}/{version}/mlflow{path}", _answers(workspace, function), methods=list(methods)))
         found.append(Route(f"{door}/3.0/mlflow/server-info", _answers(workspace, _server_info), methods=["GET"]))
         root = f"{door}/2.0/mlflow-artifacts/artifacts"
         found.append(Route(root, _answers(workspace, artifacts.proxied), methods=["GET"]))

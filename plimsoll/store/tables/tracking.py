@@ -76,7 +76,7 @@ run_tags = Table(
     sqlite_with_rowid=False,
 )
 
-#: What a run or a logged model kept; ``owner`` is the id of either.
+#: What a run, a logged model or a trace kept; ``owner`` is the id of one of them.
 artifacts = Table(
     "artifacts",
     metadata,
@@ -177,6 +177,37 @@ model_uses = Table(
     Column("model_id", Text, ForeignKey("logged_models.id"), primary_key=True),
     Column("role", Text, primary_key=True),
     Column("step", BigInteger, nullable=False),
+)
+
+#: What happened while a program answered one request; the spans are rows of ``artifacts``.
+traces = Table(
+    "traces",
+    metadata,
+    id_column(),
+    Column("experiment_id", Text, ForeignKey("experiments.id"), nullable=False),
+    Column("state", Text, nullable=False),
+    at_column("started"),
+    Column("duration", BigInteger),
+    Column("request", Text, nullable=False),
+    Column("response", Text, nullable=False),
+    Column("client_id", EXACT, nullable=False),
+    Index("ix_traces_experiment_id_started", "experiment_id", "started"),
+)
+
+trace_tags = Table(
+    "trace_tags",
+    metadata,
+    Column("trace_id", Text, ForeignKey("traces.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", EXACT, nullable=False),
+)
+
+trace_metadata = Table(
+    "trace_metadata",
+    metadata,
+    Column("trace_id", Text, ForeignKey("traces.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", EXACT, nullable=False),
 )
 
 snapshots = Table(

@@ -22,6 +22,7 @@ from plimsoll.records.pipelines.trigger import TriggerRule
 from plimsoll.records.registry.catalog import AdoptFiles
 from plimsoll.records.request import Request, result_type
 from plimsoll.records.run import AppendPoints, FinishRun, GetRun, GetSeries, PointColumns, ResumeRun, StartRun
+from plimsoll.records.tracking.trace import DeleteTraces, RequestTrace
 from plimsoll.sdk.door import connect, open_door
 from plimsoll.sdk.http import HttpDoor
 from plimsoll.workspace import open_workspace
@@ -41,6 +42,10 @@ def sample(kind: Any) -> Any:
             return WatchWindow(model="m", start=1, end=2, as_of=3)
         if kind is GetSeries:
             return GetSeries(run_id=TEXT, name=TEXT, steps=(1, 1), first=1, limit=1)
+        if kind is DeleteTraces:
+            return DeleteTraces(experiment_id=TEXT, until=1, limit=1)
+        if kind is RequestTrace:
+            return RequestTrace(id="tr-1", experiment_id=TEXT, state="ok", started=1, duration=1, tags={TEXT: TEXT})
         if kind is AdoptFiles:
             return AdoptFiles(model=TEXT, owner="m-1", path="a/b", source=TEXT, description=TEXT, tags={TEXT: TEXT})
         if kind is TriggerRule:

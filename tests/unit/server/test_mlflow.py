@@ -263,3 +263,49 @@ def test_what_is_not_spoken_says_so_and_an_unknown_path_is_missing(client: httpx
         assert message
     assert refused(client, "nothing/here")[:2] == (404, "RESOURCE_DOES_NOT_EXIST")
     assert client.get("/api/3.0/mlflow/server-info").json()["workspaces_enabled"] is False
+
+
+def test_a_trace_comes_back_as_it_was_sent_and_its_spans_are_a_file(client: httpx.Client) -> None:
+    place = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": "0"}}
+    sent = {
+        "trace_id": "tr-1",
+        "trace_location": place,
+        "request_time": "2026-11-21T08:17:17.879Z",
+        "execution_duration": "1.296s",
+        "state": "OK",
+        "request_preview": "q",
+        "response_preview": "r",
+        "trace_metadata": {"mlflow.user": "me"},
+        "tags": {"mlflow.traceName": "f"},
+    }
+    url = "/api/3.0/mlflow/traces"
+    told = client.post(url, json={"trace": {"trace_info": sent}}).json()["trace"]["trace_info"]
+    root = "mlflow-artifacts:/0/traces/tr-1/artifacts"
+    assert told == {
+        **sent,
+        "request_time": "2026-11-21T08:17:17.879000Z",
+        "execution_duration": "1.296000s",
+        "tags": {**sent["tags"], "mlflow.artifactLocation": root},  # type: ignore[dict-item]
+    }
+    path = f"/api/2.0/mlflow-artifacts/artifacts/{root.removeprefix('mlflow-artifacts:/')}/traces.json"
+    assert client.put(path, content=b"{}").status_code == 200
+    assert client.get(path).content == b"{}"
+    assert client.delete(path).status_code == 400
+    assert client.get(f"{url}/tr-1").json() == {"trace": {"trace_info": told}}
+    assert client.post(f"{url}/search", json={"locations": [place]}).json() == {"traces": [told]}
+    for wrong in (
+        {"request_time": "yesterday"},
+        {"execution_duration": "-1s"},
+        {"trace_location": {}},
+        {"tags": ["a"]},
+        {"trace_id": "a/b"},
+    ):
+        answer = client.post(url, json={"trace": {"trace_info": {**sent, **wrong}}})
+        assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE"), wrong
+    assert client.get(f"{url}/get").json()["message"] == "Trace with ID 'get' not found."
+    assert client.post(url, json={"trace": {"trace_info": {**sent, "assessments": [{}]}}}).status_code == 501
+    assert client.post(f"{url}/tr-1/assessments", json={}).status_code == 501
+    assert client.post("/api/2.0/mlflow/traces", json={}).status_code == 501
+    assert post(client, "traces/delete-traces", experiment_id="0", request_ids=["tr-1"]) == {"traces_deleted": 1}
+    assert client.get(f"{url}/tr-1").json()["error_code"] == "RESOURCE_DOES_NOT_EXIST"
+    assert refused(client, "traces/delete-traces", experiment_id="0")[1] == "INVALID_PARAMETER_VALUE"

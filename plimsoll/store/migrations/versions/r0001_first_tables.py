@@ -250,6 +250,36 @@ model_uses = Table(
     Column("step", BigInteger, nullable=False),
 )
 
+traces = Table(
+    "traces",
+    metadata,
+    _id(),
+    Column("experiment_id", Text, ForeignKey("experiments.id"), nullable=False),
+    Column("state", Text, nullable=False),
+    _at("started"),
+    Column("duration", BigInteger),
+    Column("request", Text, nullable=False),
+    Column("response", Text, nullable=False),
+    Column("client_id", _EXACT, nullable=False),
+    Index("ix_traces_experiment_id_started", "experiment_id", "started"),
+)
+
+trace_tags = Table(
+    "trace_tags",
+    metadata,
+    Column("trace_id", Text, ForeignKey("traces.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", _EXACT, nullable=False),
+)
+
+trace_metadata = Table(
+    "trace_metadata",
+    metadata,
+    Column("trace_id", Text, ForeignKey("traces.id"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("value", _EXACT, nullable=False),
+)
+
 snapshots = Table(
     "snapshots",
     metadata,
