@@ -11,11 +11,12 @@ from plimsoll import clock, codec
 from plimsoll.errors import InvalidInput, NotFound
 from plimsoll.records.request import Json
 from plimsoll.records.run import Cause, CodeVersion, Run
+from plimsoll.records.tracking.machine import Machine
 from plimsoll.store.contracts import chunks
 from plimsoll.store.tables.tracking import HEAD, experiments, run_params, run_tags, runs
 
 #: Columns that hold a JSON document -> its type.
-_PACKED: dict[str, type[Any]] = {"cause": Cause, "code": CodeVersion}
+_PACKED: dict[str, Any] = {"cause": Cause, "code": CodeVersion, "machine": Machine | None}
 
 #: Microseconds of silence after which a run that said that it lives is taken for lost.
 SILENCE = 60_000_000
@@ -74,10 +75,10 @@ def _by_run(
 def _run(row: Row[Any], params: dict[str, Json], tags: dict[str, str]) -> Run:
     told = row._asdict()
     seen = told.pop("seen")
-    cause, code = (codec.from_json(told.pop(name), kind, "The stored run") for name, kind in _PACKED.items())
+    packed = {name: codec.from_json(told.pop(name) or "null", kind, "The stored run") for name, kind in _PACKED.items()}
     if row.state == "running" and seen is not None and seen < clock.now() - SILENCE:
         told |= {"state": "lost", "ended": seen, "error": f"Nothing was heard of its process since {clock.iso(seen)}."}
-    return Run(**told, cause=cause, code=code, params=params, tags=tags)
+    return Run(**told, **packed, params=params, tags=tags)
 
 
 def one_run(tx: Connection, id: str) -> Run:

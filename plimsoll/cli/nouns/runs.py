@@ -16,6 +16,7 @@ from plimsoll.records.pipelines.history import Change, CompareRuns, RunCompariso
 from plimsoll.records.run import GetRun, RunDetail, RunState
 from plimsoll.records.tracking.experiment import GetExperiment
 from plimsoll.records.tracking.find import SearchRuns
+from plimsoll.records.tracking.machine import Machine
 from plimsoll.runs.search.language import Name, parsed_order
 
 app = App(name="runs")
@@ -127,8 +128,11 @@ def show(id: str, *, form: Format = Format()) -> None:
         "commit": run.code.commit,
         "branch": run.code.branch,
         "dirty diff": run.code.dirty_diff,
+        "remote": run.code.remote,
         "entry": run.code.entry,
+        "arguments": " ".join(run.code.arguments) or None,
         "environment": run.environment,
+        "machine": run.machine and _machine(run.machine),
         "params": run.params,
         "tags": run.tags,
         "metrics": {metric.name: metric.last for metric in detail.metrics},
@@ -139,6 +143,11 @@ def show(id: str, *, form: Format = Format()) -> None:
     show_record({"detail": detail, "steps": steps}, form, lines)
     if any(kept.kind == "model" for kept in detail.artifacts) and not form.json:
         next_step("plimsoll models list")
+
+
+def _machine(machine: Machine) -> str:
+    gpus = f", {', '.join(machine.gpus)}" if machine.gpus else ""
+    return f"{machine.host}: {machine.system}, {machine.cpus} processors, {machine.memory / 1e9:.1f} GB{gpus}"
 
 
 @app.command
