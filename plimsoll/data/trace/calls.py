@@ -28,6 +28,7 @@ from plimsoll.data.code.source import Sources
 from plimsoll.data.trace.found import Found
 from plimsoll.data.trace.watched import (
     ABSENT,
+    BY_PYTHON,
     CALLED_BY_OTHERS,
     MODULES,
     OPENERS,
@@ -193,13 +194,13 @@ class Tracing:
     def __init__(self, found: Found, functions: tuple[FunctionType, ...]) -> None:
         self._found = found
         self._functions = functions
-        names = {name for function in functions for name in _names(function.__code__)}
-        self._needed = any(map(is_watched_name, names))
+        names = {name for function in functions for name in _names(function)}
+        self._needed = any(is_watched_name(name) for name in names - BY_PYTHON) or any(map(_reads_natively, functions))
         self._states = {"scandir", "stat"} <= names
         self._streams = bool(names & {"open_input_file", "open_input_stream"})
         self._before: tuple[Any, Any] = (None, None)
-        #: What has begun before and need not be looked at again.
-        self._once: dict[int, CodeType] = {}
+        #: File and line of what has begun before and need not be looked at again.
+        self._once: set[tuple[str, int]] = set()
 
     def begin(self) -> None:
         """Watch from now on, if the step's code names a watched function; calls of C functions are read off the code."""
@@ -224,24 +225,37 @@ class Tracing:
             threading.settrace(self._before[1])
 
     def _started(self, frame: FrameType, event: str, argument: Any) -> None:
+        # By its place: to compare code objects, or to ask for an identity, which audit hooks are told of, takes longer than a call.
         code = frame.f_code
-        # By identity: to compare code objects takes longer than most calls.
-        if id(code) not in self._once and self._found.mine() and not begins(self._found, code, frame):
-            self._once[id(code)] = code
+        place = code.co_filename, frame.f_lineno
+        if place not in self._once and self._found.mine() and not begins(self._found, code, frame):
+            self._once.add(place)
 
 
-def _names(code: CodeType) -> Iterator[str]:
-    yield from names_used(code)
-    for inner in codes(code):
+def _names(function: FunctionType) -> Iterator[str]:
+    """Yield the names in a function's code, and what is called otherwise where it was defined."""
+    for name in names_used(function.__code__):
+        yield from (name, _own_name(function.__globals__.get(name)))
+    for inner in codes(function.__code__):
         # Names of keywords, such as ``n_jobs``, are constants.
         yield from (name for constant in inner.co_consts if isinstance(constant, tuple) for name in constant if isinstance(name, str))
+
+
+def _own_name(value: Any) -> str:
+    # An object may make something of its own of any attribute.
+    name = getattr(value, "__name__", "")
+    return name.rpartition(".")[2] if isinstance(name, str) else ""
+
+
+def _steps(code: CodeType) -> list[dis.Instruction]:
+    return [step for step in dis.get_instructions(code) if step.opname not in ("EXTENDED_ARG", "CACHE", "PUSH_NULL", "NOP")]
 
 
 def _read_off(found: Found, function: FunctionType) -> None:
     """Note what the C functions mean that a function names, whether or not it comes to call them."""
     local: dict[str, Any] = {}
     for code in codes(function.__code__):
-        steps = [step for step in dis.get_instructions(code) if step.opname not in ("EXTENDED_ARG", "CACHE", "PUSH_NULL", "NOP")]
+        steps = _steps(code)
         local |= _imported(steps)
         for position, step in enumerate(steps):
             value = _named(function, local, step)
@@ -253,6 +267,26 @@ def _read_off(found: Found, function: FunctionType) -> None:
             if callable(value) and is_watched_call(value, "user") and (value is not hash or code.co_name != "__hash__"):
                 first, count = _given(steps, end)
                 found.look(_as_written, found, value, first, count)
+
+
+def _reads_natively(function: FunctionType) -> bool:
+    """Return whether a function may name a reader like those of pandas that open their files by Python, which tells of it."""
+    if BY_PYTHON.isdisjoint(_names(function)):
+        return False
+    local: dict[str, Any] = {}
+    for code in codes(function.__code__):
+        steps = _steps(code)
+        local |= _imported(steps)
+        before: Any = None
+        for step, after in zip(steps, [*steps[1:], None], strict=True):
+            value = _named(function, local, step)
+            if (step.argval in BY_PYTHON or _own_name(value) in BY_PYTHON) and not step.opname.startswith("STORE"):
+                stored = local.get(after.argval) if after is not None and step.opname == "IMPORT_FROM" else value
+                reader = getattr(before, step.argval, None) if stored is None else stored
+                if str(getattr(reader, "__module__", "")).partition(".")[0] != "pandas":
+                    return True
+            before = value
+    return False
 
 
 def _imported(steps: list[dis.Instruction]) -> dict[str, Any]:

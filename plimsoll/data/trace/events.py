@@ -41,7 +41,7 @@ class Hook:
         self.active = (*self.active, found)
         if not self._added:
             self._added = True
-            self._add(self._heard)
+            self._add(self._hook())
 
     def end(self, found: Found) -> None:
         """Tell a recording no more.
@@ -51,13 +51,17 @@ class Hook:
         """
         self.active = tuple(each for each in self.active if each is not found)
 
-    def _heard(self, event: str, args: tuple[Any, ...]) -> None:
-        if not self.active or event not in _EVENTS:
-            return
-        frame = sys._getframe(1)
-        for found in self.active:
-            if found.mine():
-                found.look(_EVENTS[event], found, frame, args)
+    def _hook(self) -> Callable[[str, tuple[Any, ...]], None]:
+        # A plain function, which Python calls faster than a method; most events are none of these, and some come all the time.
+        def heard(event: str, args: tuple[Any, ...]) -> None:
+            if event not in _EVENTS or not self.active:
+                return
+            frame = sys._getframe(1)
+            for found in self.active:
+                if found.mine():
+                    found.look(_EVENTS[event], found, frame, args)
+
+        return heard
 
 
 def _asker(found: Found, frame: FrameType, path: Any) -> str:

@@ -278,6 +278,9 @@ _WRITTEN = frozenset({
     "get_terminal_size", "psutil", "platform", "cpu_count",
 })  # fmt: skip
 
+#: Of those, what pandas reads through files that Python opens for it.
+BY_PYTHON = frozenset({"read_csv", "read_table", "read_fwf", "read_json"})
+
 _CLOCKS = {
     "time.time", "time.time_ns", "datetime.datetime.now", "datetime.datetime.utcnow", "datetime.datetime.today", "datetime.date.today",
 }  # fmt: skip

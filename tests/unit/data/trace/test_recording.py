@@ -17,6 +17,7 @@ from typing import Any
 
 import attr
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 
@@ -24,6 +25,8 @@ from plimsoll.data.trace.now import Now
 from plimsoll.data.trace.places import OWN
 from plimsoll.data.trace.recording import Recorder, seed_generators
 from plimsoll.records.pipeline import KeyPart
+
+take = pl.read_csv
 
 _MODERN = sys.version_info >= (3, 12)
 
@@ -379,3 +382,37 @@ def test_a_file_whose_path_a_package_is_given_counts_unless_it_was_written(find:
     take = pl.col
     assert find(lambda: (take("in.bin"), take("plain"), take("gone.bin")))[0] == {("file", "in.bin")}
     assert ("file", "in.bin") not in find(lambda: np.savetxt("in.bin", np.zeros(3)))[0]
+
+
+@pytest.mark.skipif(_MODERN, reason="later Pythons watch each place once")
+def test_only_code_that_may_read_by_itself_is_watched_call_by_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which is slow; of what pandas reads Python tells, of what polars reads it does not."""
+    monkeypatch.chdir(tmp_path)
+    Path("a.csv").write_text("a\n1\n")
+
+    def inside() -> None:
+        import pandas
+
+        pandas.read_csv("a.csv")
+
+    def by_a_helper(reader: Any = pd.read_csv) -> None:
+        from pandas import read_csv as read
+
+        assert read("a.csv").equals(reader("a.csv"))
+
+    def other(library: Any = pl) -> None:
+        library.read_csv("a.csv")
+
+    def renamed() -> None:
+        from polars import read_csv as read
+
+        read("a.csv")
+
+    watched = []
+    for work in (lambda: pd.read_csv("a.csv"), inside, by_a_helper, lambda: pl.read_csv("a.csv"), other, renamed, lambda: take("a.csv")):
+        recording = Recorder(tmp_path).recording(work, {"pandas", "polars"}, 1)
+        with recording:
+            watched.append(sys.gettrace() is not None)
+            work()
+        assert ("file", "a.csv") in {(part.kind, part.name) for part in recording.trace().parts}
+    assert watched == [False, False, False, True, True, True, True]
