@@ -209,6 +209,8 @@ def update_run(request: UpdateRun, context: Context) -> Run:
     if request.state is not None and request.state != run.state:
         changeable(context, request.id)
         ended = None if request.state == "running" else clock.now() if request.ended is None else request.ended
+        if ended is not None:
+            context.stores.points.settle(context.tx, request.id)
         # Whoever takes it up says nothing of its process.
         change |= {"state": request.state, "ended": ended}
         context.tx.execute(update(runs).where(runs.c.id == request.id).values(seen=None))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from plimsoll import clock
 from plimsoll.errors import Conflict, InvalidInput, NotFound
@@ -12,7 +12,7 @@ from plimsoll.records.run import AppendPoints, BeatRun, FinishRun, GetRun, ListR
 from plimsoll.records.tracking.change import UpdateRun
 from plimsoll.records.tracking.find import SearchRuns
 from plimsoll.runs.described import SILENCE
-from plimsoll.store.tables.tracking import runs
+from plimsoll.store.tables.tracking import point_chunks, runs
 from tests.unit.yard import Yard
 
 
@@ -142,3 +142,14 @@ def test_a_name_that_is_no_path_within_the_run_is_refused(name: str) -> None:
 @pytest.mark.parametrize("name", ["a", "plots/loss.png", "a b/c=1", "x.tar.gz", "features.2", "_hidden/a"])
 def test_a_relative_path_is_a_name(name: str) -> None:
     assert LogArtifact(run_id="r", name=name, kind="file", digest="0" * 64, size=0).name == name
+
+
+@pytest.mark.parametrize("end", [FinishRun, UpdateRun])
+def test_a_run_that_ends_leaves_one_chunk_a_series(yard: Yard, end: type[FinishRun | UpdateRun]) -> None:
+    run = start(yard)
+    for sequence in range(1, 8):
+        columns = PointColumns(names=("a", "b"), steps=(sequence, sequence), times=(1, 1), values=(0.5, 0.25))
+        yard.workspace.do(AppendPoints(run_id=run.id, writer="w", sequence=sequence, points=columns), yard.dana)
+    yard.workspace.do(end(id=run.id, state="finished"), yard.dana)
+    with yard.workspace.stores.database.read() as tx:
+        assert tx.execute(select(point_chunks.c["count"])).scalars().all() == [7, 7]
