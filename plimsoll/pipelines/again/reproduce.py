@@ -38,9 +38,9 @@ class ComparedStep:
 
     #: Qualified name.
     name: str
-    #: Digest of what it gave; None when it gave nothing.
+    #: Digest of what it gave, or ``skipped``, or ``items`` where only the calls for its items gave something; None: it was not there.
     old: str | None
-    #: Digest of what it gives now.
+    #: The same of what it gives now.
     new: str | None
 
     @property
@@ -158,11 +158,16 @@ def compare(before: tuple[StepRecord, ...], found: Reran) -> tuple[ComparedStep,
     listed = []
     for record in before:
         like = same_step(found.steps, record)
-        outputs = [step.output.digest if step is not None and step.output is not None else None for step in (record, like)]
-        listed.append(ComparedStep(name=record.name, old=outputs[0], new=outputs[1]))
+        listed.append(ComparedStep(name=record.name, old=_gave(record), new=None if like is None else _gave(like)))
     more = [step for step in found.steps if same_step(before, step) is None and step.output is not None]
-    listed += [ComparedStep(name=step.name, old=None, new=step.output.digest if step.output else None) for step in more]
+    listed += [ComparedStep(name=step.name, old=None, new=_gave(step)) for step in more]
     return tuple(listed)
+
+
+def _gave(step: StepRecord) -> str:
+    if step.output is not None:
+        return step.output.digest
+    return "skipped" if step.state == "skipped" else "items"
 
 
 def _metrics(old: dict[str, float], found: Reran) -> tuple[Change, ...]:

@@ -36,6 +36,37 @@ def score(text, depth=3):
 def flow(depth=3):
     return score(load(), depth)
 """
+
+LISTS = """
+import plimsoll
+from plimsoll import pipeline, step
+
+@step
+def load():
+    return [1, 2]
+
+@step
+def twice(item):
+    return item * 2
+
+@step
+def many(items):
+    return len(items) > 2
+
+@step
+def high():
+    return 1
+
+@step
+def low():
+    return 0
+
+@pipeline
+def flow():
+    rows = plimsoll.map(twice, load())
+    return plimsoll.when(many(rows), then=lambda: high(), otherwise=lambda: low())
+"""
+
 CLEAN = "def size(text):\n    return len(text)\n"
 
 
@@ -74,6 +105,16 @@ def test_a_run_of_a_commit_is_reproduced_after_the_code_has_moved_on(kept: Bench
     assert [(step.name, step.same) for step in found.steps] == [("pipe.load", True), ("pipe.score", True)]
     # Nothing is written into the home: the repetition has one of its own.
     assert len(kept.do(ListRuns())) == 1
+
+
+def test_branches_that_were_not_taken_and_lists_are_reproduced_too(kept: Bench) -> None:
+    kept.write("lists.py", LISTS)
+    git(kept.project, "add", "-A")
+    git(kept.project, "commit", "-qm", "lists")
+    found = again(kept, kept.run("lists.py:flow").id)
+    assert found.reproduced
+    gave = {step.name: step.old for step in found.steps if len(step.old or "") < 64}
+    assert gave == {"lists.twice": "items", "lists.high": "skipped"}
 
 
 def test_changes_that_were_never_committed_are_part_of_it(kept: Bench) -> None:
