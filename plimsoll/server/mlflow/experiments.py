@@ -18,8 +18,19 @@ from plimsoll.records.tracking.experiment import (
 from plimsoll.records.tracking.find import View
 from plimsoll.server.mlflow.speech import EXISTS, INVALID, MISSING, Asked, Spoken
 
-#: Also in run searches: which records are seen, by name or by the number that old clients send.
-VIEWS = {"ACTIVE_ONLY": "active", "DELETED_ONLY": "deleted", "ALL": "all", 1: "active", 2: "deleted", 3: "all"}
+#: By name, or by the number that old clients send.
+_VIEWS: dict[Any, View] = {"ACTIVE_ONLY": "active", "DELETED_ONLY": "deleted", "ALL": "all", 1: "active", 2: "deleted", 3: "all"}
+
+
+def view_of(asked: Asked, name: str) -> View:
+    """Return which records a search sees.
+
+    Args:
+        asked: the request.
+        name: the field that says it.
+    """
+    said = asked.fields.get(name)
+    return _VIEWS.get(said, "active") if isinstance(said, str | int) else "active"
 
 
 def _told(experiment: Experiment) -> dict[str, Any]:
@@ -94,13 +105,11 @@ def search(asked: Asked) -> dict[str, Any]:
             if limit < 1
             else f"Invalid value {limit} for parameter 'max_results' supplied. It must be at most 50000",
         )
-    view: Any = VIEWS.get(asked.fields.get("view_type") or "ACTIVE_ONLY", "active")
-    chosen: View = view
     page = asked.do(
         SearchExperiments(
             where=asked.text("filter", required=False),
             order=tuple(asked.words("order_by")),
-            view=chosen,
+            view=view_of(asked, "view_type"),
             limit=limit,
             page=asked.text("page_token", required=False) or None,
         )

@@ -10,10 +10,10 @@ from plimsoll.records.run import GetRun, ModelUse, PointColumns, Run, RunDetail,
 from plimsoll.records.tracking.change import DeleteRun, LogBatch, LogDatasets, RemoveTags, RestoreRun, UpdateRun
 from plimsoll.records.tracking.dataset import Dataset, DatasetUse
 from plimsoll.records.tracking.experiment import DEFAULT_EXPERIMENT_ID
-from plimsoll.records.tracking.find import SearchRuns, View
+from plimsoll.records.tracking.find import SearchRuns
 from plimsoll.records.tracking.logged_model import LinkModels, LogModelMetrics, ModelMetric
 from plimsoll.runs.described import param_text
-from plimsoll.server.mlflow.experiments import VIEWS, active
+from plimsoll.server.mlflow.experiments import active, view_of
 from plimsoll.server.mlflow.logged_models import known_logged
 from plimsoll.server.mlflow.speech import INVALID, MISSING, Asked, Spoken, number, pairs, shown_number, texts, whole
 
@@ -147,8 +147,8 @@ def update(asked: Asked) -> dict[str, Any]:
     """Change a run's status, end or name."""
     run = changeable(asked, asked.run_id())
     status: Any = asked.fields.get("status")
-    status = _BY_NUMBER.get(status, status)
-    if status is not None and status not in _STATES:
+    status = _BY_NUMBER.get(status, status) if isinstance(status, int) else status
+    if status is not None and (not isinstance(status, str) or status not in _STATES):
         raise Spoken(INVALID, f"Invalid value {json.dumps(status)} for parameter 'status' supplied.")
     ended = asked.whole("end_time", 0)
     changed = asked.do(
@@ -182,14 +182,12 @@ def search(asked: Asked) -> dict[str, Any]:
     limit = asked.whole("max_results", 1000)
     if not 1 <= limit <= 50_000:
         raise Spoken(INVALID, f"Invalid value {limit} for parameter 'max_results' supplied. It must be between 1 and 50000.")
-    view: Any = VIEWS.get(asked.fields.get("run_view_type") or "ACTIVE_ONLY", "active")
-    chosen: View = view
     page = asked.do(
         SearchRuns(
             experiments=tuple(str(id) for id in asked.items("experiment_ids")),
             where=asked.text("filter", required=False),
             order=tuple(str(order) for order in asked.items("order_by")),
-            view=chosen,
+            view=view_of(asked, "run_view_type"),
             limit=limit,
             page=asked.text("page_token", required=False) or None,
             uses=True,

@@ -19,6 +19,7 @@ from plimsoll.errors import (
     NotFound,
     Overloaded,
     PlimsollError,
+    Refused,
     StorageFull,
     Unavailable,
 )
@@ -48,6 +49,7 @@ _CODES: tuple[tuple[type[PlimsollError], str], ...] = (
     (NotFound, MISSING),
     (InvalidInput, INVALID),
     (Conflict, INVALID),
+    (Refused, INVALID),
     (Denied, "PERMISSION_DENIED"),
     (Overloaded, "REQUEST_LIMIT_EXCEEDED"),
     (Unavailable, "TEMPORARILY_UNAVAILABLE"),
@@ -86,9 +88,9 @@ def written(value: Any) -> bytes:
     """Return an answer as JSON; numbers that JSON lacks are the words that protobuf has for them.
 
     Args:
-        value: of dicts, lists and plain values.
+        value: of dicts, lists and plain values. Half a character, which a refusal may repeat, becomes a question mark.
     """
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode(errors="replace")
 
 
 def shown_number(value: float) -> float | str:

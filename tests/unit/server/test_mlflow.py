@@ -309,3 +309,10 @@ def test_a_trace_comes_back_as_it_was_sent_and_its_spans_are_a_file(client: http
     assert post(client, "traces/delete-traces", experiment_id="0", request_ids=["tr-1"]) == {"traces_deleted": 1}
     assert client.get(f"{url}/tr-1").json()["error_code"] == "RESOURCE_DOES_NOT_EXIST"
     assert refused(client, "traces/delete-traces", experiment_id="0")[1] == "INVALID_PARAMETER_VALUE"
+
+
+def test_a_field_of_another_kind_or_with_half_a_character_is_refused_and_breaks_nothing(client: httpx.Client, run: str) -> None:
+    assert refused(client, "runs/update", run_id=run, status=[{}])[:2] == (400, "INVALID_PARAMETER_VALUE")
+    assert post(client, "experiments/search", view_type=[None], max_results=1)["experiments"]
+    answer = client.post("/api/2.0/mlflow/runs/delete-tag", content=f'{{"run_id": "{run}", "key": "\\ud800"}}')
+    assert (answer.status_code, answer.json()["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST")

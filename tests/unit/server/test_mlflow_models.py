@@ -266,6 +266,31 @@ def test_a_logged_model_is_made_filled_finished_and_found(client: httpx.Client, 
     assert artifacts(client, "GET", f"{root.removeprefix('mlflow-artifacts:/')}/MLmodel").content == b"flavors: {}"
 
 
+def test_a_package_of_ours_is_shown_and_given_out_and_what_its_releases_decide_is_not_changed_here(
+    client: httpx.Client, running: Running
+) -> None:
+    live = running.yard.live("one")
+    version = ask(client, "GET", "model-versions/get", name="late", version="1")["model_version"]
+    assert (version["source"], version["aliases"], version["user_id"]) == (
+        f"mlflow-artifacts:/versions/{live.package}",
+        ["production"],
+        "dana",
+    )
+    assert artifacts(client, "GET", f"versions/{live.package}/model.skops").content == b"one"
+    running.yard.version("two")
+    for method, path, fields, words in (
+        ("POST", "registered-models/alias", {"name": "late", "alias": "production", "version": "2"}, "moves with releases"),
+        ("DELETE", "registered-models/alias", {"name": "late", "alias": "production"}, "moves with releases"),
+        ("POST", "registered-models/rename", {"name": "late", "new_name": "later"}, "has packages"),
+        ("DELETE", "model-versions/delete", {"name": "late", "version": "1"}, "has a release"),
+        ("DELETE", "registered-models/delete", {"name": "late"}, "has a release"),
+    ):
+        status, code, message = refused(client, method, path, **fields)
+        assert (status, code, words in message) == (400, INVALID, True), message
+    ask(client, "POST", "registered-models/alias", name="late", alias="best", version="2")
+    assert ask(client, "GET", "registered-models/alias", name="late", alias="production")["model_version"]["version"] == "1"
+
+
 def test_an_actor_who_may_only_read_changes_no_model(running: Running, name: str) -> None:
     token = running.yard.workspace.do(AddActor(name=f"reader-{name[-8:]}", roles=("read",)), running.yard.owner).token
     headers = {"authorization": f"Bearer {token}"}
