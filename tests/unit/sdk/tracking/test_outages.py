@@ -53,8 +53,9 @@ def content(running: Running, found: RunDetail, name: str) -> bytes:
     return blobs.get(entry.digest)
 
 
-@pytest.mark.parametrize("mode", BAD)
+@pytest.mark.parametrize("mode", [*BAD, "slow"])
 def test_an_outage_in_the_middle_loses_and_doubles_nothing(weather: Weather, running: Running, mode: Mode) -> None:
+    slowest = 0.0
     with plimsoll.run(experiment=f"middle {mode}") as run:
         for step in range(30):
             if step == 10:
@@ -65,8 +66,12 @@ def test_an_outage_in_the_middle_loses_and_doubles_nothing(weather: Weather, run
             if step == 20:
                 run.flush()
                 weather.turn("fair")
+            began = clock.monotonic()
             run.log(loss=float(step))
+            slowest = max(slowest, clock.monotonic() - began)
             clock.sleep(0.005)
+    # Far above what a call takes, far below what any answer takes.
+    assert slowest < 0.5
     found = detail(running, run.id)
     assert (found.run.state, found.run.tags, found.run.params) == ("finished", {"mark": "one"}, {"seen": 5})
     assert running.folder().do(GetSeries(run_id=run.id, name="loss")).values == tuple(map(float, range(30)))

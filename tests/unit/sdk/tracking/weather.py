@@ -8,8 +8,10 @@ import threading
 from collections.abc import Iterator
 from typing import Literal
 
-#: ``cut`` lets requests through and drops the answers.
-Mode = Literal["fair", "refused", "hangs", "500", "cut"]
+from plimsoll import clock
+
+#: ``cut`` lets requests through and drops the answers, ``slow`` holds each answer up for a second.
+Mode = Literal["fair", "refused", "hangs", "500", "cut", "slow"]
 
 _FAILURE = b"HTTP/1.1 500 Internal Server Error\r\ncontent-type: text/plain\r\ncontent-length: 4\r\nconnection: close\r\n\r\nOops"
 
@@ -65,9 +67,9 @@ class Weather:
                 client.sendall(_FAILURE)
             else:
                 with socket.create_connection(("127.0.0.1", self._to)) as server, self._held(server):
-                    back = threading.Thread(target=self._pump, args=(server, client, mode == "cut"), daemon=True)
+                    back = threading.Thread(target=self._pump, args=(server, client, mode), daemon=True)
                     back.start()
-                    self._pump(client, server, False)
+                    self._pump(client, server, "fair")
                     back.join()
 
     @contextlib.contextmanager
@@ -80,11 +82,13 @@ class Weather:
             with self._lock:
                 self._open.discard(each)
 
-    def _pump(self, source: socket.socket, sink: socket.socket, drop: bool) -> None:
+    def _pump(self, source: socket.socket, sink: socket.socket, mode: Mode) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
-                if drop:
+                if mode == "cut":
                     break
+                if mode == "slow":
+                    clock.sleep(1.0)
                 # The server checks the host that it is called by.
                 sink.sendall(data.replace(self._host, b"host: 127.0.0.1:%d\r\n" % self._to))
         for each in (source, sink):
