@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from plimsoll.sdk.run import run as run
     from plimsoll.sdk.run import run_variations as run_variations
     from plimsoll.sdk.search import search as search
+    from plimsoll.sdk.tracking.frames import search_runs as search_runs
 
 _WHERE = {
     "Model": "plimsoll.registry.package",
@@ -33,11 +34,26 @@ _WHERE = {
     "run": "plimsoll.sdk.run",
     "run_variations": "plimsoll.sdk.run",
     "search": "plimsoll.sdk.search",
+    "search_runs": "plimsoll.sdk.tracking.frames",
     "step": "plimsoll.pipelines.step",
     "when": "plimsoll.pipelines.step",
 }
 
-__all__ = ["Model", "PlimsollError", "connect", "current_run", "load", "map", "pipeline", "run", "run_variations", "search", "step", "when"]
+__all__ = [
+    "Model",
+    "PlimsollError",
+    "connect",
+    "current_run",
+    "load",
+    "map",
+    "pipeline",
+    "run",
+    "run_variations",
+    "search",
+    "search_runs",
+    "step",
+    "when",
+]
 
 
 def __getattr__(name: str) -> Any:

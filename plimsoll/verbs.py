@@ -136,7 +136,6 @@ VERBS: tuple[Verb, ...] = (
     _write(c.RemoveArtifacts, lifecycle.remove_artifacts),
     _write(r.LogInput, lifecycle.log_input, audited=False),
     _read(r.GetRun, lifecycle.get_run),
-    _read(r.ListRuns, lifecycle.list_runs),
     _read(f.SearchRuns, finding.search_runs),
     _write(r.AppendPoints, points.append_points, audited=False),
     _read(r.GetSeries, points.get_series),

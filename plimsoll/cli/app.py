@@ -37,7 +37,6 @@ def build() -> App:
     app.command("plimsoll.cli.tracking.sync:sync", name="sync", help="Send what runs have left in their journals.")
     access = {"actors": "Who may do what.", "jobs": "What the worker does and has done.", "events": "The audit log."}
     nouns = {
-        "runs": "Executions with their parameters, metrics, code and data.",
         "cache": "What steps gave, kept for later runs, and why a step could not be reused.",
         "models": "Registered models and their versions.",
         "checks": "What was found out about a version.",
@@ -46,7 +45,8 @@ def build() -> App:
         "predictions": "Answers, and where they came from.",
         "alerts": "Findings worth a person.",
     }
-    for room, words in (("nouns", nouns), ("access", access)):
+    tracking = {"experiments": "Named groups of runs.", "runs": "Executions with their parameters, metrics, code and data."}
+    for room, words in (("tracking", tracking), ("nouns", nouns), ("access", access)):
         for noun, help in words.items():
             app.command(f"plimsoll.cli.{room}.{noun}:app", name=noun, help=help)
     app.command("plimsoll.cli.nouns.releases:approve", name="approve", help="Say yes to a release that somebody else made.")

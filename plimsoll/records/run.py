@@ -466,21 +466,3 @@ class GetRun(Request[RunDetail]):
 
     #: Id, or at least its first 6 digits.
     id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListRuns(Request[tuple[RunDetail, ...]]):
-    """Return runs, newest first, without artifacts and inputs."""
-
-    #: Only runs of this experiment.
-    experiment: str | None = None
-    #: Only runs in this state.
-    state: RunState | None = None
-    #: Only runs older than this id; the last of a page gives the next page.
-    before: str | None = None
-    #: At most so many, up to 1,000.
-    limit: int = 50
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.limit <= 1000:
-            raise InvalidInput(f"The limit {self.limit} is out of range.", "Ask for 1 to 1000 runs.")

@@ -15,7 +15,6 @@ from plimsoll.records.run import (
     BeatRun,
     FinishRun,
     GetRun,
-    ListRuns,
     LogArtifact,
     LogInput,
     ResumeRun,
@@ -25,13 +24,13 @@ from plimsoll.records.run import (
     StartRun,
 )
 from plimsoll.records.tracking.change import DeleteRun, RemoveArtifacts, RestoreRun, UpdateRun
-from plimsoll.runs.described import add_params, described_runs, insert_params, missing_run, one_run, put_tags, selected_runs, state_now
+from plimsoll.runs.described import add_params, described_runs, insert_params, missing_run, one_run, put_tags, selected_runs
 from plimsoll.runs.experiments import experiment_for
 from plimsoll.runs.outputs.files import artifacts_of
 from plimsoll.runs.outputs.uses import datasets_of_runs, models_of_runs
 from plimsoll.store.contracts import Context, chunks
 from plimsoll.store.schema import steps
-from plimsoll.store.tables.tracking import artifacts, experiments, run_inputs, runs
+from plimsoll.store.tables.tracking import artifacts, run_inputs, runs
 
 #: Writer of the points that come with a run's end.
 _END = "(end)"
@@ -294,17 +293,3 @@ def get_run(request: GetRun, context: Context) -> RunDetail:
         datasets=datasets_of_runs(context.tx, [run.id]).get(run.id, ()),
         models=models_of_runs(context.tx, [run.id]).get(run.id, ()),
     )
-
-
-def list_runs(request: ListRuns, context: Context) -> tuple[RunDetail, ...]:
-    """Return a page of runs, newest first, with their metrics."""
-    query = selected_runs().where(runs.c.deleted.is_(None)).order_by(runs.c.id.desc()).limit(request.limit)
-    if request.experiment is not None:
-        query = query.where(experiments.c.name == request.experiment)
-    if request.state is not None:
-        query = query.where(state_now() == request.state)
-    if request.before is not None:
-        query = query.where(runs.c.id < request.before)
-    page = described_runs(context.tx, context.tx.execute(query).all())
-    metrics = context.stores.points.summaries(context.tx, [run.id for run in page])
-    return tuple(RunDetail(run=run, metrics=metrics.get(run.id, ()), artifacts=(), inputs=()) for run in page)

@@ -18,7 +18,7 @@ from plimsoll.errors import StepFailed, from_wire
 from plimsoll.records.access import Actor, GetJob, Job
 from plimsoll.records.monitor import SealPredictions
 from plimsoll.records.pipeline import RunPipeline
-from plimsoll.records.run import ListRuns
+from plimsoll.records.tracking.find import SearchRuns
 from plimsoll.store.schema import jobs
 from plimsoll.workspace import Workspace, open_workspace
 
@@ -141,7 +141,7 @@ def test_a_job_whose_worker_is_killed_is_done_once_more_by_the_next_and_ends_onc
         (workspace.project / "go").touch()
         until(lambda: not lives(orphan))
     assert job(workspace, id) == done
-    states = [found.run.state for found in workspace.do(ListRuns(), OWNER)]
+    states = [found.run.state for found in workspace.do(SearchRuns(), OWNER).runs]
     assert states.count("finished") == len(states)
 
 

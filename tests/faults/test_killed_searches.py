@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from plimsoll.records.pipelines.search import ListSearches
-from plimsoll.records.run import ListRuns
+from plimsoll.records.tracking.find import SearchRuns
 from plimsoll.sdk.door import FolderDoor, open_door
 from tests.faults.command_line import ROOT
 
@@ -93,7 +93,7 @@ def test_a_search_that_is_killed_again_and_again_ends_with_the_trials_of_an_undi
 
     door = open_door(str(tmp_path / "noisy"), project=tmp_path)
     assert isinstance(door, FolderDoor)
-    searches, runs = door.do(ListSearches()), door.do(ListRuns(limit=1000))
+    searches, runs = door.do(ListSearches()), door.do(SearchRuns(limit=1000)).runs
     door.close()
     assert {one.state for one in searches} == {"finished"}
     assert "running" not in {found.run.state for found in runs}

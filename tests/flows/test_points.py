@@ -11,7 +11,8 @@ import pytest
 import plimsoll
 from plimsoll import clock
 from plimsoll.errors import Unreachable
-from plimsoll.records.run import AppendPoints, FinishRun, GetRun, GetSeries, ListRuns, PointColumns, PointsReceipt, StartRun
+from plimsoll.records.run import AppendPoints, FinishRun, GetRun, GetSeries, PointColumns, PointsReceipt, StartRun
+from plimsoll.records.tracking.find import SearchRuns
 from tests.flows.real_platform import Platform, until
 
 pytestmark = pytest.mark.slow
@@ -46,7 +47,7 @@ def test_what_a_run_logs_comes_back_bit_for_bit(platform: Platform) -> None:
     assert math.isnan(summary["odd"].last)
     assert (summary["odd"].count, summary["odd"].min, summary["odd"].max) == (len(ODD), -math.inf, math.inf)
     assert (summary["a/b c"].last, summary["a/b c"].last_step) == (2.5, 10)
-    listed = platform.author.do(ListRuns(experiment="points"))
+    listed = platform.author.do(SearchRuns(where="experiment = 'points'")).runs
     assert [(found.run.id, len(found.metrics)) for found in listed] == [(run.id, 2)]
 
 

@@ -12,7 +12,8 @@ import pytest
 from plimsoll.errors import StepFailed
 from plimsoll.records.access import GetJob
 from plimsoll.records.pipeline import ListSteps, RunPipeline, StepRecord
-from plimsoll.records.run import GetRun, GetSeries, ListRuns
+from plimsoll.records.run import GetRun, GetSeries
+from plimsoll.records.tracking.find import SearchRuns
 from tests.flows.real_platform import Platform, alive, until
 
 pytestmark = pytest.mark.slow
@@ -116,7 +117,7 @@ def test_a_step_that_is_killed_is_an_error_that_says_how(platform: Platform) -> 
     assert done.returncode == 1
     assert "The step join" in done.stderr
     assert "signal 9" in done.stderr
-    (detail, *_) = platform.author.do(ListRuns(experiment="chain"))
+    (detail, *_) = platform.author.do(SearchRuns(where="experiment = 'chain'")).runs
     assert detail.run.state == "failed"
     assert "signal 9" in (detail.run.error or "")
     found = steps(platform, detail.run.id)

@@ -10,7 +10,8 @@ from plimsoll.data.values import save
 from plimsoll.records.access import AddActor
 from plimsoll.records.data import RegisterSnapshot
 from plimsoll.records.pipelines.trigger import Firing, ListFirings, ListTriggers
-from plimsoll.records.run import GetRun, ListRuns, Run
+from plimsoll.records.run import GetRun, Run
+from plimsoll.records.tracking.find import SearchRuns
 from tests.flows.real_platform import Platform, until
 
 pytestmark = pytest.mark.slow
@@ -86,4 +87,4 @@ def test_a_submitted_run_is_followed_to_its_end(platform: Platform) -> None:
     assert (found.state, found.params["count"]) == ("finished", 5)
     missing = platform.command("submit", "chain.py:nothing", "--wait")
     assert (missing.returncode, missing.stdout) == (4, "")
-    assert len([listed for listed in platform.author.do(ListRuns()) if listed.run.params.get("count") == 5]) == 1
+    assert len([listed for listed in platform.author.do(SearchRuns()).runs if listed.run.params.get("count") == 5]) == 1

@@ -29,9 +29,9 @@ nbformat.write(made, sys.argv[1])
 _STEPS = """
 import json, plimsoll
 from plimsoll.records.pipeline import ListSteps
-from plimsoll.records.run import ListRuns
+from plimsoll.records.tracking.find import SearchRuns
 door = plimsoll.connect()
-(run,) = door.do(ListRuns(limit=1))
+(run,) = door.do(SearchRuns(limit=1)).runs
 assert run.run.state == "finished", run
 steps = door.do(ListSteps(run_id=run.run.id))
 print(json.dumps({step.name.rpartition(".")[2]: [step.key, step.output.digest, step.state, step.why] for step in steps}))

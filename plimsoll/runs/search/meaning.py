@@ -15,7 +15,7 @@ from sqlalchemy import cast as sql_cast
 from plimsoll.errors import InvalidInput
 from plimsoll.runs.described import state_now
 from plimsoll.runs.search.language import Comparison, Condition, Every, Name, Not, Order, Some, Value
-from plimsoll.store.tables.tracking import HEAD, dataset_uses, datasets, run_params, run_tags, runs, series
+from plimsoll.store.tables.tracking import HEAD, dataset_uses, datasets, experiments, run_params, run_tags, runs, series
 
 #: MLflow's words for a run's state; one that is lost ended without a word, which is a failure to it.
 _STATUS = {"running": "RUNNING", "finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED", "lost": "FAILED"}
@@ -28,7 +28,7 @@ _KINDS = {
     "dataset": "dataset", "datasets": "dataset",
 }  # fmt: skip
 _SAME = {"created": "start_time", "Created": "start_time", "run name": "run_name", "Run name": "run_name", "Run Name": "run_name"}
-_ATTRIBUTES = ["artifact_uri", "end_time", "run_id", "run_name", "start_time", "state", "status", "user_id"]
+_ATTRIBUTES = ["artifact_uri", "end_time", "experiment", "run_id", "run_name", "start_time", "state", "status", "user_id"]
 _DATASETS = {"name": datasets.c.name, "digest": datasets.c.digest, "context": dataset_uses.c.context}
 _NUMBERS = ("start_time", "end_time")
 _NUMBER_SIGNS = ("=", "!=", "<", "<=", ">", ">=")
@@ -104,6 +104,11 @@ def attribute(key: str) -> ColumnElement[Any]:
     """
     if key == "status":
         return case(_STATUS, value=state_now())
+    if key == "experiment":
+        named: ColumnElement[str] = (
+            select(experiments.c.name).where(experiments.c.id == runs.c.experiment_id).correlate(runs).scalar_subquery()
+        )
+        return named
     if key == "user_id":
         # Who MLflow's client says that he is, else who asked.
         told = select(run_tags.c.value).where(run_tags.c.run_id == runs.c.id, run_tags.c.name == _USER).correlate(runs)

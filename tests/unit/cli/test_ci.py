@@ -15,7 +15,8 @@ from plimsoll.cli.automation.ci import ci
 from plimsoll.cli.output import Format
 from plimsoll.errors import InvalidInput, NotFound, StepFailed
 from plimsoll.records.pipelines.trigger import ListFirings, ListTriggers
-from plimsoll.records.run import GetRun, ListRuns
+from plimsoll.records.run import GetRun
+from plimsoll.records.tracking.find import SearchRuns
 from plimsoll.workspace import WORKER, open_workspace
 
 PROJECT = """
@@ -87,7 +88,7 @@ def test_a_commit_is_run_once_here_with_the_firing_as_its_cause(checkout: Path, 
     ci()
     assert capsys.readouterr().out == first
     home = open_workspace(checkout / ".plimsoll")
-    runs = {found.run.tags["variation"]: found.run for found in home.do(ListRuns(), WORKER)}
+    runs = {found.run.tags["variation"]: found.run for found in home.do(SearchRuns(), WORKER).runs}
     firings = {found.variation: found for found in home.do(ListFirings(trigger="pushed"), WORKER)}
     home.close()
     assert {name: (run.params["depth"], run.params["commit"]) for name, run in runs.items()} == {

@@ -30,7 +30,8 @@ from plimsoll.records.pipeline import (
     StepRecord,
     WantedCall,
 )
-from plimsoll.records.run import FinishRun, ListRuns, StartRun
+from plimsoll.records.run import FinishRun, StartRun
+from plimsoll.records.tracking.find import SearchRuns
 from plimsoll.store.schema import claims
 from plimsoll.workspace import Workspace, open_workspace
 from tests.unit.pipelines.bench import ENVIRONMENT, OWNER
@@ -213,7 +214,7 @@ def test_two_runs_that_need_the_same_steps_compute_each_once_and_wait_for_no_oth
     assert sorted(processes.gate.calls) == ["a", "b"]
     assert sorted(one["states"][:2] + other["states"][:2]) == ["hit", "hit", "ran", "ran"]
     # Each has what both steps logged, also the one that it has waited for.
-    assert [metric.count for run in workspace.do(ListRuns(), OWNER) for metric in run.metrics if metric.name == "held"] == [2, 2]
+    assert [metric.count for run in workspace.do(SearchRuns(), OWNER).runs for metric in run.metrics if metric.name == "held"] == [2, 2]
 
 
 def test_the_second_run_takes_over_what_a_killed_one_has_claimed(processes: Runs) -> None:

@@ -10,7 +10,8 @@ import pytest
 from plimsoll.errors import InvalidInput, Overloaded, StepFailed
 from plimsoll.records.pipeline import DropEntry, ListSteps
 from plimsoll.records.request import Request
-from plimsoll.records.run import AppendPoints, GetRun, GetSeries, ListRuns
+from plimsoll.records.run import AppendPoints, GetRun, GetSeries
+from plimsoll.records.tracking.find import SearchRuns
 from tests.unit.pipelines.bench import Bench, states
 
 CLEAN = """
@@ -437,14 +438,14 @@ def test_a_run_with_the_key_of_an_ended_run_is_that_run(bench: Bench) -> None:
     assert again.id == first.id
     assert again.value == first.value
     assert bench.events == []
-    assert len(bench.do(ListRuns())) == 1
+    assert len(bench.do(SearchRuns()).runs) == 1
 
 
 def test_a_pipeline_that_is_refused_leaves_no_run(bench: Bench) -> None:
     write(bench)
     with pytest.raises(InvalidInput):
         bench.run(detph=3)
-    assert bench.do(ListRuns()) == ()
+    assert bench.do(SearchRuns()).runs == ()
 
 
 def test_an_interrupt_ends_the_run_as_failed(bench: Bench) -> None:
@@ -464,7 +465,7 @@ def test_an_interrupt_ends_the_run_as_failed(bench: Bench) -> None:
     )
     with pytest.raises(KeyboardInterrupt):
         bench.run()
-    (detail,) = bench.do(ListRuns())
+    (detail,) = bench.do(SearchRuns()).runs
     assert (detail.run.state, detail.run.error) == ("failed", "KeyboardInterrupt")
 
 

@@ -17,7 +17,8 @@ from plimsoll.records.pipeline import CacheEntry, GetEntry, ListSteps, RecordSte
 from plimsoll.records.pipelines.history import CompareRuns
 from plimsoll.records.pipelines.kept import PruneCache, VerifyCache
 from plimsoll.records.request import Request
-from plimsoll.records.run import AppendPoints, FinishRun, GetRun, GetSeries, ListRuns, SetTags
+from plimsoll.records.run import AppendPoints, FinishRun, GetRun, GetSeries, SetTags
+from plimsoll.records.tracking.find import SearchRuns
 from tests.unit.pipelines.bench import Bench, states
 
 PIPE = """
@@ -274,7 +275,7 @@ def test_a_run_that_is_killed_and_gone_on_with_has_every_log_once(
     with pytest.raises(Killed):
         bench.run(key="k")
     monkeypatch.setattr(bench, "do", do)
-    (begun,) = [one.run for one in bench.do(ListRuns(state="running"))]
+    (begun,) = [one.run for one in bench.do(SearchRuns(where="state = 'running'")).runs]
     recorded = cached or len(bench.do(ListSteps(run_id=begun.id))) == 2
     result = bench.run(key="k")
     assert (result.id, result.run.state) == (begun.id, "finished")

@@ -11,7 +11,7 @@ from plimsoll.errors import InvalidInput, NotFound, StepFailed
 from plimsoll.pipelines.settled import settle, variations
 from plimsoll.pipelines.variations import execute_all
 from plimsoll.records.model import ListVersions
-from plimsoll.records.run import ListRuns
+from plimsoll.records.tracking.find import SearchRuns
 from plimsoll.sdk.door import FolderDoor
 from plimsoll.sdk.run import run, run_variations
 from tests.unit.pipelines.bench import OWNER, Bench
@@ -107,7 +107,7 @@ def test_each_variation_is_a_run_of_its_own_and_shares_what_is_the_same(project:
     door = FolderDoor(project.workspace, OWNER)
     results = run_variations(project.load(), door=door, executor=executor, experiment="countries")  # type: ignore[arg-type]
     assert {name: result.value for name, result in results.items()} == {"fr": {"score": 13.0}, "de": {"score": 5.0}}
-    runs = {found.run.tags["variation"]: found.run for found in project.do(ListRuns())}
+    runs = {found.run.tags["variation"]: found.run for found in project.do(SearchRuns()).runs}
     assert {name: found.params["country"] for name, found in runs.items()} == {"fr": "FR", "de": "DE"}
     assert {found.experiment for found in runs.values()} == {"countries"}
     assert results["fr"]["rows"].record.key == results["de"]["rows"].record.key
@@ -124,7 +124,7 @@ def test_a_variation_that_fails_does_not_hold_up_the_others(project: Bench) -> N
         run_variations(project.load(), sets, door=door)
     assert caught.value.details["failed"] == ["no"]
     assert "ValueError" in caught.value.details["traceback"]
-    assert {found.run.tags["variation"]: found.run.state for found in project.do(ListRuns())} == {"no": "failed", "de": "finished"}
+    assert {found.run.tags["variation"]: found.run.state for found in project.do(SearchRuns()).runs} == {"no": "failed", "de": "finished"}
 
 
 def test_what_can_be_refused_is_refused_before_any_run_begins(project: Bench) -> None:
@@ -138,7 +138,7 @@ def test_what_can_be_refused_is_refused_before_any_run_begins(project: Bench) ->
             blobs=project.workspace.stores.blobs,
             project=project.project,
         )
-    assert project.do(ListRuns()) == ()
+    assert project.do(SearchRuns()).runs == ()
 
 
 def test_a_profile_named_by_the_environment_holds_for_a_run_from_python(project: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,9 +19,10 @@ from plimsoll.data.snapshot import get_manifest
 from plimsoll.data.table import get_table
 from plimsoll.errors import Conflict, InvalidInput, NotFound, StorageFull, Unfingerprintable, Unreachable
 from plimsoll.records.request import Request
-from plimsoll.records.run import CodeVersion, FinishRun, GetRun, GetSeries, ListRuns, RunDetail
+from plimsoll.records.run import CodeVersion, FinishRun, GetRun, GetSeries, RunDetail
 from plimsoll.records.tracking.change import DeleteRun
 from plimsoll.records.tracking.experiment import CreateExperiment, DeleteExperiment
+from plimsoll.records.tracking.find import SearchRuns
 from plimsoll.sdk.door import FolderDoor
 from plimsoll.sdk.journal import Journal
 from plimsoll.sdk.run import run
@@ -145,7 +146,7 @@ def test_a_run_that_has_not_begun_says_how_to_begin_it(door: FolderDoor) -> None
     for use in (lambda: opened.log(a=1.0), lambda: opened.id, lambda: opened.record, lambda: opened.set_tags(a="b")):
         with pytest.raises(InvalidInput, match=r"with plimsoll\.run"):
             use()
-    assert door.do(ListRuns()) == ()
+    assert door.do(SearchRuns()).runs == ()
 
 
 def test_a_run_that_somebody_else_ended_says_so_and_training_goes_on(door: FolderDoor, capsys: pytest.CaptureFixture[str]) -> None:
@@ -413,7 +414,7 @@ def test_a_repeated_start_with_a_key_is_the_same_run_and_counts_on(door: FolderD
     assert door.do(GetSeries(run_id=first.id, name="loss")).steps == (0, 1, 2)
     with pytest.raises(InvalidInput, match="is '3' already"):
         run(door=door, key="night", params={"depth": 4}).start()
-    assert [found.run.id for found in door.do(ListRuns())] == [first.id]
+    assert [found.run.id for found in door.do(SearchRuns()).runs] == [first.id]
     assert list((door.workspace.home / "journal").iterdir()) == []
 
 

@@ -12,7 +12,7 @@ from plimsoll.errors import InvalidInput, NotFound
 from plimsoll.pipelines.again.bisect import Bisection, bisect
 from plimsoll.pipelines.again.smallest import Search, Trial
 from plimsoll.records.pipeline import ListSteps
-from plimsoll.records.run import ListRuns
+from plimsoll.records.tracking.find import SearchRuns
 from tests.unit.pipelines.again.repository import git
 from tests.unit.pipelines.again.wheels import distribution
 from tests.unit.pipelines.bench import ENVIRONMENT, Bench
@@ -87,7 +87,7 @@ def test_the_one_constant_among_two_functions_a_constant_and_a_parameter_is_name
         # What no step's key names is tried last, and together.
         ("notes.py",): 12.0,
     }
-    reruns = [detail.run for detail in kept.do(ListRuns(experiment="flow-bisect"))]
+    reruns = [detail.run for detail in kept.do(SearchRuns(where="experiment = 'flow-bisect'")).runs]
     assert len(reruns) == 7
     assert {run.tags["bisect"] for run in reruns} == {f"{middle.id} {new.id}"}
     assert (told.computed + told.reused, told.reused >= 7) == (14, True)
@@ -238,7 +238,7 @@ def test_steps_that_a_difference_does_not_reach_are_not_computed_again(kept: Ben
     assert [each.name for each in told.guilty] == ["count"]
     states = [
         step.state
-        for detail in kept.do(ListRuns(experiment="flow-bisect"))
+        for detail in kept.do(SearchRuns(where="experiment = 'flow-bisect'")).runs
         for step in kept.do(ListSteps(run_id=detail.run.id))
         if step.name == "pipe.load"
     ]

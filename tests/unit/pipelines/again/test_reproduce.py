@@ -14,7 +14,8 @@ from plimsoll.errors import Corrupt, InvalidInput, NotFound, StepFailed, Unavail
 from plimsoll.pipelines.again.checkout import write_code
 from plimsoll.pipelines.again.reproduce import Reproduction, reproduce
 from plimsoll.pipelines.again.surroundings import install
-from plimsoll.records.run import CodeVersion, ListRuns, StartRun
+from plimsoll.records.run import CodeVersion, StartRun
+from plimsoll.records.tracking.find import SearchRuns
 from plimsoll.store.tables.tracking import runs
 from tests.unit.pipelines.again.repository import git
 from tests.unit.pipelines.bench import Bench
@@ -104,7 +105,7 @@ def test_a_run_of_a_commit_is_reproduced_after_the_code_has_moved_on(kept: Bench
     assert found.summary == "reproduced: 2 steps gave the same, bit by bit"
     assert [(step.name, step.same) for step in found.steps] == [("pipe.load", True), ("pipe.score", True)]
     # Nothing is written into the home: the repetition has one of its own.
-    assert len(kept.do(ListRuns())) == 1
+    assert len(kept.do(SearchRuns()).runs) == 1
 
 
 def test_branches_that_were_not_taken_and_lists_are_reproduced_too(kept: Bench) -> None:
@@ -147,7 +148,7 @@ def test_a_step_that_fails_now_says_so(kept: Bench) -> None:
 def test_the_cache_may_be_used(kept: Bench) -> None:
     run = kept.run()
     assert again(kept, run.id, home=str(kept.workspace.home)).reproduced
-    assert [detail.run.tags for detail in kept.do(ListRuns(experiment="flow-again"))] == [{"reproduces": run.id}]
+    assert [detail.run.tags for detail in kept.do(SearchRuns(where="experiment = 'flow-again'")).runs] == [{"reproduces": run.id}]
 
 
 def test_what_was_not_recorded_cannot_be_made_again(kept: Bench, bench: Bench) -> None:
@@ -161,7 +162,7 @@ def test_what_was_not_recorded_cannot_be_made_again(kept: Bench, bench: Bench) -
     with pytest.raises(StepFailed):
         kept.run()
     with pytest.raises(InvalidInput, match="is failed"):
-        again(kept, kept.do(ListRuns(state="failed"))[0].run.id)
+        again(kept, kept.do(SearchRuns(where="state = 'failed'")).runs[0].run.id)
 
 
 def test_a_commit_that_the_repository_does_not_have_is_named(kept: Bench) -> None:

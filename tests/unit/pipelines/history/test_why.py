@@ -8,7 +8,8 @@ from plimsoll import codec
 from plimsoll.errors import InvalidInput, NotFound, StepFailed
 from plimsoll.pipelines.running import PipelineResult
 from plimsoll.records.pipelines.history import CompareRuns, Difference, ExplainStep, RunComparison, StepExplanation
-from plimsoll.records.run import CodeVersion, FinishRun, ListRuns, StartRun
+from plimsoll.records.run import CodeVersion, FinishRun, StartRun
+from plimsoll.records.tracking.find import SearchRuns
 from tests.unit.pipelines.bench import Bench
 
 CLEAN = """
@@ -124,7 +125,7 @@ def test_a_failed_step_and_one_that_was_skipped_for_it_are_explained(bench: Benc
     write(bench, PIPE.replace("return [clean.fix(row)", "raise ValueError('no')\n    return [clean.fix(row)"))
     with pytest.raises(StepFailed, match="no"):
         bench.run()
-    failed = bench.do(ListRuns(state="failed"))[0].run
+    failed = bench.do(SearchRuns(where="state = 'failed'")).runs[0].run
     found = bench.do(ExplainStep(run_id=failed.id, step="features"))
     assert found.summary == f"features failed; since run {first.id[:16]}: its own code changed; and 2 more"
     assert any("raise ValueError" in line for line in found.roots[0].diff)

@@ -9,7 +9,8 @@ from plimsoll.cli.asked import Told
 from plimsoll.cli.commands.run import run as run_command
 from plimsoll.errors import InvalidInput, NotFound, Refused
 from plimsoll.records.pipelines.part import PartAsked
-from plimsoll.records.run import GetRun, ListRuns
+from plimsoll.records.run import GetRun
+from plimsoll.records.tracking.find import SearchRuns
 from tests.unit.pipelines.bench import Bench, states
 
 PIPE = """
@@ -82,7 +83,7 @@ def test_only_runs_a_step_alone_from_what_is_in_the_cache(bench: Bench) -> None:
     with pytest.raises(Refused, match=r"needs the result of load, which is not in the cache") as caught:
         bench.run(part=PartAsked(only="train"))
     assert "--until load" in caught.value.remedy
-    (refused,) = bench.do(ListRuns())
+    (refused,) = bench.do(SearchRuns()).runs
     assert refused.run.state == "failed"
     bench.run(part=PartAsked(until="features"))
     part = bench.run(part=PartAsked(only="train"), depth=5)
@@ -110,7 +111,7 @@ def test_an_unknown_step_is_refused_with_those_that_there_are_and_leaves_no_run(
         assert "load, features, train, describe" in caught.value.remedy
     with pytest.raises(InvalidInput, match="together"):
         bench.run(part=PartAsked(only="load", until="train"))
-    assert bench.do(ListRuns()) == ()
+    assert bench.do(SearchRuns()).runs == ()
     assert states(bench.run(part=PartAsked(until="pipe.features")))["train"] == "skipped"
 
 
@@ -121,9 +122,9 @@ def test_the_command_line_and_python_take_parts(bench: Bench, monkeypatch: pytes
     run_command("pipe.py:flow", told=Told(until="features"))
     assert "train" in capsys.readouterr().err
     run_command("pipe.py:flow", told=Told(from_="features"))
-    parts = [detail.run.tags["partial"] for detail in bench.do(ListRuns())]
+    parts = [detail.run.tags["partial"] for detail in bench.do(SearchRuns()).runs]
     assert parts == ["from features", "until features"]
     result = plimsoll.run(bench.load(), only="train", depth=7, executor="in_process")
     assert result["train"].load() == {"total": 84}
     run_command("pipe.py:flow", told=Told(variation=["a"], only="train"))
-    assert bench.do(ListRuns())[0].run.tags == {"variation": "a", "partial": "only train"}
+    assert bench.do(SearchRuns()).runs[0].run.tags == {"variation": "a", "partial": "only train"}

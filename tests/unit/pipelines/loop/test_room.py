@@ -11,7 +11,7 @@ import pytest
 from plimsoll.errors import InvalidInput
 from plimsoll.pipelines.loop.room import Room, elsewhere, one_at_a_time, this_machine
 from plimsoll.pipelines.step import Step, step, step_of
-from plimsoll.records.run import ListRuns
+from plimsoll.records.tracking.find import SearchRuns
 from tests.unit.pipelines.bench import Bench
 
 
@@ -136,7 +136,7 @@ def test_a_pipeline_that_asks_for_too_much_leaves_no_run(bench: Bench) -> None:
     bench.write("pipe.py", PIPE)
     with pytest.raises(InvalidInput, match=r"huge asks for 900000\.0 GB of memory"):
         bench.run("pipe.py:much", executor="processes")
-    assert bench.do(ListRuns()) == ()
+    assert bench.do(SearchRuns()).runs == ()
 
 
 def test_a_limit_of_the_control_group_counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from plimsoll.pipelines.loop.late import LateBlobs
 from plimsoll.pipelines.loop.writer import Writer
 from plimsoll.records.pipeline import EndedStep, KeyPart, ListSteps, RecordSteps, ReleaseClaims, RenewClaims, StepRecord
 from plimsoll.records.request import Request
-from plimsoll.records.run import ListRuns
+from plimsoll.records.tracking.find import SearchRuns
 from plimsoll.store.blobs import LocalBlobs
 from tests.unit.pipelines.bench import ENVIRONMENT, Bench, states
 
@@ -164,7 +164,7 @@ def test_what_had_ended_before_an_interrupt_is_not_repeated(bench: Bench) -> Non
     bench.write("pipe.py", STOPPED.format(how="raise KeyboardInterrupt"))
     with pytest.raises(KeyboardInterrupt):
         bench.run()
-    (stopped,) = bench.do(ListRuns())
+    (stopped,) = bench.do(SearchRuns()).runs
     assert stopped.run.state == "stopped"
     assert [record.state for record in bench.do(ListSteps(run_id=stopped.run.id))] == ["ran", "ran"]
     bench.write("pipe.py", STOPPED.format(how="pass"))

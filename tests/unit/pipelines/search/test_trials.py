@@ -19,7 +19,8 @@ from plimsoll.records.model import ListVersions
 from plimsoll.records.pipeline import ListSteps
 from plimsoll.records.pipelines.search import GetSearch, ListSearches, RecordTrials, SearchDetail, SearchPlan, StartSearch, Trial
 from plimsoll.records.request import Request
-from plimsoll.records.run import GetRun, GetSeries, ListRuns
+from plimsoll.records.run import GetRun, GetSeries
+from plimsoll.records.tracking.find import SearchRuns
 from plimsoll.workspace import open_workspace
 from tests.unit.pipelines.bench import Bench
 
@@ -145,7 +146,7 @@ def test_a_search_that_is_killed_goes_on_and_ends_as_an_undisturbed_one(ready: B
     whole = run(ready, asked, 6)
     assert whole.search.id == begun.id
     assert facts(whole) == facts(run(ready, asked, 6))
-    assert "running" not in {found.run.state for found in ready.do(ListRuns(limit=100))}
+    assert "running" not in {found.run.state for found in ready.do(SearchRuns(limit=100)).runs}
 
 
 def test_more_trials_may_be_asked_for_when_an_interrupted_search_goes_on(ready: Bench) -> None:
@@ -319,7 +320,7 @@ def test_what_cannot_work_is_refused_before_anything_is_begun(ready: Bench, aske
     with pytest.raises(InvalidInput, match=fact):
         run(ready, asked, 3, params=params)
     assert ready.do(ListSearches()) == ()
-    assert ready.do(ListRuns()) == ()
+    assert ready.do(SearchRuns()).runs == ()
 
 
 def test_a_point_has_the_types_of_the_annotations_as_a_run_of_the_command_line_has(ready: Bench) -> None:

@@ -7,17 +7,18 @@ from typing import Any
 from cyclopts import App
 
 from plimsoll.cli.nouns.told import difference_lines, difference_rows
-from plimsoll.cli.output import Format, next_step, show_answer, show_list, show_record, text_of, when
+from plimsoll.cli.output import Format, next_step, say, show_answer, show_list, show_record, text_of, when
 from plimsoll.cli.session import door
-from plimsoll.errors import InvalidInput
 from plimsoll.pipelines.history.compare import code_text
 from plimsoll.records.pipeline import ListSteps
 from plimsoll.records.pipelines.history import Change, CompareRuns, RunComparison
 from plimsoll.records.run import GetRun, RunDetail, RunState
+from plimsoll.records.tracking.change import DeleteRun, RestoreRun
 from plimsoll.records.tracking.experiment import GetExperiment
 from plimsoll.records.tracking.find import SearchRuns
 from plimsoll.records.tracking.machine import Machine
-from plimsoll.runs.search.language import Name, parsed_order
+from plimsoll.runs.search.columns import TIMES, cell, columns_of, heading, wanted
+from plimsoll.runs.search.language import Name
 
 app = App(name="runs")
 
@@ -31,6 +32,7 @@ def list_(
     order: str = "",
     columns: str = "",
     limit: int = 20,
+    deleted: bool = False,
     form: Format = Format(),
 ) -> None:
     """List runs, newest first.
@@ -42,10 +44,10 @@ def list_(
         order: what orders them, such as "metrics.auc DESC"; several with commas between.
         columns: what is shown of each, such as name,metrics.auc,params.depth.
         limit: at most so many, up to 50,000.
+        deleted: those that are deleted instead.
         form: how to print.
     """
-    wanted = [_column(text) for text in columns.split(",") if text.strip()]
-    kinds = {kind: tuple(name.key for name in wanted if name.kind == kind) if wanted else None for kind in ("metrics", "params", "tags")}
+    shown = columns_of(text for text in columns.split(",") if text.strip())
     if state is not None:
         where = f"state = '{state}'" + (f" and ({where})" if where.strip() else "")
     with door() as opened:
@@ -54,12 +56,11 @@ def list_(
             where=where,
             order=tuple(part.strip() for part in order.split(",") if part.strip()),
             limit=limit,
-            metrics=kinds["metrics"],
-            params=kinds["params"],
-            tags=kinds["tags"],
+            view="deleted" if deleted else "active",
+            **wanted(shown or None),
         )
         found = opened.do(asked).runs
-    rows = [_row(detail) if not wanted else {_heading(name): _cell(detail, name) for name in wanted} for detail in found]
+    rows = [_row(detail) if not shown else {heading(column): _cell(detail, column) for column in shown} for detail in found]
     show_list(rows, form, "There are no such runs." if where else "There are no runs yet. Start one with: plimsoll run PIPELINE")
 
 
@@ -76,31 +77,9 @@ def _row(detail: RunDetail) -> dict[str, Any]:
     }
 
 
-_WHOLE = {"id": "id", "run_id": "id", "experiment": "experiment", "name": "name", "state": "state", "author": "author", "error": "error"}
-
-
-def _column(text: str) -> Name:
-    name = parsed_order(text.strip()).name
-    if name.kind not in ("metrics", "params", "tags") and (name.kind or name.key not in (*_WHOLE, "started", "ended")):
-        known = ", ".join([*_WHOLE, "started", "ended", "metrics.NAME", "params.NAME"])
-        raise InvalidInput(f"Runs have no column {text.strip()!r}.", f"Name some of: {known}, tags.NAME")
-    return name
-
-
-def _heading(name: Name) -> str:
-    return f"{name.kind}.{name.key}" if name.kind else name.key
-
-
-def _cell(detail: RunDetail, name: Name) -> Any:
-    run = detail.run
-    if name.kind == "metrics":
-        return next((metric.last for metric in detail.metrics if metric.name == name.key), None)
-    if name.kind:
-        return (run.params if name.kind == "params" else run.tags).get(name.key)
-    if name.key in ("started", "ended"):
-        at = run.started if name.key == "started" else run.ended
-        return None if at is None else when(at)
-    return getattr(run, _WHOLE[name.key])
+def _cell(detail: RunDetail, column: Name) -> Any:
+    value = cell(detail, column)
+    return when(value) if not column.kind and column.key in TIMES and value is not None else value
 
 
 @app.command
@@ -193,3 +172,29 @@ def _changes(title: str, changed: tuple[Change, ...], same: bool = False) -> lis
         arrow = text_of(change.old) if same and change.old == change.new else f"{text_of(change.old)} -> {text_of(change.new)}"
         lines.append(f"  {change.name.ljust(width)}  {arrow}")
     return lines
+
+
+@app.command
+def delete(*ids: str) -> None:
+    """Put runs out of sight; they can be restored until they are collected.
+
+    Args:
+        ids: the runs' ids, or the beginnings of them.
+    """
+    with door() as opened:
+        for run in [opened.do(GetRun(id=id)).run for id in ids]:
+            opened.do(DeleteRun(id=run.id))
+            say(f"The run {run.id} is deleted. Take it back with: plimsoll runs restore {run.id}")
+
+
+@app.command
+def restore(*ids: str) -> None:
+    """Take deletions of runs back.
+
+    Args:
+        ids: the runs' ids, or the beginnings of them.
+    """
+    with door() as opened:
+        for run in [opened.do(GetRun(id=id)).run for id in ids]:
+            opened.do(RestoreRun(id=run.id))
+            say(f"The run {run.id} is there again. Look at it with: plimsoll runs show {run.id}")

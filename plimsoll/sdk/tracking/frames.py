@@ -1,0 +1,117 @@
+"""``plimsoll.search_runs``: runs as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import polars as pl
+
+from plimsoll import extras
+from plimsoll.errors import InvalidInput
+from plimsoll.records.run import RunDetail
+from plimsoll.records.tracking.experiment import GetExperiment
+from plimsoll.records.tracking.find import SearchRuns
+from plimsoll.runs.described import param_text
+from plimsoll.runs.search.columns import KINDS, TIMES, WHOLE, cell, columns_of, heading, wanted
+from plimsoll.runs.search.language import Name
+from plimsoll.sdk.door import Door
+from plimsoll.sdk.run import opened_door
+
+#: Runs that are asked for at once.
+_PAGE = 1000
+
+#: Whole numbers that a column of them holds.
+_WHOLE_NUMBERS = range(-(2**63), 2**63)
+
+
+def search_runs(
+    where: str = "",
+    *,
+    experiment: str | Iterable[str] | None = None,
+    order: str | Iterable[str] = (),
+    columns: Iterable[str] | None = None,
+    limit: int | None = None,
+    frame: Literal["polars", "pandas"] = "polars",
+    door: Door | None = None,
+    profile: str | None = None,
+) -> Any:
+    """Return the runs that a filter lets through, one a row.
+
+    Times are datetimes in UTC, metrics floats, tags texts; a column of params is of booleans, whole numbers or floats where all
+    of its values are, else of texts. What a run does not have is null; a metric that is NaN stays NaN.
+
+    Args:
+        where: such as ``metrics.auc > 0.8 and params.depth = '5'``; empty lets all through.
+        experiment: name of the experiment, or several; None is all of them.
+        order: such as ``metrics.auc DESC``, or several, most important first; unless given the newest come first.
+        columns: such as ``name``, ``metrics.auc`` and ``params.depth``, and nothing else is loaded; None is everything.
+        limit: at most so many runs; None is all of them.
+        frame: ``polars``, or ``pandas`` with columns of Arrow's types, for which pandas and pyarrow must be installed.
+        door: the platform; None takes the one that the settings name.
+        profile: name of a profile of ``[tool.plimsoll]``; None takes the one that ``PLIMSOLL_PROFILE`` names.
+
+    Raises:
+        InvalidInput: the filter, the order, a column or the limit means nothing.
+        NotFound: there is no such experiment.
+        MissingExtra: pandas or pyarrow is not installed.
+    """
+    if frame not in ("polars", "pandas"):
+        raise InvalidInput(f"There is no frame {frame!r}.", "Ask for polars or pandas.")
+    if limit is not None and limit < 1:
+        raise InvalidInput(f"The limit {limit} is below 1.", "Ask for at least one run, or for all without a limit.")
+    shown = None if columns is None else columns_of([columns] if isinstance(columns, str) else columns)
+    names = [experiment] if isinstance(experiment, str) else experiment
+    with opened_door(door, profile) as opened:
+        ids = None if names is None else tuple(opened.do(GetExperiment(name=name)).id for name in names)
+        found = _found(opened, where, ids, (order,) if isinstance(order, str) and order else tuple(order), shown, limit)
+    table = pl.DataFrame([_series(found, column) for column in (shown if shown is not None else _all(found))])
+    if frame == "polars":
+        return table
+    for package in ("pandas", "pyarrow"):
+        extras.require(package)
+    # Columns of Arrow's types: pandas' own have no whole number that is missing, and take NaN for missing.
+    return table.to_pandas(use_pyarrow_extension_array=True)
+
+
+def _found(
+    opened: Door, where: str, ids: tuple[str, ...] | None, order: tuple[str, ...], shown: Sequence[Name] | None, limit: int | None
+) -> list[RunDetail]:
+    found: list[RunDetail] = []
+    token: str | None = None
+    while True:
+        size = _PAGE if limit is None else min(_PAGE, limit - len(found))
+        asked = SearchRuns(experiments=ids, where=where, order=order, limit=size, page=token, **wanted(shown))
+        page = opened.do(asked)
+        found.extend(page.runs)
+        token = page.next
+        if token is None or len(found) == limit:
+            return found
+
+
+def _all(found: Sequence[RunDetail]) -> list[Name]:
+    """Return the run's own columns, then every metric, param and tag that one of the runs has."""
+    named: dict[str, set[str]] = {kind: set() for kind in KINDS}
+    for detail in found:
+        named["metrics"].update(metric.name for metric in detail.metrics)
+        named["params"].update(detail.run.params)
+        named["tags"].update(detail.run.tags)
+    return [Name("", key) for key in WHOLE] + [Name(kind, key) for kind in KINDS for key in sorted(named[kind])]
+
+
+def _series(found: Sequence[RunDetail], column: Name) -> pl.Series:
+    values = [cell(detail, column) for detail in found]
+    if not column.kind and column.key in TIMES:
+        return pl.Series(heading(column), values, dtype=pl.Int64).cast(pl.Datetime("us", "UTC"))
+    if column.kind == "metrics":
+        return pl.Series(heading(column), values, dtype=pl.Float64)
+    if column.kind != "params":
+        return pl.Series(heading(column), values, dtype=pl.String)
+    kinds = {type(value) for value in values if value is not None}
+    if kinds == {bool}:
+        return pl.Series(heading(column), values, dtype=pl.Boolean)
+    if kinds == {int} and all(value is None or value in _WHOLE_NUMBERS for value in values):
+        return pl.Series(heading(column), values, dtype=pl.Int64)
+    if kinds and kinds <= {int, float}:
+        return pl.Series(heading(column), [None if value is None else float(value) for value in values], dtype=pl.Float64)
+    return pl.Series(heading(column), [None if value is None else param_text(value) for value in values], dtype=pl.String)
