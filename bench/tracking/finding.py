@@ -93,10 +93,11 @@ def main(peers: bool) -> None:
         _measured("plimsoll, in process", _through(lambda asked: workspace.do(asked, owner), ids), time.process_time)
         workspace.close()
         with _serving(home) as (url, pid):
-            door = HttpDoor(url, workspace.token("owner"))
+            token = workspace.token("owner")
+            door = HttpDoor(url, token)
             _measured("plimsoll, over HTTP", _through(door.do, ids), lambda: _cpu_of(pid))
             door.close()
-            _measured("plimsoll, MLflow's protocol", _spoken(url, ids), lambda: _cpu_of(pid))
+            _measured("plimsoll, MLflow's protocol", _spoken(url, ids, token), lambda: _cpu_of(pid))
     if peers:
         with tempfile.TemporaryDirectory(prefix="bench-") as folder, _mlflow(Path(folder)) as (url, pid):
             _measured("mlflow", _spoken(url, [str(number + 1) for number in range(EXPERIMENTS)]), lambda: _cpu_of(pid), times=8)
@@ -111,11 +112,12 @@ def _measured(subject: str, ask: Ask, cpu: Callable[[], float], times: int = TIM
     for name, question in QUESTIONS.items():
         if not question.mlflow and "lflow" in subject:
             continue
-        deep, pages, token = "", 0, ask(question, "", PAGE)
-        while token and pages < DEEP:
-            # The last page may be short: the deep one has others behind it, where there are so many.
-            deep, pages, token = token, pages + 1, ask(question, token, PAGE)
-        for page, begin in {"first": "", f"page {pages}": deep}.items():
+        # The last page may be short: the deep one has others behind it.
+        tokens = ["", ask(question, "", PAGE)]
+        while tokens[-1] and len(tokens) < DEEP + 1:
+            tokens.append(ask(question, tokens[-1], PAGE))
+        deep = tokens[-2] if tokens[-1] else tokens[-3] if len(tokens) > 2 else ""
+        for page, begin in {"first": "", f"page {tokens.index(deep) + 1}": deep}.items():
             if begin or page == "first":
                 _tell(subject=subject, question=name, page=page, **_times(lambda: ask(question, begin, PAGE), cpu, times))  # noqa: B023
 
@@ -142,8 +144,8 @@ def _through(do: Callable[[SearchRuns], Any], ids: list[str]) -> Ask:
     return ask
 
 
-def _spoken(url: str, ids: list[str]) -> Ask:
-    client = httpx.Client(base_url=url, timeout=60)
+def _spoken(url: str, ids: list[str], token: str = "") -> Ask:
+    client = httpx.Client(base_url=url, timeout=60, headers={"authorization": f"Bearer {token}"} if token else {})
 
     def ask(question: Question, token: str, limit: int) -> str:
         some = ids[:1] if question.one else ids

@@ -87,13 +87,13 @@ def _parts(request: SearchRuns, tx: Connection) -> list[_Part]:
     each = [condition_of(part, dialect) for part in conditions]
     route = routed(tx, conditions, request.experiments, first, request.limit)
     # What needs the run's own row comes last: the others are asked of indexes.
-    query = select(runs.c.id)
-    holds = [*(each[number] for number in route.ask), *_seen(request, first)]
+    holds = [each[number] for number in route.ask]
+    query = select(runs.c.id).where(*holds, *_seen(request, first))
     if route.first is not None:
-        return [_rest(query.where(route.first, *holds), [], order, indexed=False)]
+        return [_rest(query.where(route.first), [], order, indexed=False)]
     if first.kind == "attribute":
-        return [_rest(query.where(*holds), [], order)]
-    return _along(query, conditions, holds, order, dialect)
+        return [_rest(query, [], order)]
+    return _along(query, select(runs.c.id).where(*holds, *_seen(request, _START)), conditions, order, dialect)
 
 
 def _seen(request: SearchRuns, first: Known) -> list[ColumnElement[bool]]:
@@ -109,9 +109,12 @@ def _seen(request: SearchRuns, first: Known) -> list[ColumnElement[bool]]:
 
 
 def _along(
-    query: Select[Any], conditions: Sequence[Condition], holds: list[ColumnElement[bool]], order: list[tuple[Known, bool]], dialect: str
+    query: Select[Any], by_start: Select[Any], conditions: Sequence[Condition], order: list[tuple[Known, bool]], dialect: str
 ) -> list[_Part]:
-    """Return the parts of runs ordered by a metric, a parameter or a tag: those with a value, with NaN, and with none."""
+    """Return the parts of runs ordered by a metric, a parameter or a tag: those with a value, with NaN, and with none.
+
+    The last part, for which there is ``by_start``, goes along the runs.
+    """
     (name, descending), rest = order[0], order[1:]
     table, _ = value_of(name)
     mine = table.alias("first")
@@ -124,7 +127,7 @@ def _along(
         for condition in own
         if number and condition.operator not in ("IS NULL", "IS NOT NULL")
     ]
-    joined = query.join(mine, and_(mine.c.run_id == runs.c.id, mine.c.name == name.key)).where(*holds)
+    joined = query.join(mine, and_(mine.c.run_id == runs.c.id, mine.c.name == name.key))
     signs = {condition.operator for condition in own}
     parts = []
     if "IS NULL" not in signs:
@@ -133,7 +136,7 @@ def _along(
         parts.append(_rest(joined.where(value.is_(None)), [], rest, given=(1, None)))
     if signs <= {"IS NULL"}:
         without = not_(exists().where(table.c.run_id == runs.c.id, table.c.name == name.key))
-        parts.append(_rest(query.where(without, *holds), [], rest, given=(2, None)))
+        parts.append(_rest(by_start.where(without), [], rest, given=(2, None)))
     return parts
 
 

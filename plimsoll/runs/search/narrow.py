@@ -24,6 +24,9 @@ _MANY = 5000
 #: Microseconds to look up and sort a run by a condition's index, and to ask one along the order.
 _LOOK_UP, _ASK = 2.0, 1.5
 
+#: What share of all runs is taken for many.
+_RATHER = 0.5
+
 #: Runs that fulfil two conditions may be rarer than chance would have it.
 _DOUBT = 3
 
@@ -78,7 +81,8 @@ def routed(tx: Connection, parts: Sequence[Condition], experiments: tuple[str, .
     total = max(int(last or 0), 1, *counted)
     rarity = {way.number: count for count, way in zip(counted, ways, strict=True)}
     ask = sorted(range(len(parts)), key=lambda number: (rarity.get(number, total), _is_metric(parts[number])))
-    share = math.prod(max(count, 1) / total for count, way in zip(counted, ways, strict=True) if not way.along)
+    shares = [max(count / total, _RATHER if count >= _MANY else 1 / total) for count in counted]
+    share = math.prod(share for share, way in zip(shares, ways, strict=True) if not way.along)
     indexed = first.kind != "attribute" or first == _START
     asked = min(total, _DOUBT * limit / min(share, 1)) if indexed else total
     fewest = min(counted)

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from plimsoll.errors import InvalidInput
-from plimsoll.runs.search.language import Comparison, Every, Name, Not, Order, Some, parsed_filter, parsed_order
+from plimsoll.runs.search.language import Comparison, Condition, Every, Name, Not, Order, Some, parsed_filter, parsed_order
 
 
 @pytest.mark.parametrize(
@@ -75,3 +76,54 @@ def test_an_order_is_a_name_and_perhaps_a_direction() -> None:
     for wrong in ("", "metrics.a down", "metrics.a DESC x", "5"):
         with pytest.raises(InvalidInput, match="order_by clause"):
             parsed_order(wrong)
+
+
+def _plain(key: str) -> bool:
+    """Return whether a name keeps the quotes that it may hold."""
+    return not (key[0] == key[-1] == '"')
+
+
+_keys = st.text(st.characters(exclude_characters="`\0"), min_size=1).filter(_plain)
+_numbers = st.one_of(st.integers(-(10**17), 10**17), st.floats(allow_nan=False))
+_texts = st.text(st.characters(exclude_characters="\0"))
+_names = st.one_of(
+    st.builds(Name, st.just(""), st.sampled_from(["status", "run_name", "x1"])),
+    st.builds(Name, st.sampled_from(["metrics", "tags", "params"]), _keys),
+)
+_values: st.SearchStrategy[tuple[Any, Any]] = st.one_of(
+    st.tuples(st.sampled_from(["=", "!=", "<", "<=", ">", ">=", "LIKE", "ILIKE"]), st.one_of(_texts, _numbers)),
+    st.tuples(st.sampled_from(["IN", "NOT IN"]), st.lists(_texts, min_size=1, max_size=3).map(tuple)),
+    st.tuples(st.sampled_from(["IS NULL", "IS NOT NULL"]), st.none()),
+)
+_conditions: st.SearchStrategy[Condition] = st.recursive(
+    st.builds(lambda name, told: Comparison(name, *told), _names, _values),
+    lambda inner: st.one_of(
+        st.builds(Every, st.lists(inner, min_size=2, max_size=3).map(tuple)),
+        st.builds(Some, st.lists(inner, min_size=2, max_size=3).map(tuple)),
+        st.builds(Not, inner),
+    ),
+    max_leaves=6,
+)
+
+
+def _written(condition: Condition) -> str:
+    match condition:
+        case Every(parts):
+            return "(" + " and ".join(map(_written, parts)) + ")"
+        case Some(parts):
+            return "(" + " or ".join(map(_written, parts)) + ")"
+        case Not(part):
+            return f"not {_written(part)}"
+    name = f"{condition.name.kind}.`{condition.name.key}`" if condition.name.kind else condition.name.key
+    return f"{name} {condition.operator} {_shown(condition.value)}"
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return "(" + ", ".join(map(_shown, value)) + ")"
+    return "" if value is None else "'" + value.replace("'", "''") + "'" if isinstance(value, str) else repr(value)
+
+
+@given(_conditions)
+def test_a_filter_that_was_written_is_read_as_what_it_was(condition: Condition) -> None:
+    assert parsed_filter(_written(condition)) == condition
