@@ -15,6 +15,7 @@ from plimsoll.pipelines.again.rerun import Asked, Reran
 from plimsoll.pipelines.running import execute
 from plimsoll.pipelines.settled import typed_params
 from plimsoll.pipelines.step import is_pipeline
+from plimsoll.records.pipelines.part import NO_PART, PartAsked
 from plimsoll.sdk.door import open_door
 
 
@@ -49,6 +50,7 @@ def _run(asked: Asked) -> Reran:
             experiment=asked.experiment,
             tags=asked.tags,
             versions=False,
+            part=PartAsked(until=asked.until) if asked.until else NO_PART,
         )
         return Reran(run_id=result.id, metrics=result.metrics, steps=tuple(step.record for step in result.steps))
     finally:

@@ -123,7 +123,7 @@ def reproduce(
         asked = Asked(
             url=home or str(folder / "home"), project=str(inside), entry=entry, params=run.params,
             experiment=f"{run.experiment}-again", tags={"reproduces": run.id}, answer=str(folder / "answer.json"),
-            folder=str(working_folder(parts, inside)),
+            folder=str(working_folder(parts, inside)), until=_until(run.tags.get("partial", "")),
         )  # fmt: skip
         found = run_again(asked, python=python, paths=module_paths(root, tree))
     return _judged(detail, before, found, packages, surroundings)
@@ -134,7 +134,7 @@ def _judged(
 ) -> Reproduction:
     if found.error:
         raise StepFailed(f"Run {detail.run.id[:16]} cannot be made again: {found.error}", _hint(packages, surroundings))
-    steps = compare(before, found)
+    steps = compare(before, found, "partial" in detail.run.tags)
     metrics = _metrics({metric.name: metric.last for metric in detail.metrics}, found)
     reproduced = not metrics and all(step.same for step in steps)
     return Reproduction(
@@ -148,18 +148,29 @@ def _judged(
     )
 
 
-def compare(before: tuple[StepRecord, ...], found: Reran) -> tuple[ComparedStep, ...]:
+def _until(part: str) -> str:
+    """Return the step after which nothing was asked for, of a run's tag ``partial``; empty when there is none."""
+    words = part.split()
+    asked = dict(zip(words[::2], words[1::2], strict=False))
+    # What the step needs came from the cache then and is computed now.
+    return asked.get("until") or asked.get("only", "")
+
+
+def compare(before: tuple[StepRecord, ...], found: Reran, part: bool = False) -> tuple[ComparedStep, ...]:
     """Return each step of a run beside that of its repetition.
 
     Args:
         before: the run's steps.
         found: its repetition.
+        part: only a part of the pipeline was asked for; what was left out is not compared.
     """
     listed = []
     for record in before:
         like = same_step(found.steps, record)
-        listed.append(ComparedStep(name=record.name, old=_gave(record), new=None if like is None else _gave(like)))
-    more = [step for step in found.steps if same_step(before, step) is None and step.output is not None]
+        old, new = _gave(record), None if like is None else _gave(like)
+        if old != "skipped" or not part:
+            listed.append(ComparedStep(name=record.name, old=old, new=new))
+    more = [step for step in found.steps if same_step(before, step) is None and step.output is not None and not part]
     listed += [ComparedStep(name=step.name, old=None, new=_gave(step)) for step in more]
     return tuple(listed)
 

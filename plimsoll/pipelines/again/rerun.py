@@ -52,6 +52,8 @@ class Asked:
     answer: str
     #: Folder that it runs in, when it is not the project's.
     folder: str = ""
+    #: The last step that is run; empty for all of them.
+    until: str = ""
     #: Environment variables that are set, or taken away when None, for this run.
     variables: dict[str, str | None] = field(default_factory=dict)
 

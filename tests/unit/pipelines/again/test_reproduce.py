@@ -14,6 +14,7 @@ from plimsoll.errors import Corrupt, InvalidInput, NotFound, StepFailed, Unavail
 from plimsoll.pipelines.again.checkout import write_code
 from plimsoll.pipelines.again.reproduce import Reproduction, reproduce
 from plimsoll.pipelines.again.surroundings import install
+from plimsoll.records.pipelines.part import PartAsked
 from plimsoll.records.run import CodeVersion, StartRun
 from plimsoll.records.tracking.find import SearchRuns
 from plimsoll.store.tables.tracking import runs
@@ -208,3 +209,19 @@ def test_a_package_that_cannot_be_had_is_told_with_what_to_do_offline(tmp_path: 
     monkeypatch.setitem(os.environ, "PIP_NO_INDEX", "1")
     with pytest.raises(Unavailable, match=r"a package cannot be installed.*--no-environment"):
         install({"python": capture()["python"], "plimsoll-of-nowhere": "1.0"}, tmp_path / "made")
+
+
+@pytest.mark.parametrize(
+    ("part", "compared"),
+    [
+        (PartAsked(until="twice"), {"load", "twice", "twice[0]", "twice[1]"}),
+        (PartAsked(only="many"), {"load", "twice", "twice[0]", "twice[1]", "many"}),
+        (PartAsked(from_="low"), {"load", "twice", "twice[0]", "twice[1]", "many", "low"}),
+    ],
+)
+def test_a_part_of_a_pipeline_is_reproduced_and_what_was_left_out_is_not_compared(kept: Bench, part: PartAsked, compared: set[str]) -> None:
+    kept.write("lists.py", LISTS)
+    kept.run("lists.py:flow")
+    found = again(kept, kept.run("lists.py:flow", part=part).id)
+    assert found.reproduced
+    assert {step.name.removeprefix("lists.") for step in found.steps} == compared
