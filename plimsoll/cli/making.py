@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from plimsoll.cli.asked import Asked
-from plimsoll.cli.output import say
+from plimsoll.cli.output import say, say_traceback
 from plimsoll.cli.session import door
 from plimsoll.data.trace.recording import Recorder
 from plimsoll.errors import PlimsollError
@@ -50,7 +49,7 @@ def make(wanted: Asked, jobs: int | None, memory: Path | None) -> tuple[dict[str
         try:
             results = _run(opened, do, wanted, function, settled, jobs, chosen)
         except PlimsollError as error:
-            sys.stderr.write(error.details.get("traceback", ""))
+            say_traceback(error)
             raise
         states = [step.state for result in results.values() for step in result.steps]
         ids = {name: result.id for name, result in results.items()}

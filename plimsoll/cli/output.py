@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from plimsoll import clock, codec
+from plimsoll.errors import PlimsollError
 
 
 @Parameter(name="*")
@@ -156,6 +157,17 @@ def say(line: str) -> None:
         line: goes to stderr.
     """
     print(line, file=sys.stderr, flush=True)
+
+
+def say_traceback(error: PlimsollError) -> None:
+    """Tell where the user's code failed, if the error says more of it than its own message.
+
+    Args:
+        error: whose ``details`` may have a ``traceback``.
+    """
+    text = str(error.details.get("traceback", "")).strip()
+    if text and text not in str(error):
+        say(text)
 
 
 def next_step(command: str) -> None:

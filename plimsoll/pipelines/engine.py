@@ -465,7 +465,8 @@ class _Engine:
             why = f"{labels}{' and others' if len(failed) > 3 else ''} failed: {failed[0].why}"
             record = self._record_of(node, "failed", why, started, error=failed[0].error)
         else:
-            why = f"{ran} of {len(items)} items had no earlier result" if ran else ""
+            reasons = {record.why for record in items if record.state == "ran"}
+            why = f"{ran} of {len(items)} items ran{f': {reasons.pop()}' if len(reasons) == 1 else ''}" if ran else ""
             key = digest_parts(parts) if len(parts) == len(items) else None
             record = self._record_of(node, "ran" if ran else "hit", why, started, key=key)
         self._end(EndedStep(record=record, parts=parts if record.key is not None else ()))

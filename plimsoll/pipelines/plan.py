@@ -162,6 +162,8 @@ _WAYS_OUT = {
     "asks whether it is true": "Write plimsoll.when(result, then=lambda: …, otherwise=lambda: …), or decide inside a step.",
     "iterates over it or unpacks it": "Write plimsoll.map(step, result) to call a step for each item of a list, do this inside a step, "
     "or annotate a step that gives several outputs with a NamedTuple.",
+    "looks into it": "Write plimsoll.map(step, result) to call a step for each item of a list, or do this inside a step.",
+    "compares it": "Compare inside a step and write plimsoll.when(that, then=lambda: …, otherwise=lambda: …), or decide by the parameters.",
 }
 for _how, _names in _TOUCHES.items():
     for _name in _names:

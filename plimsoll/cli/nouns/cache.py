@@ -50,16 +50,19 @@ def show(of: str = "", *, limit: int = 100, form: Format = Format()) -> None:
 
 
 @app.command
-def why(run: str, step: str, *, against: str = "", form: Format = Format()) -> None:
+def why(run: str, step: str = "", *, against: str = "", form: Format = Format()) -> None:
     """Say why a step has another key than in an earlier run, down to the line, value, file or version that differs.
 
     Args:
-        run: the run's id, or the beginning of it.
+        run: the run's id, or the beginning of it; without it, the run that computed the step's newest result.
         step: the step's name, such as ``features`` or ``features#2``.
         against: the run to compare with; the newest earlier one that has the step unless given.
         form: how to print.
     """
     with door() as opened:
+        if not step:
+            step = run
+            run = max(opened.do(ListEntries(of=step, limit=1000)).entries, key=lambda use: use.entry.created).entry.run_id
         found = opened.do(ExplainStep(run_id=run, step=step, against=against))
     lines = [found.summary, *difference_lines(found.roots)]
     lines += ["", *found.notes] if found.notes else []
@@ -79,7 +82,7 @@ def verify(*, repair: bool = False, form: Format = Format()) -> int:
     lines = {
         "entries": found.entries,
         "read": size_text(found.size),
-        "damaged": [f"{each.step} of run {each.run_id[:16]}: {each.wrong}" for each in found.damaged],
+        "damaged": [f"{each.step} of run {each.run_id[:16]}: {each.wrong}" for each in found.damaged] or "none",
     }
     show_record(found, form, lines)
     if found.damaged and not repair:

@@ -322,7 +322,8 @@ class Progress:
             value = self._value(argument.index)
             if type(value) in (list, tuple):
                 return tuple(Literal(item) for item in value)
-            what = f"a {type(value).__qualname__}"
+            name = type(value).__qualname__
+            what = f"an {name}" if name[0] in "aeiou" else f"a {name}"
         else:
             what = "a dict"
         raise StepFailed(f"{node.label} is mapped over {what}, not over a list or a tuple.", "Let the step before it return a list.")

@@ -111,7 +111,10 @@ class PruneCache(Request[PruneReport]):
 
     def __post_init__(self) -> None:
         if self.older_than is None and not self.keep_last and self.max_size is None:
-            raise InvalidInput("Nothing says what the cache may lose.", "Give an age, a number to keep, or a size.")
+            raise InvalidInput(
+                "Nothing says what the cache may lose.",
+                "Give an age, a number to keep, or a size: --older-than 30d, --keep-last 3, --max-size 10GB.",
+            )
         for what, value in (("age", self.older_than), ("number to keep", self.keep_last), ("size", self.max_size)):
             if value is not None and not 0 <= value < 2**62:
                 raise InvalidInput(f"The {what} {value} makes no sense.", "Use a number that is not negative.")

@@ -148,7 +148,7 @@ def test_each_item_of_a_list_that_a_step_gives_is_a_call_of_its_own(bench: Bench
     assert result.value == bench.load()() == {"total": 72, "lengths": [12, 12, 12]}
     assert result["clean"].load() == [12, 12, 12]
     assert result["clean[1]"].load() == 12
-    assert result["clean"].why == "3 of 3 items had no earlier result"
+    assert result["clean"].why == "3 of 3 items ran: it has no earlier result"
     assert states(result)["double[1]"] == "hit", "the same content is the same call"
     again = bench.run(executor=executor)
     assert set(states(again).values()) == {"hit"}
@@ -161,7 +161,7 @@ def test_a_list_that_grows_by_one_item_computes_one(bench: Bench) -> None:
     result = bench.run(count=12)
     ran = [label for label, state in states(result).items() if state == "ran"]
     assert ran == ["names", "clean", "double", "total", *(f"clean[{number}]" for number in range(3, 12)), "double[10]"]
-    assert result["clean"].why == "9 of 12 items had no earlier result"
+    assert result["clean"].why == "9 of 12 items ran: it has no earlier result"
     assert result["clean[3]"].why == "it has no earlier result"
     key = result["clean"].record.key
     assert key is not None
