@@ -28,7 +28,7 @@ def up(
     Args:
         host: loopback interface to listen on.
         port: of the control server; 0 takes a free one.
-        serving_port: of the model server.
+        serving_port: of the model server; 0 takes a free one.
         home: folder for database, blobs and tokens.
         parent: id of the process without which this one ends as well.
     """
@@ -48,4 +48,5 @@ def up(
 
 def _announce(control: Address, serving: Address) -> None:
     print(control.url, flush=True)
-    say(f"Plimsoll answers at {control.url}; models, once deployed, at {serving.url}. Ctrl-C ends it.")
+    models = serving.url if serving.port else f"a free port of {serving.host}"
+    say(f"Plimsoll answers at {control.url}; models, once deployed, at {models}. Ctrl-C ends it.")
