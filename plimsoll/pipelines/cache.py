@@ -6,11 +6,10 @@ An entry is written after its bytes and never changed. An entry whose bytes are 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Row, Table, bindparam, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Row, bindparam, delete, select
 
 from plimsoll import clock, codec
 from plimsoll.data.snapshot import get_manifest
@@ -28,38 +27,26 @@ from plimsoll.records.pipeline import (
     RecordSteps,
     StepRecord,
 )
-from plimsoll.runs.lifecycle import running
+from plimsoll.records.run import Run
+from plimsoll.runs.lifecycle import finish_run, running
 from plimsoll.runs.step_log import NOTHING, Logged, read_log
 from plimsoll.store.contracts import Blobs, Context
 from plimsoll.store.schema import cache_entries, claims, key_parts, steps
 from plimsoll.store.tables.tracking import runs
+from plimsoll.store.upserts import Upsert
 
 _SHOWN = 3
 
 
-def _inserting(table: Table, insert: Callable[[Table], Any], replacing: bool) -> Any:
-    """Return the statement that inserts rows; where a row of their primary key is there it is replaced, or stays."""
-    statement = insert(table)
-    keys = [column.name for column in table.primary_key]
-    if not replacing:
-        return statement.on_conflict_do_nothing(index_elements=keys)
-    new = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in keys}
-    return statement.on_conflict_do_update(index_elements=keys, set_=new)
-
-
-#: Dialect -> table -> its statement: made once, since making one takes longer than a row's insertion.
-_INSERT = {
-    name: {
-        "key_parts": _inserting(key_parts, insert, replacing=False),
-        "cache_entries": _inserting(cache_entries, insert, replacing=True),
-        "steps": _inserting(steps, insert, replacing=True),
-        "claims": _inserting(claims, insert, replacing=True),
-    }
-    for name, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
-}
-
+# Statements are made once, since making one takes longer than to run it.
+_NEW_PARTS = Upsert(key_parts, replacing=False)
+_NEW_ENTRIES = Upsert(cache_entries, replacing=True)
+_NEW_STEPS = Upsert(steps, replacing=True)
+_NEW_CLAIM = Upsert(claims, replacing=True)
+_DONE = delete(claims).where(claims.c.run_id == bindparam("run"), claims.c.call.in_(bindparam("calls", expanding=True)))
 _NEWEST = cache_entries.c.created.desc(), cache_entries.c.key
 _OF_CALL = select(cache_entries).where(cache_entries.c.call == bindparam("call")).order_by(*_NEWEST)
+_SOME_OF_CALL = _OF_CALL.limit(bindparam("most"))
 _LATEST = select(cache_entries).where(cache_entries.c.step == bindparam("step")).order_by(*_NEWEST).limit(1)
 _PARTS = select(key_parts).where(key_parts.c.key == bindparam("key"))
 
@@ -72,11 +59,11 @@ def insert_claim(context: Context, call: str, run_id: str) -> None:
         call: call key.
         run_id: the run.
     """
-    context.tx.execute(_INSERT[context.tx.dialect.name]["claims"], {"call": call, "run_id": run_id, "renewed": clock.now()})
+    _NEW_CLAIM.rows(context.tx, [{"call": call, "run_id": run_id, "renewed": clock.now()}])
 
 
-def record_steps(request: RecordSteps, context: Context) -> None:
-    """Record steps of a run that is under way, with their entries; the same position again replaces the record.
+def record_steps(request: RecordSteps, context: Context) -> Run | None:
+    """Record steps of a run that is under way, with their entries, and end it; the same position again replaces the record.
 
     Raises:
         NotFound: there is no such run.
@@ -91,16 +78,17 @@ def record_steps(request: RecordSteps, context: Context) -> None:
         for step in request.steps
         if step.record.key is not None and (step.parts or step.code)
     ]
-    insert = _INSERT[context.tx.dialect.name]
-    if made:
-        context.tx.execute(insert["key_parts"], list({row["key"]: row for row in made}.values()))
-    if kept := {step.record.key: _entry_row(step, context) for step in request.steps if step.keep}:
-        context.tx.execute(insert["cache_entries"], list(kept.values()))
-    if told := {step.record.index: codec.plain(step.record) for step in request.steps}:
-        context.tx.execute(insert["steps"], list(told.values()))
-    calls = [step.call for step in request.steps if step.call is not None]
-    if calls:
-        context.tx.execute(delete(claims).where(claims.c.run_id == request.run_id, claims.c.call.in_(calls)))
+    _NEW_PARTS.rows(context.tx, list({row["key"]: row for row in made}.values()))
+    _NEW_ENTRIES.rows(context.tx, list({step.record.key: _entry_row(step, context) for step in request.steps if step.keep}.values()))
+    _NEW_STEPS.rows(context.tx, list({step.record.index: codec.plain(step.record) for step in request.steps}.values()))
+    if calls := [step.call for step in request.steps if step.call is not None]:
+        context.tx.execute(_DONE, {"run": request.run_id, "calls": calls})
+    if request.end is None:
+        return None
+    run = finish_run(request.end, context)
+    # Steps are no news for the audit log, but an end is one, however it is sent.
+    context.stores.events.append(context.tx, context.actor.name, "FinishRun", f"run:{run.id}", codec.plain(request.end))
+    return run
 
 
 def _packed(parts: tuple[KeyPart, ...]) -> bytes:
@@ -129,7 +117,7 @@ def _entry_row(step: EndedStep, context: Context) -> dict[str, Any]:
 
 def find_entries(request: FindEntries, context: Context) -> tuple[CacheEntry, ...]:
     """Return the entries of a call key, newest first."""
-    rows = context.tx.execute(_OF_CALL.limit(bindparam("most")), {"call": request.call, "most": request.limit})
+    rows = context.tx.execute(_SOME_OF_CALL, {"call": request.call, "most": request.limit})
     return tuple(_cache_entry(row) for row in rows)
 
 

@@ -148,12 +148,14 @@ class _Engine:
                 if self._here:
                     attempt = self._here.popleft()
                     if self._holds(attempt):
+                        self._writer.start()
                         self._settle(attempt, self._means.in_process.submit(self._call(attempt)))
                 elif not self._progress.done:
                     self._wait()
                 self._log.flush()
                 self._begin_ready()
-            self._writer.close()
+            self._log.close(PATIENCE)
+            rest = self._writer.finish()
         except BaseException:
             # An executor that several runs share goes on without the calls that have not begun.
             for future in self._running:
@@ -166,10 +168,10 @@ class _Engine:
             with contextlib.suppress(PlimsollError):
                 self._log.close(0.0)
             raise
-        self._log.close(PATIENCE)
-        return outcome_of(self._progress, self._records, self._made, self._part.only_needed)
+        return outcome_of(self._progress, self._records, self._made, self._part.only_needed, rest)
 
     def _wait(self) -> None:
+        self._writer.start()
         pauses = [_LOOK, *([_POLL] if self._queue else []), *(attempt.due - clock.monotonic() for attempt in self._later)]
         pause = max(0.001, min(pauses))
         if not self._running:
@@ -260,6 +262,7 @@ class _Engine:
             if attempt.attempt == 1:
                 self._tell(attempt, "started", attempt.why)
             attempt.began = clock.monotonic()
+            self._writer.start()
             self._running[self._means.executor.submit(self._call(attempt))] = attempt
 
     def _claim(self, attempt: Attempt, claim: Claim) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import numbers
 import re
@@ -32,7 +33,7 @@ from plimsoll.pipelines.settled import settle, typed_params
 from plimsoll.pipelines.step import is_pipeline
 from plimsoll.records.data import RegisterSnapshot
 from plimsoll.records.model import CreateVersion, PackageMeta
-from plimsoll.records.pipeline import ListSteps, Output, RunPipeline, StepRecord, StepState
+from plimsoll.records.pipeline import ListSteps, Output, RecordSteps, RunPipeline, StepRecord, StepState
 from plimsoll.records.pipelines.part import NO_PART, ExecutorName, PartAsked
 from plimsoll.records.run import Artifact, Cause, CodeVersion, FinishRun, GetRun, LogInput, PointColumns, Run, StartRun
 from plimsoll.records.tracking.machine import Machine
@@ -252,7 +253,7 @@ def execute(
         run = do(start) if begin is None else begin(start)
         means = Means(do=do, blobs=late, executor=runner, in_process=in_process, sources=origin.sources)
         means = replace(means, on_step=on_step or _ignore, heard=heard)
-        return _Execution(plan, chosen, run, do, blobs, project, versions).through(means)
+        return _Execution(plan, chosen, run, do, late, project, versions).through(means)
 
 
 def _trusted(records: Iterable[StepRecord], do: Do) -> frozenset[int]:
@@ -327,11 +328,13 @@ def _start(function: Callable[..., Any], plan: Plan, origin: Origin, experiment:
 class _Execution:
     """A run that is under way, and what it has given so far."""
 
-    def __init__(self, plan: Plan, part: Part, run: Run, do: Do, blobs: Blobs, project: Path, versions: bool) -> None:
+    def __init__(self, plan: Plan, part: Part, run: Run, do: Do, blobs: LateBlobs, project: Path, versions: bool) -> None:
         self._part = part
         self._plan, self._run, self._do, self._blobs, self._project, self._versions = plan, run, do, blobs, project, versions
         self._artifacts: dict[str, Artifact] = {}
         self._metrics: dict[str, float] = {}
+        #: The last steps, which are recorded together with the run's end unless something before it needs them.
+        self._rest: RecordSteps | None = None
 
     def _past(self) -> PipelineResult:
         """Return what the run gave, which has ended before."""
@@ -349,11 +352,11 @@ class _Execution:
             with pulse(self._run.id, self._do):
                 outcome = self._outcome(means)
             given = False  # what the door refuses now it would refuse again with the failure
-            run = self._do(self._end("finished", None))
+            run = self._finish(self._end("finished", None))
         except BaseException as error:
             # Ctrl-C and the like as well: a run that nobody works on must not look as if it were under way.
             state: Literal["stopped", "failed"] = "stopped" if isinstance(error, RunStopped | KeyboardInterrupt) else "failed"
-            self._do(self._end(state, str(error) or type(error).__name__, given))
+            self._finish(self._end(state, str(error) or type(error).__name__, given))
             raise
         trusted = outcome.made | _trusted(outcome.records, self._do)
         return PipelineResult(run, self._plan, outcome.records, self._blobs, self._project, trusted, self._metrics)
@@ -363,10 +366,32 @@ class _Execution:
         kept = tuple(self._artifacts.values()) if given else ()
         return FinishRun(id=self._run.id, state=state, error=error, artifacts=kept, points=last)
 
+    def _finish(self, end: FinishRun) -> Run:
+        rest, self._rest = self._rest, None
+        if rest is None:
+            return self._do(end)
+        self._blobs.flush()
+        try:
+            run = self._do(replace(rest, end=end))
+        except PlimsollError:
+            # Whatever is wrong with the end, the steps need not be computed again.
+            with contextlib.suppress(PlimsollError):
+                self._do(rest)
+            raise
+        assert run is not None
+        return run
+
+    def _record(self) -> None:
+        rest, self._rest = self._rest, None
+        self._blobs.flush()
+        if rest is not None:
+            self._do(rest)
+
     def _outcome(self, means: Means) -> Outcome:
         plan, run, damaged = self._plan, self._run, dict[str, str]()
         for look in range(_LOOKS):
             outcome = run_plan(plan, means, run, self._part, damaged)
+            self._rest = outcome.rest
             self._keep(outcome)
             failed = outcome.failed
             if failed is not None:
@@ -383,8 +408,10 @@ class _Execution:
                 if look == _LOOKS - 1:
                     raise
                 damaged = {outcome.names[error.details["input"]]: error.fact}
+                self._record()
         for place, output in outcome.outputs.items():
             if output.kind == "model" and place not in outcome.aside:
+                self._record()
                 self._take_model(outcome.labels[place], output)
         return outcome
 
@@ -398,6 +425,7 @@ class _Execution:
             self._artifacts[name] = Artifact(name=name, kind=output.kind, digest=output.digest, size=output.size)
             dataset = self._plan.nodes[place].step.options.snapshot if place >= 0 else None
             if dataset is not None:
+                self._record()
                 self._do(RegisterSnapshot(name=dataset, digest=output.digest))
                 self._do(LogInput(run_id=self._run.id, name=dataset, digest=output.digest))
 

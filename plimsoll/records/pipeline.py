@@ -8,7 +8,7 @@ from typing import Literal
 from plimsoll.errors import InvalidInput
 from plimsoll.records.pipelines.part import NO_PART, ExecutorName, PartAsked
 from plimsoll.records.request import Json, Request, check_digest, check_limit, check_name
-from plimsoll.records.run import Cause, Run
+from plimsoll.records.run import Cause, FinishRun, Run
 
 #: ``hit``: an earlier output was used; ``ran``: it was computed; ``skipped``: a step before it failed, its branch was not
 #: taken, or only a part of the pipeline was asked for.
@@ -226,8 +226,10 @@ class EndedStep:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RecordSteps(Request[None]):
+class RecordSteps(Request[Run | None]):
     """Record steps of a run of one's own that is under way, with the entries that later runs may use, all or none of them.
+
+    With ``end`` the run ends with them, and is the result.
 
     The same index again replaces the record. The newest result of a key is what later runs find. What a run has claimed of
     these calls is given back. The bytes of outputs must be stored before.
@@ -239,10 +241,14 @@ class RecordSteps(Request[None]):
     steps: tuple[EndedStep, ...]
     #: Digest -> parts, for each digest in the steps' ``code`` that was not sent before.
     code: dict[str, tuple[KeyPart, ...]] = field(default_factory=dict)
+    #: How the run ends, when these are its last steps.
+    end: FinishRun | None = None
 
     def __post_init__(self) -> None:
         for digest in self.code:
             check_digest("Code", digest)
+        if self.end is not None and self.end.id != self.run_id:
+            raise InvalidInput(f"The end of run {self.end.id!r} was sent with steps of run {self.run_id!r}.", "End the run of the steps.")
         for step in self.steps:
             if step.record.run_id != self.run_id:
                 raise InvalidInput(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Table, Text, and_, case, select, type_coerce
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, Text, and_, bindparam, case, select, type_coerce
 
 from plimsoll import clock, codec
 from plimsoll.errors import InvalidInput, NotFound
@@ -26,6 +26,17 @@ def selected_runs() -> Select[Any]:
     """Return the query of all runs, each with its experiment's name; callers narrow it."""
     own = [type_coerce(column, Text) if column.name in _PACKED else column for column in runs.c if column is not runs.c.key]
     return select(*own, experiments.c.name.label("experiment")).join(experiments, experiments.c.id == runs.c.experiment_id)
+
+
+def _values(table: Table, value: ColumnElement[Any]) -> Select[Any]:
+    mine = table.c.run_id.in_(bindparam("ids", expanding=True))
+    return select(table.c.run_id, table.c.name, value).where(mine).order_by(table.c.run_id, table.c.name)
+
+
+# Every run that begins or ends needs these; making a statement takes longer than to run it.
+_PARAMS, _TAGS = _values(run_params, type_coerce(run_params.c.value, Text)), _values(run_tags, run_tags.c.value)
+_ONE = selected_runs().where(runs.c.id == bindparam("id"))
+_NEW_PARAMS, _NEW_TAGS = run_params.insert(), run_tags.insert()
 
 
 def state_now() -> ColumnElement[str]:
@@ -50,8 +61,8 @@ def described_runs(
         tags: names of the tags to read; None is all.
     """
     ids = [row.id for row in rows]
-    own_params = _by_run(tx, ids, params, run_params, type_coerce(run_params.c.value, Text))
-    own_tags = _by_run(tx, ids, tags, run_tags, run_tags.c.value)
+    own_params = _by_run(tx, ids, params, run_params, _PARAMS)
+    own_tags = _by_run(tx, ids, tags, run_tags, _TAGS)
     # All documents at once: a call for each would take most of the time of a search.
     packed = [raw or "null" for values in own_params.values() for raw in values.values()]
     unpacked = iter(codec.from_json(f"[{','.join(packed)}]", list[Any], "The stored parameters"))
@@ -62,12 +73,11 @@ def described_runs(
 
 
 def _by_run(
-    tx: Connection, ids: Sequence[str], names: tuple[str, ...] | None, table: Table, value: ColumnElement[Any]
+    tx: Connection, ids: Sequence[str], names: tuple[str, ...] | None, table: Table, query: Select[Any]
 ) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {id: {} for id in ids}
     for some in chunks(ids if names is None or names else (), 500):
-        query = select(table.c.run_id, table.c.name, value).where(table.c.run_id.in_(some)).order_by(table.c.run_id, table.c.name)
-        for run_id, name, own in tx.execute(query if names is None else query.where(table.c.name.in_(names))).all():
+        for run_id, name, own in tx.execute(query if names is None else query.where(table.c.name.in_(names)), {"ids": some}).all():
             found[run_id][name] = own
     return found
 
@@ -91,10 +101,25 @@ def one_run(tx: Connection, id: str) -> Run:
     Raises:
         NotFound: there is no such run.
     """
-    row = tx.execute(selected_runs().where(runs.c.id == id)).one_or_none()
+    return stored_run(tx, id)[0]
+
+
+def stored_run(tx: Connection, id: str) -> tuple[Run, str, int | None]:
+    """Return a run by its whole id, deleted or not, the state that is stored, and when its process last said that it lives.
+
+    A run that is silent looks lost, but what is stored is no end.
+
+    Args:
+        tx: an open transaction.
+        id: the run's id.
+
+    Raises:
+        NotFound: there is no such run.
+    """
+    row = tx.execute(_ONE, {"id": id}).one_or_none()
     if row is None:
         raise missing_run(id)
-    return described_runs(tx, [row])[0]
+    return described_runs(tx, [row])[0], row.state, row.seen
 
 
 def missing_run(id: str) -> NotFound:
@@ -126,7 +151,7 @@ def insert_params(tx: Connection, run_id: str, params: dict[str, Json]) -> None:
     if params:
         texts = {name: param_text(value) for name, value in params.items()}
         rows = [{"run_id": run_id, "name": name, "value": params[name], "text": text, "head": text[:HEAD]} for name, text in texts.items()]
-        tx.execute(run_params.insert(), rows)
+        tx.execute(_NEW_PARAMS, rows)
 
 
 def add_params(tx: Connection, run_id: str, params: dict[str, Json]) -> None:
@@ -166,9 +191,20 @@ def put_tags(tx: Connection, run_id: str, tags: dict[str, str]) -> None:
         tags: values by name.
     """
     remove_tags(tx, run_id, tags)
+    insert_tags(tx, run_id, tags)
+
+
+def insert_tags(tx: Connection, run_id: str, tags: dict[str, str]) -> None:
+    """Add tags that the run does not have yet.
+
+    Args:
+        tx: an open writing transaction.
+        run_id: the run.
+        tags: values by name.
+    """
     if tags:
         rows = [{"run_id": run_id, "name": name, "value": value, "head": value[:HEAD]} for name, value in tags.items()]
-        tx.execute(run_tags.insert(), rows)
+        tx.execute(_NEW_TAGS, rows)
 
 
 def remove_tags(tx: Connection, run_id: str, names: Iterable[str]) -> int:

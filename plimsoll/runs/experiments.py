@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, select, update
 
 from plimsoll import clock
 from plimsoll.errors import Conflict, NotFound
@@ -23,6 +23,9 @@ from plimsoll.records.tracking.experiment import (
 )
 from plimsoll.store.contracts import Context, chunks
 from plimsoll.store.tables.tracking import experiment_tags, experiments, runs
+
+_STANDING = select(experiments.c.id, experiments.c.name, experiments.c.deleted)
+_NAMED, _OF_ID = _STANDING.where(experiments.c.name == bindparam("name")), _STANDING.where(experiments.c.id == bindparam("id"))
 
 
 def _found(tx: Connection, where: ColumnElement[bool]) -> tuple[Experiment, ...]:
@@ -88,8 +91,7 @@ def experiment_for(tx: Connection, name: str, id: str | None = None) -> tuple[st
         NotFound: there is none with this id.
         Conflict: it is deleted.
     """
-    known = experiments.c.name == name if id is None else experiments.c.id == id
-    row = tx.execute(select(experiments.c.id, experiments.c.name, experiments.c.deleted).where(known)).one_or_none()
+    row = tx.execute(_NAMED, {"name": name}).one_or_none() if id is None else tx.execute(_OF_ID, {"id": id}).one_or_none()
     if row is not None and row.deleted is None:
         return row.id, row.name
     if row is not None or id is not None:

@@ -24,19 +24,35 @@ from plimsoll.records.run import (
     StartRun,
 )
 from plimsoll.records.tracking.change import DeleteRun, RemoveArtifacts, RestoreRun, UpdateRun
-from plimsoll.runs.described import add_params, described_runs, insert_params, missing_run, one_run, put_tags, selected_runs
+from plimsoll.runs.described import (
+    add_params,
+    described_runs,
+    insert_params,
+    insert_tags,
+    missing_run,
+    one_run,
+    put_tags,
+    selected_runs,
+    stored_run,
+)
 from plimsoll.runs.experiments import experiment_for
 from plimsoll.runs.outputs.files import artifacts_of
 from plimsoll.runs.outputs.uses import datasets_of_runs, models_of_runs
 from plimsoll.store.contracts import Context, chunks
 from plimsoll.store.schema import steps
 from plimsoll.store.tables.tracking import artifacts, run_inputs, runs
+from plimsoll.store.upserts import Upsert
 
 #: Writer of the points that come with a run's end.
 _END = "(end)"
 
 #: What of a run is in other tables than its own.
 _ELSEWHERE = ("experiment", "params", "tags")
+
+# Statements are made once, since making one takes longer than to run it.
+_NEW, _CHANGE = runs.insert(), update(runs).where(runs.c.id == bindparam("of"))
+_OF_KEY, _OF_ID = (select(runs.c.id).where(column == bindparam("value")) for column in (runs.c.key, runs.c.id))
+_NEW_ARTIFACTS = Upsert(artifacts, replacing=True)
 
 
 def start_run(request: StartRun, context: Context) -> Run:
@@ -65,16 +81,16 @@ def start_run(request: StartRun, context: Context) -> Run:
         started=clock.now() if request.started is None else request.started,
     )
     row = {name: value for name, value in codec.plain(run).items() if name not in _ELSEWHERE}
-    context.tx.execute(runs.insert().values(**row, key=request.key, seen=clock.now() if request.beats else None))
+    context.tx.execute(_NEW, {**row, "key": request.key, "seen": clock.now() if request.beats else None})
     insert_params(context.tx, id, request.params)
-    put_tags(context.tx, id, request.tags)
+    insert_tags(context.tx, id, request.tags)
     return run
 
 
 def _known(tx: Connection, request: StartRun) -> str | None:
     """Return the id of the run that was begun before with the same key or id."""
-    for column, value in ((runs.c.key, request.key), (runs.c.id, request.id)):
-        known: str | None = None if value is None else tx.execute(select(runs.c.id).where(column == value)).scalar()
+    for query, value in ((_OF_KEY, request.key), (_OF_ID, request.id)):
+        known: str | None = None if value is None else tx.execute(query, {"value": value}).scalar()
         if known is not None:
             return known
     return None
@@ -180,14 +196,13 @@ def changeable(context: Context, id: str) -> Standing:
 
 def finish_run(request: FinishRun, context: Context) -> Run:
     """End a run; ending it again in the same state changes nothing, and one that is lost may end in another."""
-    run = one_run(context.tx, request.id)
     # As it is stored: one that is silent is still to be ended.
-    stored = Standing(*context.tx.execute(_STANDING, {"id": request.id}).one())
-    if stored.state == request.state:
+    run, stored, seen = stored_run(context.tx, request.id)
+    if stored == request.state:
         return run
-    if stored.state not in ("running", "lost") or run.deleted is not None:
+    if stored not in ("running", "lost") or run.deleted is not None:
         running(context, request.id)
-    if request.state == "lost" and stored.seen is not None and request.ended is not None and stored.seen > request.ended:
+    if request.state == "lost" and seen is not None and request.ended is not None and seen > request.ended:
         # One of its processes died, and another has spoken since.
         return run
     if request.artifacts:
@@ -196,7 +211,7 @@ def finish_run(request: FinishRun, context: Context) -> Run:
         context.stores.points.append(context.tx, request.id, _END, 1, request.points)
     context.stores.points.settle(context.tx, request.id)
     end: dict[str, Any] = {"state": request.state, "error": request.error, "ended": clock.now() if request.ended is None else request.ended}
-    context.tx.execute(update(runs).where(runs.c.id == request.id).values(**end))
+    context.tx.execute(_CHANGE, {"of": request.id, **end})
     return replace(run, **end)
 
 
@@ -251,9 +266,7 @@ def _attach(context: Context, run_id: str, kept: tuple[Artifact, ...]) -> None:
         if not context.stores.blobs.has(artifact.digest):
             raise NotFound(f"The bytes {artifact.digest[:12]} of {artifact.name!r} are not stored.", "Upload them before naming them.")
     rows = {artifact.name: {"owner": run_id, **codec.plain(artifact)} for artifact in kept}
-    for names in chunks(list(rows), 500):
-        context.tx.execute(artifacts.delete().where(artifacts.c.owner == run_id, artifacts.c.name.in_(names)))
-    context.tx.execute(artifacts.insert(), list(rows.values()))
+    _NEW_ARTIFACTS.rows(context.tx, list(rows.values()))
 
 
 def remove_artifacts(request: RemoveArtifacts, context: Context) -> None:

@@ -27,8 +27,8 @@ class Backend(Protocol):
     #: ``sqlite`` or ``postgresql``.
     name: str
 
-    def engine(self) -> Engine:
-        """Return a new engine."""
+    def engines(self) -> tuple[Engine, Engine]:
+        """Return a new engine for transactions that read and one for those that write; it may be the same."""
         ...
 
     def begin(self, connection: Connection, writes: bool, durable: bool) -> None:
@@ -41,7 +41,7 @@ class Backend(Protocol):
 
 
 class SqlDatabase:
-    """Transactions on one engine; safe to share between threads, not across a fork.
+    """Transactions on one database; safe to share between threads, not across a fork.
 
     Args:
         backend: the dialect and where the database is.
@@ -50,9 +50,10 @@ class SqlDatabase:
     def __init__(self, backend: Backend) -> None:
         self.dialect = backend.name
         self._backend = backend
-        self._engine = backend.engine()
+        self._reading, self._writing = backend.engines()
         self._writers = threading.Lock()
-        event.listen(self._engine, "handle_error", self._explain)
+        for engine in {self._reading, self._writing}:
+            event.listen(engine, "handle_error", self._explain)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -88,12 +89,13 @@ class SqlDatabase:
 
     def close(self) -> None:
         """Give back all connections."""
-        self._engine.dispose()
+        self._reading.dispose()
+        self._writing.dispose()
 
     @contextmanager
     def _begin(self, writes: bool, durable: bool) -> Iterator[Connection]:
         try:
-            connection = self._engine.connect()
+            connection = (self._writing if writes else self._reading).connect()
         except PoolTimeout as error:
             raise Overloaded("All connections to the database are in use.", "Try again.", retry_after=1) from error
         with connection, connection.begin():

@@ -19,6 +19,10 @@ from plimsoll.store import schema
 #: What the first line has for the digest of the line before.
 GENESIS = "0" * 64
 
+# Made once, since making a statement takes longer than to run it.
+_NEW = insert(schema.events)
+_NEWEST = select(schema.events.c.sequence, schema.events.c.digest).order_by(schema.events.c.sequence.desc()).limit(1)
+
 
 class SqlEvents:
     """The chain in the table ``events``.
@@ -37,8 +41,7 @@ class SqlEvents:
             subject: what it was done to, such as ``release:0199…``.
             payload: the request as JSON, without secrets.
         """
-        table = schema.events
-        newest = tx.execute(select(table.c.sequence, table.c.digest).order_by(table.c.sequence.desc()).limit(1)).first()
+        newest = tx.execute(_NEWEST).first()
         # As it will be read back: NaN is null there, a tuple is a list.
         told = codec.from_json(codec.to_json(payload), object)
         line: dict[str, Any] = {
@@ -51,7 +54,7 @@ class SqlEvents:
             "previous": newest.digest if newest else GENESIS,
         }
         line["digest"] = _digest(line)
-        tx.execute(insert(table).values(**line))
+        tx.execute(_NEW, line)
         return Event(**line)
 
     def list(self, tx: Connection, subject: str | None, before: int | None, limit: int) -> tuple[Event, ...]:

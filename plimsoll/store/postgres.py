@@ -53,9 +53,9 @@ class Postgres:
         extras.require("psycopg")
         self.url = url.set(drivername="postgresql+psycopg")
 
-    def engine(self) -> Engine:
-        """Return a new engine whose connections are tried before use and whose commits wait for the server's disk."""
-        return create_engine(
+    def engines(self) -> tuple[Engine, Engine]:
+        """Return one new engine for all transactions: its connections are tried before use, its commits wait for the server's disk."""
+        engine = create_engine(
             self.url,
             connect_args={
                 "options": f"-c lock_timeout={PATIENCE * 1000:.0f} -c synchronous_commit=on -c timezone=UTC",
@@ -66,6 +66,7 @@ class Postgres:
             max_overflow=32,
             pool_timeout=PATIENCE,
         )
+        return engine, engine
 
     def begin(self, connection: Connection, writes: bool, durable: bool) -> None:
         """Make the transaction that has begun a writing one, or one that reads a single state.

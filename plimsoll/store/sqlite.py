@@ -49,8 +49,16 @@ class Sqlite:
                 "Choose a folder that you can write to, with PLIMSOLL_HOME or --home.",
             ) from error
 
-    def engine(self) -> Engine:
-        """Return a new engine whose connections wait for locks, check foreign keys and sync each commit."""
+    def engines(self) -> tuple[Engine, Engine]:
+        """Return a new engine for transactions that read, whose connections cannot write, and one for those that write.
+
+        Their connections wait for locks, check foreign keys and sync each commit.
+        """
+        reading, writing = self._engine(), self._engine()
+        event.listen(reading, "connect", self._connected_to_read)
+        return reading, writing
+
+    def _engine(self) -> Engine:
         engine = create_engine(
             URL.create("sqlite", database=str(self.path)),
             # Without an isolation level the module begins nothing by itself: begin() below does.
@@ -70,11 +78,10 @@ class Sqlite:
             writes: whether it takes the write lock.
             durable: whether its commit waits for the disk. The next one that does makes this one durable too.
         """
-        wanted = {"query_only": "OFF", "synchronous": "FULL" if durable else "NORMAL"} if writes else {"query_only": "ON"}
-        for name, value in wanted.items():
-            if connection.info.get(name) != value:
-                connection.exec_driver_sql(f"PRAGMA {name} = {value}")
-                connection.info[name] = value
+        wanted = "FULL" if durable else "NORMAL"
+        if writes and connection.info.get("synchronous") != wanted:
+            connection.exec_driver_sql(f"PRAGMA synchronous = {wanted}")
+            connection.info["synchronous"] = wanted
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN DEFERRED")
 
     def explain(self, context: ExceptionContext) -> PlimsollError | None:
@@ -123,6 +130,9 @@ class Sqlite:
         if connection.execute("PRAGMA page_count").fetchone()[0] == 0:
             # Only an empty file is switched: a database that is not ours stays as it is.
             self._log_ahead(connection)
+
+    def _connected_to_read(self, connection: sqlite3.Connection, record: ConnectionPoolEntry) -> None:
+        connection.execute("PRAGMA query_only = ON")
 
     def _log_ahead(self, connection: sqlite3.Connection) -> None:
         deadline = clock.monotonic() + PATIENCE

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from plimsoll.pipelines.loop.progress import Progress
 from plimsoll.pipelines.plan import Argument
-from plimsoll.records.pipeline import Output, StepRecord
+from plimsoll.records.pipeline import Output, RecordSteps, StepRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +27,8 @@ class Outcome:
     aside: frozenset[int]
     #: What the pipeline returns, with every choice made.
     result: Argument
+    #: The last steps, which are still to be recorded; None when all are.
+    rest: RecordSteps | None
 
     @property
     def failed(self) -> StepRecord | None:
@@ -34,7 +36,9 @@ class Outcome:
         return next((record for record in self.records if record.state == "failed"), None)
 
 
-def outcome_of(progress: Progress, records: dict[int, StepRecord], made: set[int], only_needed: frozenset[int]) -> Outcome:
+def outcome_of(
+    progress: Progress, records: dict[int, StepRecord], made: set[int], only_needed: frozenset[int], rest: RecordSteps | None
+) -> Outcome:
     """Return how a plan went that has come to its end.
 
     Args:
@@ -42,6 +46,7 @@ def outcome_of(progress: Progress, records: dict[int, StepRecord], made: set[int
         records: by position.
         made: positions of the nodes whose output the run has computed itself.
         only_needed: positions of the nodes that were not asked for.
+        rest: what is still to be recorded.
     """
     places = progress.outputs
     return Outcome(
@@ -52,4 +57,5 @@ def outcome_of(progress: Progress, records: dict[int, StepRecord], made: set[int
         made=frozenset(place for place in places if progress.owner(place) in made),
         aside=frozenset(place for place in places if progress.is_item(place) or progress.owner(place) in only_needed),
         result=progress.result(),
+        rest=rest,
     )

@@ -66,7 +66,8 @@ class Writer:
                 self._held.discard(ended.call)
             urgent = wait or ended.record.state in ("ran", "failed")
             self._due = min(self._due, clock.monotonic() + (0.0 if wait else _LINGER if urgent else _LEISURE))
-            self._start()
+            if urgent:
+                self.start()
             self._changed.notify_all()
             number = self._put
             while wait and self._recorded < number:
@@ -81,7 +82,7 @@ class Writer:
         """
         with self._changed:
             self._held.add(call)
-            self._start()
+            self.start()
 
     def release(self, call: str) -> None:
         """Give back a call without a result.
@@ -110,20 +111,37 @@ class Writer:
         Raises:
             PlimsollError: recording has failed.
         """
+        rest = self.finish()
+        if rest is not None:
+            self._record(rest)
+
+    def finish(self) -> RecordSteps | None:
+        """End the thread, give back what is claimed, and return what is still to be recorded by whoever ends the run, or None.
+
+        The bytes that it names are to be stored before.
+
+        Raises:
+            PlimsollError: recording has failed.
+        """
         with self._changed:
             self._closing = True
             self._changed.notify_all()
         if self._thread is not None:
             self._thread.join()
         self._raise()
+        # A claim is never given back before the result that it stands for is recorded.
+        while len(self._waiting) > (0 if self._held else _MOST):
+            self._record(self._batch())
         if self._held:
             self._do(ReleaseClaims(run_id=self._run_id))
+        return self._batch() if self._waiting else None
 
     def _raise(self) -> None:
         if self._failure is not None:
             raise self._failure
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """See to it that what waits is recorded in time, because something begins that may take long; hits alone wait for the run's end."""
         if self._thread is None and not self._closing:
             self._thread = threading.Thread(target=self._work, name="plimsoll-writer", daemon=True)
             self._thread.start()
@@ -134,31 +152,42 @@ class Writer:
             with self._changed:
                 while not self._closing and clock.monotonic() < min(self._due, beat):
                     self._changed.wait(min(self._due, beat) - clock.monotonic())
-                batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
-                if not self._waiting:
-                    self._due = float("inf")
-                if self._closing and not batch:
+                if self._closing:
                     return
+                batch = self._batch() if self._waiting and clock.monotonic() >= self._due else None
                 renew = bool(self._held) and clock.monotonic() >= beat
-                code = {ended.code: self._code[ended.code] for ended in batch if ended.code and ended.code not in self._known}
             if clock.monotonic() >= beat:
                 beat = clock.monotonic() + _BEAT
-            try:
-                if batch:
-                    self._store()
-                    self._do(RecordSteps(run_id=self._run_id, steps=tuple(batch), code=code))
-            except BaseException as error:
-                # The run's own thread raises it; nothing after it may be recorded.
-                with self._changed:
-                    self._failure = error
-                    self._changed.notify_all()
-                return
+            if batch is not None:
+                try:
+                    self._record(batch)
+                except BaseException:
+                    # The run's own thread raises it.
+                    return
             if renew:
                 self._renew()
+
+    def _batch(self) -> RecordSteps:
+        batch, self._waiting = self._waiting[:_MOST], self._waiting[_MOST:]
+        if not self._waiting:
+            self._due = float("inf")
+        code = {ended.code: self._code[ended.code] for ended in batch if ended.code and ended.code not in self._known}
+        return RecordSteps(run_id=self._run_id, steps=tuple(batch), code=code)
+
+    def _record(self, batch: RecordSteps) -> None:
+        try:
+            self._store()
+            self._do(batch)
+        except BaseException as error:
+            # Nothing after it may be recorded.
             with self._changed:
-                self._known.update(code)
-                self._recorded += len(batch)
+                self._failure = error
                 self._changed.notify_all()
+            raise
+        with self._changed:
+            self._known.update(batch.code)
+            self._recorded += len(batch.steps)
+            self._changed.notify_all()
 
     def _renew(self) -> None:
         try:

@@ -62,7 +62,9 @@ def remember(path: Path, plan: Plan, records: Sequence[StepRecord], asked: Seque
     if len(starts) != 1 or not recorded:
         return "it is not one run"
     # Before that its steps spoke, which they do not when they are hits.
-    said = [request for request in asked[recorded[-1] + 1 :] if type(request).__name__ in SAID]
+    last = asked[recorded[-1]]
+    ends = [last.end] if isinstance(last, RecordSteps) and last.end is not None else []
+    said = [request for request in (*ends, *asked[recorded[-1] + 1 :]) if type(request).__name__ in SAID]
     memory = Memory(
         parts=tuple(parts.values()),
         packages=installed(),

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Row, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Row, bindparam, select, update
 
 from plimsoll import clock, codec
 from plimsoll.errors import Conflict, Denied, InvalidInput, NotFound
@@ -25,6 +24,11 @@ from plimsoll.records.run import Run
 from plimsoll.runs.lifecycle import start_run
 from plimsoll.store.contracts import Context
 from plimsoll.store.schema import searches, trials
+from plimsoll.store.upserts import Upsert
+
+# Statements are made once, since making one takes longer than to run it.
+_STANDING = select(searches.c.author, searches.c.holder, searches.c.state).where(searches.c.id == bindparam("id"))
+_NEW_TRIALS = Upsert(trials, replacing=True)
 
 
 def start_search(request: StartSearch, context: Context) -> Search:
@@ -58,17 +62,18 @@ def record_trials(request: RecordTrials, context: Context) -> Run | None:
         Conflict: another process has gone on with it, or it has ended.
     """
     _held(context, request.search_id, request.holder)
-    kept = list(request.trials)
+    kept = {trial.number: trial for trial in request.trials}
     run = None
     if request.run is not None and kept:
         run = start_run(request.run, context)
-        kept[-1] = replace(kept[-1], run_id=run.id)
-    insert = postgresql.insert if context.tx.dialect.name == "postgresql" else sqlite.insert
-    for trial in kept:
-        # Packed, since JSON has no infinity and no NaN.
-        values = {"run_id": trial.run_id, "state": trial.state, "data": codec.to_msgpack(trial)}
-        row = insert(trials).values(search_id=request.search_id, number=trial.number, **values)
-        context.tx.execute(row.on_conflict_do_update(index_elements=["search_id", "number"], set_=values))
+        last = request.trials[-1].number
+        kept[last] = replace(kept[last], run_id=run.id)
+    # Packed, since JSON has no infinity and no NaN.
+    rows = [
+        {"search_id": request.search_id, "number": each.number, "run_id": each.run_id, "state": each.state, "data": codec.to_msgpack(each)}
+        for each in kept.values()
+    ]
+    _NEW_TRIALS.rows(context.tx, rows)
     return run
 
 
@@ -118,7 +123,9 @@ def list_searches(request: ListSearches, context: Context) -> tuple[Search, ...]
 
 
 def _held(context: Context, id: str, holder: str) -> None:
-    row = _row(context, id)
+    row = context.tx.execute(_STANDING, {"id": id}).one_or_none()
+    if row is None:
+        raise _unknown(id)
     if row.author != context.actor.name:
         raise Denied(f"{context.actor.name} may not go on with the search {id}, which is {row.author}'s.", "Begin one of your own.")
     if row.holder != holder:

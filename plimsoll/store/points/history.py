@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from itertools import filterfalse
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Delete, Row, and_, bindparam, delete, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Delete, Row, and_, bindparam, delete, func, insert, select, tuple_, update
 
 from plimsoll import clock
 from plimsoll.errors import Conflict, Corrupt, InvalidInput, NotFound
@@ -30,6 +30,17 @@ _series, _chunks = tracking.series.c, tracking.point_chunks.c
 
 #: What a statement names at most; SQLite takes 32,766 parameters.
 _NAMES = 500
+
+# Made once, since making a statement takes longer than to run it.
+_KNOWN = select(tracking.series).where(_series.run_id == bindparam("of"), _series.name.in_(bindparam("names", expanding=True)))
+_NEW_SERIES, _NEW_CHUNKS = insert(tracking.series), insert(tracking.point_chunks)
+_UNSETTLED = (
+    select(_series.id, _series.open)
+    .join(tracking.point_chunks)
+    .where(_series.run_id == bindparam("of"), _chunks.index >= _series.open)
+    .group_by(_series.id, _series.open)
+    .having(func.count() > 1)
+)
 
 
 #: What a summary is read from.
@@ -77,7 +88,7 @@ class SqlPoints:
             tx: an open writing transaction.
             run_id: the run.
         """
-        rows = tx.execute(select(_series.id, _series.open).where(_series.run_id == run_id)).all()
+        rows = tx.execute(_UNSETTLED, {"of": run_id}).all()
         for some in chunks(rows, _NAMES):
             _settle(tx, {row.id: row.open for row in some})
 
@@ -181,10 +192,7 @@ def _charted(name: str, low: int, high: int, width: int, parts: Iterator[Block])
 
 
 def _rows(tx: Connection, run_id: str, names: Sequence[str]) -> list[Row[Any]]:
-    table = tracking.series
-    return [
-        row for some in chunks(names, _NAMES) for row in tx.execute(select(table).where(_series.run_id == run_id, _series.name.in_(some)))
-    ]
+    return [row for some in chunks(names, _NAMES) for row in tx.execute(_KNOWN, {"of": run_id, "names": some})]
 
 
 def _begin(tx: Connection, run_id: str, new: dict[str, _Part]) -> None:
@@ -195,20 +203,19 @@ def _begin(tx: Connection, run_id: str, new: dict[str, _Part]) -> None:
             {"id": cuts[name][0]["series_id"], "run_id": run_id, "name": name, "open": _open(0, cuts[name]), **_summary(None, part)}
             for name, part in new.items()
         ]
-        tx.execute(insert(tracking.series), series)
-        tx.execute(insert(tracking.point_chunks), [chunk for cut in cuts.values() for chunk in cut])
+        tx.execute(_NEW_SERIES, series)
+        tx.execute(_NEW_CHUNKS, [chunk for cut in cuts.values() for chunk in cut])
 
 
 def _grow(tx: Connection, parts: list[tuple[Row[Any], _Part]]) -> None:
     """Add points to series that are there."""
     if not parts:
         return
-    table = tracking.point_chunks
     first, old = _merged(tx, parts)
     cuts = [_cut(row.id, first[row.id], joined([*old.get(row.id, ()), part.points])) for row, part in parts]
     if old:
         tx.execute(_from_there(), [{"of": id, "from": first[id]} for id in old])
-    tx.execute(insert(table), [chunk for cut in cuts for chunk in cut])
+    tx.execute(_NEW_CHUNKS, [chunk for cut in cuts for chunk in cut])
     rows = [{"of": row.id, "open": _open(row.open, cut), **_summary(row, part)} for (row, part), cut in zip(parts, cuts, strict=True)]
     tx.execute(update(tracking.series).where(_series.id == bindparam("of")), rows)
 
@@ -245,7 +252,7 @@ def _settle(tx: Connection, open: dict[str, int]) -> None:
     small = {id: each for id, each in blocks.items() if len(each) > 1}
     if small:
         tx.execute(_from_there(), [{"of": id, "from": open[id]} for id in small])
-        tx.execute(insert(tracking.point_chunks), [row for id, each in small.items() for row in _cut(id, open[id], joined(each))])
+        tx.execute(_NEW_CHUNKS, [row for id, each in small.items() for row in _cut(id, open[id], joined(each))])
 
 
 def _held(

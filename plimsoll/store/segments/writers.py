@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
-from plimsoll.store.tables import tracking
+from plimsoll.store.tables.tracking import writers
+
+# Made once, since making a statement takes longer than to run it.
+_MINE = writers.c.stream == bindparam("of"), writers.c.writer == bindparam("by")
+_LAST, _NEW, _NEXT = select(writers.c.sequence).where(*_MINE), insert(writers), update(writers).where(*_MINE)
 
 
 def last_sequence(tx: Connection, stream: str, writer: str) -> int:
@@ -15,9 +19,7 @@ def last_sequence(tx: Connection, stream: str, writer: str) -> int:
         stream: a run's id or a segment's name.
         writer: the writer's id.
     """
-    table = tracking.writers
-    mine = select(table.c.sequence).where(table.c.stream == stream, table.c.writer == writer)
-    return tx.execute(mine).scalar() or 0
+    return tx.execute(_LAST, {"of": stream, "by": writer}).scalar() or 0
 
 
 def advance(tx: Connection, stream: str, writer: str, last: int, sequence: int) -> None:
@@ -30,8 +32,7 @@ def advance(tx: Connection, stream: str, writer: str, last: int, sequence: int) 
         last: what :func:`last_sequence` gave in this transaction.
         sequence: from 1; greater than the last one.
     """
-    table = tracking.writers
     if last == 0:
-        tx.execute(insert(table).values(stream=stream, writer=writer, sequence=sequence))
+        tx.execute(_NEW, {"stream": stream, "writer": writer, "sequence": sequence})
     else:
-        tx.execute(update(table).where(table.c.stream == stream, table.c.writer == writer).values(sequence=sequence))
+        tx.execute(_NEXT, {"of": stream, "by": writer, "sequence": sequence})

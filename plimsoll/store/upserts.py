@@ -1,0 +1,45 @@
+"""Statements that insert rows of which some may be there, for both dialects; each is made once, which takes longer than to run it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, Table
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql.dml import Insert
+
+
+class Upsert:
+    """Inserts rows; where a row of their primary key is there it is replaced, or stays.
+
+    Args:
+        table: where to.
+        replacing: whether the new row counts.
+    """
+
+    def __init__(self, table: Table, *, replacing: bool) -> None:
+        self._of = {
+            "sqlite": _statement(sqlite.insert(table), table, replacing),
+            "postgresql": _statement(postgresql.insert(table), table, replacing),
+        }
+
+    def rows(self, tx: Connection, rows: list[dict[str, Any]]) -> None:
+        """Insert rows with different primary keys.
+
+        Args:
+            tx: an open writing transaction.
+            rows: any number, all with the same columns.
+        """
+        if rows:
+            tx.execute(self._of[tx.dialect.name], rows)
+
+
+def _statement(statement: Any, table: Table, replacing: bool) -> Insert:
+    keys = [column.name for column in table.primary_key]
+    new = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in keys}
+    made: Insert = (
+        statement.on_conflict_do_update(index_elements=keys, set_=new)
+        if replacing
+        else statement.on_conflict_do_nothing(index_elements=keys)
+    )
+    return made
