@@ -50,21 +50,29 @@ def code_parts(function: Callable[..., Any], sources: Sources | None = None) -> 
     return tuple(parts.values())
 
 
-def purpose_parts(function: Callable[..., Any], project: Path) -> tuple[KeyPart, ...]:
-    """Return what a key says of the models' purposes: they are packed with a model, so a step that may return one depends on them.
+def may_give_model(function: Callable[..., Any]) -> bool:
+    """Return whether a step may return a model, so that its key names the models' purposes.
 
     Args:
         function: the user's own function; without a return annotation it may return anything.
-        project: folder with the project's ``pyproject.toml``; without one there is nothing to say.
-
-    Raises:
-        InvalidInput: the project's table is not valid.
     """
     try:
         hint = get_type_hints(inspect.unwrap(function)).get("return", Any)
     except (NameError, TypeError, AttributeError):
         hint = Any  # names that only a type checker sees
-    if not _may_be_model(hint) or not (project / PROJECT_FILE).is_file():
+    return _may_be_model(hint)
+
+
+def purpose_parts(project: Path) -> tuple[KeyPart, ...]:
+    """Return what a key says of the models' purposes: they are packed with a model, so a step that may return one depends on them.
+
+    Args:
+        project: folder with the project's ``pyproject.toml``; without one there is nothing to say.
+
+    Raises:
+        InvalidInput: the project's table is not valid.
+    """
+    if not (project / PROJECT_FILE).is_file():
         return ()
     models = read_project(project).models
     return tuple(

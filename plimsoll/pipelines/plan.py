@@ -177,6 +177,7 @@ class _Tracer:
         self._labels: dict[str, int] = {}
         self._guards: tuple[tuple[Argument, bool], ...] = ()
         self._outputs: dict[int, type[tuple[Any, ...]] | None] = {}
+        self._signatures: dict[int, inspect.Signature] = {}
 
     def call(self, step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         node = self._node(step, args, kwargs, each=False)
@@ -208,7 +209,7 @@ class _Tracer:
 
     def _node(self, step: Step, args: tuple[Any, ...], kwargs: dict[str, Any], each: bool) -> Node:
         try:
-            bound = inspect.signature(step.function).bind(*args, **kwargs)
+            bound = self._signature(step).bind(*args, **kwargs)
         except TypeError as error:
             raise InvalidInput(f"The step {step.name} cannot be called like this: {error}.", "Correct the call in the pipeline.") from error
         bound.apply_defaults()
@@ -230,6 +231,11 @@ class _Tracer:
         )
         self.nodes.append(node)
         return node
+
+    def _signature(self, step: Step) -> inspect.Signature:
+        if id(step) not in self._signatures:
+            self._signatures[id(step)] = inspect.signature(step.function)
+        return self._signatures[id(step)]
 
     def _outputs_of(self, step: Step) -> type[tuple[Any, ...]] | None:
         if id(step) not in self._outputs:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
 from sqlalchemy import URL, Connection, Engine, event, make_url
@@ -55,15 +55,13 @@ class SqlDatabase:
         for engine in {self._reading, self._writing}:
             event.listen(engine, "handle_error", self._explain)
 
-    @contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read(self) -> AbstractContextManager[Connection]:
         """Return a transaction that sees one state of the database and writes nothing.
 
         Raises:
             Overloaded: no connection became free.
         """
-        with self._begin(writes=False, durable=False) as tx:
-            yield tx
+        return self._begin(self._reading, writes=False, durable=False)
 
     @contextmanager
     def write(self, durable: bool = True) -> Iterator[Connection]:
@@ -82,7 +80,7 @@ class SqlDatabase:
         if not self._writers.acquire(timeout=PATIENCE):
             raise Overloaded(f"Another writer held the database for {PATIENCE:.0f} seconds.", "Try again.", retry_after=1)
         try:
-            with self._begin(writes=True, durable=durable) as tx:
+            with self._begin(self._writing, writes=True, durable=durable) as tx:
                 yield tx
         finally:
             self._writers.release()
@@ -93,9 +91,9 @@ class SqlDatabase:
         self._writing.dispose()
 
     @contextmanager
-    def _begin(self, writes: bool, durable: bool) -> Iterator[Connection]:
+    def _begin(self, engine: Engine, writes: bool, durable: bool) -> Iterator[Connection]:
         try:
-            connection = (self._writing if writes else self._reading).connect()
+            connection = engine.connect()
         except PoolTimeout as error:
             raise Overloaded("All connections to the database are in use.", "Try again.", retry_after=1) from error
         with connection, connection.begin():

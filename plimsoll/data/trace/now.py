@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import platform
@@ -50,11 +51,16 @@ class Now:
     """
 
     def __init__(self, project: Path) -> None:
-        self._places = Places(project)
+        self._project = project
         self._sources = Sources()
         self._seen: dict[tuple[str, str], tuple[str, str]] = {}
         #: Path -> what its file looked like when it was read, and its content.
         self._read: dict[str, tuple[Mark, tuple[str, str]]] = {}
+
+    @functools.cached_property
+    def _places(self) -> Places:
+        # Many steps read nothing by themselves.
+        return Places(self._project)
 
     def digest(self, part: KeyPart) -> str:
         """Return the digest that a part of a trace would have now.

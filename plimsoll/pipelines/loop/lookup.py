@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from plimsoll.data.snapshot import get_manifest
 from plimsoll.data.trace.now import Now
 from plimsoll.errors import Corrupt, InvalidInput, NotFound, Unfingerprintable
 from plimsoll.pipelines.cache import damage, explain, fresh, log_of
-from plimsoll.pipelines.keys import argument_parts, call_key, code_parts, digest_parts, output_parts, purpose_parts
+from plimsoll.pipelines.keys import argument_parts, call_key, code_parts, digest_parts, may_give_model, output_parts, purpose_parts
 from plimsoll.pipelines.plan import Node
 from plimsoll.records.pipeline import CacheEntry, Claim, DropEntry, FindEntries, KeyPart, Output
 from plimsoll.runs.step_log import NOTHING, Logged, read_log
@@ -86,7 +87,7 @@ class LookUp:
         function = node.step.function
         if id(node.step) in self._code:
             return
-        beside = (*purpose_parts(function, self._project), *output_parts(function))
+        beside = (*(self._purposes if may_give_model(function) else ()), *output_parts(function))
         try:
             own = code_parts(function, self._sources)
         except Unfingerprintable as error:
@@ -94,6 +95,11 @@ class LookUp:
             return
         parts = tuple(sorted((*own, *beside), key=lambda part: (part.kind, part.name)))
         self._code[id(node.step)] = Code(parts, digest_parts(parts), digest_parts(own))
+
+    @functools.cached_property
+    def _purposes(self) -> tuple[KeyPart, ...]:
+        # One run has one project table.
+        return purpose_parts(self._project)
 
     def key(self, node: Node, outputs: Mapping[int, Output], names: Mapping[int, str]) -> Key:
         """Return a call's key, or why it has none.
