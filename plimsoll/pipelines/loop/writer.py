@@ -11,7 +11,7 @@ from plimsoll.records.pipeline import EndedStep, KeyPart, RecordSteps, ReleaseCl
 from plimsoll.store.contracts import Do
 
 #: Seconds for which a step that ran waits for others to be recorded with, and a hit, which nobody would compute again.
-_LINGER, _LEISURE = 0.01, 0.1
+_LINGER, _LEISURE = 0.05, 0.1
 
 #: Seconds between two signs of life for the calls that this run has claimed.
 _BEAT = 1.0
@@ -23,7 +23,7 @@ _MOST = 500
 class Writer:
     """One thread that records the ended steps of a run, in their order, and renews the run's claims.
 
-    A killed process loses what has ended within the last few milliseconds, and computes that again.
+    A killed process loses what has ended within the last hundredths of a second, and computes that again.
 
     Args:
         run_id: the run.

@@ -15,7 +15,7 @@ from plimsoll.errors import Conflict, Corrupt, Denied, InvalidInput, NotFound
 from plimsoll.pipelines.cache import explain
 from plimsoll.pipelines.settled import typed_params
 from plimsoll.pipelines.step import pipeline
-from plimsoll.records.access import Actor
+from plimsoll.records.access import Actor, ListEvents
 from plimsoll.records.pipeline import (
     CacheEntry,
     DropEntry,
@@ -31,7 +31,7 @@ from plimsoll.records.pipeline import (
     RunPipeline,
     StepRecord,
 )
-from plimsoll.records.run import FinishRun, StartRun
+from plimsoll.records.run import Artifact, FinishRun, GetRun, StartRun
 from plimsoll.workspace import Workspace, open_workspace
 from tests.unit.pipelines.bench import OWNER, Bench
 
@@ -98,6 +98,25 @@ def test_the_parts_that_calls_of_a_step_share_are_stored_once_and_told_with_each
     workspace.do(RecordSteps(run_id=run.id, steps=steps[1:]), OWNER)
     for key in "ab":
         assert workspace.do(GetKeyParts(key=key * 64), OWNER) == (code, PART)
+
+
+def test_a_run_ends_with_its_last_steps_or_neither_is_recorded_and_the_audit_log_tells_of_the_end(workspace: Workspace) -> None:
+    run = workspace.do(StartRun(), OWNER)
+    last = RecordSteps(run_id=run.id, steps=(ended(stored(workspace, 1), run.id, "a" * 64),), end=FinishRun(id=run.id))
+    lost = Artifact(name="rows", kind="table", digest="f" * 64, size=1)
+    with pytest.raises(NotFound, match="f" * 12):
+        workspace.do(replace(last, end=FinishRun(id=run.id, artifacts=(lost,))), OWNER)
+    assert workspace.do(ListSteps(run_id=run.id), OWNER) == ()
+    assert workspace.do(GetRun(id=run.id), OWNER).run.state == "running"
+    ended_run = workspace.do(last, OWNER)
+    assert ended_run is not None
+    assert ended_run == workspace.do(GetRun(id=run.id), OWNER).run
+    assert ended_run.state == "finished"
+    assert [step.key for step in workspace.do(ListSteps(run_id=run.id), OWNER)] == ["a" * 64]
+    (told,) = [event for event in workspace.do(ListEvents(subject=f"run:{run.id}"), OWNER) if event.verb == "FinishRun"]
+    assert (told.actor, told.payload["state"]) == ("dana", "finished")
+    with pytest.raises(InvalidInput, match="other"):
+        replace(last, end=FinishRun(id="other"))
 
 
 def test_a_step_that_may_not_be_reused_leaves_no_entry_but_can_be_explained(workspace: Workspace) -> None:

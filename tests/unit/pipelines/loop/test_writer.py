@@ -75,6 +75,30 @@ def test_one_that_is_waited_for_is_recorded_when_the_wait_ends_with_all_before_i
     writer.close()
 
 
+def test_hits_alone_are_left_for_whoever_ends_the_run() -> None:
+    door = Door()
+    writer = Writer("r", door.do, lambda: None)
+    hits = tuple(EndedStep(record=replace(RECORD, index=index, state="hit")) for index in range(3))
+    before = threading.active_count()
+    for hit in hits:
+        writer.put(hit)
+    assert threading.active_count() == before
+    assert writer.finish() == RecordSteps(run_id="r", steps=hits)
+    assert door.asked == []
+
+
+def test_hits_are_recorded_in_time_when_something_begins_that_may_take_long() -> None:
+    door = Door()
+    writer = Writer("r", door.do, lambda: None)
+    writer.put(EndedStep(record=replace(RECORD, state="hit")))
+    writer.start()
+    deadline = clock.monotonic() + 60
+    while not door.recorded():
+        assert clock.monotonic() < deadline
+        clock.sleep(0.005)
+    assert writer.finish() is None
+
+
 def test_bytes_are_stored_before_the_steps_that_name_them() -> None:
     order: list[str] = []
     writer = Writer("r", lambda request: order.append(type(request).__name__), lambda: order.append("bytes"))

@@ -63,6 +63,27 @@ def run(bench: Bench, asked: SearchPlan, trials: int, do: Any = None, ref: str =
     return search(bench.load(ref), asked, params, place(bench, do, **more), trials=trials, **told)
 
 
+def test_a_trial_of_cheap_steps_writes_three_times(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    # However busy the machine is, its steps count as cheap.
+    monkeypatch.setattr("plimsoll.pipelines.loop.writer._LINGER", 60.0)
+    monkeypatch.setattr("plimsoll.pipelines.engine._DEAR", 60.0)
+    bench.write("pipe.py", PIPE.replace("current_run().log", "(lambda **point: None)"))
+    asked: list[str] = []
+
+    def do(request: Request[Any]) -> Any:
+        asked.append(type(request).__name__)
+        return bench.do(request)
+
+    detail = run(bench, plan(), 3, do)
+    assert [trial.state for trial in detail.trials] == ["finished"] * 3
+    first = asked.index("RecordTrials")
+    second = asked.index("RecordTrials", first + 1)
+    # The trial before and this one's run, its claim, and its steps with the run's end; what the features are is found.
+    assert asked[second : asked.index("RecordTrials", second + 1)] == [
+        "RecordTrials", "FindEntries", "FindEntries", "ClaimCalls", "RecordSteps",
+    ]  # fmt: skip
+
+
 class Killed(BaseException):
     """Stands for a process that is gone: nothing more of it happens."""
 
