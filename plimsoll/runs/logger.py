@@ -12,7 +12,6 @@ import operator
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
-from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -259,18 +258,4 @@ def points(values: Mapping[str, float], steps: Sequence[int]) -> PointColumns:
     """
     return PointColumns(
         names=tuple(values), steps=tuple(steps), times=(clock.now(),) * len(steps), values=tuple(map(float, values.values()))
-    )
-
-
-def joined(parts: list[PointColumns]) -> PointColumns:
-    """Return the points of all parts, in order.
-
-    Args:
-        parts: at least one.
-    """
-    return PointColumns(
-        names=tuple(chain.from_iterable(part.names for part in parts)),
-        steps=tuple(chain.from_iterable(part.steps for part in parts)),
-        times=tuple(chain.from_iterable(part.times for part in parts)),
-        values=tuple(chain.from_iterable(part.values for part in parts)),
     )

@@ -13,8 +13,7 @@ from plimsoll.errors import FINAL, PlimsollError
 from plimsoll.records.request import Request
 from plimsoll.records.run import AppendPoints, PointColumns
 from plimsoll.records.tracking.change import LogBatch
-from plimsoll.runs.logger import joined
-from plimsoll.runs.step_log import Logged, one_by_one
+from plimsoll.runs.step_log import Logged, joined, one_by_one
 from plimsoll.store.contracts import Do
 
 #: Seconds between two batches of points.

@@ -12,6 +12,7 @@ import zlib
 from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 
 from plimsoll import codec
@@ -176,3 +177,17 @@ def one_by_one(points: PointColumns) -> Iterator[PointColumns]:
     """
     for name, step, time, value in zip(points.names, points.steps, points.times, points.values, strict=True):
         yield PointColumns(names=(name,), steps=(step,), times=(time,), values=(value,))
+
+
+def joined(parts: list[PointColumns]) -> PointColumns:
+    """Return the points of all parts, in order.
+
+    Args:
+        parts: at least one.
+    """
+    return PointColumns(
+        names=tuple(chain.from_iterable(part.names for part in parts)),
+        steps=tuple(chain.from_iterable(part.steps for part in parts)),
+        times=tuple(chain.from_iterable(part.times for part in parts)),
+        values=tuple(chain.from_iterable(part.values for part in parts)),
+    )

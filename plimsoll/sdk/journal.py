@@ -31,7 +31,7 @@ from plimsoll import clock, codec
 from plimsoll.errors import Conflict, Corrupt, Denied, StorageFull
 from plimsoll.records.run import AppendPoints, FinishRun, LogArtifact, LogInput, PointColumns, ResumeRun, SetTags, StartRun
 from plimsoll.records.tracking.change import LogBatch
-from plimsoll.runs.logger import joined
+from plimsoll.runs.step_log import joined
 
 _HEAD = struct.Struct("<II")
 

@@ -20,8 +20,8 @@ from typing import Any
 from plimsoll import clock
 from plimsoll.errors import FINAL, Conflict, InvalidInput, NotFound, PlimsollError, StorageFull, Unreachable
 from plimsoll.records.run import AppendPoints, BeatRun, FinishRun, GetRun, PointColumns, ResumeRun, Run, StartRun
-from plimsoll.runs.logger import joined
 from plimsoll.runs.pulse import BEAT
+from plimsoll.runs.step_log import joined
 from plimsoll.sdk.journal import Frame, Journal, Kept
 from plimsoll.store.contracts import Do
 

@@ -174,3 +174,10 @@ def test_a_project_whose_import_need_not_come_to_the_same_is_imported_each_time(
     (project / "factors.py").write_text(f"{line}\nFACTOR = 2\n")
     run(project)
     assert not run(project).recalled
+
+
+def test_what_makes_such_a_run_loads_no_library_of_numbers() -> None:
+    script = "import sys, plimsoll.cli.recalled; print(*{'numpy', 'polars', 'pandas', 'scipy', 'optuna', 'httpx'} & set(sys.modules))"
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    told = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True, timeout=120)
+    assert told.stdout.split() == []
