@@ -448,7 +448,7 @@ def test_a_pipeline_that_is_refused_leaves_no_run(bench: Bench) -> None:
     assert bench.do(SearchRuns()).runs == ()
 
 
-def test_an_interrupt_ends_the_run_as_failed(bench: Bench) -> None:
+def test_an_interrupt_ends_the_run_as_stopped(bench: Bench) -> None:
     bench.write(
         "pipe.py",
         """
@@ -466,7 +466,7 @@ def test_an_interrupt_ends_the_run_as_failed(bench: Bench) -> None:
     with pytest.raises(KeyboardInterrupt):
         bench.run()
     (detail,) = bench.do(SearchRuns()).runs
-    assert (detail.run.state, detail.run.error) == ("failed", "KeyboardInterrupt")
+    assert (detail.run.state, detail.run.error) == ("stopped", "KeyboardInterrupt")
 
 
 PURPOSE = """
