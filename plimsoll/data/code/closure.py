@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from plimsoll.data.code.bytecode import Reference, bytecode, names_used, references
-from plimsoll.data.code.effects import effects, imported, variables
+from plimsoll.data.code.effects import effects, files, imported, variables
 from plimsoll.data.code.names import Mention, Names, contents
 from plimsoll.data.code.normal import Normal
 from plimsoll.data.code.objects import ALIASES, class_content, inside, reduction, resolve
@@ -417,7 +417,8 @@ class _Walk:
         function = types.FunctionType(compile(tree, "<import>", "exec", dont_inherit=True), vars(module))
         # An import among them is followed by itself, and a helper may be gone by now: what is left counts by its text.
         found = [each for each in references(function.__code__) if each.kind != "import" and each.name != "__file__"]
-        content = [ast.dump(tree), self.mentions(label, function, found, {}, lax=True), variables(module, self.sources)]
+        around = [variables(module, self.sources), files(module, statements)]
+        content = [ast.dump(tree), self.mentions(label, function, found, {}, lax=True), around]
         self.add(label, self.digest(content, label), ast.unparse(tree))
 
     def decorator(self, function: types.FunctionType, expression: ast.expr) -> tuple[str, bool]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import builtins
 import functools
+import hashlib
 import inspect
 import os
 import re
@@ -30,6 +31,8 @@ _MAKERS = {
 }  # fmt: skip
 #: Variables that a step's process is given without the user's asking.
 _OURS = {"OMP_NUM_THREADS", "OMP_WAIT_POLICY", "POLARS_MAX_THREADS", "PYTHONPATH", "CUDA_VISIBLE_DEVICES"}
+#: Characters of a text that may name a file.
+_LONGEST = 1024
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 #: What marks a class of records -> what each of them runs when it is made.
 _RECORDS = {"__dataclass_fields__": "__post_init__", "__attrs_attrs__": "__attrs_post_init__", "__struct_fields__": "__post_init__"}
@@ -83,6 +86,25 @@ def variables(module: types.ModuleType, sources: Sources) -> list[tuple[str, str
             named = [node.left]
         names.update(each.value for each in named if isinstance(each, ast.Constant) and isinstance(each.value, str))
     return [(name, os.environ.get(name)) for name in sorted(names - _OURS)]
+
+
+def files(module: types.ModuleType, statements: Iterable[ast.stmt]) -> list[tuple[str, str]]:
+    """Return the texts in some statements that name files, with digests of those: what they set may be written there.
+
+    Args:
+        module: one of the user's, imported.
+        statements: some of it.
+    """
+    found = {}
+    for node in (each for statement in statements for each in ast.walk(statement)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and 0 < len(node.value) < _LONGEST and "\0" not in node.value:
+            for folder in (os.getcwd(), os.path.dirname(getattr(module, "__file__", None) or "")):
+                path = os.path.join(folder, node.value)
+                if os.path.isfile(path) and os.access(path, os.R_OK):
+                    with open(path, "rb") as file:
+                        found[node.value] = hashlib.file_digest(file, "blake2b").hexdigest()
+                    break
+    return sorted(found.items())
 
 
 def imported(module: types.ModuleType, sources: Sources) -> Iterator[types.ModuleType]:
@@ -204,7 +226,13 @@ class _Finder:
             found = inspect.getattr_static(found, _RECORDS[made] if made else "__init__", None)
         if isinstance(found, types.FunctionType) and self.is_users(found):
             return self.function_acts(found)
-        return not kept and self.is_beyond(found)
+        return not kept and (self.is_beyond(found) or self.hands_over(found, call, names))
+
+    def hands_over(self, found: Any, call: ast.Call, names: dict[str, Any]) -> bool:
+        """Say whether a call gives code of the user's to a logger, which runs it for every message."""
+        module = found.__name__ if isinstance(found, types.ModuleType) else type(found).__module__
+        given = [*call.args, *(each.value for each in call.keywords)]
+        return module.partition(".")[0] == "logging" and any(self.is_users(names.get(_root(each)[0])) for each in given)
 
     def follow(self, found: Any, chain: list[str]) -> Any:
         """Return what a chain of attributes leads to, as far as it leads through modules, classes and objects of the user's."""

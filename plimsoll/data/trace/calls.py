@@ -189,13 +189,15 @@ class Tracing:
     Args:
         found: takes what happens.
         functions: the step's own code, as far as static reading has seen it.
+        named: names of the functions that it has met.
     """
 
-    def __init__(self, found: Found, functions: tuple[FunctionType, ...]) -> None:
+    def __init__(self, found: Found, functions: tuple[FunctionType, ...], named: frozenset[str]) -> None:
         self._found = found
         self._functions = functions
         names = {name for function in functions for name in _names(function)}
-        self._needed = any(is_watched_name(name) for name in names - BY_PYTHON) or any(map(_reads_natively, functions))
+        others = named & BY_PYTHON - names  # in a table, where it is not told whose they are
+        self._needed = any(map(is_watched_name, (names | named) - BY_PYTHON | others)) or any(map(_reads_natively, functions))
         self._states = {"scandir", "stat"} <= names
         self._streams = bool(names & {"open_input_file", "open_input_stream"})
         self._before: tuple[Any, Any] = (None, None)
@@ -369,14 +371,22 @@ class _Way(_Walk):
     def __init__(self) -> None:
         super().__init__(_Unread(), "", traced=True)
         self.functions: list[FunctionType] = []
+        #: Names of the libraries' functions on the way, some of which no code names: they stand in tables.
+        self.libraries: set[str] = set()
 
     def work_function(self, label: str, function: FunctionType) -> None:
         self.functions.append(function)
         super().work_function(label, function)
 
+    def function(self, value: FunctionType) -> tuple[str, Any]:
+        self.libraries.add(_own_name(value))
+        return super().function(value)
 
-def reached(function: Callable[..., Any]) -> tuple[FunctionType, ...]:
-    """Return the functions of the user's that a function's closure holds; those met until something could not be seen.
+
+def reached(function: Callable[..., Any]) -> tuple[tuple[FunctionType, ...], frozenset[str]]:
+    """Return the functions of the user's that a function's closure holds, and the names of the libraries' among its values.
+
+    Those met until something could not be seen.
 
     Args:
         function: the user's function.
@@ -389,8 +399,8 @@ def reached(function: Callable[..., Any]) -> tuple[FunctionType, ...]:
             work(label)
     except Exception:
         # Mostly Unfingerprintable: such a step has no key. Code that was not reached counts with its module when it runs.
-        return tuple(way.functions)
-    return tuple(way.functions)
+        pass
+    return tuple(way.functions), frozenset(way.libraries)
 
 
 def code_of(functions: tuple[FunctionType, ...]) -> frozenset[CodeType]:

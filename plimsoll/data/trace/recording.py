@@ -43,7 +43,7 @@ class Recorder:
         self._places = Places(project, hidden)
         self._changed = dict(changed or {})
         self._alone = alone
-        self._reached: dict[Callable[..., Any], tuple[tuple[FunctionType, ...], frozenset[CodeType]]] = {}
+        self._reached: dict[Callable[..., Any], tuple[tuple[FunctionType, ...], frozenset[str], frozenset[CodeType]]] = {}
 
     def recording(self, function: Callable[..., Any], known: Container[str], seed: int) -> Recording:
         """Return a recording for one call.
@@ -54,10 +54,10 @@ class Recorder:
             seed: what the global random generators are set to, from 0 to 2**32 - 1.
         """
         if function not in self._reached:
-            functions = reached(function)
-            self._reached[function] = functions, code_of(functions)
-        functions, seen = self._reached[function]
-        return Recording(self._places, functions, seen, known, self._changed, self._alone, seed)
+            functions, named = reached(function)
+            self._reached[function] = functions, named, code_of(functions)
+        functions, named, seen = self._reached[function]
+        return Recording(self._places, functions, named, seen, known, self._changed, self._alone, seed)
 
 
 class Recording:
@@ -66,7 +66,8 @@ class Recording:
     Args:
         places: names files.
         functions: the user's functions that static reading has seen.
-        seen: their code.
+        named: names of these and of the libraries' functions that it has met.
+        seen: the code of the user's.
         known: distributions that static reading has found.
         changed: variables that Plimsoll has set in this process.
         alone: the whole process belongs to the step.
@@ -77,6 +78,7 @@ class Recording:
         self,
         places: Places,
         functions: tuple[FunctionType, ...],
+        named: frozenset[str],
         seen: frozenset[CodeType],
         known: Container[str],
         changed: Mapping[str, str | None],
@@ -84,7 +86,7 @@ class Recording:
         seed: int,
     ) -> None:
         self._make = functools.partial(Found, places, seen, known, changed, alone)
-        self._functions, self._alone, self._seed = functions, alone, seed
+        self._functions, self._named, self._alone, self._seed = functions, named, alone, seed
         self._found: Found | None = None
         self._watched = False
         self._tracing: Tracing | None = None
@@ -98,7 +100,7 @@ class Recording:
             _VARIABLES.begin()
             self._watched = _MONITOR.begin()
             if not self._watched:
-                self._tracing = Tracing(found, self._functions)
+                self._tracing = Tracing(found, self._functions, self._named)
                 self._tracing.begin()
         except Exception as error:
             found.trouble = f"{type(error).__name__}: {error}"

@@ -276,6 +276,8 @@ _WRITTEN = frozenset({
     "stat", "lstat", "readlink", "realpath", "samefile", "owner", "group", "which", "cwd", "absolute", "resolve", "abspath", "n_jobs",
     "SystemRandom", "Random", "seed", "uuid1", "uuid4", "uuid6", "uuid7", "secrets", "import_module", "getuser", "disk_usage",
     "get_terminal_size", "psutil", "platform", "cpu_count",
+    # By these any name may be found.
+    "getattr", "attrgetter", "methodcaller", "vars", "__dict__",
 })  # fmt: skip
 
 #: Of those, what pandas reads through files that Python opens for it.

@@ -11,6 +11,7 @@ from tests.unit.data.edits_around import AROUND
 from tests.unit.data.edits_classes import CLASSES
 from tests.unit.data.edits_code import CODE
 from tests.unit.data.edits_harmless import MORE_HARMLESS
+from tests.unit.data.edits_readers import READERS
 from tests.unit.data.edits_values import VALUES
 
 _HELPER = {"helper.py": "def scale(x):\n    return x * 2\n"}
@@ -249,7 +250,7 @@ CHANGES: dict[str, Case] = {
     ),
 }
 
-CHANGES |= {**CODE, **CLASSES, **VALUES, **AROUND}
+CHANGES |= {**CODE, **CLASSES, **VALUES, **AROUND, **READERS}
 
 HARMLESS: dict[str, Case] = {
     "comment": edit("def run(x):\n    return x + 1\n", "return x + 1", "# why\n    return x + 1  # because"),

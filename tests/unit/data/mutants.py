@@ -25,6 +25,7 @@ from plimsoll.pipelines.running import Origin, execute
 from plimsoll.pipelines.step import pipeline, step, step_of
 from plimsoll.records.access import Actor
 from plimsoll.records.run import CodeVersion
+from plimsoll.records.tracking.machine import Machine
 from plimsoll.workspace import open_workspace
 from tests.unit.data.case import Case
 from tests.unit.data.edits import CHANGES, HARMLESS
@@ -35,7 +36,7 @@ OWNER = Actor(name="dana", roles=("admin",))
 EXECUTOR: Any = sys.argv[3] if len(sys.argv) > 3 else "in_process"
 
 #: Asking git and every installed package where a run comes from would take longer than the run.
-NOWHERE = Origin(code=CodeVersion(), environment="0" * 64)
+NOWHERE = Origin(code=CodeVersion(), environment="0" * 64, machine=Machine(host="", system=""))
 
 
 def told(value: Any) -> Any:
