@@ -25,7 +25,7 @@ _MANY = 5000
 _LOOK_UP, _ASK = 2.0, 1.5
 
 #: What share of all runs is taken for many.
-_RATHER = 0.5
+_RATHER = 0.7
 
 #: Runs that fulfil two conditions may be rarer than chance would have it.
 _DOUBT = 3
