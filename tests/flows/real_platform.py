@@ -139,6 +139,7 @@ def trains(function: str = "rain_alone"):
 #: Five steps of plain Python, of which two use a helper; ``die`` and ``wait`` make one of them end, or hold it up.
 CHAIN = """
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -164,12 +165,12 @@ def square(numbers: list) -> list:
 @step
 def join(doubled: list, squared: list, die: bool) -> int:
     if die:
-        os.kill(os.getpid(), 9)
+        signal.raise_signal(9)
     current_run().log(seen=len(doubled))
     return sum(doubled) + sum(squared)
 
 
-@step
+@step(cache="forever")  # which process it runs in is asked for the test alone
 def hold(total: int, folder: str) -> int:
     if folder:
         Path(folder, "holds").write_text(str(os.getpid()))
