@@ -50,6 +50,8 @@ LOOKS = (
     "runs list",
     "runs show RUN",
     "runs diff BEFORE AFTER",
+    "experiments list",
+    "experiments show Default",
     "cache show",
     "cache why AFTER begin",
     "search list",
@@ -76,6 +78,11 @@ LOOKS = (
 
 #: Commands that change something in a home that is there.
 CHANGES = (
+    "runs delete RUN",
+    "runs restore RUN",
+    "experiments rename Default trials",
+    "experiments delete Default",
+    "experiments restore Default",
     "checks run late/1",
     "models trust late/2 --reason seen",
     "releases create late/3",

@@ -14,7 +14,7 @@ from tests.faults.command_line import ASKING, BEGINNERS, CHANGES, LOOKS, OTHERS,
 
 
 def test_the_tables_above_name_every_command_there_is() -> None:
-    known = {line.partition(" ")[0] for line in (*ASKING, *BEGINNERS)} | {"config", "doctor", "demo", "ci"}
+    known = {line.partition(" ")[0] for line in (*ASKING, *BEGINNERS)} | {"config", "doctor", "demo", "ci", "sync"}
     app = build()
     assert {name for name in app if not name.startswith("-")} == known
     for noun in {line.partition(" ")[0] for line in LOOKS}:
