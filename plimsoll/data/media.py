@@ -1,8 +1,4 @@
-"""Figures and images as the bytes of files, and tables as frames, whichever library made them.
-
-No library is imported before something needs it: every logger imports this file, the process from which steps are forked as well, and
-polars begins threads.
-"""
+"""Figures and images as the bytes of files, and tables as frames, whichever library made them; none of those is imported here."""
 
 from __future__ import annotations
 
@@ -11,25 +7,16 @@ import struct
 import zlib
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+import polars as pl
+
+from plimsoll.data.table import is_pandas
 from plimsoll.errors import InvalidInput
-
-if TYPE_CHECKING:
-    import numpy as np
 
 #: Channels of an image -> PNG's colour type.
 _COLOURS = {1: 0, 3: 2, 4: 6}
-
-
-def is_pandas(value: Any) -> bool:
-    """Return whether ``value`` is a pandas DataFrame, without importing pandas.
-
-    Args:
-        value: anything.
-    """
-    cls = type(value)
-    return cls.__name__ == "DataFrame" and cls.__module__.partition(".")[0] == "pandas"
 
 
 def figure_file(name: str, figure: Any) -> tuple[str, bytes]:
@@ -71,8 +58,6 @@ def image_file(name: str, image: Any) -> tuple[str, bytes]:
     name = _suffixed(name, ".png")
     if not name.lower().endswith(".png"):
         raise InvalidInput(f"An array becomes a PNG file, not {name!r}.", "Name it with .png, or without a suffix.")
-    import numpy as np
-
     return name, _png(_pixels(np.asarray(image)))
 
 
@@ -85,8 +70,6 @@ def table_of(table: Any) -> Any:
     Raises:
         InvalidInput: it is none of these.
     """
-    import polars as pl
-
     if is_pandas(table) or isinstance(table, pl.DataFrame):
         return table
     rows = isinstance(table, list) and all(isinstance(row, Mapping) for row in table)
@@ -98,32 +81,12 @@ def table_of(table: Any) -> Any:
     raise InvalidInput(f"A {type(table).__qualname__} is no table.", "Give a frame, an Arrow table, columns by name, or rows as dicts.")
 
 
-def stepped(name: str, step: int | None) -> str:
-    """Return the name of what is logged once a step: ``samples.png`` at 10 is ``samples/step-000000010.png``.
-
-    Args:
-        name: as it was given.
-        step: from 0, or None for what is logged once.
-
-    Raises:
-        InvalidInput: the step is negative.
-    """
-    if step is None:
-        return name
-    if step < 0:
-        raise InvalidInput(f"The step {step} of an artifact is below 0.", "Count steps from 0.")
-    path = PurePosixPath(name)
-    return str(path.with_suffix("") / f"step-{step:09d}{path.suffix}")
-
-
 def _suffixed(name: str, suffix: str) -> str:
     return name if PurePosixPath(name).suffix else name + suffix
 
 
 def _pixels(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return ``(h, w, channels)`` uint8."""
-    import numpy as np
-
     pixels = array[:, :, None] if array.ndim == 2 else array
     remedy = "Give (h, w), (h, w, 3) or (h, w, 4), of uint8 or of floats from 0 to 1."
     if pixels.ndim != 3 or pixels.shape[2] not in _COLOURS or not pixels.size:
@@ -140,8 +103,6 @@ def _pixels(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def _png(pixels: np.ndarray[Any, Any]) -> bytes:
-    import numpy as np
-
     height, width, channels = pixels.shape
     rows = np.zeros((height, width * channels + 1), np.uint8)  # each row begins with its filter: none
     rows[:, 1:] = pixels.reshape(height, -1)

@@ -16,7 +16,6 @@ import numpy as np
 import polars as pl
 
 from plimsoll import codec, extras
-from plimsoll.data.media import is_pandas
 from plimsoll.data.snapshot import get_manifest, put_manifest
 from plimsoll.errors import Corrupt, InvalidInput
 from plimsoll.records.data import Column, FileEntry, Manifest
@@ -169,6 +168,16 @@ def as_polars(frame: Any) -> pl.DataFrame:
         return _from_dict(frame)
     remedy = "Call .collect() first." if isinstance(frame, pl.LazyFrame) else "Give a polars or pandas DataFrame or a dict of columns."
     raise InvalidInput(f"A {type(frame).__module__}.{type(frame).__qualname__} is not a table.", remedy)
+
+
+def is_pandas(value: Any) -> bool:
+    """Return whether ``value`` is a pandas DataFrame, without importing pandas.
+
+    Args:
+        value: anything.
+    """
+    cls = type(value)
+    return cls.__name__ == "DataFrame" and cls.__module__.partition(".")[0] == "pandas"
 
 
 def from_pandas(frame: Any) -> pl.DataFrame:

@@ -19,9 +19,8 @@ import polars as pl
 
 from plimsoll import clock, codec
 from plimsoll.data import exact
-from plimsoll.data.media import is_pandas
 from plimsoll.data.snapshot import get_manifest, get_tree, put_manifest, put_tree
-from plimsoll.data.table import columns_of, from_pandas, from_parquet, get_table, put_table, to_pandas, to_parquet
+from plimsoll.data.table import columns_of, from_pandas, from_parquet, get_table, is_pandas, put_table, to_pandas, to_parquet
 from plimsoll.data.trace.places import OWN
 from plimsoll.errors import Corrupt, InvalidInput, Unfingerprintable, Untrusted
 from plimsoll.records.data import Column, FileEntry, Manifest

@@ -6,6 +6,7 @@ threads and nested runs do not mix.
 
 from __future__ import annotations
 
+import importlib
 import math
 import numbers
 import operator
@@ -16,7 +17,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from plimsoll import clock
-from plimsoll.data.media import figure_file, image_file, stepped, table_of
 from plimsoll.errors import InvalidInput
 from plimsoll.records.pipeline import Output
 from plimsoll.records.request import Json, Request
@@ -119,7 +119,7 @@ class RunLogger:
         if isinstance(value, str):
             # A path that was forgotten to be one would be kept as its name.
             raise InvalidInput(f"The text {value[:80]!r} may be a path or a text.", "Use Path(...) for a file, and log_text for a text.")
-        check_artifact_name(name := stepped(name, step))
+        check_artifact_name(name := _stepped(name, step))
         if isinstance(value, bytes):
             with tempfile.TemporaryDirectory(prefix="plimsoll-") as folder:
                 path = Path(folder) / PurePosixPath(name).name
@@ -153,7 +153,7 @@ class RunLogger:
             InvalidInput: the name is not valid, or it is no table.
             Unfingerprintable: a column cannot be stored exactly.
         """
-        self.log_artifact(name, table_of(table), step=step)
+        self.log_artifact(name, _media().table_of(table), step=step)
 
     def log_figure(self, name: str, figure: Any, *, step: int | None = None) -> None:
         """Keep a figure of matplotlib as an image, or one of plotly as a page.
@@ -166,7 +166,7 @@ class RunLogger:
         Raises:
             InvalidInput: the name is not valid, or it is no figure.
         """
-        self.log_artifact(*figure_file(name, figure), step=step)
+        self.log_artifact(*_media().figure_file(name, figure), step=step)
 
     def log_image(self, name: str, image: Any, *, step: int | None = None) -> None:
         """Keep an image as a PNG file.
@@ -179,7 +179,7 @@ class RunLogger:
         Raises:
             InvalidInput: the name is not valid, or it is no image.
         """
-        self.log_artifact(*image_file(name, image), step=step)
+        self.log_artifact(*_media().image_file(name, image), step=step)
 
     def log_input(self, name: str, digest: str) -> None:
         """Record that the run read a registered snapshot.
@@ -259,3 +259,18 @@ def points(values: Mapping[str, float], steps: Sequence[int]) -> PointColumns:
     return PointColumns(
         names=tuple(values), steps=tuple(steps), times=(clock.now(),) * len(steps), values=tuple(map(float, values.values()))
     )
+
+
+def _stepped(name: str, step: int | None) -> str:
+    """Return the name of what is logged once a step: ``samples.png`` at 10 is ``samples/step-000000010.png``."""
+    if step is None:
+        return name
+    if step < 0:
+        raise InvalidInput(f"The step {step} of an artifact is below 0.", "Count steps from 0.")
+    path = PurePosixPath(name)
+    return str(path.with_suffix("") / f"step-{step:09d}{path.suffix}")
+
+
+def _media() -> Any:
+    # Named, not imported above: it imports polars, which begins threads, and steps are forked from a process that has imported this file.
+    return importlib.import_module("plimsoll.data.media")
