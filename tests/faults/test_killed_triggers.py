@@ -58,7 +58,10 @@ def test_killed_at_any_point_every_minute_is_fired_once_and_has_one_job(
         workspace.do(SetTrigger(name="often", rule=rule), OWNER)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "PLIMSOLL_DATABASE": database_url}
     random = clock.generator(7)
-    for _ in range(KILLS):
+    kills = 0
+    # On a busy machine a process comes to fire little before it dies.
+    while kills < KILLS or (kills < 10 * KILLS and len(workspace.do(ListFirings(limit=1000), WORKER)) <= 10):
+        kills += 1
         command = [sys.executable, "-c", LOOKS, str(tmp_path / "home"), str(told)]
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE)
         assert process.stdout is not None
