@@ -38,17 +38,24 @@ def _experiment(row: Row[Any], tags: dict[str, str]) -> Experiment:
     return Experiment(id=row.id, name=row.name, tags=tags, created=row.created, updated=row.updated, deleted=row.deleted)
 
 
+_LISTED = "plimsoll runs list names those that have runs; the verb ListExperiments gives all."
+
+
+def _restored(id: str) -> str:
+    return f"Restore it with an MLflow client's restore_experiment({id!r}), or with the verb RestoreExperiment."
+
+
 def _one(tx: Connection, id: str) -> Experiment:
     found = _found(tx, experiments.c.id == id)
     if not found:
-        raise NotFound(f"There is no experiment with the id {id!r}.", "List them with: plimsoll experiments list", experiment_id=id)
+        raise NotFound(f"There is no experiment with the id {id!r}.", _LISTED, experiment_id=id)
     return found[0]
 
 
 def _active(tx: Connection, id: str) -> Experiment:
     found = _one(tx, id)
     if found.deleted is not None:
-        raise Conflict(f"The experiment {found.name!r} is deleted.", f"Restore it with: plimsoll experiments restore {id}")
+        raise Conflict(f"The experiment {found.name!r} is deleted.", _restored(id))
     return found
 
 
@@ -121,7 +128,7 @@ def _check_free(tx: Connection, name: str) -> None:
     if taken and taken[0].deleted is not None:
         raise Conflict(
             f"The experiment {name!r} is there, deleted.",
-            f"Restore it with: plimsoll experiments restore {taken[0].id}, or use another name.",
+            f"{_restored(taken[0].id)} Or use another name.",
             experiment_id=taken[0].id,
             deleted=True,
         )
@@ -135,7 +142,7 @@ def get_experiment(request: GetExperiment, context: Context) -> Experiment:
         return _one(context.tx, request.id)
     found = _found(context.tx, experiments.c.name == request.name)
     if not found:
-        raise NotFound(f"There is no experiment {request.name!r}.", "List them with: plimsoll experiments list")
+        raise NotFound(f"There is no experiment {request.name!r}.", _LISTED)
     return found[0]
 
 

@@ -96,7 +96,8 @@ def present(context: Context, id: str) -> Standing:
     if row is None:
         raise missing_run(id)
     if row.deleted is not None:
-        raise Conflict(f"The run {id} is deleted.", f"Restore it with: plimsoll runs restore {id}", run_id=id, deleted=True)
+        remedy = f"Restore it with an MLflow client's restore_run({id!r}), or with the verb RestoreRun."
+        raise Conflict(f"The run {id} is deleted.", remedy, run_id=id, deleted=True)
     return Standing(*row)
 
 
