@@ -39,8 +39,14 @@ def submit(
     with door(profile=wanted.profile) as opened:
         if isinstance(opened, FolderDoor):
             _check_worker(opened.workspace.home)
-        known = {name: getattr(wanted, name) for name in ("params", "profile", "experiment", "part", "executor")}
-        asks = RunPipeline(pipeline=wanted.ref, **known)
+        asks = RunPipeline(
+            pipeline=wanted.ref,
+            params=wanted.params,
+            profile=wanted.profile,
+            experiment=wanted.experiment,
+            part=wanted.part,
+            executor=wanted.executor,
+        )
         jobs = {name: opened.submit(replace(asks, variation=name)) for name in wanted.variations}
         if wait:
             _follow(opened, jobs)

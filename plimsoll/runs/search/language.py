@@ -214,9 +214,10 @@ class _Parser:
             raise self._wrong("a name")
         self._next += 1
         name = _name(token.text)
-        for words, empty in ((("IS", "NOT", "NULL"), "IS NOT NULL"), (("IS", "NULL"), "IS NULL")):
-            if self._is(*words):
-                return Comparison(name, "IS NULL" if empty == "IS NULL" else "IS NOT NULL", None)
+        if self._is("IS", "NOT", "NULL"):
+            return Comparison(name, "IS NOT NULL", None)
+        if self._is("IS", "NULL"):
+            return Comparison(name, "IS NULL", None)
         if self._is("NOT", "IN"):
             return Comparison(name, "NOT IN", self._list())
         if self._is("IN"):
