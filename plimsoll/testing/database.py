@@ -19,6 +19,10 @@ Open = Callable[[], Database]
 _NAMES = schema.models
 
 
+def _row(name: str, number: int) -> dict[str, object]:
+    return {"name": name, "created": number, "updated": 1, "description": "", "last": 0}
+
+
 class DatabaseSuite:
     """Derive from it and override :meth:`reopen`."""
 
@@ -30,7 +34,7 @@ class DatabaseSuite:
     def test_what_was_written_is_there_for_the_next_to_open(self, reopen: Open) -> None:
         first, second = reopen(), reopen()
         with first.write() as tx:
-            tx.execute(insert(_NAMES).values(name="flights", created=1))
+            tx.execute(insert(_NAMES).values(_row("flights", 1)))
         with second.read() as tx:
             assert tx.execute(select(_NAMES.c.name)).scalars().all() == ["flights"]
 
@@ -39,7 +43,7 @@ class DatabaseSuite:
 
         def fail() -> None:
             with database.write() as tx:
-                tx.execute(insert(_NAMES).values(name="flights", created=1))
+                tx.execute(insert(_NAMES).values(_row("flights", 1)))
                 raise ZeroDivisionError
 
         with pytest.raises(ZeroDivisionError):
@@ -52,7 +56,7 @@ class DatabaseSuite:
         with reader.read() as tx:
             assert tx.execute(select(_NAMES)).first() is None
             with writer.write() as other:
-                other.execute(insert(_NAMES).values(name="flights", created=1))
+                other.execute(insert(_NAMES).values(_row("flights", 1)))
             assert tx.execute(select(_NAMES)).first() is None
         with reader.read() as tx:
             assert tx.execute(select(_NAMES)).first() is not None
@@ -60,14 +64,14 @@ class DatabaseSuite:
     def test_a_reading_transaction_cannot_write(self, reopen: Open) -> None:
         database = reopen()
         with pytest.raises(Exception, match=r"(?i)read.?only"), database.read() as tx:
-            tx.execute(insert(_NAMES).values(name="flights", created=1))
+            tx.execute(insert(_NAMES).values(_row("flights", 1)))
         with database.write() as tx:
-            tx.execute(insert(_NAMES).values(name="flights", created=1))
+            tx.execute(insert(_NAMES).values(_row("flights", 1)))
 
     def test_writers_wait_for_each_other_so_no_update_is_lost(self, reopen: Open) -> None:
         databases = [reopen(), reopen()]
         with databases[0].write() as tx:
-            tx.execute(insert(_NAMES).values(name="counter", created=0))
+            tx.execute(insert(_NAMES).values(_row("counter", 0)))
 
         def count(database: Database) -> None:
             for _ in range(20):
@@ -87,7 +91,7 @@ class DatabaseSuite:
 
     def test_a_value_that_no_column_holds_is_refused_in_our_words(self, reopen: Open) -> None:
         database = reopen()
-        for row in ({"name": "big", "created": 2**63}, {"name": "lone \ud800", "created": 1}):
+        for row in (_row("big", 2**63), _row("lone \ud800", 1)):
             with pytest.raises(PlimsollError, match="cannot hold a value"), database.write() as tx:
                 tx.execute(insert(_NAMES).values(row))
 
@@ -96,6 +100,6 @@ class DatabaseSuite:
             databases = [future.result() for future in [pool.submit(reopen) for _ in range(4)]]
         for number, database in enumerate(databases):
             with database.write() as tx:
-                tx.execute(insert(_NAMES).values(name=str(number), created=1))
+                tx.execute(insert(_NAMES).values(_row(str(number), 1)))
         with databases[0].read() as tx:
             assert len(tx.execute(select(_NAMES)).all()) == 4
