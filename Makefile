@@ -11,7 +11,7 @@ demo: $(VENV)/.demo
 	$(BIN)/plimsoll demo
 
 test: $(VENV)/.test $(VENV)/.wire
-	PYTHONDONTWRITEBYTECODE=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	PYTHONDONTWRITEBYTECODE=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Format, types, house and unit tests: under two minutes, before every commit.
 check: $(VENV)/.test

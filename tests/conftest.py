@@ -26,6 +26,12 @@ from plimsoll.store.database import open_database
 _STARTS_WITHIN = 60.0
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files with slow tests first, so that no process is left with one of them when the others have nothing more to do."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 class PostgresServer:
     """A running server.
 
