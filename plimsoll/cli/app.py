@@ -6,11 +6,18 @@ import errno
 import os
 import sys
 from importlib.metadata import version
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Parameter
 
 from plimsoll.errors import PlimsollError
+
+
+def _told(default: Any) -> str | None:
+    """Return how help shows a default; None for one that says nothing."""
+    if default is None or default is False or default in ("", ()):
+        return None
+    return ", ".join(map(str, default)) if isinstance(default, (list, tuple)) else str(default)
 
 
 def build() -> App:
@@ -19,7 +26,7 @@ def build() -> App:
         name="plimsoll",
         help="From a notebook's model to a production service, and no model past the line without evidence.",
         version=lambda: version("plimsoll"),
-        default_parameter=None,
+        default_parameter=Parameter(show_default=_told),
         help_epilogue="Options everywhere: --json --csv --md on lists and records, --debug for a traceback.",
     )
     here = "plimsoll.cli.commands"

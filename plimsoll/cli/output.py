@@ -22,12 +22,9 @@ from plimsoll.errors import PlimsollError
 class Format:
     """How a list or a record is printed."""
 
-    #: Print JSON.
-    json: Annotated[bool, Parameter(negative=())] = False
-    #: Print comma-separated values.
-    csv: Annotated[bool, Parameter(negative=())] = False
-    #: Print a Markdown table.
-    md: Annotated[bool, Parameter(negative=())] = False
+    json: Annotated[bool, Parameter(negative=(), help="print JSON.")] = False
+    csv: Annotated[bool, Parameter(negative=(), help="print comma-separated values.")] = False
+    md: Annotated[bool, Parameter(negative=(), help="print a Markdown table.")] = False
 
 
 #: Columns of a list: heading -> the value of a row.

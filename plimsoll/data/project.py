@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 import os
 import sys
 import tomllib
@@ -225,7 +226,10 @@ def load_object(project: Path, ref: str) -> Any:
         raise NotFound(f"There is no file {text!r} in the project {root}.", nearest(text, near))
     module = _import(root, path)
     if not hasattr(module, name):
-        raise NotFound(f"{text} has no {name!r}.", nearest(name, [other for other in vars(module) if not other.startswith("_")]))
+        # What it has imported is hardly meant.
+        names = {other: value for other, value in vars(module).items() if not other.startswith("_") and not inspect.ismodule(value)}
+        own = [other for other, value in names.items() if getattr(value, "__module__", module.__name__) == module.__name__]
+        raise NotFound(f"{text} has no {name!r}.", nearest(name, own))
     return getattr(module, name)
 
 

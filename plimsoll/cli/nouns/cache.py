@@ -126,7 +126,7 @@ def size_text(size: int) -> str:
     for name, unit in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if size >= unit:
             return f"{size / unit:.1f} {name}"
-    return f"{size} bytes"
+    return "1 byte" if size == 1 else f"{size} bytes"
 
 
 def _measure(text: str, units: dict[str, int], flag: str, example: str) -> float:
