@@ -15,7 +15,6 @@ from pathlib import Path
 
 from blake3 import blake3
 from sqlalchemy import RowMapping, select
-from sqlalchemy.dialects import postgresql, sqlite
 
 from plimsoll import clock, codec
 from plimsoll.errors import Conflict, InvalidInput, NotFound
@@ -23,8 +22,10 @@ from plimsoll.records.data import Column, FileEntry, GetSnapshot, ListSnapshots,
 from plimsoll.records.request import Json, check_digest
 from plimsoll.store.contracts import Blobs, Context
 from plimsoll.store.tables.tracking import snapshots
+from plimsoll.store.upserts import Upsert
 
 _PREFIX = re.compile(r"[0-9a-f]{6,64}")
+_NEW = Upsert(snapshots, replacing=False)
 
 
 def put_manifest(blobs: Blobs, manifest: Manifest) -> str:
@@ -146,8 +147,7 @@ def register_snapshot(request: RegisterSnapshot, context: Context) -> Snapshot:
         "created": clock.now(),
         "author": context.actor.name,
     }
-    insert = postgresql.insert if context.tx.dialect.name == "postgresql" else sqlite.insert
-    context.tx.execute(insert(snapshots).values(row).on_conflict_do_nothing(index_elements=["digest"]))
+    _NEW.rows(context.tx, [row])
     return get_snapshot(GetSnapshot(digest=request.digest), context)
 
 

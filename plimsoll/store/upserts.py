@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 from typing import Any
 
 from sqlalchemy import Connection, Table
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql.dml import Insert
 
 
@@ -18,10 +19,7 @@ class Upsert:
     """
 
     def __init__(self, table: Table, *, replacing: bool) -> None:
-        self._of = {
-            "sqlite": _statement(sqlite.insert(table), table, replacing),
-            "postgresql": _statement(postgresql.insert(table), table, replacing),
-        }
+        self._table, self._replacing = table, replacing
 
     def rows(self, tx: Connection, rows: list[dict[str, Any]]) -> None:
         """Insert rows with different primary keys.
@@ -31,10 +29,13 @@ class Upsert:
             rows: any number, all with the same columns.
         """
         if rows:
-            tx.execute(self._of[tx.dialect.name], rows)
+            tx.execute(_statement(tx.dialect.name, self._table, self._replacing), rows)
 
 
-def _statement(statement: Any, table: Table, replacing: bool) -> Insert:
+@functools.cache
+def _statement(dialect: str, table: Table, replacing: bool) -> Insert:
+    # The other dialect takes long to import, and each process needs one of them.
+    statement: Any = importlib.import_module(f"sqlalchemy.dialects.{dialect}").insert(table)
     keys = [column.name for column in table.primary_key]
     new = {column.name: statement.excluded[column.name] for column in table.columns if column.name not in keys}
     made: Insert = (
