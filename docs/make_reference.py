@@ -36,6 +36,7 @@ SETTING_NOTES = {
     "port": "Port of the control server.",
     "serving_port": "Port of the model server.",
     "executor": "Where steps run: `processes`, `in_process` or `ray`. A command's `--executor` goes before it.",
+    "keep_deleted": "How long what was deleted can be restored, such as `30d` or `12h`; after it, `plimsoll collect` removes it for good.",
     "capture": "What `with plimsoll.run()` captures: `all`; `once`: all but the series of CPU, memory and GPU; `none`.",
     "ray_address": "Of a Ray cluster, as `HOST:PORT` or `auto`. Unless given it is `RAY_ADDRESS`, else a cluster of this machine.",
 }

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import secrets
 import time
 from datetime import UTC, datetime
+
+_SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
+_TIME = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
 
 
 def now() -> int:
@@ -59,6 +63,21 @@ def generator(seed: int) -> random.Random:
         seed: the same seed gives the same numbers.
     """
     return random.Random(seed)
+
+
+def seconds_of(text: str) -> float:
+    """Return the seconds of a time such as ``30d``, ``12h``, ``90s`` or ``1.5 h``.
+
+    Args:
+        text: a number and one of s, m, h, d, w.
+
+    Raises:
+        ValueError: the text is something else.
+    """
+    found = _TIME.fullmatch(text.strip().lower())
+    if found is None:
+        raise ValueError(f"{text!r} is no time")
+    return float(found[1]) * _SECONDS[found[2]]
 
 
 def iso(micros: int) -> str:

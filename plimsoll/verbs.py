@@ -35,6 +35,7 @@ from plimsoll.records.pipelines import trigger as t
 from plimsoll.records.registry import catalog as g
 from plimsoll.records.request import Request
 from plimsoll.records.tracking import change as c
+from plimsoll.records.tracking import collect as co
 from plimsoll.records.tracking import experiment as e
 from plimsoll.records.tracking import find as f
 from plimsoll.records.tracking import logged_model as lm
@@ -139,6 +140,7 @@ VERBS: tuple[Verb, ...] = (
     _read(f.SearchRuns, finding.search_runs),
     _write(r.AppendPoints, points.append_points, audited=False),
     _read(r.GetSeries, points.get_series),
+    _job(co.Collect, "plimsoll.runs.collection.collect:collect", "operate", user_code=False),
     # Logged models
     _write(lm.CreateLoggedModel, logged_models.create_logged_model),
     _read(lm.GetLoggedModel, logged_models.get_logged_model),

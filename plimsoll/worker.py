@@ -39,6 +39,8 @@ from plimsoll.records.deployment import (
 )
 from plimsoll.records.monitor import SealPredictions
 from plimsoll.records.pipelines.trigger import FireDue, ListTriggers
+from plimsoll.records.tracking.collect import Collect
+from plimsoll.runs.collection.overdue import due
 from plimsoll.workspace import WORKER, Workspace, open_workspace
 
 #: Seconds for which a job belongs to a worker that has stopped saying so.
@@ -55,6 +57,9 @@ IDLE = 60.0
 
 #: Seconds between two looks at the triggers, and between two at the project's commit.
 FIRE, COMMIT = 1.0, 5.0
+
+#: Seconds between two looks at whether it is time to collect.
+LOOK = 60.0
 
 #: Waiting rows of a prediction log that make it worth sealing.
 SEAL_ROWS = 50_000
@@ -226,7 +231,7 @@ class Worker:
         self.stopping = False
         self._lanes = tuple(Lane(workspace, name, user_code) for user_code in (True, False))
         self._quick = 0.0
-        self._fires = self._commits = 0.0
+        self._fires = self._commits = self._looks = 0.0
         #: The commit and branch that the triggers were told last, and those that the project is at.
         self._told = self._head = ("", "")
 
@@ -250,7 +255,7 @@ class Worker:
             with self._survive():
                 self._work()
             if clock.monotonic() >= rounds:
-                for round in (self._roll, self._seal, self._fire):
+                for round in (self._roll, self._seal, self._fire, self._collect):
                     with self._survive():
                         round()
                 rounds = clock.monotonic() + PAUSE
@@ -324,6 +329,16 @@ class Worker:
             waiting = self.workspace.stores.segments.waiting(tx)
         if max(waiting.values(), default=0) >= SEAL_ROWS:
             self.workspace.submit(SealPredictions(), WORKER, key="seal")
+
+    def _collect(self) -> None:
+        now = clock.monotonic()
+        if now < self._looks:
+            return
+        self._looks = now + LOOK
+        with self.workspace.stores.database.read() as tx:
+            wanted = due(tx)
+        if wanted:
+            self.workspace.submit(Collect(), WORKER, key="collect")
 
 
 def _end_with(parent: int) -> None:

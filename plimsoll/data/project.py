@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar, get_args, get_type_hints
 
-from plimsoll import codec
+from plimsoll import clock, codec
 from plimsoll.errors import InvalidInput, NotFound
 from plimsoll.records.deployment import ReleasePolicy, ServingConfig
 from plimsoll.records.model import Purpose
@@ -38,6 +38,7 @@ SETTINGS: dict[str, str | int | None] = {
     "executor": "processes",
     "ray_address": "local",
     "capture": "all",
+    "keep_deleted": "30d",
 }
 
 
@@ -166,7 +167,7 @@ def setting(name: str, flag: str | int | None, project: Path | None, profile: st
     ``home`` is always an absolute path; so is ``url`` when it names a folder. Ports are ints.
 
     Args:
-        name: ``url``, ``home``, ``host``, ``port``, ``serving_port``, ``executor``, ``ray_address`` or ``capture``.
+        name: ``url``, ``home``, ``host``, ``port``, ``serving_port``, ``executor``, ``ray_address``, ``capture`` or ``keep_deleted``.
         flag: what the command line gave, or None.
         project: the project's folder, or None outside of one.
         profile: name of a profile; None takes the one that ``PLIMSOLL_PROFILE`` names.
@@ -428,6 +429,11 @@ def _checked_setting(name: str, value: Any, origin: str, root: Path) -> str | in
         raise InvalidInput(f"There is no executor {checked!r} ({origin}).", nearest(str(checked), get_args(ExecutorName)))
     if name == "capture" and checked not in CAPTURES:
         raise InvalidInput(f"The setting capture ({origin}) is {checked!r}.", f"Use one of: {', '.join(CAPTURES)}.")
+    if name == "keep_deleted":
+        try:
+            clock.seconds_of(str(checked))
+        except ValueError:
+            raise InvalidInput(f"The setting keep_deleted ({origin}) is {checked!r}.", "Use a time such as 30d or 12h.") from None
     return checked
 
 

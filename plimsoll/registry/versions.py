@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Row, select, tuple_, update
 
 from plimsoll import clock, codec
 from plimsoll.data.snapshot import get_manifest
-from plimsoll.errors import Corrupt, Denied, InvalidInput, NotFound, Refused
+from plimsoll.errors import Conflict, Corrupt, Denied, InvalidInput, NotFound, Refused
 from plimsoll.records.data import Manifest
 from plimsoll.records.model import (
     CheckReport,
@@ -29,7 +29,7 @@ from plimsoll.records.run import GetRun, Run
 from plimsoll.runs.lifecycle import get_run
 from plimsoll.store.contracts import Context, chunks
 from plimsoll.store.schema import aliases, cache_entries, grants, models, reports, steps, version_tags, versions
-from plimsoll.store.tables.tracking import runs
+from plimsoll.store.tables.tracking import GONE, runs
 
 _DIGEST = re.compile(r"[0-9a-f]{12,64}")
 
@@ -106,7 +106,12 @@ def add_version(context: Context, model: str, digest: str, author: str, run_id: 
         author: whose work it is.
         run_id: the run that made it, or None.
         more: further columns.
+
+    Raises:
+        Conflict: the run is being removed for good.
     """
+    if run_id is not None and context.tx.execute(select(runs.c.deleted).where(runs.c.id == run_id)).scalar() == GONE:
+        raise Conflict(f"The run {run_id} is being removed for good.", "Make the model in a run that stays.")
     now = clock.now()
     number: int = context.tx.execute(
         update(models).where(models.c.name == model).values(last=models.c.last + 1, updated=now).returning(models.c.last)

@@ -22,7 +22,7 @@ from plimsoll.records.tracking.experiment import (
     TagExperiment,
 )
 from plimsoll.store.contracts import Context, chunks
-from plimsoll.store.tables.tracking import experiment_tags, experiments, runs
+from plimsoll.store.tables.tracking import GONE, experiment_tags, experiments, runs
 
 _STANDING = select(experiments.c.id, experiments.c.name, experiments.c.deleted)
 _NAMED, _OF_ID = _STANDING.where(experiments.c.name == bindparam("name")), _STANDING.where(experiments.c.id == bindparam("id"))
@@ -186,6 +186,8 @@ def restore_experiment(request: RestoreExperiment, context: Context) -> Experime
     known = _one(context.tx, request.id)
     if known.deleted is None:
         return known
+    if known.deleted == GONE:
+        raise Conflict(f"The experiment {known.name!r} is being removed for good.", "Its time in the bin is over; make a new one.")
     with_it = (runs.c.experiment_id == request.id, runs.c.deleted == known.deleted)
     context.tx.execute(update(runs).where(*with_it).values(deleted=None))
     return _touch(context.tx, request.id, deleted=None)

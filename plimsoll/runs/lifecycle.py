@@ -40,7 +40,7 @@ from plimsoll.runs.outputs.files import artifacts_of
 from plimsoll.runs.outputs.uses import datasets_of_runs, models_of_runs
 from plimsoll.store.contracts import Context, chunks
 from plimsoll.store.schema import steps
-from plimsoll.store.tables.tracking import artifacts, run_inputs, runs
+from plimsoll.store.tables.tracking import GONE, artifacts, run_inputs, runs
 from plimsoll.store.upserts import Upsert
 
 #: Writer of the points that come with a run's end.
@@ -248,6 +248,8 @@ def delete_run(request: DeleteRun, context: Context) -> Run:
 def restore_run(request: RestoreRun, context: Context) -> Run:
     """Take a deletion back, in an experiment that is not deleted."""
     run = one_run(context.tx, request.id)
+    if run.deleted == GONE:
+        raise Conflict(f"The run {run.id} is being removed for good.", "Its time in the bin is over; begin a new one.")
     experiment_for(context.tx, run.experiment, run.experiment_id)
     context.tx.execute(update(runs).where(runs.c.id == request.id).values(deleted=None))
     return replace(run, deleted=None)

@@ -131,6 +131,8 @@ def _blob_routes(workspace: Workspace) -> list[Route]:
         check_digest("Blob", digest)
         size = await run_in_threadpool(workspace.stores.blobs.size, digest)
         if request.method == "HEAD":
+            # Whoever hears that the bytes are there does not send them: they must not go before they are named.
+            await run_in_threadpool(workspace.stores.blobs.has, digest)
             return Response(headers={"content-length": str(size)})
         path, tidy = await copied_blob(workspace, digest)
         return FileResponse(path, media_type="application/octet-stream", background=BackgroundTask(tidy))

@@ -1,13 +1,16 @@
 """Bytes by their BLAKE3 digest, in a folder: ``ab/abcdef…``, with unfinished ones under ``tmp/``.
 
 A blob is written under a name of its own, synced, and renamed. A process killed before the rename leaves a file in
-``tmp/`` that nobody sees and that a later start removes; one killed after it leaves a blob that no row names.
+``tmp/`` that nobody sees and that a later start removes; one killed after it leaves a blob that no row names. A blob that is
+being collected is moved to ``tmp/`` under its digest first; what a killed collector left there is put back.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -21,6 +24,7 @@ from obstore.store import LocalStore
 from plimsoll import clock, codec
 from plimsoll.errors import Corrupt, Denied, InvalidInput, NotFound, PlimsollError, StorageFull, Unavailable
 from plimsoll.records.request import check_digest
+from plimsoll.store.contracts import StoredBlob
 
 #: Microseconds after which an unfinished file has no writer any more.
 _STALE = 24 * 3600 * 1_000_000
@@ -30,6 +34,11 @@ _BLOCK = 1 << 20
 
 #: Files that are synced at the same time: a journalling file system then writes its journal once for several.
 _AT_ONCE = 8
+
+#: End of the name of a blob that is being collected.
+_ASIDE = ".aside"
+
+_NAME = re.compile(r"[0-9a-f]{64}")
 
 T = TypeVar("T")
 
@@ -159,12 +168,19 @@ class LocalBlobs:
                 part.unlink(missing_ok=True)
 
     def has(self, digest: str) -> bool:
-        """Return whether the blob is stored, without reading it.
+        """Return whether the blob is stored, without reading it; one that is asked for is as young as one that is stored now.
 
         Args:
             digest: 64 hex digits.
         """
-        return self._size(digest) is not None
+        path = self._folder / _place(digest)
+        try:
+            os.utime(path)
+        except FileNotFoundError:
+            return False
+        except PermissionError:
+            return path.exists()  # another user's; only its owner may collect it
+        return True
 
     def size(self, digest: str) -> int:
         """Return the blob's bytes.
@@ -193,28 +209,62 @@ class LocalBlobs:
             except NotFound:
                 return
 
+    def stored(self) -> Iterator[StoredBlob]:
+        """Yield every blob that is stored, shelf by shelf; what comes or goes meanwhile may be among them or not."""
+        with self._explained():
+            shelves = sorted(entry.name for entry in os.scandir(self._folder) if len(entry.name) == 2)
+            for shelf in shelves:
+                for entry in os.scandir(self._folder / shelf):
+                    if not _NAME.fullmatch(entry.name) or entry.name[:2] != shelf:
+                        continue
+                    try:
+                        found = entry.stat()
+                    except FileNotFoundError:
+                        continue
+                    yield StoredBlob(entry.name, found.st_size, found.st_mtime_ns // 1000)
+
+    def blocks(self, digest: str) -> Iterator[bytes]:
+        """Yield the bytes in blocks of a MiB, as they are stored: not verified.
+
+        Args:
+            digest: 64 hex digits.
+
+        Raises:
+            NotFound: there is no such blob.
+        """
+        with self._explained(digest):
+            yield from _blocks(self._folder / _place(digest))
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Let nothing be collected, by any process, until the block ends."""
+        with self._explained():
+            folder = os.open(self._folder / "tmp", os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_SH)
+            yield
+        finally:
+            os.close(folder)
+
     def collect(self, digest: str, age: float) -> int:
-        """Remove the blob unless somebody has stored it, or stored it again, within ``age`` seconds; return the bytes that it had.
+        """Remove the blob unless somebody has stored or asked for it within ``age`` seconds; return the bytes that it had.
+
+        It also stays while somebody keeps all blobs, as a backup does.
 
         Args:
             digest: 64 hex digits.
             age: seconds.
         """
-        path, aside = self._folder / _place(digest), self._folder / "tmp" / clock.new_id()
+        path, aside = self._folder / _place(digest), self._folder / "tmp" / f"{digest}{_ASIDE}"
         with self._explained():
+            folder = os.open(self._folder / "tmp", os.O_RDONLY)
             try:
-                if _young(path, age):
-                    return 0
-                # Out of sight before the second look: whoever stores the same bytes now does not find them, and writes them.
-                path.rename(aside)
-            except FileNotFoundError:
+                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return _collected(path, aside, age)
+            except BlockingIOError:
                 return 0
-            if _young(aside, age):
-                aside.rename(path)
-                return 0
-            size = aside.stat().st_size
-            aside.unlink()
-        return size
+            finally:
+                os.close(folder)
 
     def _size(self, digest: str) -> int | None:
         try:
@@ -292,10 +342,28 @@ class LocalBlobs:
         # Not through obstore, which hides the files it has not finished.
         for entry in os.scandir(self._folder / "tmp"):
             try:
-                if entry.stat().st_mtime_ns // 1000 < oldest:
+                if entry.name.endswith(_ASIDE):
+                    self._put_back(Path(entry.path))
+                elif entry.stat().st_mtime_ns // 1000 < oldest:
                     os.unlink(entry.path)
             except FileNotFoundError:
                 continue
+
+    def _put_back(self, aside: Path) -> None:
+        """End what a killed collector began. It may have moved a blob that somebody had just stored again, so the blob stays."""
+        digest = aside.name.removesuffix(_ASIDE)
+        folder = os.open(aside.parent, os.O_RDONLY)
+        try:
+            # A collector that lives has the lock to itself for as long as a blob lies aside.
+            fcntl.flock(folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            if self._size(digest) is None:
+                aside.rename(self._folder / _place(digest))
+            else:
+                aside.unlink()
+        except BlockingIOError:
+            return
+        finally:
+            os.close(folder)
 
     def _corrupt(self, digest: str) -> Corrupt:
         path = self._folder / _place(digest)
@@ -323,6 +391,22 @@ def _place(digest: str) -> str:
 
 def _young(path: Path, age: float) -> bool:
     return clock.now() - path.stat().st_mtime_ns // 1000 < age * 1e6
+
+
+def _collected(path: Path, aside: Path, age: float) -> int:
+    try:
+        if _young(path, age):
+            return 0
+        # Out of sight before the second look: whoever stores the same bytes now does not find them, and writes them.
+        path.rename(aside)
+    except FileNotFoundError:
+        return 0
+    if _young(aside, age):
+        aside.rename(path)
+        return 0
+    size = aside.stat().st_size
+    aside.unlink()
+    return size
 
 
 def _missing(digest: str) -> NotFound:

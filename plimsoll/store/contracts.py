@@ -15,11 +15,11 @@ Every backend passes the suites in :mod:`plimsoll.testing`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
@@ -92,7 +92,7 @@ class Blobs(Protocol):
         ...
 
     def has(self, digest: str) -> bool:
-        """Return whether the blob is stored, without reading it."""
+        """Return whether the blob is stored, without reading it; one that is asked for is as young as one that is stored now."""
         ...
 
     def size(self, digest: str) -> int:
@@ -108,10 +108,41 @@ class Blobs(Protocol):
         ...
 
     def collect(self, digest: str, age: float) -> int:
-        """Remove the blob unless somebody has stored it, or stored it again, within ``age`` seconds; return the bytes that it had.
+        """Remove the blob unless somebody has stored or asked for it within ``age`` seconds; return the bytes that it had.
 
         0 when it stays or is not there. Whoever stores the same bytes meanwhile finds them stored afterwards.
         """
+        ...
+
+
+class StoredBlob(NamedTuple):
+    """A blob as it lies in its home."""
+
+    #: 64 hex digits.
+    digest: str
+    #: Bytes.
+    size: int
+    #: When it was last stored or asked for, UTC microseconds.
+    used: int
+
+
+class HomeBlobs(Blobs, Protocol):
+    """Bytes that lie here, so that all of them can be looked at."""
+
+    def stored(self) -> Iterator[StoredBlob]:
+        """Yield every blob; what comes or goes meanwhile may be among them or not."""
+        ...
+
+    def blocks(self, digest: str) -> Iterator[bytes]:
+        """Yield the bytes in blocks as they are stored, not verified.
+
+        Raises:
+            NotFound: there is no such blob.
+        """
+        ...
+
+    def kept(self) -> AbstractContextManager[None]:
+        """Let nothing be collected, by any process, until the block ends."""
         ...
 
 
@@ -252,7 +283,7 @@ class Stores:
     #: Metadata.
     database: Database
     #: Bytes.
-    blobs: Blobs
+    blobs: HomeBlobs
     #: Metric histories.
     points: Points
     #: Waiting requests.

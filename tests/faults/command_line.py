@@ -104,6 +104,7 @@ OTHERS = (
     "events verify",
     "cache verify",
     "cache prune --keep-last 1",
+    "collect",
     "reproduce AFTER",
     "run --bisect BEFORE AFTER",
     "submit works.py:chain",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from plimsoll import clock
 from plimsoll.errors import Corrupt
 from plimsoll.records.access import ListEvents, ListJobs
 from plimsoll.records.deployment import GetDeployment, KillDeployment, ReleasePolicy, ReviveDeployment, SetEnvironment
@@ -117,6 +118,18 @@ def claimed(yard: Yard) -> str:
     assert found is not None
     assert found.id == job.id
     return job.id
+
+
+def test_collecting_is_left_for_the_queue_once_a_day(yard: Yard, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked() -> int:
+        worker._looks = 0.0
+        worker._collect()
+        return sum(job.verb == "Collect" for job in yard.workspace.do(ListJobs(), WORKER))
+
+    assert asked() == 0
+    real = clock.now
+    monkeypatch.setattr(clock, "now", lambda: real() + 90_000_000_000)
+    assert [asked(), asked()] == [1, 1]
 
 
 def test_a_job_records_its_result(yard: Yard) -> None:

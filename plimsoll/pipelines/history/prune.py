@@ -10,11 +10,10 @@ of them without their bytes; such an entry is no hit, and the next pruning ends 
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, Text, delete, select
+from sqlalchemy import Connection, delete, select
 
 from plimsoll import clock, codec
 from plimsoll.data.snapshot import get_manifest
@@ -23,10 +22,10 @@ from plimsoll.pipelines.history.kept import entries
 from plimsoll.pipelines.history.past import short
 from plimsoll.records.pipeline import CacheEntry
 from plimsoll.records.pipelines.kept import EntryUse, PruneCache, PruneReport
+from plimsoll.runs.collection.named import SILENT, Named, digests
 from plimsoll.runs.step_log import read_log
-from plimsoll.store.contracts import Blobs, JobContext, chunks
-from plimsoll.store.schema import cache_entries, jobs, steps
-from plimsoll.store.tables.columns import Json, metadata
+from plimsoll.store.contracts import HomeBlobs, JobContext, chunks
+from plimsoll.store.schema import cache_entries, steps
 from plimsoll.store.tables.tracking import artifacts, runs
 
 #: Seconds for which stored bytes stay, whoever stored them: what names them may not be recorded yet.
@@ -35,24 +34,8 @@ GRACE = 3600.0
 #: Entries that are dropped in one transaction.
 _BATCH = 200
 
-#: Tables whose digests hold nothing: the cache's own, what is told of the past, and numbers.
-_SILENT = frozenset(
-    {
-        "cache_entries",
-        "steps",
-        "artifacts",
-        "key_parts",
-        "events",
-        "jobs",
-        "series",
-        "point_chunks",
-        "writers",
-        "prediction_index",
-        "traffic",
-    }
-)
-
-_DIGEST = re.compile(r"[0-9a-f]{64}")
+#: Tables whose digests hold nothing here: the cache's own and what is told of the past.
+_SILENT = SILENT | {"cache_entries", "steps", "artifacts"}
 
 
 def prune_cache(request: PruneCache, context: JobContext) -> PruneReport:
@@ -112,8 +95,9 @@ class _Held:
         blobs: where manifests are.
     """
 
-    def __init__(self, blobs: Blobs) -> None:
+    def __init__(self, blobs: HomeBlobs) -> None:
         self._blobs = blobs
+        self._inside = Named(blobs)
         #: Manifest -> its files, each read once.
         self._files: dict[str, tuple[str, ...]] = {}
         #: Log -> the artifacts in it.
@@ -125,7 +109,7 @@ class _Held:
         named = {*_named(tx), *self._entries(tx, dropped), *self._logged(tx)}
         self._digests = set(named)
         for digest in named:
-            self._digests.update(self.files(digest))
+            self._digests.update(self._inside.inside(digest))
 
     def files(self, digest: str) -> tuple[str, ...]:
         """Return the files of a manifest; what is none, or is gone, has none."""
@@ -183,17 +167,4 @@ def _named(tx: Connection) -> Iterable[str]:
     """Yield every digest that a row names, but for those of entries and of runs' lists of steps that have ended."""
     under_way = select(steps.c.output).join(runs, runs.c.id == steps.c.run_id).where(runs.c.state == "running")
     yield from (output["digest"] for output in tx.execute(under_way).scalars() if output)
-    waiting = select(jobs.c.payload).where(jobs.c.state.in_(("waiting", "working")))
-    for table in metadata.sorted_tables:
-        columns = [] if table.name in _SILENT else [column for column in table.columns if isinstance(column.type, Text | Json)]
-        # A table of the future is looked at whole, so that what it names is held without a word here.
-        for row in tx.execute(select(*columns)) if columns else ():
-            yield from _digests(row)
-    for payload in tx.execute(waiting).scalars():
-        yield from _digests((payload,))
-
-
-def _digests(values: Iterable[object]) -> Iterable[str]:
-    for value in values:
-        if value is not None:
-            yield from _DIGEST.findall(value if isinstance(value, str) else codec.to_json(value).decode())
+    yield from digests(tx, _SILENT)

@@ -6,6 +6,9 @@ from sqlalchemy import BigInteger, Column, Double, ForeignKey, Index, LargeBinar
 
 from plimsoll.store.tables.columns import EXACT, Json, at_column, id_column, metadata
 
+#: In ``deleted``: it is being removed for good and cannot be restored any more.
+GONE = 0
+
 experiments = Table(
     "experiments",
     metadata,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from plimsoll import clock, codec
-from plimsoll.errors import InvalidInput, PlimsollError
+from plimsoll.errors import InvalidInput, NotFound, PlimsollError
 from plimsoll.store.blobs import LocalBlobs
 
 
@@ -135,3 +135,74 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     command = [*limited, sys.executable, "-c", _CLOSED, str(tmp_path / "blobs")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert [str(tmp_path / "blobs") in line for line in done.stdout.splitlines()] == [True, True]
+
+
+def test_what_a_collector_moved_aside_when_it_was_killed_is_put_back_by_the_next_to_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blobs = LocalBlobs(tmp_path / "blobs")
+    digest = blobs.put(b"data")
+    stored = tmp_path / "blobs" / digest[:2] / digest
+    rename = Path.rename
+
+    def killed(self: Path, target: Path) -> Path:
+        blobs.put(b"data")  # so the blob is young again, and must not be lost with the collector
+        rename(self, target)
+        raise KeyboardInterrupt
+
+    os.utime(stored, (0, 0))
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            blobs.collect(digest, 60.0)
+    assert not blobs.has(digest)
+    assert LocalBlobs(tmp_path / "blobs").get(digest) == b"data"
+    assert list((tmp_path / "blobs" / "tmp").iterdir()) == []
+
+
+def test_a_blob_that_was_stored_again_is_not_replaced_by_what_lies_aside(tmp_path: Path) -> None:
+    blobs = LocalBlobs(tmp_path / "blobs")
+    digest = blobs.put(b"data")
+    (tmp_path / "blobs" / "tmp" / f"{digest}.aside").write_bytes(b"spoiled")
+    assert LocalBlobs(tmp_path / "blobs").get(digest) == b"data"
+    assert list((tmp_path / "blobs" / "tmp").iterdir()) == []
+
+
+def test_nothing_is_collected_while_somebody_keeps_all_blobs(tmp_path: Path) -> None:
+    blobs, other = LocalBlobs(tmp_path / "blobs"), LocalBlobs(tmp_path / "blobs")
+    digest = blobs.put(b"data")
+    os.utime(tmp_path / "blobs" / digest[:2] / digest, (0, 0))
+    with other.kept(), blobs.kept():
+        assert blobs.collect(digest, 60.0) == 0
+    assert blobs.collect(digest, 60.0) == 4
+
+
+def test_what_is_asked_for_is_as_young_as_what_is_stored(tmp_path: Path) -> None:
+    blobs = LocalBlobs(tmp_path / "blobs")
+    digest = blobs.put(b"data")
+    os.utime(tmp_path / "blobs" / digest[:2] / digest, (0, 0))
+    assert blobs.has(digest)
+    assert blobs.collect(digest, 60.0) == 0
+
+
+def test_all_blobs_are_listed_with_size_and_time_and_nothing_else_is(tmp_path: Path) -> None:
+    blobs = LocalBlobs(tmp_path / "blobs")
+    digests = {blobs.put(data): len(data) for data in (b"", b"one", b"three")}
+    first = min(digests)
+    os.utime(tmp_path / "blobs" / first[:2] / first, (7, 7))
+    (tmp_path / "blobs" / first[:2] / "stray").write_text("x")
+    (tmp_path / "blobs" / "tmp" / "unfinished").write_text("x")
+    found = list(blobs.stored())
+    assert {blob.digest: blob.size for blob in found} == digests
+    assert [blob.used for blob in found if blob.digest == first] == [7_000_000]
+
+
+def test_blocks_are_the_bytes_as_they_lie_there(tmp_path: Path) -> None:
+    blobs = LocalBlobs(tmp_path / "blobs")
+    data = bytes(range(256)) * 5000
+    digest = blobs.put(data)
+    assert b"".join(blobs.blocks(digest)) == data
+    (tmp_path / "blobs" / digest[:2] / digest).write_bytes(b"spoiled")
+    assert b"".join(blobs.blocks(digest)) == b"spoiled"
+    with pytest.raises(NotFound):
+        list(blobs.blocks("0" * 64))
