@@ -23,7 +23,7 @@ from plimsoll import access, clock, codec, verbs
 from plimsoll.errors import Corrupt, Internal, NotFound, PlimsollError, Refused, StorageFull, TooLarge
 from plimsoll.records.access import Actor, Job
 from plimsoll.records.request import check_digest, result_type
-from plimsoll.server.answers import MSGPACK, answer, refusal
+from plimsoll.server.answers import MSGPACK, answer, in_turn, refusal
 from plimsoll.workspace import Workspace
 
 #: Bytes of a verb's request at most; larger things are blobs.
@@ -116,9 +116,9 @@ def routes(workspace: Workspace) -> list[Route]:
         asked = codec.from_msgpack(body, verb.request, what) if packed else codec.from_json(body or b"{}", verb.request, what)
         accept = request.headers.get("accept", "")
         if verb.kind == "job":
-            job = await run_in_threadpool(workspace.submit, asked, actor_of(request), 0, request.headers.get("idempotency-key"))
-            return answer(job, accept, 202)
-        return answer(await run_in_threadpool(workspace.do, asked, actor_of(request)), accept)
+            key = request.headers.get("idempotency-key")
+            return answer(await in_turn(request, True, workspace.submit, asked, actor_of(request), 0, key), accept, 202)
+        return answer(await in_turn(request, verb.kind == "write", workspace.do, asked, actor_of(request)), accept)
 
     return [Route("/api/v1/{verb}", do, methods=["POST"]), *_blob_routes(workspace)]
 

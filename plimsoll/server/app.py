@@ -17,6 +17,7 @@ from starlette.routing import Route
 from plimsoll import access
 from plimsoll.records.access import ListJobs
 from plimsoll.records.deployment import ListDeployments
+from plimsoll.server.answers import Turns, in_turn
 from plimsoll.server.api import actor_of, guarded, openapi, routes
 from plimsoll.server.auth import Gate
 from plimsoll.server.mlflow.routes import routes as mlflow_routes
@@ -62,12 +63,12 @@ def build(workspace: Workspace, hosts: frozenset[str]) -> Starlette:
     @guarded
     async def describe(request: HttpRequest) -> Response:
         access.require(actor_of(request), "read", "read the description")
-        return JSONResponse(openapi(release))
+        return JSONResponse(await run_in_threadpool(openapi, release))
 
     @guarded
     async def metrics(request: HttpRequest) -> Response:
         access.require(actor_of(request), "read", "read the metrics")
-        return Response(await run_in_threadpool(generate_latest, registry), media_type="text/plain; version=0.0.4")
+        return Response(await in_turn(request, False, generate_latest, registry), media_type="text/plain; version=0.0.4")
 
     return Starlette(
         routes=[
@@ -78,5 +79,5 @@ def build(workspace: Workspace, hosts: frozenset[str]) -> Starlette:
             *routes(workspace),
             *mlflow_routes(workspace),
         ],
-        middleware=[Middleware(Gate, workspace=workspace, hosts=hosts)],
+        middleware=[Middleware(Gate, workspace=workspace, hosts=hosts, turns=Turns())],
     )

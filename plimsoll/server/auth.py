@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import base64
 
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from plimsoll.errors import Denied, InvalidInput, PlimsollError, Unauthenticated
-from plimsoll.server.answers import refusal
+from plimsoll.server.answers import Turns, refusal
 from plimsoll.workspace import Workspace
 
 #: Paths that answer without a token; they tell nothing about the project.
@@ -23,12 +22,14 @@ class Gate:
         app: what lies behind.
         workspace: knows the tokens.
         hosts: exact ``Host`` values that are served, with their port.
+        turns: what waits for the database.
     """
 
-    def __init__(self, app: ASGIApp, workspace: Workspace, hosts: frozenset[str]) -> None:
+    def __init__(self, app: ASGIApp, workspace: Workspace, hosts: frozenset[str], turns: Turns) -> None:
         self.app = app
         self.workspace = workspace
         self.hosts = hosts
+        self.turns = turns
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -41,7 +42,8 @@ class Gate:
                 token = _token(headers.get("authorization", ""))
                 if not token:
                     raise Unauthenticated("The request has no bearer token.", "Set PLIMSOLL_TOKEN, or use the home's own user.")
-                scope.setdefault("state", {})["actor"] = await run_in_threadpool(self.workspace.identify, token)
+                actor = await self.turns.take(False, self.workspace.identify, token)
+                scope.setdefault("state", {}).update(actor=actor, turns=self.turns)
         except PlimsollError as error:
             await refusal(error, headers.get("accept", ""))(scope, receive, send)
             return

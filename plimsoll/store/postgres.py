@@ -60,6 +60,11 @@ class Postgres:
             connect_args={
                 "options": f"-c lock_timeout={PATIENCE * 1000:.0f} -c synchronous_commit=on -c timezone=UTC",
                 "connect_timeout": 10,
+                # A server that vanished with its network is noticed within half a minute, not after hours.
+                "keepalives_idle": 10,
+                "keepalives_interval": 5,
+                "keepalives_count": 3,
+                "tcp_user_timeout": 25_000,
             },
             pool_pre_ping=True,
             pool_size=8,

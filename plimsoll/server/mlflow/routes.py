@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
-from functools import partial, wraps
+from functools import wraps
 from typing import Any
 
 from starlette.background import BackgroundTask
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import FileResponse, Response
@@ -16,6 +15,7 @@ from starlette.routing import Route
 
 from plimsoll import access
 from plimsoll.errors import PlimsollError
+from plimsoll.server.answers import in_turn
 from plimsoll.server.api import LARGEST_REQUEST, actor_of, copied_blob, defect, read_body, store_stream
 from plimsoll.server.mlflow import artifacts, experiments, logged_models, metrics, registered, runs, versions
 from plimsoll.server.mlflow.speech import INVALID, MISSING, UNSPOKEN, Asked, Spoken, spoken, written
@@ -122,10 +122,12 @@ def routes(workspace: Workspace) -> list[Route]:
     for door in _DOORS:
         for version, spoken_paths in (("2.0", SPOKEN), ("3.0", SPOKEN_3)):
             for path, methods, function in spoken_paths:
-                found.append(Route(f"{door}/{version}/mlflow{path}", _answers(workspace, function), methods=list(methods)))
-        found.append(Route(f"{door}/3.0/mlflow/server-info", _answers(workspace, _server_info), methods=["GET"]))
+                # A search comes by POST where it may be long.
+                writes = "GET" not in methods and not path.endswith("/search")
+                found.append(Route(f"{door}/{version}/mlflow{path}", _answers(workspace, function, writes), methods=list(methods)))
+        found.append(Route(f"{door}/3.0/mlflow/server-info", _answers(workspace, _server_info, False), methods=["GET"]))
         root = f"{door}/2.0/mlflow-artifacts/artifacts"
-        found.append(Route(root, _answers(workspace, artifacts.proxied), methods=["GET"]))
+        found.append(Route(root, _answers(workspace, artifacts.proxied, False), methods=["GET"]))
         found.append(Route(f"{root}/{{path:path}}", _download(workspace), methods=["GET"]))
         found.append(Route(f"{root}/{{path:path}}", _upload(workspace), methods=["PUT"]))
         found.append(Route(f"{root}/{{path:path}}", _delete(workspace), methods=["DELETE"]))
@@ -167,11 +169,11 @@ def _refused(error: Spoken) -> Response:
     return Response(written(body), error.status, media_type="application/json")
 
 
-def _answers(workspace: Workspace, function: Answering) -> Endpoint:
+def _answers(workspace: Workspace, function: Answering, writes: bool) -> Endpoint:
     @_guarded
     async def answer(request: HttpRequest) -> Response:
         asked = _asked(workspace, request, {**await _fields(request), **request.path_params})
-        return Response(written(await run_in_threadpool(function, asked)), media_type="application/json")
+        return Response(written(await in_turn(request, writes, function, asked)), media_type="application/json")
 
     return answer
 
@@ -202,7 +204,7 @@ def _download(workspace: Workspace) -> Endpoint:
     async def download(request: HttpRequest) -> Response:
         access.require(actor_of(request), "read", "read artifacts")
         asked = _asked(workspace, request, {})
-        digest = await run_in_threadpool(artifacts.located, asked, request.path_params["path"])
+        digest = await in_turn(request, False, artifacts.located, asked, request.path_params["path"])
         path, tidy = await copied_blob(workspace, digest)
         name = request.path_params["path"].rpartition("/")[2]
         headers = {"x-content-type-options": "nosniff"}
@@ -216,9 +218,9 @@ def _upload(workspace: Workspace) -> Endpoint:
     async def upload(request: HttpRequest) -> Response:
         access.require(actor_of(request), "write", "write artifacts")
         asked = _asked(workspace, request, {})
-        owner, name = await run_in_threadpool(artifacts.writable, asked, request.path_params["path"])
+        owner, name = await in_turn(request, False, artifacts.writable, asked, request.path_params["path"])
         digest, size = await store_stream(workspace, request.stream())
-        await run_in_threadpool(artifacts.keep, asked, owner, name, digest, size)
+        await in_turn(request, True, artifacts.keep, asked, owner, name, digest, size)
         return Response(b"{}", media_type="application/json")
 
     return upload
@@ -229,7 +231,7 @@ def _delete(workspace: Workspace) -> Endpoint:
     async def delete(request: HttpRequest) -> Response:
         access.require(actor_of(request), "write", "delete artifacts")
         asked = _asked(workspace, request, {})
-        await run_in_threadpool(partial(artifacts.delete, asked), request.path_params["path"])
+        await in_turn(request, True, artifacts.delete, asked, request.path_params["path"])
         return Response(b"{}", media_type="application/json")
 
     return delete
