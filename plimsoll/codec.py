@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import operator
 import re
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from blake3 import blake3
@@ -13,6 +16,9 @@ from blake3 import blake3
 from plimsoll.errors import InvalidInput, PlimsollError
 
 T = TypeVar("T")
+
+#: What msgspec says of a field that a record does not have.
+_STRANGER = re.compile(r"^Object contains unknown field `(.*?)`(?: - at `(.*)`)?$", re.DOTALL)
 
 #: What msgspec says of a text that is none of a field's choices.
 _CHOICE = re.compile(r"^Invalid enum value .* - at `\$\.(\w+)`$")
@@ -72,6 +78,81 @@ def from_msgpack(data: bytes, type: type[T], what: str = "The message") -> T:
         return msgspec.msgpack.decode(data, type=type)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise _refused(what, error, type, "Correct the named field and send it again.") from error
+
+
+class Fields:
+    """The fields of a request: whoever sends another one is told, since what it asks for would not be done.
+
+    Args:
+        kind: the request's class.
+    """
+
+    def __init__(self, kind: type[Any]) -> None:
+        self._outline = _outline(kind, strict=True)
+
+    def check(self, data: bytes, packed: bool, what: str) -> None:
+        """Refuse a document with a field that the request, or a record within it, does not have. What else is wrong with it may pass.
+
+        Args:
+            data: JSON text or msgpack bytes.
+            packed: whether it is msgpack.
+            what: how the error names the document.
+
+        Raises:
+            InvalidInput: it has such a field; the message names it.
+        """
+        decode = msgspec.msgpack.decode if packed else msgspec.json.decode
+        try:
+            decode(data, type=self._outline)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            if found := _STRANGER.search(str(error)):
+                place = f" at `{found[2]}`" if found[2] else ""
+                raise InvalidInput(
+                    f"{what} has the field {found[1][:80]!r}{place}, which is not known here.",
+                    "Correct its name; if the client is newer than the server, update the server.",
+                    field=found[1][:80],
+                ) from error
+
+
+class Brief:
+    """A request as bytes without the fields that have their defaults, so that a server knows all of them that is a little older.
+
+    Args:
+        kind: the request's class.
+    """
+
+    def __init__(self, kind: type[Any]) -> None:
+        self._outline = _outline(kind, strict=False)
+
+    def pack(self, request: Any) -> bytes:
+        """Return the request as msgpack.
+
+        Args:
+            request: of this class.
+        """
+        return to_msgpack(msgspec.convert(request, self._outline, from_attributes=True))
+
+
+def _outline(kind: Any, strict: bool) -> Any:
+    """Return a type with the fields of a record and of the records within it; of everything else it knows nothing."""
+    if dataclasses.is_dataclass(kind):
+        hints, fields = get_type_hints(kind), []
+        for field in dataclasses.fields(kind):
+            default = (
+                field.default if field.default_factory is dataclasses.MISSING else msgspec.field(default_factory=field.default_factory)
+            )
+            default = msgspec.UNSET if default is dataclasses.MISSING else default
+            fields.append((field.name, _outline(hints[field.name], strict), default))
+        name = getattr(kind, "__name__", "")
+        return msgspec.defstruct(name, fields, kw_only=True, forbid_unknown_fields=strict, omit_defaults=not strict)
+    if not _holds_records(kind):
+        return msgspec.Raw if strict else Any
+    inner = [each if each in (type(None), str, Ellipsis) else _outline(each, strict) for each in get_args(kind)]
+    return functools.reduce(operator.or_, inner) if get_origin(kind) in (Union, UnionType) else get_origin(kind)[tuple(inner)]
+
+
+def _holds_records(kind: Any) -> bool:
+    return dataclasses.is_dataclass(kind) or any(_holds_records(inner) for inner in get_args(kind))
 
 
 def plain(value: Any) -> Any:

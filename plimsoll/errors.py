@@ -110,6 +110,12 @@ class Corrupt(PlimsollError):
     code, status = "corrupt", 500
 
 
+class Damaged(PlimsollError):
+    """What arrived is not what was sent; it was not kept."""
+
+    code, status = "damaged", 400
+
+
 class StorageFull(PlimsollError, OSError):
     """The disk or database has no room; nothing was written."""
 

@@ -180,11 +180,14 @@ class HttpDoor:
         headers = {"authorization": f"Bearer {token}", "accept": _MSGPACK}
         self._client = httpx.Client(base_url=self.address, headers=headers, timeout=_TIMEOUT, trust_env=False)
         self.blobs: Blobs = HttpBlobs(self._client)
+        self._briefs: dict[type[Request[Any]], codec.Brief] = {}
 
     def _post(self, request: Request[Any], key: str | None) -> httpx.Response:
         headers = {"content-type": _MSGPACK} | ({"idempotency-key": key} if key else {})
-        path = f"/api/v1/{type(request).__name__}"
-        return _checked(_send(self._client, "POST", path, content=codec.to_msgpack(request), headers=headers))
+        kind = type(request)
+        if (brief := self._briefs.get(kind)) is None:
+            brief = self._briefs[kind] = codec.Brief(kind)
+        return _checked(_send(self._client, "POST", f"/api/v1/{kind.__name__}", content=brief.pack(request), headers=headers))
 
     def do(self, request: Request[R], /) -> R:
         """Post the verb and return its result; a job is polled until it ends.

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 import traceback
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 
 from plimsoll import access, clock, codec, verbs
-from plimsoll.errors import Corrupt, Internal, NotFound, PlimsollError, Refused, StorageFull, TooLarge
+from plimsoll.errors import Corrupt, Damaged, Internal, NotFound, PlimsollError, Refused, StorageFull, TooLarge
 from plimsoll.records.access import Actor, Job
 from plimsoll.records.request import check_digest, result_type
 from plimsoll.server.answers import MSGPACK, answer, in_turn, refusal
@@ -107,12 +107,15 @@ def routes(workspace: Workspace) -> list[Route]:
         workspace: does what is asked.
     """
 
+    known = {verb.name: codec.Fields(verb.request) for verb in verbs.VERBS}
+
     @guarded
     async def do(request: HttpRequest) -> Response:
         verb = verbs.find(request.path_params["verb"])
         body = await read_body(request, LARGEST_REQUEST)
         what = f"The request {verb.name}"
         packed = request.headers.get("content-type", "").startswith(MSGPACK)
+        known[verb.name].check(body, packed, what)
         asked = codec.from_msgpack(body, verb.request, what) if packed else codec.from_json(body or b"{}", verb.request, what)
         accept = request.headers.get("accept", "")
         if verb.kind == "job":
@@ -144,7 +147,7 @@ def _blob_routes(workspace: Workspace) -> list[Route]:
         check_digest("Blob", digest)
         stored, size = await store_stream(workspace, request.stream())
         if stored != digest:
-            raise Corrupt(f"The bytes sent have the digest {stored[:12]}, not {digest[:12]}.", "Send them again.")
+            raise Damaged(f"The bytes sent have the digest {stored[:12]}, not {digest[:12]}.", "Send them again.")
         return answer({"digest": stored, "size": size}, request.headers.get("accept", ""))
 
     @guarded
@@ -215,33 +218,91 @@ async def store_stream(workspace: Workspace, stream: AsyncIterator[bytes]) -> tu
 
 
 def openapi(version: str) -> dict[str, Any]:
-    """Return the OpenAPI 3.1 description of every verb, made from the table.
+    """Return the OpenAPI 3.1 description of every verb, made from the table, and of the other paths that are ours.
 
     Args:
         version: this package's version.
     """
     results = [Job if verb.kind == "job" else result_type(verb.request) for verb in verbs.VERBS]
     requests = [verb.request for verb in verbs.VERBS]
-    schemas, components = msgspec.json.schema_components([*requests, *results], ref_template="#/components/schemas/{name}")
-    paths = {}
+    schemas, components = msgspec.json.schema_components([*requests, *results], ref_template=f"{_COMPONENTS}{{name}}")
+    _close(schemas[: len(requests)], components)
+    paths: dict[str, Any] = {}
     for index, verb in enumerate(verbs.VERBS):
         status = "202" if verb.kind == "job" else "200"
+        done = {"description": "Done.", "content": {"application/json": {"schema": schemas[len(requests) + index]}}}
         paths[f"/api/v1/{verb.name}"] = {
             "post": {
                 "operationId": verb.name,
                 "summary": (verb.request.__doc__ or "").strip().partition("\n")[0],
                 "description": f"Needs the role `{verb.role}`.",
                 "requestBody": {"required": True, "content": {"application/json": {"schema": schemas[index]}}},
-                "responses": {
-                    status: {"description": "Done.", "content": {"application/json": {"schema": schemas[len(requests) + index]}}},
-                    "default": {"description": "Refused: {error: {code, fact, remedy, details}}."},
-                },
+                "responses": {status: done, "default": _REFUSED},
             }
+            | ({"parameters": [_KEY]} if verb.kind == "job" else {})
         }
     return {
         "openapi": "3.1.0",
         "info": {"title": "Plimsoll", "version": version},
-        "paths": paths,
+        "paths": paths | _other_paths(),
         "components": {"schemas": components, "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}}},
         "security": [{"token": []}],
+    }
+
+
+_COMPONENTS = "#/components/schemas/"
+
+_REFUSED = {"description": "Refused: {error: {code, fact, remedy, details}}."}
+
+_KEY = {
+    "name": "idempotency-key",
+    "in": "header",
+    "description": "A waiting or working job of the same verb with the same key is returned instead.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[!-~]+$"},
+}
+
+_DIGEST = {"name": "digest", "in": "path", "required": True, "schema": {"type": "string", "pattern": "^[0-9a-f]{64}$"}}
+
+
+def _close(schemas: Iterable[Any], components: dict[str, Any]) -> None:
+    """Say of the records that requests hold that they have no other fields."""
+    waiting, seen = list(schemas), set()
+    while waiting:
+        match waiting.pop():
+            case {"$ref": str(reference)}:
+                name = reference.removeprefix(_COMPONENTS)
+                if name not in seen:
+                    seen.add(name)
+                    if "properties" in components[name]:
+                        components[name]["additionalProperties"] = False
+                    waiting.append(components[name])
+            case dict(found):
+                waiting += found.values()
+            case list(found):
+                waiting += found
+
+
+def _other_paths() -> dict[str, Any]:
+    """Return what is described that is no verb."""
+
+    def told(summary: str, description: str, status: str = "200", **more: Any) -> dict[str, Any]:
+        done = {"description": "Done.", **({"content": {more.pop("media"): {}}} if "media" in more else {})}
+        return {"summary": summary, "description": description, "responses": {status: done, "default": _REFUSED}, **more}
+
+    reads, writes = "Needs the role `read`.", "Needs the role `write`."
+    raw = {"required": True, "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+    return {
+        "/health": {
+            "get": told("Say that the server answers; it asks no database.", "Needs no token.", security=[], media="application/json")
+        },
+        "/version": {"get": told("Say which Plimsoll this is.", "Needs no token.", security=[], media="application/json")},
+        "/metrics": {"get": told("Return numbers for Prometheus.", reads, media="text/plain")},
+        "/openapi.json": {"get": told("Return this description.", reads, media="application/json")},
+        "/blobs/{digest}": {
+            "parameters": [_DIGEST],
+            "get": told("Return bytes by their BLAKE3 digest.", reads, media="application/octet-stream"),
+            "head": told("Return the length of bytes.", reads),
+            "put": told("Store bytes under their digest.", writes, requestBody=raw, media="application/json"),
+            "delete": told("Drop bytes that are damaged, and only those.", writes, "204"),
+        },
     }

@@ -221,6 +221,7 @@ class ServerLink:
         headers = {"authorization": f"Bearer {token}", "accept": _MSGPACK}
         self._url = url
         self._client = httpx.Client(base_url=url.rstrip("/"), headers=headers, timeout=httpx.Timeout(30.0, connect=5.0), trust_env=False)
+        self._briefs: dict[type[Request[Any]], codec.Brief] = {}
 
     def do(self, request: Request[R], /) -> R:
         """Post a verb and return its result, or raise its error.
@@ -233,9 +234,12 @@ class ServerLink:
         """
         path = f"/api/v1/{type(request).__name__}"
         with self._asking():
-            response = self._client.post(path, content=codec.to_msgpack(request), headers={"content-type": _MSGPACK})
+            response = self._client.post(path, content=self._brief(type(request)).pack(request), headers={"content-type": _MSGPACK})
         result: R = codec.from_msgpack(_checked(response), result_type(type(request)), "The server's answer")
         return result
+
+    def _brief(self, kind: type[Request[Any]]) -> codec.Brief:
+        return self._briefs.get(kind) or self._briefs.setdefault(kind, codec.Brief(kind))
 
     def fetch(self, digest: str, folder: Path) -> None:
         """Write a package into a folder that does not exist yet, each file verified against the manifest and that against ``digest``.

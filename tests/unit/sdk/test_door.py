@@ -21,7 +21,7 @@ from plimsoll.records.monitor import SealPredictions, WatchWindow
 from plimsoll.records.pipelines.trigger import TriggerRule
 from plimsoll.records.registry.catalog import AdoptFiles
 from plimsoll.records.request import Request, result_type
-from plimsoll.records.run import AppendPoints, FinishRun, GetRun, GetSeries, PointColumns, ResumeRun, StartRun
+from plimsoll.records.run import AppendPoints, CodeVersion, FinishRun, GetRun, GetSeries, PointColumns, ResumeRun, StartRun
 from plimsoll.records.tracking.trace import DeleteTraces, RequestTrace
 from plimsoll.sdk.door import connect, open_door
 from plimsoll.sdk.http import HttpDoor
@@ -82,6 +82,22 @@ def test_every_request_and_result_comes_back_from_both_formats(verb: verbs.Verb)
         assert codec.from_json(codec.to_json(value), kind) == value
         assert codec.from_msgpack(codec.to_msgpack(value), kind) == value
         assert codec.convert(codec.plain(value), kind) == value
+
+
+@pytest.mark.parametrize("verb", verbs.VERBS, ids=lambda verb: verb.name)
+def test_every_request_is_sent_whole_and_has_no_field_that_the_server_does_not_know(verb: verbs.Verb) -> None:
+    value, fields = sample(verb.request), codec.Fields(verb.request)
+    packed = codec.Brief(verb.request).pack(value)
+    assert codec.from_msgpack(packed, verb.request) == value
+    fields.check(packed, True, "It")
+    fields.check(codec.to_json(value), False, "It")
+    with pytest.raises(InvalidInput, match="'newer'"):
+        fields.check(codec.to_json(codec.plain(value) | {"newer": 1}), False, "It")
+
+
+def test_a_field_that_has_its_default_is_not_sent_so_that_an_older_server_does_not_miss_it() -> None:
+    sent = codec.from_msgpack(codec.Brief(StartRun).pack(StartRun(key="k", code=CodeVersion(commit="c"))), dict[str, Any])
+    assert sent == {"key": "k", "cause": {}, "code": {"commit": "c"}}
 
 
 @pytest.mark.parametrize("error", _tree(PlimsollError).values(), ids=lambda error: error.__name__)

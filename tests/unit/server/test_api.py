@@ -114,6 +114,18 @@ def test_a_field_is_named_in_the_refusal(known: httpx.Client) -> None:
     assert "$.experiment" in response.json()["error"]["fact"]
 
 
+@pytest.mark.parametrize(
+    ("body", "named"),
+    [({"experimnt": "a"}, "'experimnt'"), ({"code": {"comit": "a"}}, "'comit' at `$.code`"), ({"key": 3, "experimnt": "a"}, "'experimnt'")],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_field_that_is_not_known_is_refused_by_name_at_any_depth(known: httpx.Client, body: Any, named: str, packed: bool) -> None:
+    content = codec.to_msgpack(body) if packed else codec.to_json(body)
+    response = known.post("/api/v1/StartRun", content=content, headers={"content-type": f"application/{'msgpack' if packed else 'json'}"})
+    assert error(response) == (400, "invalid_input")
+    assert f"has the field {named}, which is not known here" in response.json()["error"]["fact"]
+
+
 def test_a_request_that_is_too_large_is_refused(known: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(api, "LARGEST_REQUEST", 1000)
     assert error(known.post("/api/v1/StartRun", content=b" " * 1001)) == (413, "too_large")
@@ -144,9 +156,14 @@ def test_the_metrics_tell_jobs_rollouts_and_switches(known: httpx.Client) -> Non
 
 def test_every_verb_is_described_with_its_role(known: httpx.Client) -> None:
     described = known.get("/openapi.json").json()
-    assert set(described["paths"]) == {f"/api/v1/{verb.name}" for verb in verbs.VERBS}
+    others = {"/health", "/version", "/metrics", "/openapi.json", "/blobs/{digest}"}
+    assert set(described["paths"]) == {f"/api/v1/{verb.name}" for verb in verbs.VERBS} | others
     for verb in verbs.VERBS:
         assert f"`{verb.role}`" in described["paths"][f"/api/v1/{verb.name}"]["post"]["description"]
+    schemas = described["components"]["schemas"]
+    assert schemas["StartRun"]["additionalProperties"] is schemas["CodeVersion"]["additionalProperties"] is False
+    # Answers may have more fields one day.
+    assert "additionalProperties" not in schemas["RunDetail"]
     assert described == codec.from_json(codec.to_json(openapi(described["info"]["version"])), dict[str, Any])
 
 
@@ -170,7 +187,7 @@ def test_a_job_sent_twice_with_one_key_is_one_job_and_one_line(running: Running,
 
 def test_an_upload_that_is_not_what_its_name_says_is_refused_and_the_name_stays_free(running: Running, known: httpx.Client) -> None:
     digest = codec.digest(b"what it should be")
-    assert error(known.put(f"/blobs/{digest}", content=b"something else")) == (500, "corrupt")
+    assert error(known.put(f"/blobs/{digest}", content=b"something else")) == (400, "damaged")
     assert known.head(f"/blobs/{digest}").status_code == 404
     assert known.put("/blobs/..%2fsecrets", content=b"x").status_code == 404
     assert error(known.put("/blobs/ABC", content=b"x")) == (400, "invalid_input")
@@ -199,8 +216,8 @@ def test_the_length_of_a_blob_is_told_without_sending_it(running: Running, known
 
 
 def test_a_started_run_is_authored_by_the_token_and_not_by_the_body(running: Running, known: httpx.Client) -> None:
-    body = codec.plain(StartRun()) | {"author": "somebody"}
-    assert known.post("/api/v1/StartRun", json=body).json()["author"] == "olga"
+    assert known.post("/api/v1/StartRun", json=codec.plain(StartRun())).json()["author"] == "olga"
+    assert error(known.post("/api/v1/StartRun", json={"author": "somebody"})) == (400, "invalid_input")
 
 
 def test_a_request_for_another_protocol_is_still_a_request_at_the_gate(client: httpx.Client) -> None:
