@@ -60,7 +60,11 @@ def run(unset: None, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixtu
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Filled:
     """A project whose home holds one of everything; not to be changed."""
-    folder = project(tmp_path_factory.mktemp("filled"))
+    return fill(project(tmp_path_factory.mktemp("filled")))
+
+
+def fill(folder: Path) -> Filled:
+    """Fill the home of a project with one of everything; the database is the one that the settings name."""
     yard = open_yard(folder / ".plimsoll")
     do = yard.workspace.do
     live = yard.live("one")

@@ -7,19 +7,15 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
-import uvicorn
 
 from plimsoll import clock, extras
-from plimsoll.server.app import build
-from plimsoll.server.supervisor import Address, configure, listen
-from plimsoll.workspace import open_workspace
+from tests.faults.served import Served
 
 #: Seconds after which the server gives up here.
 LIMIT = 2.0
@@ -45,47 +41,12 @@ print("held", flush=True)
 sys.stdin.read()
 """
 
-Hold = Callable[[], contextlib.AbstractContextManager[None]]
-
-
-class Served:
-    """A control server on loopback, in this process, and what asks it.
-
-    Args:
-        home: its home.
-        database: its database.
-    """
-
-    def __init__(self, home: Path, database: str) -> None:
-        self.database = database
-        self._workspace = open_workspace(home, None, database=database)
-        opened = listen(Address(host="127.0.0.1", port=0), "--port")
-        address = f"127.0.0.1:{opened.getsockname()[1]}"
-        self._server = uvicorn.Server(configure(build(self._workspace, frozenset({address}))))
-        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [opened]})
-        self._thread.start()
-        headers = {"authorization": f"Bearer {self._workspace.token('owner')}"}
-        limits = httpx.Limits(max_connections=4 * MANY)
-        self.client = httpx.Client(base_url=f"http://{address}", headers=headers, timeout=30, trust_env=False, limits=limits)
-
-    def close(self) -> None:
-        self.client.close()
-        self._server.should_exit = True
-        self._thread.join(30)
-        self._workspace.close()
-
-    def ask(self, verb: str, **fields: object) -> tuple[httpx.Response, float]:
-        """Return the answer and how long it took, in seconds."""
-        began = clock.monotonic()
-        answer = self.client.post(f"/api/v1/{verb}", json=fields)
-        return answer, clock.monotonic() - began
-
 
 @pytest.fixture
 def served(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     """A server that has answered, so that it is connected to its database."""
     monkeypatch.setattr("plimsoll.server.answers.LIMIT", LIMIT)
-    made = Served(tmp_path / "home", database_url)
+    made = Served(tmp_path / "home", database_url, 4 * MANY)
     assert made.ask("StartRun", key="before")[0].status_code == 200
     assert made.ask("ListActors")[0].status_code == 200
     yield made
