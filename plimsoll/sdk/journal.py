@@ -41,6 +41,9 @@ _MOST = 20_000
 #: Bytes after which a file in which nothing waits is cut back.
 _LONG = 4 << 20
 
+#: Suffix of a file that becomes a journal.
+BEGUN = ".begun"
+
 #: Requests that a journal can keep beside points.
 Kept = StartRun | ResumeRun | SetTags | LogArtifact | LogInput | LogBatch
 
@@ -50,8 +53,10 @@ class Frame(msgspec.Struct, omit_defaults=True):
 
     #: The run and the writer's name; the first frame.
     begin: tuple[str, str] | None = None
-    #: Where the platform is that knows the run; beside ``begin``.
+    #: Where the platform is that knows the run; beside ``begin``, like the next one.
     address: str = ""
+    #: Another process has begun the run and ends it.
+    guest: bool = False
     #: Last number and last sequence that were given before the file was cut back.
     base: tuple[int, int] | None = None
     #: Logged points.
@@ -139,6 +144,8 @@ class Journal:
         #: Held by whoever does several things that belong together.
         self.lock = threading.RLock()
         self.run_id, self.writer, self.address = "", "", ""
+        #: Whether another process has begun the run and ends it.
+        self.guest = False
         #: What is not acknowledged, by number. A batch that the disk had no room for is here itself.
         self.batches: dict[int, Batch | AppendPoints | Kept] = {}
         self.number = 0
@@ -152,19 +159,25 @@ class Journal:
         #: Marks that the disk had no room for: they stand before whatever is written next.
         self._owed = b""
         self._torn = False
+        self._file = -1
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+            # Nobody may find a new one before it is locked: whoever sends journals would take it for one that was left.
+            place = path if path.exists() else path.with_suffix(BEGUN)
+            self._file = os.open(place, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if place != path:
+                place.rename(path)
+        except BlockingIOError as error:
+            self.close()
+            raise Conflict(f"The journal {path} is in use by a run that is under way.", "Let that run end.") from error
         except OSError as error:
+            self.close()
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise self._full(error) from error
             raise Denied(f"The journal {path} cannot be written: {error.strerror}.", "Give yourself write access to its folder.") from error
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._recall()
-        except BlockingIOError as error:
-            self.close()
-            raise Conflict(f"The journal {path} is in use by a run that is under way.", "Let that run end.") from error
         except BaseException:
             self.close()
             raise
@@ -188,7 +201,7 @@ class Journal:
     def _remember(self, frame: Frame, end: int) -> None:
         if frame.begin is not None:
             self.run_id, self.writer = frame.begin
-            self.address, self._begun = frame.address, end
+            self.address, self.guest, self._begun = frame.address, frame.guest, end
         if frame.base is not None:
             self.number, self._sequence = frame.base
         if frame.points is not None:
@@ -229,18 +242,19 @@ class Journal:
         self.number += 1
         self.batches[self.number] = what
 
-    def begin(self, run_id: str, address: str) -> None:
+    def begin(self, run_id: str, address: str, guest: bool = False) -> None:
         """Write the first frame.
 
         Args:
             run_id: the run.
             address: where the platform is that knows it.
+            guest: whether another process has begun the run and ends it.
 
         Raises:
             StorageFull: the disk has no room.
         """
-        self.run_id, self.writer, self.address = run_id, clock.new_id(), address
-        self.write(Frame(begin=(self.run_id, self.writer), address=address))
+        self.run_id, self.writer, self.address, self.guest = run_id, clock.new_id(), address, guest
+        self.write(Frame(begin=(self.run_id, self.writer), address=address, guest=guest))
         self._begun = self._size
 
     def write(self, frame: Frame) -> None:

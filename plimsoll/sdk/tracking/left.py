@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from plimsoll import clock
 from plimsoll.data.project import find_project, setting
 from plimsoll.errors import Conflict, NotFound, PlimsollError, Unreachable
 from plimsoll.records.request import Request
 from plimsoll.records.run import FinishRun, ResumeRun, StartRun
 from plimsoll.sdk.door import Door, FolderDoor
-from plimsoll.sdk.journal import Journal
+from plimsoll.sdk.journal import BEGUN, Journal
 from plimsoll.sdk.sender import REFUSED, deliver
+from plimsoll.sdk.tracking.forked import begun_by
 from plimsoll.sdk.tracking.spool import Spool
+
+#: Microseconds within which a file that was begun has its name as a journal.
+_UNNAMED = 60_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +77,7 @@ def _own() -> Path:
 
 
 def replay(folder: Path, doors: Callable[[str], Door | None]) -> Iterator[Left]:
-    """Send what earlier runs left in their journals, each thing once, and yield what became of each.
+    """Send what earlier runs left in the journals of a folder, each thing once, and yield what became of each.
 
     A run whose process died without saying how is ended as lost, unless another process goes on with it. A journal that the
     platform refuses for good is kept beside the others under another name. One that cannot be sent now stays as it is.
@@ -80,8 +86,20 @@ def replay(folder: Path, doors: Callable[[str], Door | None]) -> Iterator[Left]:
         folder: of the journals.
         doors: address -> the platform there, or None when it is not to be asked now.
     """
+    # A run's own journal before those of processes that were forked from its own.
+    yield from send(sorted(folder.glob("*.journal"), key=lambda path: path.stem) if folder.is_dir() else (), doors)
+    _sweep(folder)
+
+
+def send(paths: Iterable[Path], doors: Callable[[str], Door | None]) -> Iterator[Left]:
+    """Send what is in some journals, as :func:`replay` does.
+
+    Args:
+        paths: the journals; one that is gone is passed over.
+        doors: address -> the platform there, or None when it is not to be asked now.
+    """
     silent: dict[str, str] = {}
-    for path in sorted(folder.glob("*.journal")) if folder.is_dir() else ():
+    for path in paths:
         try:
             last = path.stat().st_mtime_ns // 1000
             journal = Journal(path)
@@ -98,7 +116,6 @@ def replay(folder: Path, doors: Callable[[str], Door | None]) -> Iterator[Left]:
             yield replace(found, fact=f"{journal.damage} {found.fact}".strip())
         finally:
             journal.close()
-    _sweep(folder)
 
 
 def _sent(journal: Journal, last: int, doors: Callable[[str], Door | None], silent: dict[str, str]) -> Left:
@@ -127,12 +144,15 @@ def _sent(journal: Journal, last: int, doors: Callable[[str], Door | None], sile
             return do(replace(request, beats=False) if isinstance(request, StartRun | ResumeRun) else request)
 
         gone = FinishRun(id=journal.run_id, state="lost", error="Its process ended without saying how.", ended=last)
-        ended = deliver(journal, dead, journal.end or gone, told.append)
+        # The end of a run is told by the process that began it.
+        ended = deliver(journal, dead, None if journal.guest else journal.end or gone, told.append)
         journal.remove()
         return replace(
             found, state="sent", end="" if ended is None or ended.ended is None else ended.state, run_id=journal.run_id, fact=" ".join(told)
         )
     except REFUSED as error:
+        if journal.guest and isinstance(error, NotFound) and begun_by(journal.path).exists():
+            return replace(found, fact=f"{error} Its beginning is not sent yet.")
         return replace(found, state="refused", fact=f"{error} It is kept in {journal.set_aside()}.")
     except PlimsollError as error:
         if isinstance(error, Unreachable):
@@ -141,7 +161,11 @@ def _sent(journal: Journal, last: int, doors: Callable[[str], Door | None], sile
 
 
 def _sweep(folder: Path) -> None:
-    """Drop bytes whose journal is gone: its process was killed between the two."""
+    """Drop what has no journal: its process was killed between the two."""
     for left in folder.glob("*.blobs") if folder.is_dir() else ():
         if not left.with_suffix(".journal").exists() and not left.with_suffix(".refused").exists():
             shutil.rmtree(left, ignore_errors=True)
+    for begun in folder.glob(f"*{BEGUN}") if folder.is_dir() else ():
+        with contextlib.suppress(FileNotFoundError):
+            if clock.now() - begun.stat().st_mtime_ns // 1000 > _UNNAMED:
+                begun.unlink()

@@ -21,6 +21,7 @@ from plimsoll.data.surroundings import machine, shown_arguments
 from plimsoll.errors import (
     FINAL,
     DeadlineExceeded,
+    Denied,
     Internal,
     InvalidInput,
     NotFound,
@@ -39,7 +40,8 @@ from plimsoll.runs.logger import NOTES, PARENT, RunLogger, current, plain_param,
 from plimsoll.sdk.door import Door, FolderDoor, connect
 from plimsoll.sdk.journal import Journal, Kept
 from plimsoll.sdk.sender import Sender
-from plimsoll.sdk.tracking.left import journals, replay
+from plimsoll.sdk.tracking.forked import TURN, Forked, left_by_children
+from plimsoll.sdk.tracking.left import journals, replay, send
 from plimsoll.sdk.tracking.machine import Watch
 from plimsoll.sdk.tracking.spool import Spool
 from plimsoll.store.contracts import Blobs
@@ -102,7 +104,8 @@ class OpenRun(RunLogger):
     journal; the next run of the project, or ``plimsoll sync``, sends it, each thing once. What cannot be kept on a full disk is
     counted, and the end says how much that was.
 
-    As long as its process lives, the run says so; a minute after it fell silent it is shown as lost.
+    As long as its process lives, the run says so; a minute after it fell silent it is shown as lost. Processes that are forked from
+    it log to the run as well, points, params and tags; they do not end it.
 
     Args:
         door: the platform; None takes the one that the settings name.
@@ -116,7 +119,8 @@ class OpenRun(RunLogger):
         self._sender: Sender | None = None
         self._record: Run | None = None
         self._replaying: threading.Thread | None = None
-        self._closing = threading.Event()
+        self._ending, self._closing = threading.Event(), threading.Event()
+        self._forked: Forked | None = None
         self._blobs: Blobs | None = None
         self._project = Path()
         self._capture: str | int = "all"
@@ -191,13 +195,16 @@ class OpenRun(RunLogger):
                 raise _not_begun()
             return
         if os.getpid() != self._process:
-            return  # a forked child leaves the block that its parent entered
+            # A forked child leaves the block that its parent entered.
+            self._in_child(self._sender).close()
+            return
         if self._watch is not None:
             self._watch.close()
             self._watch = None
         sender, end = self._sender, FinishRun(id=self.id, state=state, error=error, ended=clock.now())
         try:
             self._record = sender.finish(end, _PATIENCE) or self.record
+            self._ending.set()
             if self._replaying is not None:
                 self._replaying.join(_PATIENCE)
         except PlimsollError as refused:
@@ -231,7 +238,10 @@ class OpenRun(RunLogger):
         """
         if self._sender is None:
             raise self._not_under_way()
-        self._sender.flush()
+        if os.getpid() != self._process:
+            self._in_child(self._sender).flush()
+        else:
+            self._sender.flush()
 
     def set_params(self, values: Mapping[str, Json] | None = None, /, **more: Json) -> None:
         """Add parameters that are known only now. A parameter is written once; the same value again changes nothing.
@@ -288,7 +298,8 @@ class OpenRun(RunLogger):
         if self._capture == "all":
             self._watch = Watch(self._log_machine)
         self._closing.clear()
-        self._replaying = threading.Thread(target=self._send_left, args=(folder, door), name="plimsoll-left", daemon=True)
+        self._ending.clear()
+        self._replaying = threading.Thread(target=self._send_others, args=(journal.path, door), name="plimsoll-left", daemon=True)
         self._replaying.start()
 
     def _log_machine(self, values: dict[str, float]) -> None:
@@ -300,23 +311,41 @@ class OpenRun(RunLogger):
         for metric in metrics:
             self._next.setdefault(metric.name, metric.last_step + 1)
 
-    def _send_left(self, folder: Path, door: Door) -> None:
-        """Send what earlier runs on the same platform have left; what cannot be sent now is told and stays."""
-        others: set[str] = set()
+    def _send_others(self, own: Path, door: Door) -> None:
+        """Send what earlier runs have left, and then, until the end, what forked processes leave."""
         try:
-            for left in replay(folder, lambda address: door if address == door.address and not self._closing.is_set() else None):
-                if self._closing.is_set():
-                    return
-                if left.state == "waiting" and left.address not in ("", door.address):
-                    others.add(left.address)
-                elif left.fact and left.state != "busy":
-                    warn(f"{left.fact} ({left.path.name}, of an earlier run)")
+            self._send_left(own.parent, door)
+            ended = False
+            while not ended and not self._closing.is_set():
+                ended = self._ending.wait(TURN)
+                self._send_forked(own, door, ended)
         except Exception:
             # The door was closed in the middle of a request; the journal has not lost anything.
             if not self._closing.is_set():
                 raise
+
+    def _send_left(self, folder: Path, door: Door) -> None:
+        """Send what earlier runs on the same platform have left; what cannot be sent now is told and stays."""
+        others: set[str] = set()
+        for left in replay(folder, lambda address: door if address == door.address and not self._closing.is_set() else None):
+            if self._closing.is_set():
+                return
+            if left.state == "waiting" and left.address not in ("", door.address):
+                others.add(left.address)
+            elif left.fact and left.state != "busy":
+                warn(f"{left.fact} ({left.path.name}, of an earlier run)")
         if others:
             warn(f"Runs on {', '.join(sorted(others))} have left journals in {folder}. Send them with: plimsoll sync")
+
+    def _send_forked(self, own: Path, door: Door, ended: bool) -> None:
+        """Send what forked processes have let go; what is left at the end is told."""
+        for left in send(left_by_children(own), lambda address: None if self._closing.is_set() else door):
+            if self._closing.is_set():
+                return
+            if ended and left.state == "busy":
+                warn(f"A forked process still logs to the run {self.id}. Once it has ended, send the rest with: plimsoll sync")
+            elif left.fact and left.state != "busy" and (ended or left.state != "waiting"):
+                warn(f"{left.fact} ({left.path.name}, of a forked process)")
 
     def _beginning(self, id: str) -> StartRun | ResumeRun:
         asked, blobs = self._asked, self._bytes()
@@ -356,16 +385,22 @@ class OpenRun(RunLogger):
         sender = self._sender
         if sender is None:
             raise self._not_under_way()
+        if not isinstance(what, PointColumns | Kept):
+            raise InvalidInput(f"A run does not take {type(what).__name__}.")
         if os.getpid() != self._process:
-            self._lose(
-                "things of forked processes", 1, "A forked process cannot log to its parent's run; it begins one with run_id= or key=."
-            )
+            try:
+                self._in_child(sender).take(what)
+            except (StorageFull, Denied) as error:
+                self._lose("things of a forked process", len(what.names) if isinstance(what, PointColumns) else 1, str(error))
         elif isinstance(what, PointColumns):
             sender.append(what)
-        elif isinstance(what, Kept):
-            sender.do(what)
         else:
-            raise InvalidInput(f"A run does not take {type(what).__name__}.")
+            sender.do(what)
+
+    def _in_child(self, sender: Sender) -> Forked:
+        if self._forked is None or self._forked.process != os.getpid():
+            self._forked = Forked(sender.journal)
+        return self._forked
 
     def _not_under_way(self) -> InvalidInput:
         if self._record is None:
@@ -375,6 +410,9 @@ class OpenRun(RunLogger):
     def _store(self, value: Any) -> Output | None:
         if self._sender is None:
             raise self._not_under_way()
+        if os.getpid() != self._process:
+            self._lose("artifacts", 1, "A forked process cannot keep files in its parent's run; it gives them to its parent.")
+            return None
         try:
             return values.save(value, self._bytes(), self._project)
         except _OUTAGES as error:
@@ -406,6 +444,7 @@ class OpenRun(RunLogger):
 
     def _close(self) -> None:
         self._closing.set()
+        self._ending.set()
         if self._given is None and self._door is not None:
             self._door.close()
         self._door = self._blobs = None

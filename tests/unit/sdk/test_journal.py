@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -216,3 +218,25 @@ def test_a_journal_where_nobody_may_write_is_denied(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(Denied, match="file"):
         Journal(tmp_path / "file" / "x.journal")
+
+
+def test_a_journal_that_is_begun_is_never_taken_for_one_that_was_left(tmp_path: Path) -> None:
+    stop, taken = threading.Event(), []
+
+    def look() -> None:
+        while not stop.is_set():
+            for path in tmp_path.glob("*.journal"):
+                with contextlib.suppress(Conflict, FileNotFoundError):
+                    Journal(path).close()
+                    taken.append(path)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    with contextlib.ExitStack() as open_ones:
+        open_ones.callback(looking.join)
+        open_ones.callback(stop.set)
+        for number in range(100):
+            open_ones.enter_context(contextlib.closing(begun(tmp_path / f"{number}.journal")))
+        stop.set()
+        looking.join()
+    assert taken == []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,25 +20,6 @@ from tests.unit.conftest import Running
 from tests.unit.sdk.tracking.weather import Mode, Weather
 
 BAD: list[Mode] = ["refused", "hangs", "500", "cut"]
-
-
-@pytest.fixture
-def weather(running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Weather]:
-    """The way to the server that the settings name, in a project of its own."""
-    (tmp_path / "pyproject.toml").write_text('[project]\nname = "notes"\n')
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    monkeypatch.delenv("PLIMSOLL_HOME", raising=False)
-    monkeypatch.setenv("PLIMSOLL_CAPTURE", "once")
-    opened = Weather(running.address.port)
-    monkeypatch.setenv("PLIMSOLL_URL", opened.url)
-    monkeypatch.setenv("PLIMSOLL_TOKEN", running.yard.workspace.token("owner"))
-    monkeypatch.setattr("plimsoll.sdk.tracking.opened._PATIENCE", 1.0)
-    monkeypatch.setattr("plimsoll.sdk.tracking.opened._WELCOME", 0.5)
-    monkeypatch.setattr("plimsoll.sdk.sender._GRACE", 0.3)
-    monkeypatch.setattr("plimsoll.sdk.sender._PAUSE", 0.05)
-    yield opened
-    opened.close()
 
 
 def detail(running: Running, id: str) -> RunDetail:
@@ -189,21 +169,3 @@ def test_a_process_that_is_killed_leaves_a_lost_run_with_all_that_it_had_flushed
     found = detail(running, id)
     assert [metric.last for metric in found.metrics] == [1.0]
     assert found.run.state == "lost"
-
-
-def test_a_forked_child_does_not_end_its_parents_run(weather: Weather, running: Running, capsys: pytest.CaptureFixture[str]) -> None:
-    program = """
-import os, plimsoll
-with plimsoll.run() as run:
-    child = os.fork()
-    if child == 0:
-        run.log(loss=1.0)
-if child:
-    os.waitpid(child, 0)
-    print(run.id)
-"""
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, timeout=60, check=True)
-    assert "A forked process cannot log to its parent's run" in done.stderr
-    found = detail(running, done.stdout.strip())
-    assert (found.run.state, found.metrics) == ("finished", ())
-    assert done.stderr.count("plimsoll:") == 1
