@@ -6,7 +6,7 @@ import sys
 
 from bench import footprint
 from bench.pipelines import key, rerun, search, steps, trace
-from bench.tracking import batches, finding, log, points
+from bench.tracking import artifacts, batches, finding, log, points
 
 BENCHMARKS = {
     "footprint": footprint.main,
@@ -15,6 +15,7 @@ BENCHMARKS = {
     "key": key.main,
     "search": search.main,
     "trace": trace.main,
+    "tracking-artifacts": artifacts.main,
     "tracking-batches": batches.main,
     "tracking-log": log.main,
     "tracking-points": points.main,

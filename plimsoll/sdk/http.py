@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import httpx
+from blake3 import blake3
 
 from plimsoll import clock, codec, verbs
 from plimsoll.errors import Corrupt, Denied, InvalidInput, NotFound, Refused, Unauthenticated, Unreachable, from_wire
@@ -77,28 +78,44 @@ class HttpBlobs:
         return data
 
     def get_file(self, digest: str, path: Path) -> None:
-        """Write the verified bytes to ``path``, whole or not at all.
+        """Write the verified bytes to ``path``, whole or not at all. What was cut on its way goes on where it was cut.
 
         Args:
             digest: 64 hex digits.
             path: where to; parent folders are made.
+
+        Raises:
+            NotFound: there is no such blob.
+            Corrupt: its bytes are not those of its name.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_name(f"{path.name}.{clock.new_id()}")
+        seen, size, tried = blake3(), 0, -1
         try:
-            with self._client.stream("GET", f"/blobs/{digest}") as response, unfinished.open("wb") as file:
-                if response.status_code >= 400:
-                    response.read()
-                _checked(response)
-                for part in response.iter_bytes():
-                    file.write(part)
-            if codec.digest_file(unfinished)[0] != digest:
+            with unfinished.open("wb") as file:
+                while tried < size:
+                    tried = size
+                    try:
+                        for part in self._sent(digest, size):
+                            file.write(part)
+                            seen.update(part)
+                            size += len(part)
+                        break
+                    except httpx.TransportError as error:
+                        if size == tried:
+                            raise _unreachable(self._client, error) from error
+            if seen.hexdigest() != digest:
                 raise Corrupt(f"The server sent other bytes than {digest[:12]}.", "Run: plimsoll doctor")
             unfinished.replace(path)
-        except httpx.TransportError as error:
-            raise _unreachable(self._client, error) from error
         finally:
             unfinished.unlink(missing_ok=True)
+
+    def _sent(self, digest: str, start: int) -> Iterator[bytes]:
+        headers = {"range": f"bytes={start}-"} if start else {}
+        with self._client.stream("GET", f"/blobs/{digest}", headers=headers) as response:
+            if response.status_code >= 400:
+                response.read()
+            yield from _checked(response).iter_bytes(1 << 20)
 
     def has(self, digest: str) -> bool:
         """Return whether the server has the blob.

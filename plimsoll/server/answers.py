@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar
@@ -11,7 +12,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
 from plimsoll import codec
-from plimsoll.errors import PlimsollError, Unavailable, to_wire
+from plimsoll.errors import PlimsollError, StorageFull, Unavailable, to_wire
 
 R = TypeVar("R")
 
@@ -87,6 +88,32 @@ def answer(value: Any, accept: str, status: int = 200, headers: dict[str, str] |
     if MSGPACK in accept:
         return Response(codec.to_msgpack(value), status, headers, media_type=MSGPACK)
     return Response(codec.to_json(value), status, headers, media_type="application/json")
+
+
+def outward(error: PlimsollError, home: str) -> PlimsollError:
+    """Return an error as somebody elsewhere may read it: without where things lie on this machine.
+
+    Args:
+        error: what was refused.
+        home: the home's folder.
+    """
+
+    def told(text: str) -> str:
+        return text.replace(home, "the server's home")
+
+    details = {name: told(value) if isinstance(value, str) else value for name, value in error.details.items()}
+    return type(error)(told(error.fact), told(error.remedy), **details)
+
+
+def full(error: OSError) -> StorageFull | None:
+    """Return what an error of the disk means when it says that there is no room.
+
+    Args:
+        error: what the system raised.
+    """
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return None
+    return StorageFull("The server's disk is full.", "Free some space there, then send it again.")
 
 
 def refusal(error: PlimsollError, accept: str) -> Response:

@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import tempfile
 import traceback
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from plimsoll import access, clock, codec, verbs
-from plimsoll.errors import Corrupt, Damaged, Internal, NotFound, PlimsollError, Refused, StorageFull, TooLarge
+from plimsoll.errors import Corrupt, Internal, NotFound, PlimsollError, Refused, TooLarge
 from plimsoll.records.access import Actor, Job
 from plimsoll.records.request import check_digest, result_type
-from plimsoll.server.answers import MSGPACK, answer, in_turn, refusal
+from plimsoll.server.answers import MSGPACK, answer, full, in_turn, outward, refusal
+from plimsoll.server.streams.sent import Sender
+from plimsoll.server.streams.taken import take
 from plimsoll.workspace import Workspace
 
 #: Bytes of a verb's request at most; larger things are blobs.
@@ -41,19 +40,17 @@ def guarded(endpoint: Endpoint) -> Endpoint:
 
     @wraps(endpoint)
     async def answered(request: HttpRequest) -> Response:
-        accept = request.headers.get("accept", "")
+        accept, home = request.headers.get("accept", ""), request.app.state.home
         try:
             response: Response = await endpoint(request)
             return response
         except PlimsollError as error:
-            return refusal(error, accept)
+            return refusal(outward(error, home), accept)
         except ClientDisconnect:
             # Nobody reads this answer; it is no defect either.
             return Response(status_code=400)
         except OSError as error:
-            if error.errno == 28:
-                return refusal(StorageFull("The server's disk is full.", "Free some space, then send it again."), accept)
-            return refusal(defect(error), accept)
+            return refusal(full(error) or defect(error), accept)
         except Exception as error:
             return refusal(defect(error), accept)
 
@@ -127,27 +124,26 @@ def routes(workspace: Workspace) -> list[Route]:
 
 
 def _blob_routes(workspace: Workspace) -> list[Route]:
+    sender = Sender(workspace.stores.blobs)
+
     @guarded
     async def read_blob(request: HttpRequest) -> Response:
         access.require(actor_of(request), "read", "read blobs")
         digest = request.path_params["digest"]
         check_digest("Blob", digest)
-        size = await run_in_threadpool(workspace.stores.blobs.size, digest)
         if request.method == "HEAD":
+            size = await run_in_threadpool(workspace.stores.blobs.size, digest)
             # Whoever hears that the bytes are there does not send them: they must not go before they are named.
             await run_in_threadpool(workspace.stores.blobs.has, digest)
             return Response(headers={"content-length": str(size)})
-        path, tidy = await copied_blob(workspace, digest)
-        return FileResponse(path, media_type="application/octet-stream", background=BackgroundTask(tidy))
+        return await sender.answer(request, digest)
 
     @guarded
     async def write_blob(request: HttpRequest) -> Response:
         access.require(actor_of(request), "write", "write blobs")
         digest = request.path_params["digest"]
         check_digest("Blob", digest)
-        stored, size = await store_stream(workspace, request.stream())
-        if stored != digest:
-            raise Damaged(f"The bytes sent have the digest {stored[:12]}, not {digest[:12]}.", "Send them again.")
+        stored, size = await take(workspace.stores.blobs, request.stream(), digest)
         return answer({"digest": stored, "size": size}, request.headers.get("accept", ""))
 
     @guarded
@@ -166,26 +162,6 @@ def _blob_routes(workspace: Workspace) -> list[Route]:
     ]
 
 
-async def copied_blob(workspace: Workspace, digest: str) -> tuple[Path, Callable[[], None]]:
-    """Return a verified copy of a blob, and what removes it when it was sent.
-
-    Args:
-        workspace: whose blobs.
-        digest: content address.
-
-    Raises:
-        NotFound: there is no such blob.
-        Corrupt: its bytes are not those of its name.
-    """
-    folder = Path(tempfile.mkdtemp(prefix="plimsoll-"))
-    try:
-        await run_in_threadpool(workspace.stores.blobs.get_file, digest, folder / digest)
-    except BaseException:
-        shutil.rmtree(folder)
-        raise
-    return folder / digest, lambda: shutil.rmtree(folder)
-
-
 def _drop_damaged(workspace: Workspace, digest: str) -> None:
     blobs = workspace.stores.blobs
     with tempfile.TemporaryDirectory(prefix="plimsoll-") as folder:
@@ -197,24 +173,6 @@ def _drop_damaged(workspace: Workspace, digest: str) -> None:
             blobs.delete(digest)
             return
     raise Refused(f"The bytes of {digest[:12]} are sound.", "Only damaged ones are dropped through the server; it collects the others.")
-
-
-async def store_stream(workspace: Workspace, stream: AsyncIterator[bytes]) -> tuple[str, int]:
-    """Store bytes as they come, through a file, and return their digest and number.
-
-    Args:
-        workspace: whose blobs.
-        stream: the bytes.
-    """
-    descriptor, name = tempfile.mkstemp(prefix="upload-", dir=workspace.home)
-    path = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            async for part in stream:
-                await run_in_threadpool(file.write, part)
-        return await run_in_threadpool(workspace.stores.blobs.put_file, path)
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def openapi(version: str) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def build(workspace: Workspace, hosts: frozenset[str]) -> Starlette:
         access.require(actor_of(request), "read", "read the metrics")
         return Response(await in_turn(request, False, generate_latest, registry), media_type="text/plain; version=0.0.4")
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/health", health),
             Route("/version", tell_version),
@@ -81,3 +81,5 @@ def build(workspace: Workspace, hosts: frozenset[str]) -> Starlette:
         ],
         middleware=[Middleware(Gate, workspace=workspace, hosts=hosts, turns=Turns())],
     )
+    app.state.home = str(workspace.home)
+    return app

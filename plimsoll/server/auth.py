@@ -8,7 +8,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from plimsoll.errors import Denied, InvalidInput, PlimsollError, Unauthenticated
-from plimsoll.server.answers import Turns, refusal
+from plimsoll.server.answers import Turns, outward, refusal
 from plimsoll.workspace import Workspace
 
 #: Paths that answer without a token; they tell nothing about the project.
@@ -45,7 +45,7 @@ class Gate:
                 actor = await self.turns.take(False, self.workspace.identify, token)
                 scope.setdefault("state", {}).update(actor=actor, turns=self.turns)
         except PlimsollError as error:
-            await refusal(error, headers.get("accept", ""))(scope, receive, send)
+            await refusal(outward(error, str(self.workspace.home)), headers.get("accept", ""))(scope, receive, send)
             return
         await self.app(scope, receive, send)
 

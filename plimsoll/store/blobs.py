@@ -7,7 +7,6 @@ being collected is moved to ``tmp/`` under its digest first; what a killed colle
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import re
@@ -15,16 +14,16 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from blake3 import blake3
-from obstore.exceptions import BaseError
 from obstore.store import LocalStore
 
 from plimsoll import clock, codec
-from plimsoll.errors import Corrupt, Denied, InvalidInput, NotFound, PlimsollError, StorageFull, Unavailable
-from plimsoll.records.request import check_digest
-from plimsoll.store.contracts import StoredBlob
+from plimsoll.errors import Corrupt, NotFound
+from plimsoll.store.contracts import Incoming, StoredBlob
+from plimsoll.store.disk.incoming import LocalIncoming
+from plimsoll.store.disk.places import explained, missing, place, sync
 
 #: Microseconds after which an unfinished file has no writer any more.
 _STALE = 24 * 3600 * 1_000_000
@@ -42,9 +41,6 @@ _NAME = re.compile(r"[0-9a-f]{64}")
 
 T = TypeVar("T")
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_DENIED = (errno.EACCES, errno.EPERM, errno.EROFS)
-
 
 class LocalBlobs:
     """Blobs in one folder of this machine; any number of processes may share it.
@@ -59,7 +55,7 @@ class LocalBlobs:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.absolute()
-        with self._explained():
+        with explained(self._folder):
             (self._folder / "tmp").mkdir(parents=True, exist_ok=True)
             self._sweep()
             self._store = LocalStore(self._folder)
@@ -92,7 +88,7 @@ class LocalBlobs:
         named = [(codec.digest(data), data) for data in parts]
         missing = {digest: data for digest, data in named if not self._holds(digest, len(data))}
         if missing:
-            with self._explained():
+            with explained(self._folder):
                 self._write_small(missing)
         return tuple(digest for digest, _ in named)
 
@@ -130,8 +126,8 @@ class LocalBlobs:
             Corrupt: the stored bytes have another digest.
         """
         # Not through obstore, which takes ten times as long for a small file.
-        with self._explained(digest):
-            data = (self._folder / _place(digest)).read_bytes()
+        with explained(self._folder, digest):
+            data = (self._folder / place(digest)).read_bytes()
         if codec.digest(data) != digest:
             raise self._corrupt(digest)
         return data
@@ -148,8 +144,8 @@ class LocalBlobs:
             Corrupt: the stored bytes have another digest.
             StorageFull: the disk has no room for the copy.
         """
-        with self._explained(digest):
-            stream = self._store.get(_place(digest)).stream(min_chunk_size=_BLOCK)
+        with explained(self._folder, digest):
+            stream = self._store.get(place(digest)).stream(min_chunk_size=_BLOCK)
             path.parent.mkdir(parents=True, exist_ok=True)
             part = path.parent / f".{clock.new_id()}.part"
             try:
@@ -163,7 +159,7 @@ class LocalBlobs:
                 if seen.hexdigest() != digest:
                     raise self._corrupt(digest)
                 part.replace(path)
-                _sync(path.parent)
+                sync(path.parent)
             finally:
                 part.unlink(missing_ok=True)
 
@@ -173,7 +169,7 @@ class LocalBlobs:
         Args:
             digest: 64 hex digits.
         """
-        path = self._folder / _place(digest)
+        path = self._folder / place(digest)
         try:
             os.utime(path)
         except FileNotFoundError:
@@ -181,6 +177,26 @@ class LocalBlobs:
         except PermissionError:
             return path.exists()  # another user's; only its owner may collect it
         return True
+
+    def open(self, digest: str) -> BinaryIO:
+        """Return the stored bytes as a file to read at any place, not verified: the reader compares. They stay until it is closed.
+
+        Args:
+            digest: 64 hex digits.
+
+        Raises:
+            NotFound: there is no such blob.
+        """
+        with explained(self._folder, digest):
+            return (self._folder / place(digest)).open("rb", buffering=0)
+
+    def incoming(self) -> Incoming:
+        """Return a blob that is written part by part, and that nobody sees until it is kept.
+
+        Raises:
+            StorageFull: the disk has no room.
+        """
+        return LocalIncoming(self._folder, self._holds)
 
     def size(self, digest: str) -> int:
         """Return the blob's bytes.
@@ -193,7 +209,7 @@ class LocalBlobs:
         """
         size = self._size(digest)
         if size is None:
-            raise _missing(digest)
+            raise missing(digest)
         return size
 
     def delete(self, digest: str) -> None:
@@ -204,14 +220,14 @@ class LocalBlobs:
         """
         if self.has(digest):
             try:
-                with self._explained(digest):
-                    self._store.delete(_place(digest))
+                with explained(self._folder, digest):
+                    self._store.delete(place(digest))
             except NotFound:
                 return
 
     def stored(self) -> Iterator[StoredBlob]:
         """Yield every blob that is stored, shelf by shelf; what comes or goes meanwhile may be among them or not."""
-        with self._explained():
+        with explained(self._folder):
             shelves = sorted(entry.name for entry in os.scandir(self._folder) if len(entry.name) == 2)
             for shelf in shelves:
                 for entry in os.scandir(self._folder / shelf):
@@ -232,13 +248,13 @@ class LocalBlobs:
         Raises:
             NotFound: there is no such blob.
         """
-        with self._explained(digest):
-            yield from _blocks(self._folder / _place(digest))
+        with explained(self._folder, digest):
+            yield from _blocks(self._folder / place(digest))
 
     @contextmanager
     def kept(self) -> Iterator[None]:
         """Let nothing be collected, by any process, until the block ends."""
-        with self._explained():
+        with explained(self._folder):
             folder = os.open(self._folder / "tmp", os.O_RDONLY)
         try:
             fcntl.flock(folder, fcntl.LOCK_SH)
@@ -255,8 +271,8 @@ class LocalBlobs:
             digest: 64 hex digits.
             age: seconds.
         """
-        path, aside = self._folder / _place(digest), self._folder / "tmp" / f"{digest}{_ASIDE}"
-        with self._explained():
+        path, aside = self._folder / place(digest), self._folder / "tmp" / f"{digest}{_ASIDE}"
+        with explained(self._folder):
             folder = os.open(self._folder / "tmp", os.O_RDONLY)
             try:
                 fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -268,8 +284,8 @@ class LocalBlobs:
 
     def _size(self, digest: str) -> int | None:
         try:
-            with self._explained(digest):
-                return os.stat(self._folder / _place(digest)).st_size
+            with explained(self._folder, digest):
+                return os.stat(self._folder / place(digest)).st_size
         except NotFound:
             return None
 
@@ -279,7 +295,7 @@ class LocalBlobs:
             return False
         try:
             # It is as good as new, so that collecting what is old leaves it.
-            os.utime(self._folder / _place(digest))
+            os.utime(self._folder / place(digest))
         except FileNotFoundError:
             return False
         except PermissionError:
@@ -301,41 +317,23 @@ class LocalBlobs:
             for shelf in new:
                 shelf.mkdir(exist_ok=True)
             if new:
-                _sync(self._folder)
+                sync(self._folder)
             for digest, path in unfinished.items():
                 path.rename(shelves[digest] / digest)
-            _each(_sync, set(shelves.values()))
+            _each(sync, set(shelves.values()))
         except BaseException:
             for path in unfinished.values():
                 path.unlink(missing_ok=True)
             raise
 
     def _write(self, blocks: Iterator[bytes]) -> tuple[str, int]:
-        seen, size = blake3(), 0
-
-        def hashed() -> Iterator[bytes]:
-            nonlocal size
-            for block in blocks:
-                seen.update(block)
-                size += len(block)
-                yield block
-
-        unfinished = f"tmp/{clock.new_id()}"
+        coming = self.incoming()
         try:
-            with self._explained():
-                self._store.put(unfinished, hashed(), chunk_size=_BLOCK, max_concurrency=2)
-                _sync(self._folder / unfinished)
-                digest = seen.hexdigest()
-                shelf = self._folder / digest[:2]
-                if not shelf.exists():
-                    shelf.mkdir(exist_ok=True)
-                    _sync(self._folder)
-                self._store.rename(unfinished, _place(digest))
-                _sync(shelf)
-        except BaseException:
-            (self._folder / unfinished).unlink(missing_ok=True)
-            raise
-        return digest, size
+            for block in blocks:
+                coming.write(block)
+            return coming.keep()
+        finally:
+            coming.drop()
 
     def _sweep(self) -> None:
         oldest = clock.now() - _STALE
@@ -357,7 +355,7 @@ class LocalBlobs:
             # A collector that lives has the lock to itself for as long as a blob lies aside.
             fcntl.flock(folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
             if self._size(digest) is None:
-                aside.rename(self._folder / _place(digest))
+                aside.rename(self._folder / place(digest))
             else:
                 aside.unlink()
         except BlockingIOError:
@@ -366,27 +364,12 @@ class LocalBlobs:
             os.close(folder)
 
     def _corrupt(self, digest: str) -> Corrupt:
-        path = self._folder / _place(digest)
+        path = self._folder / place(digest)
         return Corrupt(
             f"The blob {digest} does not hold the bytes of its name.",
             f"Restore {str(path)!r} from a backup, or delete it and make its content again.",
             digest=digest,
         )
-
-    @contextmanager
-    def _explained(self, digest: str = "") -> Iterator[None]:
-        """Raise the errors of the disk, which obstore and the system word differently, as ours."""
-        try:
-            yield
-        except PlimsollError:
-            raise
-        except (OSError, BaseError) as error:
-            raise _meaning(error, self._folder, digest) from error
-
-
-def _place(digest: str) -> str:
-    check_digest("Blob", digest)
-    return f"{digest[:2]}/{digest}"
 
 
 def _young(path: Path, age: float) -> bool:
@@ -409,25 +392,6 @@ def _collected(path: Path, aside: Path, age: float) -> int:
     return size
 
 
-def _missing(digest: str) -> NotFound:
-    return NotFound(f"There is no blob {digest}.", "Correct the digest, or send the bytes first.", digest=digest)
-
-
-def _meaning(error: Exception, folder: Path, digest: str) -> PlimsollError:
-    text = str(error).partition("\n")[0]
-    number = getattr(error, "errno", None)
-    codes = (number,) if number else tuple(code for code in (*_FULL, *_DENIED) if f"(os error {code})" in text)
-    if isinstance(error, FileNotFoundError) and digest:
-        return _missing(digest)
-    if any(code in _FULL for code in codes):
-        return StorageFull(f"The disk of {str(folder)!r} is full; nothing was stored.", "Free some room and do it again.", path=str(folder))
-    if isinstance(error, PermissionError) or any(code in _DENIED for code in codes):
-        return Denied(f"The folder {str(folder)!r} cannot be used: {text}.", "Give yourself read and write access to it.")
-    if isinstance(error, NotADirectoryError | FileExistsError):
-        return InvalidInput(f"{str(folder)!r} cannot be a folder of blobs: {text}.", "Name a folder, or a path where none is yet.")
-    return Unavailable(f"The disk of {str(folder)!r} fails: {text}.", "Look at the machine's disk, then do it again.")
-
-
 def _blocks(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
         while block := file.read(_BLOCK):
@@ -442,11 +406,3 @@ def _each(work: Callable[[T], None], items: Iterable[T]) -> None:
     with ThreadPoolExecutor(min(_AT_ONCE, len(found))) as pool:
         for _ in pool.map(work, found):
             pass
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
 
 from sqlalchemy import Connection
 
@@ -115,6 +115,31 @@ class Blobs(Protocol):
         ...
 
 
+class Incoming(Protocol):
+    """A blob that is written part by part. Nobody sees it until it is kept; one that is never kept leaves nothing."""
+
+    def write(self, data: bytes) -> None:
+        """Add the next part.
+
+        Raises:
+            StorageFull: the disk has no room.
+        """
+        ...
+
+    def keep(self, digest: str | None = None) -> tuple[str, int]:
+        """Make it a blob, and return its digest and bytes.
+
+        Raises:
+            Damaged: it is not the digest that it must be; nothing is kept.
+            StorageFull: the disk has no room; nothing is kept.
+        """
+        ...
+
+    def drop(self) -> None:
+        """Give up what was not kept; after it was kept this does nothing."""
+        ...
+
+
 class StoredBlob(NamedTuple):
     """A blob as it lies in its home."""
 
@@ -143,6 +168,22 @@ class HomeBlobs(Blobs, Protocol):
 
     def kept(self) -> AbstractContextManager[None]:
         """Let nothing be collected, by any process, until the block ends."""
+        ...
+
+    def open(self, digest: str) -> BinaryIO:
+        """Return the stored bytes as a file to read at any place, not verified: the reader compares. They stay until it is closed.
+
+        Raises:
+            NotFound: there is no such blob.
+        """
+        ...
+
+    def incoming(self) -> Incoming:
+        """Return a blob that is written part by part.
+
+        Raises:
+            StorageFull: the disk has no room.
+        """
         ...
 
 

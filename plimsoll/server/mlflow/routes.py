@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Awaitable, Callable, Mapping
-from functools import wraps
+from collections.abc import Mapping
 from typing import Any
 
-from starlette.background import BackgroundTask
-from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
-from plimsoll import access
-from plimsoll.errors import PlimsollError
-from plimsoll.server.answers import in_turn
-from plimsoll.server.api import LARGEST_REQUEST, actor_of, copied_blob, defect, read_body, store_stream
-from plimsoll.server.mlflow import artifacts, experiments, logged_models, metrics, registered, runs, versions
-from plimsoll.server.mlflow.speech import INVALID, MISSING, UNSPOKEN, Asked, Spoken, spoken, written
+from plimsoll.server.mlflow import experiments, logged_models, metrics, registered, runs, versions
+from plimsoll.server.mlflow.answering import Answering, answers, guarded
+from plimsoll.server.mlflow.artifacts import named
+from plimsoll.server.mlflow.artifacts.routes import artifact_routes
+from plimsoll.server.mlflow.speech import MISSING, UNSPOKEN, Asked, Spoken
 from plimsoll.server.mlflow.traces import recorded as traces
 from plimsoll.workspace import Workspace
 
@@ -26,8 +21,6 @@ from plimsoll.workspace import Workspace
 _DOORS = ("/api", "/ajax-api")
 
 _GET, _POST, _EITHER, _PATCH, _DELETE = ("GET",), ("POST",), ("GET", "POST"), ("PATCH",), ("DELETE",)
-
-Answering = Callable[[Asked], dict[str, Any]]
 
 #: Path after ``/api/2.0/mlflow``, methods and what answers.
 SPOKEN: tuple[tuple[str, tuple[str, ...], Answering], ...] = (
@@ -55,7 +48,7 @@ SPOKEN: tuple[tuple[str, tuple[str, ...], Answering], ...] = (
     ("/runs/log-model", _POST, runs.log_model),
     ("/metrics/get-history", _GET, metrics.history),
     ("/metrics/get-history-bulk-interval", _GET, metrics.bulk),
-    ("/artifacts/list", _GET, artifacts.listing),
+    ("/artifacts/list", _GET, named.listing),
     ("/runs/outputs", _POST, runs.log_outputs),
     ("/logged-models", _POST, logged_models.create),
     ("/logged-models/search", _POST, logged_models.search),
@@ -65,7 +58,7 @@ SPOKEN: tuple[tuple[str, tuple[str, ...], Answering], ...] = (
     ("/logged-models/{model_id}/params", _POST, logged_models.log_params),
     ("/logged-models/{model_id}/tags", _PATCH, logged_models.set_tags),
     ("/logged-models/{model_id}/tags/{tag_key:path}", _DELETE, logged_models.delete_tag),
-    ("/logged-models/{model_id}/artifacts/directories", _GET, artifacts.model_listing),
+    ("/logged-models/{model_id}/artifacts/directories", _GET, named.model_listing),
     # Clients from 3.0 still send these by the older path.
     ("/traces/delete-traces", _POST, traces.delete),
     ("/traces/{trace_id}/tags", _PATCH, traces.set_tag),
@@ -124,13 +117,9 @@ def routes(workspace: Workspace) -> list[Route]:
             for path, methods, function in spoken_paths:
                 # A search comes by POST where it may be long.
                 writes = "GET" not in methods and not path.endswith("/search")
-                found.append(Route(f"{door}/{version}/mlflow{path}", _answers(workspace, function, writes), methods=list(methods)))
-        found.append(Route(f"{door}/3.0/mlflow/server-info", _answers(workspace, _server_info, False), methods=["GET"]))
-        root = f"{door}/2.0/mlflow-artifacts/artifacts"
-        found.append(Route(root, _answers(workspace, artifacts.proxied, False), methods=["GET"]))
-        found.append(Route(f"{root}/{{path:path}}", _download(workspace), methods=["GET"]))
-        found.append(Route(f"{root}/{{path:path}}", _upload(workspace), methods=["PUT"]))
-        found.append(Route(f"{root}/{{path:path}}", _delete(workspace), methods=["DELETE"]))
+                found.append(Route(f"{door}/{version}/mlflow{path}", answers(workspace, function, writes), methods=list(methods)))
+        found.append(Route(f"{door}/3.0/mlflow/server-info", answers(workspace, _server_info, False), methods=["GET"]))
+        found += artifact_routes(workspace, door)
         for version in ("2.0", "3.0"):
             for noun in ("mlflow", "mlflow-artifacts"):
                 path = f"{door}/{version}/{noun}/{{path:path}}"
@@ -142,102 +131,7 @@ def _server_info(asked: Asked) -> dict[str, Any]:
     return {"store_type": "plimsoll", "workspaces_enabled": False}
 
 
-Endpoint = Callable[[HttpRequest], Awaitable[Response]]
-
-
-def _guarded(endpoint: Endpoint) -> Endpoint:
-    """Return an endpoint whose errors are in MLflow's words."""
-
-    @wraps(endpoint)
-    async def answered(request: HttpRequest) -> Response:
-        try:
-            return await endpoint(request)
-        except Spoken as error:
-            return _refused(error)
-        except PlimsollError as error:
-            return _refused(spoken(error))
-        except ClientDisconnect:
-            return Response(status_code=400)
-        except Exception as error:
-            return _refused(spoken(defect(error)))
-
-    return answered
-
-
-def _refused(error: Spoken) -> Response:
-    body = {"error_code": error.code, "message": error.message}
-    return Response(written(body), error.status, media_type="application/json")
-
-
-def _answers(workspace: Workspace, function: Answering, writes: bool) -> Endpoint:
-    @_guarded
-    async def answer(request: HttpRequest) -> Response:
-        asked = _asked(workspace, request, {**await _fields(request), **request.path_params})
-        return Response(written(await in_turn(request, writes, function, asked)), media_type="application/json")
-
-    return answer
-
-
-def _asked(workspace: Workspace, request: HttpRequest, fields: Mapping[str, Any]) -> Asked:
-    actor = actor_of(request)
-    return Asked(fields=fields, do=lambda verb: workspace.do(verb, actor), blobs=workspace.stores.blobs)
-
-
-async def _fields(request: HttpRequest) -> dict[str, Any]:
-    if request.method == "GET":
-        query = request.query_params
-        return {name: query.getlist(name) if len(query.getlist(name)) > 1 else value for name, value in query.items()}
-    body = await read_body(request, LARGEST_REQUEST)
-    try:
-        found = json.loads(body) if body.strip() else {}
-        # The first clients sent JSON within a JSON string.
-        found = json.loads(found) if isinstance(found, str) else found
-    except (ValueError, RecursionError):
-        raise Spoken(INVALID, "The request is not valid JSON.") from None
-    if not isinstance(found, dict):
-        raise Spoken(INVALID, "The request is not a JSON object.")
-    return found
-
-
-def _download(workspace: Workspace) -> Endpoint:
-    @_guarded
-    async def download(request: HttpRequest) -> Response:
-        access.require(actor_of(request), "read", "read artifacts")
-        asked = _asked(workspace, request, {})
-        digest = await in_turn(request, False, artifacts.located, asked, request.path_params["path"])
-        path, tidy = await copied_blob(workspace, digest)
-        name = request.path_params["path"].rpartition("/")[2]
-        headers = {"x-content-type-options": "nosniff"}
-        return FileResponse(path, headers=headers, media_type="application/octet-stream", filename=name, background=BackgroundTask(tidy))
-
-    return download
-
-
-def _upload(workspace: Workspace) -> Endpoint:
-    @_guarded
-    async def upload(request: HttpRequest) -> Response:
-        access.require(actor_of(request), "write", "write artifacts")
-        asked = _asked(workspace, request, {})
-        owner, name = await in_turn(request, False, artifacts.writable, asked, request.path_params["path"])
-        digest, size = await store_stream(workspace, request.stream())
-        await in_turn(request, True, artifacts.keep, asked, owner, name, digest, size)
-        return Response(b"{}", media_type="application/json")
-
-    return upload
-
-
-def _delete(workspace: Workspace) -> Endpoint:
-    @_guarded
-    async def delete(request: HttpRequest) -> Response:
-        access.require(actor_of(request), "write", "delete artifacts")
-        asked = _asked(workspace, request, {})
-        await in_turn(request, True, artifacts.delete, asked, request.path_params["path"])
-        return Response(b"{}", media_type="application/json")
-
-    return delete
-
-
-@_guarded
+@guarded
 async def _unspoken(request: HttpRequest) -> Response:
     path = request.path_params["path"]
     reason = next((why for part, why in UNSPOKEN_PARTS.items() if path.startswith(part)), "")

@@ -66,11 +66,12 @@ class Spoken(Exception):
     Args:
         code: MLflow's error code.
         message: its text.
+        status: HTTP status; None takes the code's.
     """
 
-    def __init__(self, code: str, message: str) -> None:
+    def __init__(self, code: str, message: str, status: int | None = None) -> None:
         self.code, self.message = code, message
-        self.status = _STATUS[code]
+        self.status = status or _STATUS[code]
         super().__init__(message)
 
 
@@ -81,7 +82,8 @@ def spoken(error: PlimsollError) -> Spoken:
         error: what was refused.
     """
     code = next((code for kind, code in _CODES if isinstance(error, kind)), "INTERNAL_ERROR")
-    return Spoken(code, str(error))
+    # Not MLflow's 429 for a full disk: its clients would send gigabytes again, at once and several times.
+    return Spoken(code, str(error), error.status if isinstance(error, StorageFull) else None)
 
 
 def written(value: Any) -> bytes:

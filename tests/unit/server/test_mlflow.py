@@ -240,13 +240,15 @@ def test_artifacts_go_up_are_listed_come_down_and_go_away(client: httpx.Client, 
     assert client.delete(f"{root}/plots").status_code == 200
     assert [each["path"] for each in get(client, "artifacts/list", run_id=run)["files"]] == ["a.txt"]
     assert client.get(f"{root}/plots/y").json()["error_code"] == "RESOURCE_DOES_NOT_EXIST"
+    assert client.delete(f"{root}/").status_code == 200
+    assert get(client, "artifacts/list", run_id=run)["files"] == []
 
 
 @pytest.mark.parametrize(
     "path",
     [
         *("../secrets/owner", "a/../../b", "%2e%2e/x", "a/%2e%2e/%2e%2e/x", "%252e%252e/x", "..%2fx", "..%5cx", "a%5cb", "a//b"),
-        *("a%3bb", "a%23b", "a%3fb", "file:%2f%2f%2fetc/passwd", "a%00b", "a%0ab", "%2fetc/passwd", "a/"),
+        *("a%3bb", "a%23b", "a%3fb", "file:%2f%2f%2fetc/passwd", "a%00b", "a%0ab", "%2fetc/passwd", "a/", "a%ffb"),
     ],
 )
 def test_a_path_that_could_mean_something_else_is_refused(client: httpx.Client, run: str, path: str) -> None:

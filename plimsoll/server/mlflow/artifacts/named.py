@@ -40,7 +40,7 @@ def safe(path: str) -> str:
     """
     parts = path.split("/")
     bad = any(part in ("", ".", "..") for part in parts) or _SCHEME.match(path)
-    if bad or any(char in "\\;#?%" or ord(char) < 32 or ord(char) == 127 for char in path):
+    if bad or any(char in "\\;#?%\ufffd" or ord(char) < 32 or ord(char) == 127 for char in path):
         raise Spoken(INVALID, "Invalid path")
     return path
 
