@@ -34,6 +34,7 @@ from plimsoll.records.pipelines import search as s
 from plimsoll.records.pipelines import trigger as t
 from plimsoll.records.registry import catalog as g
 from plimsoll.records.request import Request
+from plimsoll.records.tracking import assessment as asm
 from plimsoll.records.tracking import change as c
 from plimsoll.records.tracking import collect as co
 from plimsoll.records.tracking import experiment as e
@@ -48,8 +49,8 @@ from plimsoll.runs.outputs import finding as logged_finding
 from plimsoll.runs.outputs import logged_models
 from plimsoll.runs.search import experiments as found_experiments
 from plimsoll.runs.search import finding
+from plimsoll.runs.traces import assessed, recorded
 from plimsoll.runs.traces import finding as found_traces
-from plimsoll.runs.traces import recorded
 from plimsoll.serving import deployments, rollout
 
 #: ``read`` sees one state; ``write`` changes something in one transaction; ``job`` takes minutes and is the worker's.
@@ -162,6 +163,10 @@ VERBS: tuple[Verb, ...] = (
     _read(tr.ListTraceFiles, recorded.list_trace_files),
     _write(tr.KeepTraceFile, recorded.keep_trace_file, audited=False),
     _read(tr.SearchTraces, found_traces.search_traces),
+    _write(asm.LogAssessment, assessed.log_assessment, audited=False),
+    _read(asm.GetAssessment, assessed.get_assessment),
+    _write(asm.UpdateAssessment, assessed.update_assessment),
+    _write(asm.DeleteAssessment, assessed.delete_assessment),
     # Data
     _write(d.RegisterSnapshot, snapshot.register_snapshot),
     _read(d.GetSnapshot, snapshot.get_snapshot),

@@ -26,6 +26,7 @@ from plimsoll.records.pipelines.trigger import RemoveTrigger, SetTrigger, Trigge
 from plimsoll.records.registry import catalog as g
 from plimsoll.records.request import Request
 from plimsoll.records.run import AppendPoints, FinishRun, PointColumns, ResumeRun, SetTags, StartRun
+from plimsoll.records.tracking.assessment import Assessment, DeleteAssessment, Said, UpdateAssessment
 from plimsoll.records.tracking.change import DeleteRun, RemoveArtifacts, RemoveTags, RestoreRun, UpdateRun
 from plimsoll.records.tracking.experiment import (
     CreateExperiment,
@@ -51,7 +52,8 @@ def lines(workspace: Workspace) -> tuple[Event, ...]:
     return workspace.do(ListEvents(limit=1000), WORKER)
 
 
-TRACED = RecordTrace(trace=RequestTrace(id="tr-1", experiment_id="0", state="ok", started=1, duration=1))
+JUDGED = Assessment(trace_id="tr-1", id="a-1", name="good", kind="feedback", said=Said(value=True))
+TRACED = RecordTrace(trace=RequestTrace(id="tr-1", experiment_id="0", state="ok", started=1, duration=1, assessments=(JUDGED,)))
 
 
 def told(yard: Yard, request: Request[Any], actor: Actor) -> Event:
@@ -97,6 +99,8 @@ def test_every_audited_verb_leaves_exactly_one_line_with_actor_subject_and_reque
         told(yard, DropModelFiles(id=logged, names=("none",)), yard.dana),
         told(yard, DeleteLoggedModel(id=logged), yard.dana),
         told(yard, TagTrace(id=yard.workspace.do(TRACED, yard.dana).id, tags={"a": "b"}), yard.dana),
+        told(yard, UpdateAssessment(trace_id="tr-1", id="a-1", rationale="why"), yard.dana),
+        told(yard, DeleteAssessment(trace_id="tr-1", id="a-1"), yard.dana),
         told(yard, DeleteTraces(experiment_id="0", ids=("tr-1",)), yard.dana),
         told(yard, g.CreateModel(name="early"), yard.dana),
         told(yard, g.DescribeModel(name="early", description="Before."), yard.dana),

@@ -12,6 +12,7 @@ from typing import Literal
 from plimsoll.errors import InvalidInput
 from plimsoll.records.request import Request
 from plimsoll.records.run import Artifact, check_artifact
+from plimsoll.records.tracking.assessment import Assessment
 from plimsoll.records.tracking.experiment import check_tags
 
 #: How the request ended, or that it has not yet.
@@ -45,6 +46,8 @@ class RequestTrace:
     tags: dict[str, str] = field(default_factory=dict)
     #: What the client noted, by name, such as ``mlflow.sourceRun``.
     metadata: dict[str, str] = field(default_factory=dict)
+    #: What is thought of it, the oldest first.
+    assessments: tuple[Assessment, ...] = ()
 
     def __post_init__(self) -> None:
         if not _ID.fullmatch(self.id):
@@ -57,7 +60,7 @@ class RequestTrace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordTrace(Request[RequestTrace]):
-    """Keep a trace. The same id again replaces what it was, but never in another experiment: ``Conflict``."""
+    """Keep a trace. The same id again replaces what it was, but never in another experiment: ``Conflict``. Assessments are added."""
 
     #: The trace.
     trace: RequestTrace

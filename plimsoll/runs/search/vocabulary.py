@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, false, not_, or_, true
@@ -22,10 +22,14 @@ _KINDS = {
     "": "attribute", "attribute": "attribute", "attributes": "attribute", "attr": "attribute", "tag": "tag", "tags": "tag",
     "param": "param", "params": "param", "parameter": "param", "parameters": "param", "metric": "metric", "metrics": "metric",
     "trace": "attribute", "metadata": "metadata", "request_metadata": "metadata",
+    "feedback": "feedback", "expectation": "expectation",
 }  # fmt: skip
 
 #: Key -> the condition of the rows that hold it, and the column that is compared.
 Rows: TypeAlias = Callable[[str], tuple[ColumnElement[bool], ColumnElement[Any]]]
+
+#: The same where a value is a text or a number: two columns, of which a comparison takes the one of its own kind.
+Mixed: TypeAlias = Callable[[str], tuple[ColumnElement[bool], ColumnElement[Any], ColumnElement[Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,8 @@ class Vocabulary:
     numbers: frozenset[str]
     #: ``tag``, ``param``, ``metadata`` or ``metric`` -> where its rows are; metrics are numbers, NULL for NaN.
     rows: Mapping[str, Rows]
+    #: ``feedback`` or ``expectation`` -> where its rows are.
+    mixed: Mapping[str, Mixed] = field(default_factory=dict)
 
 
 def condition_in(condition: Condition, vocabulary: Vocabulary, dialect: str) -> ColumnElement[bool]:
@@ -72,14 +78,22 @@ def _compared(condition: Comparison, vocabulary: Vocabulary, dialect: str) -> Co
             return column.is_(None) if sign == "IS NULL" else column.is_not(None)
         _check(f"attribute {key}", sign, value, key in vocabulary.numbers)
         return and_(column.is_not(None), signed(column, sign, value, dialect))
-    if kind not in vocabulary.rows:
-        raise InvalidInput(f"Invalid entity type: {condition.name.kind!r}.", f"Use one of: attributes, {', '.join(vocabulary.rows)}.")
-    has, column = vocabulary.rows[kind](key)
+    numeric = kind == "metric"
+    if kind in vocabulary.mixed:
+        numeric = isinstance(value, int | float)
+        has, *columns = vocabulary.mixed[kind](key)
+        column = columns[numeric]
+    elif kind in vocabulary.rows:
+        has, column = vocabulary.rows[kind](key)
+    else:
+        known = ", ".join((*vocabulary.rows, *vocabulary.mixed))
+        raise InvalidInput(f"Invalid entity type: {condition.name.kind!r}.", f"Use one of: attributes, {known}.")
     if sign in ("IS NULL", "IS NOT NULL"):
         return not_(exists().where(has)) if sign == "IS NULL" else exists().where(has)
-    _check(kind, sign, value, kind == "metric")
+    _check(kind, sign, value, numeric)
     holds = signed(column, sign, value, dialect)
-    if kind == "metric":
+    if numeric:
+        # What is NaN, or no number, differs from every number.
         holds = or_(holds, column.is_(None)) if sign == "!=" else and_(column.is_not(None), holds)
     return exists().where(has, holds)
 

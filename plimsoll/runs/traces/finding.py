@@ -7,13 +7,14 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, case, func, select
 
+from plimsoll.records.tracking.assessment import AssessmentKind
 from plimsoll.records.tracking.trace import SearchTraces, TracePage
 from plimsoll.runs.search.language import parsed_filter
 from plimsoll.runs.search.pages import Key
-from plimsoll.runs.search.vocabulary import Vocabulary, condition_in, keys_in, page_of
+from plimsoll.runs.search.vocabulary import Mixed, Vocabulary, condition_in, keys_in, page_of
 from plimsoll.runs.traces.recorded import traces_of
 from plimsoll.store.contracts import Context
-from plimsoll.store.tables.tracking import trace_metadata, trace_tags, traces
+from plimsoll.store.tables.tracking import assessments, trace_metadata, trace_tags, traces
 
 
 def _tags(key: str) -> tuple[ColumnElement[bool], ColumnElement[Any]]:
@@ -43,7 +44,18 @@ _ATTRIBUTES: Mapping[str, ColumnElement[Any]] = {
 
 _NUMBERS = frozenset(name for name in _ATTRIBUTES if name.startswith(("timestamp", "execution", "end_time")))
 
-_VOCABULARY = Vocabulary(_ATTRIBUTES, _NUMBERS, {"tag": _tags, "metadata": _metadata})
+
+def _assessed(kind: AssessmentKind) -> Mixed:
+    def rows(key: str) -> tuple[ColumnElement[bool], ColumnElement[Any], ColumnElement[Any]]:
+        mine = and_(assessments.c.trace_id == traces.c.id, assessments.c.kind == kind, assessments.c.name == key, assessments.c.valid)
+        return mine, assessments.c.text, assessments.c.number
+
+    return rows
+
+
+_MIXED: Mapping[str, Mixed] = {"feedback": _assessed("feedback"), "expectation": _assessed("expectation")}
+
+_VOCABULARY = Vocabulary(_ATTRIBUTES, _NUMBERS, {"tag": _tags, "metadata": _metadata}, _MIXED)
 
 _LONG = func.coalesce(traces.c.duration, -1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, Row, insert, select
@@ -20,8 +21,9 @@ from plimsoll.records.tracking.trace import (
 )
 from plimsoll.runs.experiments import experiment_for
 from plimsoll.runs.outputs.files import FILE, artifacts_of
+from plimsoll.runs.traces.assessed import add_assessments, assessments_of
 from plimsoll.store.contracts import Context, chunks
-from plimsoll.store.tables.tracking import artifacts, trace_metadata, trace_tags, traces
+from plimsoll.store.tables.tracking import artifacts, assessments, trace_metadata, trace_tags, traces
 
 _OWN = ("id", "experiment_id", "state", "started", "duration", "request", "response", "client_id")
 
@@ -39,7 +41,13 @@ def traces_of(tx: Connection, rows: Sequence[Row[Any]]) -> tuple[RequestTrace, .
         for table, found in ((trace_tags, tags), (trace_metadata, metadata)):
             for row in tx.execute(select(table).where(table.c.trace_id.in_(some)).order_by(table.c.name)):
                 found[row.trace_id][row.name] = row.value
-    return tuple(RequestTrace(**{name: row._mapping[name] for name in _OWN}, tags=tags[row.id], metadata=metadata[row.id]) for row in rows)
+    thought = assessments_of(tx, list(tags))
+    return tuple(
+        RequestTrace(
+            **{name: row._mapping[name] for name in _OWN}, tags=tags[row.id], metadata=metadata[row.id], assessments=thought[row.id]
+        )
+        for row in rows
+    )
 
 
 def _one(tx: Connection, id: str) -> RequestTrace:
@@ -66,7 +74,8 @@ def record_trace(request: RecordTrace, context: Context) -> RequestTrace:
     for table, values in ((trace_tags, trace.tags), (trace_metadata, trace.metadata)):
         if values:
             tx.execute(insert(table), [{"trace_id": trace.id, "name": name, "value": value} for name, value in values.items()])
-    return trace
+    add_assessments(tx, trace.id, trace.assessments)
+    return replace(trace, assessments=assessments_of(tx, [trace.id])[trace.id])
 
 
 def get_trace(request: GetTrace, context: Context) -> RequestTrace:
@@ -98,7 +107,7 @@ def delete_traces(request: DeleteTraces, context: Context) -> int:
     for some in chunks(request.ids, 500):
         gone += context.tx.execute(query.where(traces.c.id.in_(some))).scalars()
     for some in chunks(gone, 500):
-        for table in (trace_tags, trace_metadata):
+        for table in (trace_tags, trace_metadata, assessments):
             context.tx.execute(table.delete().where(table.c.trace_id.in_(some)))
         context.tx.execute(artifacts.delete().where(artifacts.c.owner.in_(some)))
         context.tx.execute(traces.delete().where(traces.c.id.in_(some)))

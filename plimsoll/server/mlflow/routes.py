@@ -14,6 +14,7 @@ from plimsoll.server.mlflow.answering import Answering, answers, guarded
 from plimsoll.server.mlflow.artifacts import named
 from plimsoll.server.mlflow.artifacts.routes import artifact_routes
 from plimsoll.server.mlflow.speech import MISSING, UNSPOKEN, Asked, Spoken
+from plimsoll.server.mlflow.traces import assessed
 from plimsoll.server.mlflow.traces import recorded as traces
 from plimsoll.workspace import Workspace
 
@@ -94,12 +95,15 @@ SPOKEN_3: tuple[tuple[str, tuple[str, ...], Answering], ...] = (
     ("/traces/delete-traces", _POST, traces.delete),
     ("/traces/{trace_id}/tags", _PATCH, traces.set_tag),
     ("/traces/{trace_id}/tags", _DELETE, traces.delete_tag),
+    ("/traces/{trace_id}/assessments", _POST, assessed.log),
+    ("/traces/{trace_id}/assessments/{assessment_id}", _GET, assessed.get),
+    ("/traces/{trace_id}/assessments/{assessment_id}", _PATCH, assessed.update),
+    ("/traces/{trace_id}/assessments/{assessment_id}", _DELETE, assessed.delete),
 )
 
 #: Part of a path -> why it is not spoken.
 UNSPOKEN_PARTS: Mapping[str, str] = {
-    "traces": "Only traces of clients from 3.0 are kept, searched, tagged and deleted; the rest, such as assessments, is not spoken yet.",
-    "assessments": "Assessments of traces are not spoken yet.",
+    "traces": "Only traces of clients from 3.0 are kept, searched, assessed, tagged and deleted; the rest is not spoken.",
     "webhooks": "Webhooks are not spoken yet.",
     "gateway": "The gateway for language models is not what this server is for.",
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Double, ForeignKey, Index, LargeBinary, Table, Text, UniqueConstraint
+from sqlalchemy import BigInteger, Boolean, Column, Double, ForeignKey, Index, LargeBinary, Table, Text, UniqueConstraint
 
 from plimsoll.store.tables.columns import EXACT, Json, at_column, id_column, metadata
 
@@ -211,6 +211,29 @@ trace_metadata = Table(
     Column("trace_id", Text, ForeignKey("traces.id"), primary_key=True),
     Column("name", Text, primary_key=True),
     Column("value", EXACT, nullable=False),
+)
+
+#: What somebody thinks of a trace; ``text`` and ``number`` are its value as search compares it.
+assessments = Table(
+    "assessments",
+    metadata,
+    Column("trace_id", Text, ForeignKey("traces.id"), primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("name", EXACT, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("value", Json, nullable=False),
+    Column("text", EXACT, nullable=False),
+    Column("number", Double),
+    Column("error", Json),
+    Column("source", Text, nullable=False),
+    Column("source_id", Text, nullable=False),
+    Column("rationale", Text, nullable=False),
+    Column("span_id", Text, nullable=False),
+    Column("metadata", Json, nullable=False),
+    Column("overrides", Text, nullable=False),
+    Column("valid", Boolean, nullable=False),
+    at_column(),
+    at_column("updated"),
 )
 
 snapshots = Table(

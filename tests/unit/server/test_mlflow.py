@@ -305,8 +305,7 @@ def test_a_trace_comes_back_as_it_was_sent_and_its_spans_are_a_file(client: http
         answer = client.post(url, json={"trace": {"trace_info": {**sent, **wrong}}})
         assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE"), wrong
     assert client.get(f"{url}/get").json()["message"] == "Trace with ID 'get' not found."
-    assert client.post(url, json={"trace": {"trace_info": {**sent, "assessments": [{}]}}}).status_code == 501
-    assert client.post(f"{url}/tr-1/assessments", json={}).status_code == 501
+    assert client.post(url, json={"trace": {"trace_info": {**sent, "assessments": [{}]}}}).status_code == 400
     assert client.post("/api/2.0/mlflow/traces", json={}).status_code == 501
     assert post(client, "traces/delete-traces", experiment_id="0", request_ids=["tr-1"]) == {"traces_deleted": 1}
     assert client.get(f"{url}/tr-1").json()["error_code"] == "RESOURCE_DOES_NOT_EXIST"

@@ -280,6 +280,28 @@ trace_metadata = Table(
     Column("value", _EXACT, nullable=False),
 )
 
+assessments = Table(
+    "assessments",
+    metadata,
+    Column("trace_id", Text, ForeignKey("traces.id"), primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("name", _EXACT, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("value", Text, nullable=False),
+    Column("text", _EXACT, nullable=False),
+    Column("number", Double),
+    Column("error", Text),
+    Column("source", Text, nullable=False),
+    Column("source_id", Text, nullable=False),
+    Column("rationale", Text, nullable=False),
+    Column("span_id", Text, nullable=False),
+    Column("metadata", Text, nullable=False),
+    Column("overrides", Text, nullable=False),
+    Column("valid", Boolean, nullable=False),
+    _at(),
+    _at("updated"),
+)
+
 snapshots = Table(
     "snapshots",
     metadata,
