@@ -15,6 +15,7 @@ from plimsoll.store.schema import cache_entries, claims, key_parts, steps, trial
 from plimsoll.store.tables.tracking import (
     GONE,
     artifacts,
+    assessments,
     dataset_uses,
     datasets,
     experiment_tags,
@@ -162,7 +163,7 @@ def _remove_experiment(context: JobContext, id: str) -> bool:
     while True:
         with database.write() as tx:
             some = list(tx.execute(select(traces.c.id).where(traces.c.experiment_id == id).limit(_TOGETHER)).scalars())
-            for table in (trace_tags, trace_metadata):
+            for table in (trace_tags, trace_metadata, assessments):
                 tx.execute(delete(table).where(table.c.trace_id.in_(some)))
             tx.execute(delete(artifacts).where(artifacts.c.owner.in_(some)))
             tx.execute(delete(traces).where(traces.c.id.in_(some)))

@@ -17,6 +17,7 @@ from plimsoll.records.model import CreateVersion
 from plimsoll.records.pipeline import ClaimCalls, EndedStep, KeyPart, RecordSteps, StepRecord, WantedCall
 from plimsoll.records.pipelines.search import GetSearch, Objective, RecordTrials, SearchPlan, StartSearch, Trial
 from plimsoll.records.run import AppendPoints, FinishRun, GetRun, LogArtifact, LogInput, ModelUse, PointColumns, Run, StartRun
+from plimsoll.records.tracking.assessment import Assessment, Said
 from plimsoll.records.tracking.change import DeleteRun, LogDatasets, RestoreRun
 from plimsoll.records.tracking.collect import Collect, CollectReport
 from plimsoll.records.tracking.dataset import Dataset, DatasetUse
@@ -97,7 +98,9 @@ def full(yard: Yard, experiment: str) -> Run:
     plan = SearchPlan(pipeline="p.py:flow", space={"a": "int(1, 3)"}, objectives=(goal,))
     search = do(StartSearch(plan=plan, trials=1, holder="h", key="k"), dana)
     do(RecordTrials(search_id=search.id, holder="h", trials=(Trial(number=0, run_id=run.id, state="finished"),)), dana)
-    do(RecordTrace(trace=RequestTrace(id="tr-1", experiment_id=experiment, state="ok", started=1, duration=1, tags={"a": "b"})), dana)
+    thought = (Assessment(trace_id="tr-1", name="good", kind="feedback", said=Said(value=1)),)
+    trace = RequestTrace(id="tr-1", experiment_id=experiment, state="ok", started=1, duration=1, tags={"a": "b"}, assessments=thought)
+    do(RecordTrace(trace=trace), dana)
     do(KeepTraceFile(id="tr-1", name="spans", digest=blobs.put(b"spans"), size=5), dana)
     return run
 
