@@ -259,7 +259,7 @@ def test_a_path_that_could_mean_something_else_is_refused(client: httpx.Client, 
 
 
 def test_what_is_not_spoken_says_so_and_an_unknown_path_is_missing(client: httpx.Client) -> None:
-    for path in ("gateway/endpoints", "webhooks", "traces", "assessments"):
+    for path in ("gateway/endpoints", "webhooks", "traces"):
         status, code, message = refused(client, path)
         assert (status, code) == (501, "NOT_IMPLEMENTED"), path
         assert message
