@@ -42,6 +42,8 @@ def build() -> App:
     app.command(f"{here}.doctor:doctor", name="doctor", help="Look for what is wrong with this home and this machine.")
     app.command(f"{here}.config:app", name="config", help="Settings, and where each comes from.")
     app.command("plimsoll.cli.keeping.collect:collect", name="collect", help="Remove for good what was deleted long ago.")
+    app.command("plimsoll.cli.keeping.backup:backup", name="backup", help="Copy the platform while it goes on.")
+    app.command("plimsoll.cli.keeping.backup:restore", name="restore", help="Make a home of a backup.")
     app.command("plimsoll.cli.tracking.sync:sync", name="sync", help="Send what runs have left in their journals.")
     access = {"actors": "Who may do what.", "jobs": "What the worker does and has done.", "events": "The audit log."}
     nouns = {

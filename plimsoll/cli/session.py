@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from plimsoll.data.project import ProjectTable, find_project, setting
-from plimsoll.errors import NotFound
+from plimsoll.errors import InvalidInput, NotFound
 from plimsoll.records.deployment import ListEnvironments, SetEnvironment
 from plimsoll.records.monitor import SetRetrainPolicy
 from plimsoll.records.pipelines.trigger import ListTriggers, RemoveTrigger, SetTrigger
@@ -30,6 +30,28 @@ def home_folder(flag: str | None = None) -> Path:
         flag: value of ``--home``, or None.
     """
     return Path(str(setting("home", flag, project_folder())[0]))
+
+
+def local_home(flag: str | None = None) -> Path:
+    """Return the home that the settings name, which is there and on this machine.
+
+    Args:
+        flag: value of ``--home``, or None.
+
+    Raises:
+        InvalidInput: the settings name a server.
+        NotFound: there is no project, or no home yet.
+    """
+    project = project_folder()
+    url = str(setting("url", None, project)[0])
+    if flag is None and url.startswith("http"):
+        raise InvalidInput(f"The platform is at {url}; this is done where its home is.", "Do it there, or name a home with --home.")
+    home = home_folder(flag)
+    if not is_home(home):
+        if project is None and flag is None:
+            find_project(Path.cwd())
+        raise NotFound(f"There is no home at {home} yet.", "Make one with: plimsoll init")
+    return home
 
 
 @contextlib.contextmanager

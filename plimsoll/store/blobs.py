@@ -230,14 +230,15 @@ class LocalBlobs:
         with explained(self._folder):
             shelves = sorted(entry.name for entry in os.scandir(self._folder) if len(entry.name) == 2)
             for shelf in shelves:
-                for entry in os.scandir(self._folder / shelf):
-                    if not _NAME.fullmatch(entry.name) or entry.name[:2] != shelf:
-                        continue
-                    try:
-                        found = entry.stat()
-                    except FileNotFoundError:
-                        continue
-                    yield StoredBlob(entry.name, found.st_size, found.st_mtime_ns // 1000)
+                with os.scandir(self._folder / shelf) as entries:
+                    for entry in entries:
+                        if not _NAME.fullmatch(entry.name) or entry.name[:2] != shelf:
+                            continue
+                        try:
+                            found = entry.stat()
+                        except FileNotFoundError:
+                            continue
+                        yield StoredBlob(entry.name, found.st_size, found.st_mtime_ns // 1000)
 
     def blocks(self, digest: str) -> Iterator[bytes]:
         """Yield the bytes in blocks of a MiB, as they are stored: not verified.

@@ -50,6 +50,15 @@ class Database(Protocol):
         """
         ...
 
+    def copy_to(self, path: Path) -> None:
+        """Write one state of the whole database to a new file, while others write on.
+
+        Raises:
+            Unavailable: it cannot be done here; the fact says why.
+            StorageFull: there is no room for the file.
+        """
+        ...
+
     def close(self) -> None:
         """Give back all connections."""
         ...

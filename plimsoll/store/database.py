@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy import URL, Connection, Engine, event, make_url
@@ -37,6 +38,14 @@ class Backend(Protocol):
 
     def explain(self, context: ExceptionContext) -> PlimsollError | None:
         """Return what an exception of the driver means, or None when only the caller can know."""
+        ...
+
+    def copy_to(self, path: Path) -> None:
+        """Write one state of the whole database to a new file, while others write on."""
+        ...
+
+    def fill_from(self, path: Path) -> None:
+        """Make an empty database what :meth:`copy_to` wrote, all or nothing."""
         ...
 
 
@@ -84,6 +93,18 @@ class SqlDatabase:
                 yield tx
         finally:
             self._writers.release()
+
+    def copy_to(self, path: Path) -> None:
+        """Write one state of the whole database to a new file, while others write on.
+
+        Args:
+            path: where no file is.
+
+        Raises:
+            Unavailable: it cannot be done here; the fact says why.
+            StorageFull: there is no room for the file.
+        """
+        self._backend.copy_to(path)
 
     def close(self) -> None:
         """Give back all connections."""

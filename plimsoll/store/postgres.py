@@ -6,11 +6,27 @@ read is still so when it writes; the audit chain has one end. Readers take no lo
 
 from __future__ import annotations
 
-from sqlalchemy import URL, Connection, Engine, create_engine
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from sqlalchemy import URL, Connection, Engine, create_engine, inspect
 from sqlalchemy.engine import ExceptionContext
 
 from plimsoll import extras
-from plimsoll.errors import Corrupt, Denied, InvalidInput, NotFound, Overloaded, PlimsollError, StorageFull, Unreachable
+from plimsoll.errors import (
+    Conflict,
+    Corrupt,
+    Denied,
+    InvalidInput,
+    NotFound,
+    Overloaded,
+    PlimsollError,
+    StorageFull,
+    Unavailable,
+    Unreachable,
+)
 
 #: Seconds that a writer waits for the writers before it.
 PATIENCE = 30.0
@@ -111,6 +127,51 @@ class Postgres:
         if context.is_disconnect or context.connection is None:
             return _unreachable(error, state, where)
         return None
+
+    def copy_to(self, path: Path) -> None:
+        """Write one state of the whole database to a new file with ``pg_dump``, while others write on.
+
+        Args:
+            path: where no file is.
+
+        Raises:
+            Unavailable: there is no pg_dump, or it fails.
+        """
+        self._run("pg_dump", "--format=custom", f"--file={path}", "--no-owner", "--no-privileges")
+
+    def fill_from(self, path: Path) -> None:
+        """Make an empty database what :meth:`copy_to` wrote, with ``pg_restore`` and in one transaction.
+
+        Args:
+            path: the copy.
+
+        Raises:
+            Conflict: the database has tables.
+            Unavailable: there is no pg_restore, or it fails; nothing was changed.
+        """
+        engine, _ = self.engines()
+        try:
+            tables = inspect(engine).get_table_names()
+        finally:
+            engine.dispose()
+        if tables:
+            raise Conflict(
+                f"The database {public(self.url)} has tables, such as {sorted(tables)[0]!r}.", "Make an empty one: createdb NAME"
+            )
+        self._run("pg_restore", "--exit-on-error", "--single-transaction", "--no-owner", "--no-privileges", str(path))
+
+    def _run(self, program: str, *arguments: str) -> None:
+        """Run one of PostgreSQL's own programs; the password stays out of the list of processes."""
+        found = shutil.which(program)
+        if found is None:
+            raise Unavailable(f"{program} is not on the PATH.", "Install PostgreSQL's client programs, of the server's version or later.")
+        password = self.url.password or self.url.query.get("password")
+        address = self.url.set(drivername="postgresql", password=None).difference_update_query(["password"])
+        secret = {} if password is None else {"PGPASSWORD": str(password)}
+        command = [found, f"--dbname={address.render_as_string(hide_password=False)}", *arguments]
+        done = subprocess.run(command, env={**os.environ, **secret}, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise Unavailable(f"{program} fails for {public(self.url)}: {done.stderr.strip()[-500:]}", "Do what it says, then try again.")
 
 
 def _is_data_error(error: BaseException) -> bool:

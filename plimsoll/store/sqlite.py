@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
@@ -15,7 +16,7 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from plimsoll import clock
-from plimsoll.errors import Corrupt, Denied, Internal, InvalidInput, Overloaded, PlimsollError, StorageFull, Unavailable
+from plimsoll.errors import Conflict, Corrupt, Denied, Internal, InvalidInput, Overloaded, PlimsollError, StorageFull, Unavailable
 
 #: Seconds that a writer waits for the writers before it.
 PATIENCE = 30.0
@@ -93,6 +94,48 @@ class Sqlite:
         error = context.original_exception
         if isinstance(error, OverflowError | UnicodeEncodeError):
             return InvalidInput(f"The database cannot hold a value: {error}.", "Send 64-bit integers and valid Unicode text.")
+        return self.meaning_of(error) if isinstance(error, sqlite3.Error) else None
+
+    def copy_to(self, path: Path) -> None:
+        """Write one state of the whole database to a new file, while others write on.
+
+        Args:
+            path: where no file is.
+
+        Raises:
+            StorageFull: there is no room for the file.
+            Corrupt: the database, and so the copy, is damaged.
+        """
+        with closing(sqlite3.connect(self.path, timeout=PATIENCE)) as source, closing(sqlite3.connect(path)) as target:
+            try:
+                # In one step, within one reading transaction: writers go on, and what they write is not seen.
+                source.backup(target)
+                found = target.execute("PRAGMA quick_check(1)").fetchone()[0]
+            except sqlite3.Error as error:
+                meaning = Sqlite(URL.create("sqlite", database=str(path))).meaning_of(error)
+                raise meaning or Unavailable(f"The database {str(self.path)!r} cannot be copied: {error}.", "Look at the disk.") from error
+        if found != "ok":
+            raise Corrupt(f"The database {str(self.path)!r} is damaged: {found}.", "Restore it from an earlier backup.")
+
+    def fill_from(self, path: Path) -> None:
+        """Make an empty database what :meth:`copy_to` wrote.
+
+        Args:
+            path: the copy.
+
+        Raises:
+            Conflict: there is a database already.
+        """
+        if self.path.exists():
+            raise Conflict(f"There is a database at {str(self.path)!r} already.", "Name a place where none is.")
+        shutil.copyfile(path, self.path)
+
+    def meaning_of(self, error: sqlite3.Error) -> PlimsollError | None:
+        """Return what an error of the driver means, or None when only the caller can know.
+
+        Args:
+            error: as sqlite3 raised it.
+        """
         code = getattr(error, "sqlite_errorcode", None)
         return None if code is None else self._meaning(code & 0xFF, str(error))
 

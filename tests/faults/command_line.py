@@ -110,6 +110,9 @@ OTHERS = (
     "submit works.py:chain",
 )
 
+#: Commands that are done where the home is, by whoever can read it.
+LOCAL = ("backup ../backup",)
+
 #: Commands that make the home they need.
 SEARCH = "search works.py:chain --trials 2 --space count=int(1,3) --maximize begin --executor in_process"
 BEGINNERS = ("init", "run works.py:chain", SEARCH, "up --port 0 --serving-port 0")

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from plimsoll.cli.app import build
-from tests.faults.command_line import ASKING, BEGINNERS, CHANGES, LOOKS, OTHERS, Filled, Run, project, state
+from tests.faults.command_line import ASKING, BEGINNERS, CHANGES, LOCAL, LOOKS, OTHERS, Filled, Run, project, state
 
 
 def test_the_tables_above_name_every_command_there_is() -> None:
-    known = {line.partition(" ")[0] for line in (*ASKING, *BEGINNERS)} | {"config", "doctor", "demo", "ci", "sync"}
+    known = {line.partition(" ")[0] for line in (*ASKING, *LOCAL, *BEGINNERS)} | {"config", "doctor", "demo", "ci", "sync", "restore"}
     app = build()
     assert {name for name in app if not name.startswith("-")} == known
     for noun in {line.partition(" ")[0] for line in LOOKS}:
@@ -25,13 +25,13 @@ def test_the_tables_above_name_every_command_there_is() -> None:
 # No project, no home
 
 
-@pytest.mark.parametrize("line", [*ASKING, "up"])
+@pytest.mark.parametrize("line", [*ASKING, *LOCAL, "up"])
 def test_outside_of_a_project_each_command_says_so_and_makes_nothing(run: Run, tmp_path: Path, line: str) -> None:
     run(line, tmp_path).failed(4, "pyproject.toml", "plimsoll init")
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("line", [*LOOKS, *OTHERS, *CHANGES])
+@pytest.mark.parametrize("line", [*LOOKS, *OTHERS, *LOCAL, *CHANGES])
 def test_without_a_home_each_command_says_how_to_make_one_and_makes_none(run: Run, tmp_path: Path, line: str) -> None:
     before = state(project(tmp_path))
     run(line, tmp_path).failed(4, "no home", "plimsoll init")
@@ -191,7 +191,7 @@ def test_a_name_that_is_not_there_is_not_found(run: Run, filled: Filled, line: s
 # The project's own files
 
 
-@pytest.mark.parametrize("line", [*ASKING, "init", "up", "config show"])
+@pytest.mark.parametrize("line", [*ASKING, *LOCAL, "init", "up", "config show"])
 @pytest.mark.parametrize(("text", "word"), [("[tool.plimsoll]\nmodles = 1\n", "modles"), ("[tool.plimsoll\n", "not valid TOML")])
 def test_a_wrong_project_table_is_told_with_its_key_before_anything_is_done(
     run: Run, filled: Filled, line: str, text: str, word: str
@@ -268,7 +268,7 @@ def _gone(filled: Filled) -> str:
     return "is not there"
 
 
-@pytest.mark.parametrize("line", [*ASKING, "init", "up --port 0 --serving-port 0"])
+@pytest.mark.parametrize("line", [*ASKING, *LOCAL, "init", "up --port 0 --serving-port 0"])
 @pytest.mark.parametrize(
     ("harm", "code"),
     [(_garbage, 1), (_truncated, 1), (_newer, 1), (_foreign, 2), (_gone, 4)],
