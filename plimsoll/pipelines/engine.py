@@ -22,17 +22,17 @@ from plimsoll import clock
 from plimsoll.data.code.source import Sources
 from plimsoll.errors import Corrupt, PlimsollError, StepFailed
 from plimsoll.pipelines.executors.call import Call, Executor, Ran, Unsuitable
+from plimsoll.pipelines.executors.hosted import Hosted
 from plimsoll.pipelines.executors.in_process import InProcess
 from plimsoll.pipelines.keys import digest_parts, entry_key, seed_of
 from plimsoll.pipelines.loop.attempt import Attempt
 from plimsoll.pipelines.loop.late import LateBlobs
 from plimsoll.pipelines.loop.lookup import Found, Key, LookUp, discard, forget
-from plimsoll.pipelines.loop.outcome import Outcome, outcome_of
+from plimsoll.pipelines.loop.outcome import Outcome, granted, outcome_of
 from plimsoll.pipelines.loop.partial import WHOLE, Part
 from plimsoll.pipelines.loop.progress import Progress, Turn
 from plimsoll.pipelines.loop.writer import Writer
 from plimsoll.pipelines.plan import Node, Plan
-from plimsoll.records.model import ListGrants
 from plimsoll.records.pipeline import Claim, ClaimCalls, EndedStep, KeyPart, Output, StepRecord, WantedCall
 from plimsoll.records.request import Request
 from plimsoll.records.run import PointColumns, Run
@@ -93,6 +93,8 @@ class Means:
     on_step: Callable[[StepEvent], None] = field(default=lambda event: None)
     #: Is told of every point that a step logs, as soon as it is here, in any thread; what it raises ends the step.
     heard: Callable[[PointColumns], None] | None = None
+    #: Lets MLflow's client in each step log to the run; None where there is no such client.
+    hosted: Hosted | None = None
 
 
 def run_plan(plan: Plan, means: Means, run: Run, part: Part = WHOLE, damaged: Mapping[str, str] | None = None) -> Outcome:
@@ -302,6 +304,8 @@ class _Engine:
                 self._means.heard(logged)
 
         code = attempt.key.code
+        known = frozenset(part.name for part in (*attempt.key.parts, *(code.parts if code else ())) if part.kind == "environment")
+        attempt.guest = self._means.hosted.admit(self._run, log.take, known) if self._means.hosted else None
         return Call(
             node=node,
             inputs=inputs,
@@ -313,15 +317,18 @@ class _Engine:
             ),
             heard=heard,
             again=log.clear,
-            known=frozenset(part.name for part in (*attempt.key.parts, *(code.parts if code else ())) if part.kind == "environment"),
+            known=known,
             beside=self._progress.beside(node.index),
             gpus=tuple(attempt.place.gpus) if attempt.place else (),
+            variables=attempt.guest.variables if attempt.guest else {},
         )
 
     def _settle(self, attempt: Attempt, future: Future[Ran]) -> None:
         self._give_back(attempt)
+        effects = attempt.guest.leave() if attempt.guest else ()
         try:
-            self._succeed(attempt, future.result())
+            ran = future.result()
+            self._succeed(attempt, replace(ran, effects=(*ran.effects, *effects)) if effects else ran)
         except Unsuitable as error:
             limits = attempt.node.step.options
             unlimited = ", without its limits" if limits.timeout is not None or limits.memory is not None else ""
@@ -482,16 +489,6 @@ class _Engine:
     def _tell(self, attempt: Attempt, state: Literal["started", "waiting", "retrying"], why: str) -> None:
         seconds = 0.0 if state == "started" else _since(attempt.started)
         self._means.on_step(StepEvent(index=attempt.node.index, label=attempt.node.label, state=state, why=why, seconds=seconds))
-
-
-def granted(do: Do, output: Output) -> bool:
-    """Return whether somebody has allowed the code of a stored model to run.
-
-    Args:
-        do: the door.
-        output: what a step gave; only a model, or one of several outputs, has code.
-    """
-    return output.kind == "model" and bool(do(ListGrants(digest=output.digest)))
 
 
 def _since(started: int) -> float:

@@ -20,12 +20,13 @@ from plimsoll.data.project import load_object
 from plimsoll.data.snapshot import get_manifest
 from plimsoll.data.surroundings import machine
 from plimsoll.errors import Corrupt, InvalidInput, NotFound, PlimsollError, StepFailed
-from plimsoll.pipelines.engine import Means, StepEvent, granted, run_plan
+from plimsoll.pipelines.engine import Means, StepEvent, run_plan
 from plimsoll.pipelines.executors.call import Executor, load_input
 from plimsoll.pipelines.executors.choice import Chosen, chosen_executor, open_executor
+from plimsoll.pipelines.executors.hosted import hosting
 from plimsoll.pipelines.executors.in_process import InProcess
 from plimsoll.pipelines.loop.late import LateBlobs
-from plimsoll.pipelines.loop.outcome import Outcome
+from plimsoll.pipelines.loop.outcome import Outcome, granted
 from plimsoll.pipelines.loop.partial import Part, part_of
 from plimsoll.pipelines.loop.shown import table
 from plimsoll.pipelines.plan import Plan, references, resolve, trace
@@ -246,14 +247,17 @@ def execute(
     """
     project, plan, late = project.resolve(), trace(function, params), blobs if isinstance(blobs, LateBlobs) else LateBlobs(blobs)
     chosen, in_process, steps = part_of(plan, part), in_process or InProcess(late, project), [node.step for node in plan.nodes]
-    with open_executor(executor, in_process, blobs, [step.function for step in steps]) as runner:
+    with (
+        open_executor(executor, in_process, blobs, [one.function for one in steps]) as runner,
+        hosting(do, late, runner, project) as hosted,
+    ):
         runner.room.check(steps)
         origin = origin or origin_of(function, blobs, project)
         start = replace(_start(function, plan, origin, experiment), tags=chosen.tags | dict(tags), cause=cause, key=key)
         run = do(start) if begin is None else begin(start)
-        means = Means(do=do, blobs=late, executor=runner, in_process=in_process, sources=origin.sources)
-        means = replace(means, on_step=on_step or _ignore, heard=heard)
-        return _Execution(plan, chosen, run, do, late, project, versions).through(means)
+        means = Means(do=do, blobs=late, executor=runner, in_process=in_process, sources=origin.sources, hosted=hosted)
+        through = _Execution(plan, chosen, run, do, late, project, versions).through
+        return through(replace(means, on_step=on_step or _ignore, heard=heard))
 
 
 def _trusted(records: Iterable[StepRecord], do: Do) -> frozenset[int]:

@@ -19,11 +19,14 @@ from plimsoll import codec
 from plimsoll.errors import Corrupt, InvalidInput
 from plimsoll.records.request import Request
 from plimsoll.records.run import LogArtifact, LogInput, PointColumns, SetTags
-from plimsoll.records.tracking.change import LogBatch
+from plimsoll.records.tracking.change import LogBatch, LogDatasets
+from plimsoll.records.tracking.logged_model import LinkModels
 from plimsoll.store.points.chunks import FULL, block, pack, unpack
 
 #: What a step may ask to be done for its run.
-LOGGED: Mapping[str, type[Request[Any]]] = {cls.__name__: cls for cls in (SetTags, LogArtifact, LogInput, LogBatch)}
+LOGGED: Mapping[str, type[Request[Any]]] = {
+    cls.__name__: cls for cls in (SetTags, LogArtifact, LogInput, LogBatch, LogDatasets, LinkModels)
+}
 
 #: Rises whenever logs of an earlier release cannot be read.
 _FORM = 1

@@ -21,7 +21,8 @@ from plimsoll.records.pipelines.part import ExecutorName, PartAsked
 from plimsoll.runs.logger import RunLogger
 from plimsoll.sdk.door import Door, connect
 from plimsoll.sdk.live import live_view
-from plimsoll.sdk.tracking.opened import OpenRun, RunAsked
+from plimsoll.sdk.tracking.asked import RunAsked
+from plimsoll.sdk.tracking.opened import OpenRun
 
 #: No params or tags.
 NOTHING: Mapping[str, Any] = MappingProxyType({})
@@ -76,7 +77,7 @@ def run(
     """Run a pipeline and return its result; without one, return a run to be used as ``with plimsoll.run(…) as run:``.
 
     A notebook shows the pipeline's graph while it runs. A run without a pipeline takes what
-    :class:`plimsoll.sdk.tracking.opened.RunAsked` has: ``experiment``, ``name``, ``params`` and ``tags`` (by name), ``notes``;
+    :class:`plimsoll.sdk.tracking.asked.RunAsked` has: ``experiment``, ``name``, ``params`` and ``tags`` (by name), ``notes``;
     ``key``, with which a repeated start is the same run; ``run_id`` of a run that goes on; ``parent``, a run or its id, or
     ``nested=True`` for the run that this code executes in.
 

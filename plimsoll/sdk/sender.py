@@ -128,6 +128,23 @@ class Sender:
             self._store()
             self.journal.sync()
 
+    def settle(self, seconds: float) -> None:
+        """Return when the platform has what was logged before, or after some seconds.
+
+        Args:
+            seconds: how long to wait.
+        """
+        deadline = clock.monotonic() + seconds
+        while not self._stopping.is_set() and clock.monotonic() < deadline:
+            with self.journal.lock:
+                with contextlib.suppress(StorageFull):
+                    self._store()
+                self.journal.cut()
+                if not self.journal.batches and not self._fresh:
+                    return
+            self._due.set()
+            self._stopping.wait(0.01)
+
     def do(self, request: Kept) -> None:
         """Leave a request in the journal, behind what was logged before; it is done soon.
 

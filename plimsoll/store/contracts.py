@@ -160,7 +160,27 @@ class StoredBlob(NamedTuple):
     used: int
 
 
-class HomeBlobs(Blobs, Protocol):
+class StreamedBlobs(Blobs, Protocol):
+    """Bytes that are read and written part by part."""
+
+    def open(self, digest: str) -> BinaryIO:
+        """Return the stored bytes as a file to read at any place, not verified: the reader compares. They stay until it is closed.
+
+        Raises:
+            NotFound: there is no such blob.
+        """
+        ...
+
+    def incoming(self) -> Incoming:
+        """Return a blob that is written part by part.
+
+        Raises:
+            StorageFull: the disk has no room.
+        """
+        ...
+
+
+class HomeBlobs(StreamedBlobs, Protocol):
     """Bytes that lie here, so that all of them can be looked at."""
 
     def stored(self) -> Iterator[StoredBlob]:
@@ -177,22 +197,6 @@ class HomeBlobs(Blobs, Protocol):
 
     def kept(self) -> AbstractContextManager[None]:
         """Let nothing be collected, by any process, until the block ends."""
-        ...
-
-    def open(self, digest: str) -> BinaryIO:
-        """Return the stored bytes as a file to read at any place, not verified: the reader compares. They stay until it is closed.
-
-        Raises:
-            NotFound: there is no such blob.
-        """
-        ...
-
-    def incoming(self) -> Incoming:
-        """Return a blob that is written part by part.
-
-        Raises:
-            StorageFull: the disk has no room.
-        """
         ...
 
 

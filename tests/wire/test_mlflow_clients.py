@@ -11,6 +11,7 @@ import os
 import select
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,4 +84,20 @@ def test_an_unmodified_client_does_its_work_here(client: str, python: Path, serv
     }
     program = Path(__file__).parent / "clients" / f"{client}.py"
     done = subprocess.run([python, program], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=_ENDS_WITHIN)
+    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-6000:]}"
+
+
+def test_autolog_within_a_run_and_within_a_step_logs_there(python: Path, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text("[tool.plimsoll]\n")
+    for program in (Path(__file__).parent / "inside").glob("*.py"):
+        (tmp_path / program.name).write_bytes(program.read_bytes())
+    # This environment's packages stand behind the client's own, in every process that the program begins.
+    behind = [str(Path(__file__).parents[2]), sysconfig.get_path("platlib")]
+    (tmp_path / "behind").mkdir()
+    (tmp_path / "behind" / "sitecustomize.py").write_text(f"import sys\nsys.path += {behind!r}\n")
+    dropped = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "PLIMSOLL_", "MLFLOW_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
+    own = {"PYTHONPATH": str(tmp_path / "behind"), "MLFLOW_DISABLE_TELEMETRY": "true", "OMP_NUM_THREADS": "1", "HOME": str(tmp_path)}
+    command = [python, "inside.py"]
+    done = subprocess.run(command, cwd=tmp_path, env=kept | own, capture_output=True, text=True, timeout=_ENDS_WITHIN)
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-6000:]}"

@@ -58,7 +58,7 @@ class Hook:
                 return
             frame = sys._getframe(1)
             for found in self.active:
-                if found.mine():
+                if found.mine() and not (found.own and found.origins.describes(frame)):
                     found.look(_EVENTS[event], found, frame, args)
 
         return heard
@@ -173,10 +173,16 @@ def _forked(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
 
 def _connected(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
     address = args[1]
-    if found.asks(frame) == "plimsoll":
+    if found.asks(frame) == "plimsoll" or _is_ours(found, address):
         return
     shown = f"{address[0]}:{address[1]}" if isinstance(address, tuple) and len(address) > 1 else os.fsdecode(address)
     found.effect(f"opened a network connection ({shown})")
+
+
+def _is_ours(found: Found, address: Any) -> bool:
+    """Return whether a step connects to the address that it was given to log to: whoever answers there tells what it was asked."""
+    beginning = f"http://{address[0]}:{address[1]}/" if isinstance(address, tuple) and len(address) > 1 else None
+    return beginning is not None and any(each.startswith(beginning) for each in found.own.values())
 
 
 def _resolved(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:

@@ -12,7 +12,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Container, Mapping
 from dataclasses import dataclass
-from types import CodeType, FrameType
+from types import CodeType, FrameType, MappingProxyType
 from typing import Any
 
 from plimsoll.data.code.source import Sources
@@ -68,6 +68,7 @@ class Found:
         changed: variables that Plimsoll has set in this process -> what they are without it.
         alone: the whole process belongs to the step; else only this thread and those begun since.
         base: identity of the frame that calls the step.
+        own: variables that Plimsoll sets for the step alone: it reads none of the user's, and what their addresses name is ours.
     """
 
     def __init__(
@@ -78,6 +79,7 @@ class Found:
         changed: Mapping[str, str | None],
         alone: bool,
         base: int,
+        own: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.origins = Origins()
         self.effects: dict[str, None] = {}
@@ -99,7 +101,8 @@ class Found:
         self._own: set[str] = set()
         self._made: set[str] = set()
         self._variables: dict[str, tuple[str, str]] = {}
-        self._set: set[str] = set()
+        self._set: set[str] = set(own)
+        self.own = own
         self._modules: dict[str, tuple[str, str] | None] = {}
         self._named: set[str] = set()
         self._packages: set[str] = set()

@@ -37,6 +37,9 @@ _PASSES_ON = (
     "/dataclasses.py", "/enum.py", "/concurrent/futures/thread.py", "/threading.py", "/multiprocessing/pool.py",
 )  # fmt: skip
 
+#: Of MLflow's client: finds out the commit, and what a model that it logs needs, for the log alone.
+_DESCRIBES = ("/site-packages/mlflow/utils/git_utils.py", "/site-packages/mlflow/utils/requirements_utils.py")
+
 #: Whoever shows a step's output runs in its thread too, but gives it nothing.
 FRONTS = frozenset(
     {"ipykernel", "IPython", "zmq", "tornado", "traitlets", "jupyter_client", "debugpy", "_pydevd_bundle", "pydevd", "coverage"}
@@ -141,6 +144,18 @@ class Origins:
             if at.f_code.co_filename.endswith(_READS_ONCE):
                 return True
             at = at.f_back
+        return False
+
+    def describes(self, frame: FrameType | None) -> bool:
+        """Return whether MLflow's client finds something out for what it logs; that is kept with the step's result if its run hosts it.
+
+        Args:
+            frame: where it asks.
+        """
+        while frame is not None:
+            if frame.f_code.co_filename.endswith(_DESCRIBES):
+                return True
+            frame = frame.f_back
         return False
 
     def housekeeping(self, frame: FrameType | None) -> bool:

@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Container, Iterable, Mapping
 from pathlib import Path
-from types import CodeType, FunctionType, TracebackType
+from types import CodeType, FunctionType, MappingProxyType, TracebackType
 from typing import Any
 
 from plimsoll.data.trace.calls import Monitor, Tracing, code_of, reached
@@ -25,6 +25,9 @@ from plimsoll.data.trace.variables import Variables
 _HOOK = Hook()
 _VARIABLES = Variables(lambda: _HOOK.active)
 _MONITOR = Monitor(lambda: _HOOK.active)
+
+
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 class Recorder:
@@ -45,19 +48,20 @@ class Recorder:
         self._alone = alone
         self._reached: dict[Callable[..., Any], tuple[tuple[FunctionType, ...], frozenset[str], frozenset[CodeType]]] = {}
 
-    def recording(self, function: Callable[..., Any], known: Container[str], seed: int) -> Recording:
+    def recording(self, function: Callable[..., Any], known: Container[str], seed: int, own: Mapping[str, str] = _NONE) -> Recording:
         """Return a recording for one call.
 
         Args:
             function: the user's function.
             known: distributions that its key names.
             seed: what the global random generators are set to, from 0 to 2**32 - 1.
+            own: variables that Plimsoll sets for the time of this call, and nobody else can have set for it.
         """
         if function not in self._reached:
             functions, named = reached(function)
             self._reached[function] = functions, named, code_of(functions)
         functions, named, seen = self._reached[function]
-        return Recording(self._places, functions, named, seen, known, self._changed, self._alone, seed)
+        return Recording(self._places, functions, named, seen, known, self._changed, self._alone, seed, own)
 
 
 class Recording:
@@ -72,6 +76,7 @@ class Recording:
         changed: variables that Plimsoll has set in this process.
         alone: the whole process belongs to the step.
         seed: of the global random generators.
+        own: variables that are set for the time of the call.
     """
 
     def __init__(
@@ -84,8 +89,9 @@ class Recording:
         changed: Mapping[str, str | None],
         alone: bool,
         seed: int,
+        own: Mapping[str, str],
     ) -> None:
-        self._make = functools.partial(Found, places, seen, known, changed, alone)
+        self._make = functools.partial(Found, places, seen, known, changed, alone, own=own)
         self._functions, self._named, self._alone, self._seed = functions, named, alone, seed
         self._found: Found | None = None
         self._watched = False

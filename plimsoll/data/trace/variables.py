@@ -67,7 +67,7 @@ def _views() -> tuple[Any, ...]:
 
 def _asked(found: Found, name: Any) -> None:
     frame = caller(2)
-    if found.origins.housekeeping(frame):
+    if found.origins.housekeeping(frame) or (found.own and found.origins.describes(frame)):
         return
     asker = found.asks(frame)
     if asker in ("imports", "plimsoll", "stdlib"):

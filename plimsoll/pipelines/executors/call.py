@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,6 +24,7 @@ from plimsoll.pipelines.step import outputs_of
 from plimsoll.records.pipeline import KeyPart, Output
 from plimsoll.records.request import Request
 from plimsoll.records.run import PointColumns
+from plimsoll.runs.guests.surroundings import Surroundings
 from plimsoll.runs.logger import RunLogger, current
 from plimsoll.store.contracts import Blobs
 
@@ -60,6 +61,8 @@ class Call:
     beside: int = 1
     #: Names of the graphics processors that it may use; empty when it has asked for none.
     gpus: tuple[str, ...] = ()
+    #: Variables by which MLflow's client finds the run, for an executor on this machine.
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +104,7 @@ def perform(
     blobs: Blobs,
     project: Path,
     recording: Recording,
+    variables: Mapping[str, str],
 ) -> Ran:
     """Call a step's function with its run as the current one, store what it returns, and tell what was found meanwhile.
 
@@ -112,13 +116,14 @@ def perform(
         blobs: where to.
         project: folder of the project.
         recording: of this very call; the random generators are set by it.
+        variables: set for the time of the call; what reads them has not read the user's.
 
     Raises:
         StepFailed: it raised, or returned what cannot be stored; ``details["traceback"]`` is the user's traceback.
     """
     token = current.set(logger)
     try:
-        with recording:
+        with Surroundings(variables), recording:
             value = function(*args, **kwargs)
     except (Exception, SystemExit) as error:
         # The first frame is this function, which tells the user nothing.

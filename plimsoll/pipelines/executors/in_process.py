@@ -52,8 +52,9 @@ class InProcess:
             args, kwargs = _plain_arguments(call.node, loaded)
             logger = RunLogger(call.run_id, call.heard, lambda value: values.save(value, self._blobs, self.project))
             with self._turn:
-                recording = self._recorder.recording(call.node.step.function, call.known, call.seed)
-                future.set_result(perform(call.node.step.function, args, kwargs, logger, self._blobs, self.project, recording))
+                function, variables = call.node.step.function, call.variables
+                recording = self._recorder.recording(function, call.known, call.seed, variables)
+                future.set_result(perform(function, args, kwargs, logger, self._blobs, self.project, recording, variables))
         except PlimsollError as error:
             future.set_exception(error)
         return future

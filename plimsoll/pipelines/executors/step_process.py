@@ -144,7 +144,8 @@ def _call(function: Callable[..., Any], spec: dict[str, Any], send: Send) -> Ran
     args = [value(node) for node in spec["args"]]
     kwargs = {name: value(node) for name, node in spec["kwargs"].items()}
     recorder = Recorder(project, [blobs.folder], spec["changed"], alone=True)
-    return perform(function, args, kwargs, logger, blobs, project, recorder.recording(function, spec["known"], spec["seed"]))
+    recording = recorder.recording(function, spec["known"], spec["seed"], spec["variables"])
+    return perform(function, args, kwargs, logger, blobs, project, recording, spec["variables"])
 
 
 def _no_files(node: list[Any]) -> Any:

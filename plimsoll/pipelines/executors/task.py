@@ -47,6 +47,7 @@ def task_of(call: Call, blobs: LocalBlobs, project: Path) -> dict[str, Any]:
         "code": call.code,
         "known": sorted(call.known),
         "seed": call.seed,
+        "variables": dict(call.variables),
         "run_id": call.run_id,
         "inputs": {str(index): codec.plain(output) for index, output in call.inputs.items()},
         "trusted": sorted(call.trusted),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from plimsoll.pipelines.executors.hosted import StepGuest
 from plimsoll.pipelines.loop.lookup import Key
 from plimsoll.pipelines.loop.room import Place
 from plimsoll.pipelines.plan import Node
@@ -32,6 +33,8 @@ class Attempt:
     waits: bool = False
     #: What it has of the machine while it runs.
     place: Place | None = None
+    #: MLflow's client in its newest try.
+    guest: StepGuest | None = None
     #: What its newest try has logged.
     log: StepLog = field(default_factory=StepLog)
     #: Number of the try, from 1.

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from plimsoll.pipelines.loop.progress import Progress
 from plimsoll.pipelines.plan import Argument
+from plimsoll.records.model import ListGrants
 from plimsoll.records.pipeline import Output, RecordSteps, StepRecord
+from plimsoll.store.contracts import Do
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,3 +61,13 @@ def outcome_of(
         result=progress.result(),
         rest=rest,
     )
+
+
+def granted(do: Do, output: Output) -> bool:
+    """Return whether somebody has allowed the code of a stored model to run.
+
+    Args:
+        do: the door.
+        output: what a step gave; only a model, or one of several outputs, has code.
+    """
+    return output.kind == "model" and bool(do(ListGrants(digest=output.digest)))

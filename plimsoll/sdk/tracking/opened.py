@@ -8,7 +8,7 @@ import threading
 import traceback
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -37,9 +37,11 @@ from plimsoll.records.run import CodeVersion, FinishRun, GetRun, PointColumns, R
 from plimsoll.records.tracking.experiment import DEFAULT_EXPERIMENT
 from plimsoll.runs.described import param_text
 from plimsoll.runs.logger import NOTES, PARENT, RunLogger, current, plain_param, points
+from plimsoll.sdk.autolog import Autolog
 from plimsoll.sdk.door import Door, FolderDoor, connect
 from plimsoll.sdk.journal import Journal, Kept
 from plimsoll.sdk.sender import Sender
+from plimsoll.sdk.tracking.asked import RunAsked
 from plimsoll.sdk.tracking.forked import TURN, Forked, left_by_children
 from plimsoll.sdk.tracking.left import journals, replay, send
 from plimsoll.sdk.tracking.machine import Watch
@@ -57,40 +59,6 @@ _LONGEST = 30_000
 
 #: Errors that are no fault of what is stored, and end with the outage or when the disk has room again.
 _OUTAGES = (Unreachable, Overloaded, Unavailable, DeadlineExceeded, StorageFull, Internal)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunAsked:
-    """What a run around code begins with."""
-
-    #: Groups runs.
-    experiment: str = ""
-    #: A name for people.
-    name: str = ""
-    #: Parameters by name.
-    params: Mapping[str, Any] = field(default_factory=dict)
-    #: Tags by name.
-    tags: Mapping[str, str] = field(default_factory=dict)
-    #: What people should know of it, in Markdown.
-    notes: str = ""
-    #: Starts with the same key are one run.
-    key: str | None = None
-    #: Id of a run that goes on.
-    run_id: str | None = None
-    #: The run that it belongs to, or its id.
-    parent: RunLogger | str | None = None
-    #: It belongs to the run that this code executes in.
-    nested: bool = False
-
-    def __post_init__(self) -> None:
-        if self.run_id is not None:
-            check_run_id(self.run_id)
-            if self.experiment or self.name or self.key is not None or self.parent is not None or self.nested:
-                raise InvalidInput(
-                    f"The run {self.run_id} has its experiment, name, key and parent already.", "Give only run_id, params, tags and notes."
-                )
-        if self.nested and self.parent is not None:
-            raise InvalidInput("A run has one parent.", "Give nested=True or parent, not both.")
 
 
 class OpenRun(RunLogger):
@@ -113,7 +81,7 @@ class OpenRun(RunLogger):
     """
 
     def __init__(self, door: Door | None, asked: RunAsked) -> None:
-        super().__init__("", self._take, self._store)
+        super().__init__("", self.take, self._store)
         self._given, self._asked = door, asked
         self._door: Door | None = None
         self._sender: Sender | None = None
@@ -125,6 +93,7 @@ class OpenRun(RunLogger):
         self._project = Path()
         self._capture: str | int = "all"
         self._watch: Watch | None = None
+        self._autolog: Autolog | None = None
         self._process = 0
         self._params: dict[str, Json] = {}
         self._reset: Any = None
@@ -198,6 +167,9 @@ class OpenRun(RunLogger):
             # A forked child leaves the block that its parent entered.
             self._in_child(self._sender).close()
             return
+        if self._autolog is not None:
+            self._autolog.close()
+            self._autolog = None
         if self._watch is not None:
             self._watch.close()
             self._watch = None
@@ -242,6 +214,15 @@ class OpenRun(RunLogger):
             self._in_child(self._sender).flush()
         else:
             self._sender.flush()
+
+    def settle(self, seconds: float) -> None:
+        """Return when the platform has what was logged before, or after some seconds.
+
+        Args:
+            seconds: how long to wait.
+        """
+        if self._sender is not None:
+            self._sender.settle(seconds)
 
     def set_params(self, values: Mapping[str, Json] | None = None, /, **more: Json) -> None:
         """Add parameters that are known only now. A parameter is written once; the same value again changes nothing.
@@ -297,6 +278,7 @@ class OpenRun(RunLogger):
             warn(f"{door.address} does not answer. What the run logs stays in {journal.path} for now; the run goes on.")
         if self._capture == "all":
             self._watch = Watch(self._log_machine)
+        self._autolog = Autolog(self, door, self._bytes())
         self._closing.clear()
         self._ending.clear()
         self._replaying = threading.Thread(target=self._send_others, args=(journal.path, door), name="plimsoll-left", daemon=True)
@@ -304,7 +286,7 @@ class OpenRun(RunLogger):
 
     def _log_machine(self, values: dict[str, float]) -> None:
         """Log what the machine does; the step is the whole seconds since the run began."""
-        self._take(points(values, [(clock.now() - self.record.started) // 1_000_000] * len(values)))
+        self.take(points(values, [(clock.now() - self.record.started) // 1_000_000] * len(values)))
 
     def _continue(self, metrics: tuple[SeriesSummary, ...]) -> None:
         """Count on where the run's earlier processes have stopped."""
@@ -381,7 +363,15 @@ class OpenRun(RunLogger):
             resume=True,
         )
 
-    def _take(self, what: PointColumns | Request[Any]) -> None:
+    def take(self, what: PointColumns | Request[Any]) -> None:
+        """Take points, or what the journal keeps, and return at once.
+
+        Args:
+            what: of this run.
+
+        Raises:
+            InvalidInput: the run is not under way, or does not take this.
+        """
         sender = self._sender
         if sender is None:
             raise self._not_under_way()
@@ -391,7 +381,7 @@ class OpenRun(RunLogger):
             try:
                 self._in_child(sender).take(what)
             except (StorageFull, Denied) as error:
-                self._lose("things of a forked process", len(what.names) if isinstance(what, PointColumns) else 1, str(error))
+                self.lose("things of a forked process", len(what.names) if isinstance(what, PointColumns) else 1, str(error))
         elif isinstance(what, PointColumns):
             sender.append(what)
         else:
@@ -411,12 +401,12 @@ class OpenRun(RunLogger):
         if self._sender is None:
             raise self._not_under_way()
         if os.getpid() != self._process:
-            self._lose("artifacts", 1, "A forked process cannot keep files in its parent's run; it gives them to its parent.")
+            self.lose("artifacts", 1, "A forked process cannot keep files in its parent's run; it gives them to its parent.")
             return None
         try:
             return values.save(value, self._bytes(), self._project)
         except _OUTAGES as error:
-            self._lose("artifacts", 1, str(error))
+            self.lose("artifacts", 1, str(error))
             return None
 
     def _bytes(self) -> Blobs:
@@ -425,9 +415,16 @@ class OpenRun(RunLogger):
         return self._blobs
 
     def _lose_points(self, count: int, error: PlimsollError) -> None:
-        self._lose("points", count, str(error))
+        self.lose("points", count, str(error))
 
-    def _lose(self, kind: str, count: int, fact: str) -> None:
+    def lose(self, kind: str, count: int, fact: str) -> None:
+        """Count what cannot be kept; the first of a kind is told.
+
+        Args:
+            kind: in the plural.
+            count: how many.
+            fact: why.
+        """
         if kind not in self._lost:
             warn(f"{fact} The run goes on; {kind} that cannot be kept are counted.")
         self._lost[kind] += count

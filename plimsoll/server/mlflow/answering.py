@@ -5,20 +5,51 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from functools import wraps
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
 
 from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
 from plimsoll.errors import PlimsollError
+from plimsoll.records.access import Actor
+from plimsoll.records.request import Request
 from plimsoll.server.answers import full, in_turn, outward
 from plimsoll.server.api import LARGEST_REQUEST, actor_of, defect, read_body
 from plimsoll.server.mlflow.speech import INVALID, Asked, Spoken, spoken, written
-from plimsoll.workspace import Workspace
+from plimsoll.store.contracts import StreamedBlobs
 
+R = TypeVar("R")
 Answering = Callable[[Asked], dict[str, Any]]
 Endpoint = Callable[[HttpRequest], Awaitable[Response]]
+
+
+class Bytes(Protocol):
+    """Has bytes."""
+
+    @property
+    def blobs(self) -> StreamedBlobs:
+        """Where they are."""
+        ...
+
+
+class Platform(Protocol):
+    """As much of a workspace as these routes need."""
+
+    @property
+    def home(self) -> Path:
+        """Folder in which uploads wait."""
+        ...
+
+    @property
+    def stores(self) -> Bytes:
+        """Where bytes are."""
+        ...
+
+    def do(self, request: Request[R], actor: Actor) -> R:
+        """Return the verb's result, or raise its error."""
+        ...
 
 
 def guarded(endpoint: Endpoint) -> Endpoint:
@@ -51,7 +82,7 @@ def _refused(error: Spoken) -> Response:
     return Response(written(body), error.status, media_type="application/json")
 
 
-def answers(workspace: Workspace, function: Answering, writes: bool) -> Endpoint:
+def answers(workspace: Platform, function: Answering, writes: bool) -> Endpoint:
     """Return the endpoint of a function: fields in, JSON out.
 
     Args:
@@ -68,7 +99,7 @@ def answers(workspace: Workspace, function: Answering, writes: bool) -> Endpoint
     return answer
 
 
-def asked(workspace: Workspace, request: HttpRequest, fields: Mapping[str, Any]) -> Asked:
+def asked(workspace: Platform, request: HttpRequest, fields: Mapping[str, Any]) -> Asked:
     """Return a request as functions take it.
 
     Args:

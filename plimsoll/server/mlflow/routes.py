@@ -10,13 +10,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from plimsoll.server.mlflow import experiments, logged_models, metrics, registered, runs, versions
-from plimsoll.server.mlflow.answering import Answering, answers, guarded
+from plimsoll.server.mlflow.answering import Answering, Platform, answers, guarded
 from plimsoll.server.mlflow.artifacts import named
 from plimsoll.server.mlflow.artifacts.routes import artifact_routes
 from plimsoll.server.mlflow.speech import MISSING, UNSPOKEN, Asked, Spoken
 from plimsoll.server.mlflow.traces import assessed
 from plimsoll.server.mlflow.traces import recorded as traces
-from plimsoll.workspace import Workspace
 
 #: Everything is there under both.
 _DOORS = ("/api", "/ajax-api")
@@ -109,7 +108,7 @@ UNSPOKEN_PARTS: Mapping[str, str] = {
 }
 
 
-def routes(workspace: Workspace) -> list[Route]:
+def routes(workspace: Platform) -> list[Route]:
     """Return the routes of MLflow's protocol.
 
     Args:

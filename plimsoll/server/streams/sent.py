@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from plimsoll import codec
 from plimsoll.errors import Corrupt
-from plimsoll.store.contracts import HomeBlobs
+from plimsoll.store.contracts import StreamedBlobs
 
 #: Bytes that are read, hashed and sent at once.
 _BLOCK = 1 << 20
@@ -38,7 +38,7 @@ class Sender:
         blobs: what is sent.
     """
 
-    def __init__(self, blobs: HomeBlobs) -> None:
+    def __init__(self, blobs: StreamedBlobs) -> None:
         self._blobs = blobs
         self._sound: dict[str, tuple[int, ...]] = {}
         self._lock = threading.Lock()

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 
 from starlette.concurrency import run_in_threadpool
 
-from plimsoll.store.contracts import HomeBlobs
+from plimsoll.store.contracts import StreamedBlobs
 
 #: Bytes that are hashed and written at once.
 _BLOCK = 1 << 20
 
 
-async def take(blobs: HomeBlobs, stream: AsyncIterator[bytes], digest: str | None = None) -> tuple[str, int]:
+async def take(blobs: StreamedBlobs, stream: AsyncIterator[bytes], digest: str | None = None) -> tuple[str, int]:
     """Store bytes as they come, and return their digest and number. A stream that is cut leaves nothing.
 
     Args:

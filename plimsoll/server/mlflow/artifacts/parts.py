@@ -16,7 +16,7 @@ from starlette.concurrency import run_in_threadpool
 
 from plimsoll import clock, codec
 from plimsoll.errors import InvalidInput, NotFound
-from plimsoll.store.contracts import HomeBlobs
+from plimsoll.store.contracts import StreamedBlobs
 
 _BLOCK = 1 << 20
 _MOST = 10_000
@@ -32,7 +32,7 @@ class Uploads:
         blobs: where whole files go.
     """
 
-    def __init__(self, folder: Path, blobs: HomeBlobs) -> None:
+    def __init__(self, folder: Path, blobs: StreamedBlobs) -> None:
         self._folder = folder
         self._blobs = blobs
 

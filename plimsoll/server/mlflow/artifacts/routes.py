@@ -13,18 +13,17 @@ from starlette.routing import Route
 from plimsoll import access
 from plimsoll.server.answers import in_turn
 from plimsoll.server.api import actor_of
-from plimsoll.server.mlflow.answering import Endpoint, answers, asked, fields, guarded
+from plimsoll.server.mlflow.answering import Endpoint, Platform, answers, asked, fields, guarded
 from plimsoll.server.mlflow.artifacts import named
 from plimsoll.server.mlflow.artifacts.parts import Uploads
 from plimsoll.server.mlflow.speech import INVALID, Asked, Spoken, written
 from plimsoll.server.streams.sent import Sender
 from plimsoll.server.streams.taken import take
-from plimsoll.workspace import Workspace
 
 _JSON = "application/json"
 
 
-def artifact_routes(workspace: Workspace, door: str) -> list[Route]:
+def artifact_routes(workspace: Platform, door: str) -> list[Route]:
     """Return the routes of files.
 
     Args:
@@ -46,7 +45,7 @@ def artifact_routes(workspace: Workspace, door: str) -> list[Route]:
     return found
 
 
-def _download(workspace: Workspace, sender: Sender) -> Endpoint:
+def _download(workspace: Platform, sender: Sender) -> Endpoint:
     @guarded
     async def download(request: HttpRequest) -> Response:
         access.require(actor_of(request), "read", "read artifacts")
@@ -59,7 +58,7 @@ def _download(workspace: Workspace, sender: Sender) -> Endpoint:
     return download
 
 
-def _located(workspace: Workspace, sender: Sender) -> Endpoint:
+def _located(workspace: Platform, sender: Sender) -> Endpoint:
     """Clients that fetch a file in several parts at once ask first where it is: here, with what they sent to be let in."""
 
     @guarded
@@ -74,7 +73,7 @@ def _located(workspace: Workspace, sender: Sender) -> Endpoint:
     return located
 
 
-def _upload(workspace: Workspace) -> Endpoint:
+def _upload(workspace: Platform) -> Endpoint:
     @guarded
     async def upload(request: HttpRequest) -> Response:
         access.require(actor_of(request), "write", "write artifacts")
@@ -87,7 +86,7 @@ def _upload(workspace: Workspace) -> Endpoint:
     return upload
 
 
-def _delete(workspace: Workspace) -> Endpoint:
+def _delete(workspace: Platform) -> Endpoint:
     @guarded
     async def delete(request: HttpRequest) -> Response:
         access.require(actor_of(request), "write", "delete artifacts")
@@ -110,7 +109,7 @@ def _whole_path(request: HttpRequest, sent: Asked) -> str:
     return f"{request.path_params['path'].rstrip('/')}/{name}"
 
 
-def _begin(workspace: Workspace, uploads: Uploads) -> Endpoint:
+def _begin(workspace: Platform, uploads: Uploads) -> Endpoint:
     @guarded
     async def begin(request: HttpRequest) -> Response:
         access.require(actor_of(request), "write", "write artifacts")
@@ -137,7 +136,7 @@ def _take_part(uploads: Uploads) -> Endpoint:
     return take_part
 
 
-def _finish(workspace: Workspace, uploads: Uploads) -> Endpoint:
+def _finish(workspace: Platform, uploads: Uploads) -> Endpoint:
     @guarded
     async def finish(request: HttpRequest) -> Response:
         access.require(actor_of(request), "write", "write artifacts")
@@ -163,7 +162,7 @@ def _tags(parts: list[Any]) -> dict[int, str]:
     return found
 
 
-def _abort(workspace: Workspace, uploads: Uploads) -> Endpoint:
+def _abort(workspace: Platform, uploads: Uploads) -> Endpoint:
     @guarded
     async def abort(request: HttpRequest) -> Response:
         access.require(actor_of(request), "write", "write artifacts")
