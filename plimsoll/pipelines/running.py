@@ -247,17 +247,14 @@ def execute(
     """
     project, plan, late = project.resolve(), trace(function, params), blobs if isinstance(blobs, LateBlobs) else LateBlobs(blobs)
     chosen, in_process, steps = part_of(plan, part), in_process or InProcess(late, project), [node.step for node in plan.nodes]
-    with (
-        open_executor(executor, in_process, blobs, [one.function for one in steps]) as runner,
-        hosting(do, late, runner, project) as hosted,
-    ):
+    with open_executor(executor, in_process, blobs, [s.function for s in steps]) as runner, hosting(do, late, runner, project) as hosted:
         runner.room.check(steps)
         origin = origin or origin_of(function, blobs, project)
         start = replace(_start(function, plan, origin, experiment), tags=chosen.tags | dict(tags), cause=cause, key=key)
         run = do(start) if begin is None else begin(start)
         means = Means(do=do, blobs=late, executor=runner, in_process=in_process, sources=origin.sources, hosted=hosted)
-        through = _Execution(plan, chosen, run, do, late, project, versions).through
-        return through(replace(means, on_step=on_step or _ignore, heard=heard))
+        means = replace(means, on_step=on_step or _ignore, heard=heard)
+        return _Execution(plan, chosen, run, do, late, project, versions).through(means)
 
 
 def _trusted(records: Iterable[StepRecord], do: Do) -> frozenset[int]:
