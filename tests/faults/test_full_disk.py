@@ -120,6 +120,11 @@ def fill():
             try:
                 while file.write(bytes(size)) == size: pass
             except OSError: pass
+def sound(database):
+    import sqlite3
+    connection = sqlite3.connect(database)
+    assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    connection.close()
 """
 
 _FILLS_A_SERVERS_DISK_TWENTY_TIMES = (
@@ -156,6 +161,8 @@ workspace = open_workspace(disk / "home")
 series = workspace.do(GetSeries(run_id=run, name="loss"), actor)
 assert series.steps == tuple(range(100 * sequence)), (len(series.steps), sequence)
 assert series.values == tuple(map(float, series.steps))
+workspace.close()
+sound(disk / "home" / "plimsoll.db")
 print("recovered")
 """
 )
@@ -201,6 +208,84 @@ print("recovered")
 )
 
 
+# The whole way: a training, its journal, ``plimsoll up``, the home; the disk is the home's, or the journal's, or neither fills.
+_TRAINS = (
+    _FILLS_AND_FREES
+    + """
+import os, select, subprocess, time
+import plimsoll, plimsoll.sdk.sender, plimsoll.sdk.tracking.opened
+from plimsoll.records.run import GetRun, GetSeries, SetTags
+from plimsoll.sdk.door import connect
+from plimsoll.workspace import open_workspace
+
+full = "FULL"
+home = (disk if full == "server" else disk.parent) / "home"
+spool = (disk if full == "loop" else disk.parent) / "own"
+project = disk.parent / "project"
+project.mkdir()
+(project / "pyproject.toml").write_text('[project]\\nname = "late"\\n')
+workspace = open_workspace(home, project, owner="dana")
+token = workspace.token("owner")
+workspace.close()
+command = [sys.executable, "-m", "plimsoll.cli.app", "up", "--port", "0", "--serving-port", "0"]
+command += ["--home", str(home), "--parent", str(os.getpid())]
+log = (disk.parent / "up.log").open("wb")
+server = subprocess.Popen(command, cwd=project, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
+assert select.select([server.stdout], [], [], 40)[0], (disk.parent / "up.log").read_text()
+url = server.stdout.readline().decode().strip()
+os.chdir(project)
+os.environ |= {"PLIMSOLL_URL": url, "PLIMSOLL_TOKEN": token, "PLIMSOLL_HOME": str(spool), "PLIMSOLL_CAPTURE": "none"}
+plimsoll.sdk.sender._PAUSE = 0.05
+door, steps = connect(), [0]
+def train(run, count):
+    for _ in range(count):
+        began = time.monotonic()
+        run.log({f"m{at}": float(steps[0]) for at in range(20)}, step=steps[0])
+        assert time.monotonic() - began < 1.0
+        steps[0] += 1
+def taken(run):
+    try:
+        if full == "server": door.do(SetTags(id=run.id, tags={"at": str(steps[0])}))
+        else: run.flush()
+        return True
+    except StorageFull:
+        return False
+def until(wanted, run):
+    end = time.monotonic() + 20
+    while taken(run) is not wanted:
+        train(run, 10)
+        assert time.monotonic() < end
+try:
+    with plimsoll.run(experiment="full", key="one") as run:
+        train(run, 10)
+        for _ in range(20):
+            fill()
+            until(False, run)
+            train(run, 100)
+            ballast.unlink()
+            until(True, run)
+        fill()
+        until(False, run)
+        plimsoll.sdk.tracking.opened._PATIENCE = 1.0
+    ballast.unlink()
+    sent = subprocess.run([sys.executable, "-m", "plimsoll.cli.app", "sync"], capture_output=True, text=True)
+    assert sent.returncode == 0, sent.stdout + sent.stderr
+    for at in range(20):
+        series = door.do(GetSeries(run_id=run.id, name=f"m{at}"))
+        assert series.steps == tuple(range(steps[0])), (len(series.steps), steps)
+        assert series.values == tuple(map(float, range(steps[0])))
+    assert door.do(GetRun(id=run.id)).run.state == "finished"
+    assert not list((spool / "journal").iterdir()), list((spool / "journal").iterdir())
+finally:
+    door.close()
+    server.terminate()
+    server.wait(20)
+sound(home / "plimsoll.db")
+print("recovered")
+"""
+)
+
+
 @cache
 def _namespaces() -> bool:
     unshare = shutil.which("unshare")
@@ -209,7 +294,7 @@ def _namespaces() -> bool:
     return subprocess.run([unshare, "-Urm", "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True).returncode == 0
 
 
-def _on_a_small_disk(code: str, folder: Path, mebibytes: int = 4) -> str:
+def _on_a_small_disk(code: str, folder: Path, mebibytes: int = 4) -> subprocess.CompletedProcess[str]:
     if not _namespaces():
         pytest.skip("A small disk needs 'unshare -Urm' and 'mount', which do not work here.")
     disk = folder / "disk"
@@ -217,17 +302,29 @@ def _on_a_small_disk(code: str, folder: Path, mebibytes: int = 4) -> str:
     script = f'mount -t tmpfs -o size={mebibytes}m none "$1" && head -c 1500000 /dev/zero > "$1/ballast" && exec "$2" -c "$3" "$1"'
     command = ["unshare", "-Urm", "sh", "-c", script, "sh", str(disk), sys.executable, code]
     done = subprocess.run(command, capture_output=True, text=True, timeout=_LIMIT)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
+    assert (done.returncode, done.stdout.strip()) == (0, "recovered"), done.stderr
+    return done
 
 
 @pytest.mark.parametrize(
     "code", [_FILLS_THE_DATABASE, _FILLS_THE_BLOBS, _FILLS_A_FRESH_DATABASE], ids=["database", "blobs", "fresh database"]
 )
 def test_a_full_disk_refuses_cleanly_and_recovers_when_there_is_room(code: str, tmp_path: Path) -> None:
-    assert _on_a_small_disk(code, tmp_path) == "recovered"
+    _on_a_small_disk(code, tmp_path)
 
 
 @pytest.mark.parametrize("code", [_FILLS_A_SERVERS_DISK_TWENTY_TIMES, _FILLS_A_LOOPS_DISK_TWENTY_TIMES], ids=["server", "loop"])
 def test_a_disk_that_is_filled_and_freed_twenty_times_costs_no_point(code: str, tmp_path: Path) -> None:
-    assert _on_a_small_disk(code, tmp_path, 16) == "recovered"
+    _on_a_small_disk(code, tmp_path, 16)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("full", ["server", "loop"])
+def test_a_training_goes_on_while_a_disk_is_filled_and_freed_twenty_times_and_all_of_it_arrives(full: str, tmp_path: Path) -> None:
+    told = _on_a_small_disk(_TRAINS.replace("FULL", full), tmp_path, 16).stderr
+    assert "could not be kept" not in told
+    if full == "server":
+        assert "its end are still in" in told.splitlines()[-1]
+        assert told.splitlines()[-1].endswith("Send them with: plimsoll sync")
+    else:
+        assert "cannot grow: No space left on device. Free some space; training may go on." in told
