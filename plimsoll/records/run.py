@@ -117,7 +117,8 @@ class StartRun(Request[Run]):
     machine: Machine | None = None
     #: What begins it sends ``BeatRun`` as long as it lives, so that its silence means that it died.
     beats: bool = False
-    #: A run of this key that has ended goes on, with these params and tags added; without it, it is returned as it is.
+    #: A run of this key that has ended goes on, with these params and tags added; without it, it is returned as it is. One that has
+    #: ended after ``started`` stays ended, unless what begins it lives.
     resume: bool = False
 
     def __post_init__(self) -> None:
@@ -146,8 +147,10 @@ class ResumeRun(Request[Run]):
     params: dict[str, Json] = field(default_factory=dict)
     #: Tags by name; they replace.
     tags: dict[str, str] = field(default_factory=dict)
-    #: Whether what logs to it lives, and sends ``BeatRun``.
+    #: Whether what logs to it lives, and sends ``BeatRun``. Of a process that is dead, a run that has ended since does not go on.
     beats: bool = True
+    #: UTC microseconds at which it went on; None is now.
+    started: int | None = None
 
     def __post_init__(self) -> None:
         check_run_id(self.id)

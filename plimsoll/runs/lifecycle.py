@@ -105,6 +105,11 @@ def _go_on(context: Context, id: str, request: StartRun | ResumeRun) -> Run:
     changeable(context, id)
     add_params(context.tx, id, request.params)
     put_tags(context.tx, id, request.tags)
+    if not request.beats and request.started is not None:
+        # What a process that died had begun may arrive when a later one has ended the run.
+        ended = context.tx.execute(_ENDED, {"id": id}).scalar()
+        if ended is not None and ended >= request.started:
+            return one_run(context.tx, id)
     again = {"state": "running", "ended": None, "error": None} | ({"seen": clock.now()} if request.beats else {})
     context.tx.execute(update(runs).where(runs.c.id == id).values(**again))
     return one_run(context.tx, id)
@@ -135,6 +140,8 @@ class Standing(NamedTuple):
     #: UTC microseconds of its process's last sign of life, or None where it gives none.
     seen: int | None
 
+
+_ENDED = select(runs.c.ended).where(runs.c.id == bindparam("id"))
 
 _STANDING = select(runs.c.state, runs.c.deleted, runs.c.author, runs.c.experiment_id, runs.c.seen).where(runs.c.id == bindparam("id"))
 

@@ -358,7 +358,7 @@ def _post(journal: Journal, do: Do, number: int, warn: Callable[[str], None]) ->
     try:
         answer: Any = do(request)
     except REFUSED as error:
-        if isinstance(request, AppendPoints | StartRun | ResumeRun):
+        if isinstance(request, AppendPoints | StartRun | ResumeRun) or (journal.guest and not _begun(journal.run_id, do)):
             raise
         # One of them must not hold up the points behind it, which say themselves when the whole run is refused.
         warn(f"{error} The run {journal.run_id} goes on without this {type(request).__name__}.")
@@ -367,6 +367,15 @@ def _post(journal: Journal, do: Do, number: int, warn: Callable[[str], None]) ->
         journal.adopt(answer.id)
         return answer
     return None
+
+
+def _begun(run_id: str, do: Do) -> bool:
+    """Return whether the platform knows a run."""
+    try:
+        do(GetRun(id=run_id))
+    except NotFound:
+        return False
+    return True
 
 
 def deliver(journal: Journal, do: Do, end: FinishRun | None, warn: Callable[[str], None]) -> Run | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -17,7 +18,7 @@ from plimsoll.errors import InvalidInput, Overloaded, PlimsollError
 from plimsoll.store.contracts import Database
 from plimsoll.store.migrations import revisions
 from plimsoll.store.postgres import Postgres, public
-from plimsoll.store.sqlite import PATIENCE, Sqlite
+from plimsoll.store.sqlite import PATIENCE, Sqlite, forked
 
 _URLS = "Use sqlite:///folder/plimsoll.db or postgresql://user@host/database."
 
@@ -36,6 +37,10 @@ class Backend(Protocol):
         """Begin a transaction that writes, or one that cannot."""
         ...
 
+    def close(self) -> None:
+        """Note that every connection was given back."""
+        ...
+
     def explain(self, context: ExceptionContext) -> PlimsollError | None:
         """Return what an exception of the driver means, or None when only the caller can know."""
         ...
@@ -50,7 +55,7 @@ class Backend(Protocol):
 
 
 class SqlDatabase:
-    """Transactions on one database; safe to share between threads, not across a fork.
+    """Transactions on one database; safe to share between threads. Across a fork it is refused.
 
     Args:
         backend: the dialect and where the database is.
@@ -61,6 +66,7 @@ class SqlDatabase:
         self._backend = backend
         self._reading, self._writing = backend.engines()
         self._writers = threading.Lock()
+        self._process = os.getpid()
         for engine in {self._reading, self._writing}:
             event.listen(engine, "handle_error", self._explain)
 
@@ -69,7 +75,9 @@ class SqlDatabase:
 
         Raises:
             Overloaded: no connection became free.
+            Conflict: the process was forked from the one that has opened the database.
         """
+        self._check_process()
         return self._begin(self._reading, writes=False, durable=False)
 
     @contextmanager
@@ -84,7 +92,9 @@ class SqlDatabase:
         Raises:
             StorageFull: the disk has no room; nothing was written.
             Overloaded: the writers before it took too long.
+            Conflict: the process was forked from the one that has opened the database.
         """
+        self._check_process()
         # Threads of one process queue here: SQLite's own way to wait is to sleep and to try again.
         if not self._writers.acquire(timeout=PATIENCE):
             raise Overloaded(f"Another writer held the database for {PATIENCE:.0f} seconds.", "Try again.", retry_after=1)
@@ -110,6 +120,12 @@ class SqlDatabase:
         """Give back all connections."""
         self._reading.dispose()
         self._writing.dispose()
+        self._backend.close()
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._process:
+            # Neither its connections nor its lock are this process's own.
+            raise forked(self._reading.url.render_as_string(hide_password=True))
 
     @contextmanager
     def _begin(self, engine: Engine, writes: bool, durable: bool) -> Iterator[Connection]:

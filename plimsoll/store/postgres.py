@@ -89,6 +89,9 @@ class Postgres:
         )
         return engine, engine
 
+    def close(self) -> None:
+        """Note nothing: a connection is a process's own."""
+
     def begin(self, connection: Connection, writes: bool, durable: bool) -> None:
         """Make the transaction that has begun a writing one, or one that reads a single state.
 

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import shutil
 import sqlite3
@@ -20,6 +22,9 @@ from plimsoll.errors import Conflict, Corrupt, Denied, Internal, InvalidInput, O
 
 #: Seconds that a writer waits for the writers before it.
 PATIENCE = 30.0
+
+#: Who has imported this file; in a process that was forked since, it is another one.
+_IMPORTED_BY = os.getpid()
 
 #: With less room than this on its disk, an I/O error of SQLite's means that the disk is full.
 _FULL_BELOW = 1 << 20
@@ -42,6 +47,8 @@ class Sqlite:
         if not url.database or url.database == ":memory:" or url.query:
             raise InvalidInput(f"The database URL {str(url)!r} names no file.", "Use sqlite:///folder/plimsoll.db.")
         self.path = Path(url.database).absolute()
+        #: The process that has it open, 0 for none.
+        self._opened_by = 0
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -54,10 +61,35 @@ class Sqlite:
         """Return a new engine for transactions that read, whose connections cannot write, and one for those that write.
 
         Their connections wait for locks, check foreign keys and sync each commit.
+
+        Raises:
+            Conflict: the process was forked from one that had the file open.
         """
+        if os.getpid() != _IMPORTED_BY and self._is_open() and self._was_inherited():
+            # SQLite keeps account of a process's locks in memory. A fork copies the account and not the locks, so what is written
+            # here would lie in a log that others, who see no lock, may delete.
+            raise forked(str(self.path))
+        self._opened_by = os.getpid()
         reading, writing = self._engine(), self._engine()
         event.listen(reading, "connect", self._connected_to_read)
         return reading, writing
+
+    def _is_open(self) -> bool:
+        """Return whether this process has the file open; one that it inherited counts."""
+        for number in os.listdir("/dev/fd"):
+            with contextlib.suppress(OSError):
+                if os.path.samestat(os.fstat(int(number)), self.path.stat()):
+                    return True
+        return False
+
+    def _was_inherited(self) -> bool:
+        # Only the garbage collector knows what was made before the fork: nothing here keeps a list.
+        made = (each for each in gc.get_objects() if type(each) is Sqlite and each.path == self.path)
+        return any(each._opened_by not in (0, os.getpid()) for each in made)
+
+    def close(self) -> None:
+        """Note that every connection was given back."""
+        self._opened_by = 0
 
     def _engine(self) -> Engine:
         engine = create_engine(
@@ -188,3 +220,15 @@ class Sqlite:
                 if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or clock.monotonic() > deadline:
                     raise
                 clock.sleep(0.01)
+
+
+def forked(where: str) -> Conflict:
+    """Return why a process that was forked must not ask a database that is open already.
+
+    Args:
+        where: the database.
+    """
+    return Conflict(
+        f"This process was forked from one that has the database {where} open, and cannot use it.",
+        "Log to the run of that process with plimsoll.current_run(), ask a server (plimsoll up), or start processes with 'spawn'.",
+    )

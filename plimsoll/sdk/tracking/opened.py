@@ -344,7 +344,7 @@ class OpenRun(RunLogger):
         if asked.notes:
             tags[NOTES] = asked.notes
         if asked.run_id is not None:
-            return ResumeRun(id=asked.run_id, params=params, tags=tags)
+            return ResumeRun(id=asked.run_id, params=params, tags=tags, started=clock.now())
         captured = self._capture != "none"
         entry = Path(sys.argv[0]).name or "interactive"
         code = code_version(self._project, blobs, entry) if captured else CodeVersion()

@@ -58,6 +58,25 @@ def test_a_run_that_ended_is_given_back_by_its_key_and_goes_on_only_when_asked_t
         start(yard, key="night", resume=True, params={"depth": 4})
 
 
+@pytest.mark.parametrize("by", ["key", "id"])
+def test_what_a_dead_process_had_begun_does_not_open_a_run_again_that_has_ended_since(yard: Yard, by: str) -> None:
+    run = start(yard, key="night")
+
+    def begin(started: int, beats: bool, mark: str) -> Run:
+        if by == "key":
+            return start(yard, key="night", resume=True, started=started, beats=beats, tags={mark: "yes"})
+        return yard.workspace.do(ResumeRun(id=run.id, started=started, beats=beats, tags={mark: "yes"}), yard.dana)
+
+    ended = yard.workspace.do(FinishRun(id=run.id), yard.dana).ended
+    assert ended is not None
+    late = begin(ended - 1, False, "late")
+    assert (late.state, late.ended, late.tags) == ("finished", ended, {"late": "yes"})
+    # Of a process that has begun after the end, or lives whatever its clock says, the run goes on.
+    assert begin(ended + 1, False, "after").state == "running"
+    yard.workspace.do(FinishRun(id=run.id), yard.dana)
+    assert begin(ended - 1, True, "alive").state == "running"
+
+
 def test_a_run_is_resumed_by_its_id_and_one_that_is_not_there_is_not_found(yard: Yard) -> None:
     run = start(yard)
     yard.workspace.do(FinishRun(id=run.id), yard.dana)

@@ -29,6 +29,8 @@ def work(number):
     for step in range(100):
         run.log({f"worker-{number}": float(step), "shared": 1.0}, step=1000 * number + step)
     run.flush()
+    # What comes next is in a journal without points before it.
+    time.sleep(0.1)
     run.set_tags({f"worker-{number}": "was here"})
     run.log_text("note.txt", "It has no place.")
     run.log({f"worker-{number}": -1.0}, step=1000 * number + 100)
