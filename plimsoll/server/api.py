@@ -250,10 +250,8 @@ def _other_paths() -> dict[str, Any]:
     reads, writes = "Needs the role `read`.", "Needs the role `write`."
     raw = {"required": True, "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
     return {
-        "/health": {
-            "get": told("Say that the server answers; it asks no database.", "Needs no token.", security=[], media="application/json")
-        },
-        "/version": {"get": told("Say which Plimsoll this is.", "Needs no token.", security=[], media="application/json")},
+        "/health": {"get": told("Say that the server answers; it asks no database.", "Needs no token.", security=[], media="text/plain")},
+        "/version": {"get": told("Say which Plimsoll this is.", "Needs no token.", security=[], media="text/plain")},
         "/metrics": {"get": told("Return numbers for Prometheus.", reads, media="text/plain")},
         "/openapi.json": {"get": told("Return this description.", reads, media="application/json")},
         "/blobs/{digest}": {

@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.requests import Request as HttpRequest
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from plimsoll import access
@@ -55,10 +55,10 @@ def build(workspace: Workspace, hosts: frozenset[str]) -> Starlette:
     registry.register(_State(workspace))
 
     async def health(request: HttpRequest) -> Response:
-        return JSONResponse({"status": "ok"})
+        return PlainTextResponse("OK")
 
     async def tell_version(request: HttpRequest) -> Response:
-        return JSONResponse({"version": release})
+        return PlainTextResponse(release)
 
     @guarded
     async def describe(request: HttpRequest) -> Response:

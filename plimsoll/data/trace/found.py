@@ -18,7 +18,7 @@ from typing import Any
 from plimsoll.data.code.source import Sources
 from plimsoll.data.environment import bringing
 from plimsoll.data.trace.now import ALL_VARIABLES, FOLDER_PATH, SESSION, WORKING_FOLDER, distribution, module, variable
-from plimsoll.data.trace.origin import FRONTS, Origins
+from plimsoll.data.trace.origin import FRONTS, HOST, Origins
 from plimsoll.data.trace.places import ABSENT, NAMES, THERE, Mark, Places, bare, content, is_racy, is_text, listed, mark, names_in
 from plimsoll.records.pipeline import KeyPart
 
@@ -110,8 +110,9 @@ class Found:
     def mine(self) -> bool:
         """Return whether the current thread's acts count."""
         other = self._others.get(threading.get_ident())
-        # An ended thread's number may be given to one that the step has begun.
-        return (other is None or not other.is_alive()) and not getattr(self._looking, "now", False)
+        # An ended thread's number may be given to one that the step has begun; who answers the step's guest has begun later than it.
+        guests = bool(self.own) and threading.current_thread().name == HOST
+        return (other is None or not other.is_alive()) and not guests and not getattr(self._looking, "now", False)
 
     def asks(self, frame: FrameType | None, data: bool = False) -> str:
         """Return whose act it is, as :meth:`Origins.asks` tells it.

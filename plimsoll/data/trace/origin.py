@@ -37,6 +37,9 @@ _PASSES_ON = (
     "/dataclasses.py", "/enum.py", "/concurrent/futures/thread.py", "/threading.py", "/multiprocessing/pool.py",
 )  # fmt: skip
 
+#: Name of the threads that answer MLflow's client in a step of this very process.
+HOST = "plimsoll-mlflow"
+
 #: Of MLflow's client: finds out the commit, and what a model that it logs needs, for the log alone.
 _DESCRIBES = ("/site-packages/mlflow/utils/git_utils.py", "/site-packages/mlflow/utils/requirements_utils.py")
 

@@ -15,6 +15,7 @@ import socket
 import threading
 from typing import Any
 
+from plimsoll.data.trace.origin import HOST
 from plimsoll.runs.guests.guest import MARK, Guest
 from plimsoll.store.contracts import Blobs
 
@@ -89,7 +90,7 @@ class Loopback:
         with self._turn:
             if self._listener is None:
                 self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-                self._thread = threading.Thread(target=self._answer, name="plimsoll-mlflow", daemon=True)
+                self._thread = threading.Thread(target=self._answer, name=HOST, daemon=True)
                 self._thread.start()
             port = self._listener.getsockname()[1]
         self._guests[guest.name] = guest

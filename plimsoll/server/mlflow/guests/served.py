@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from plimsoll.data.trace.origin import HOST
 from plimsoll.data.trace.places import OWN
 from plimsoll.records.access import Actor
 from plimsoll.records.request import Request
@@ -58,6 +60,8 @@ class _Platform:
             request: what it asks.
             actor: named as the guest.
         """
+        # One of the server's pool, which a recording of a step in this process must not take for the step's.
+        threading.current_thread().name = HOST
         return cast(R, self.guests[actor.name].do(request, _writes.get()))
 
 
