@@ -39,7 +39,7 @@ def build() -> App:
     app.command("plimsoll.cli.automation.triggers:app", name="triggers", help="Why pipelines start by themselves.")
     app.command(f"{here}.reproduce:reproduce", name="reproduce", help="Make a run anew from what was recorded of it, and compare.")
     app.command(f"{here}.demo:demo", name="demo", help="Watch one model go all the way round on real flights.")
-    app.command(f"{here}.doctor:doctor", name="doctor", help="Look for what is wrong with this home and this machine.")
+    app.command("plimsoll.cli.keeping.doctor:doctor", name="doctor", help="Look for what is wrong with this home and this machine.")
     app.command(f"{here}.config:app", name="config", help="Settings, and where each comes from.")
     app.command("plimsoll.cli.keeping.collect:collect", name="collect", help="Remove for good what was deleted long ago.")
     app.command("plimsoll.cli.keeping.backup:backup", name="backup", help="Copy the platform while it goes on.")

@@ -289,9 +289,10 @@ def test_the_doctor_tells_what_is_wrong_with_a_database(run: Run, filled: Filled
     before = state(filled.folder)
     said = run("doctor --json", filled.folder)
     wrong = [row for row in json.loads(said.out) if row["state"] == "wrong"]
-    assert said.code == 1
+    assert said.code == 3
     assert [row["looked at"] for row in wrong] == ["database"]
     assert word in wrong[0]["found"]
+    assert wrong[0]["fix"]
     assert state(filled.folder) == before
 
 
@@ -299,7 +300,7 @@ def test_the_doctor_tells_what_is_wrong_with_a_database(run: Run, filled: Filled
 def test_the_doctor_tells_what_is_wrong_with_a_project(run: Run, filled: Filled, text: str) -> None:
     (filled.folder / "pyproject.toml").write_text(text)
     said = run("doctor --json", filled.folder)
-    assert said.code == 1
+    assert said.code == 3
     assert "project" in [row["looked at"] for row in json.loads(said.out) if row["state"] == "wrong"]
 
 
@@ -312,8 +313,12 @@ def test_a_flipped_byte_of_a_package_is_found_by_the_doctor_and_fails_its_examin
     path.chmod(0o644)
     path.write_bytes(bytes([path.read_bytes()[0] ^ 1, *path.read_bytes()[1:]]))
     said = run("doctor --json", filled.folder)
-    assert said.code == 1
-    assert [row["looked at"] for row in json.loads(said.out) if row["state"] == "wrong"] == ["late/1"]
+    assert said.code == 3
+    wrong = {row["looked at"]: row for row in json.loads(said.out) if row["state"] == "wrong"}
+    assert {"blobs", "late/1"} <= wrong.keys()
+    assert "late/2" not in wrong
+    assert part in wrong["late/1"]["found"]
+    assert "plimsoll restore" in wrong["late/1"]["fix"]
     said = run("checks run late/1", filled.folder)
     assert said.code == 3
     assert part in said.out
@@ -325,7 +330,7 @@ def test_a_changed_line_of_the_audit_log_is_found(run: Run, filled: Filled) -> N
     connection.commit()
     connection.close()
     run("events verify", filled.folder).failed(1, "line 3")
-    assert run("doctor", filled.folder).code == 1
+    assert run("doctor", filled.folder).code == 3
 
 
 # What is printed
