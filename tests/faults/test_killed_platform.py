@@ -125,17 +125,6 @@ class Traffic:
         self.stopping.wait(0.3)
 
 
-def _worker(platform: Platform) -> int | None:
-    """Return the process id of the worker of the running ``up``, or None while there is none."""
-    assert platform.process is not None
-    for path in Path("/proc").iterdir():
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == platform.process.pid and b"plimsoll.worker" in (path / "cmdline").read_bytes():
-                return int(path.name)
-    return None
-
-
 def _asked(platform: Platform) -> int:
     """Return the status of a request, 0 when nobody took it."""
     with contextlib.suppress(httpx.HTTPError):
@@ -167,7 +156,7 @@ def test_what_was_acknowledged_is_there_once_whichever_process_was_killed(platfo
     try:
         for victim in victims:
             clock.sleep(random.uniform(0.1, 1.2))
-            workers = until(lambda: _worker(platform), "a worker lives")
+            workers = until(platform.worker_pid, "a worker lives")
             until(lambda: _asked(platform) == 200, "the plane answers")
             plane = until(platform.plane_pid, "a plane lives")
             if "plane" in victim:

@@ -328,6 +328,16 @@ class Platform:
             return int(self.plane.get("/plane").json()["pid"])
         return None
 
+    def worker_pid(self) -> int | None:
+        """Return the process id of the worker of the running ``up``, or None while there is none."""
+        assert self.process is not None
+        for path in Path("/proc").iterdir():
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+                if parent == self.process.pid and b"plimsoll.worker" in (path / "cmdline").read_bytes():
+                    return int(path.name)
+        return None
+
     def command(self, *words: str, door: bool = True) -> subprocess.CompletedProcess[str]:
         """Run ``plimsoll WORDS`` in the project, as the author.
 

@@ -22,6 +22,7 @@ from plimsoll.errors import (
     Refused,
     StorageFull,
     Unavailable,
+    Unreachable,
 )
 from plimsoll.store.contracts import Blobs, Do
 
@@ -53,6 +54,7 @@ _CODES: tuple[tuple[type[PlimsollError], str], ...] = (
     (Denied, "PERMISSION_DENIED"),
     (Overloaded, "REQUEST_LIMIT_EXCEEDED"),
     (Unavailable, "TEMPORARILY_UNAVAILABLE"),
+    (Unreachable, "TEMPORARILY_UNAVAILABLE"),
     (DeadlineExceeded, "DEADLINE_EXCEEDED"),
     (StorageFull, "RESOURCE_EXHAUSTED"),
 )
