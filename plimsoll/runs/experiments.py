@@ -67,9 +67,9 @@ def _active(tx: Connection, id: str) -> Experiment:
     return found
 
 
-def _insert(tx: Connection, id: str, name: str, tags: dict[str, str]) -> None:
+def _insert(tx: Connection, id: str, name: str, tags: dict[str, str], created: int | None = None) -> None:
     now = clock.now()
-    tx.execute(experiments.insert().values(id=id, name=name, created=now, updated=now))
+    tx.execute(experiments.insert().values(id=id, name=name, created=now if created is None else created, updated=now))
     if tags:
         tx.execute(experiment_tags.insert(), [{"experiment_id": id, "name": tag, "value": value} for tag, value in tags.items()])
 
@@ -126,7 +126,9 @@ def make_default(tx: Connection) -> None:
 def create_experiment(request: CreateExperiment, context: Context) -> Experiment:
     """Make an experiment."""
     _check_free(context.tx, request.name)
-    _insert(context.tx, id := new_id(context.tx), request.name, request.tags)
+    if request.id and context.tx.execute(_OF_ID, {"id": request.id}).one_or_none() is not None:
+        raise Conflict(f"There is an experiment with the id {request.id} already.", "Leave the id out for a new one.")
+    _insert(context.tx, id := request.id or new_id(context.tx), request.name, request.tags, request.created)
     return _one(context.tx, id)
 
 

@@ -97,6 +97,7 @@ CHANGES = (
     "triggers fire nightly",
     "triggers remove nightly",
     "actors add nina read",
+    "import mlflow mlruns",
 )
 
 #: Commands that need a home, and none of the above.
@@ -203,4 +204,6 @@ def project(folder: Path) -> Path:
     folder.mkdir(exist_ok=True)
     (folder / "pyproject.toml").write_text(PROJECT)
     (folder / "works.py").write_text(WORKS)
+    (folder / "mlruns" / "7").mkdir(parents=True, exist_ok=True)
+    (folder / "mlruns" / "7" / "meta.yaml").write_text("experiment_id: '7'\nlifecycle_stage: active\nname: moved\n")
     return folder

@@ -91,6 +91,8 @@ class CreateModel(Request[RegisteredModel]):
     description: str = ""
     #: Tags by name.
     tags: dict[str, str] = field(default_factory=dict)
+    #: When it was registered elsewhere, in UTC microseconds; None is now.
+    created: int | None = None
 
     def __post_init__(self) -> None:
         check_model(self.name)
@@ -222,9 +224,15 @@ class AdoptFiles(Request[Version]):
     description: str = ""
     #: Tags by name.
     tags: dict[str, str] = field(default_factory=dict)
+    #: The number that it had elsewhere, above every one that the name has given; None is the next.
+    number: int | None = None
+    #: When it was registered elsewhere, in UTC microseconds; None is now.
+    created: int | None = None
 
     def __post_init__(self) -> None:
         check_notes(self.tags)
+        if self.number is not None and not 1 <= self.number < 2**31:
+            raise InvalidInput(f"{self.number} is no number of a version.", "Use a number from 1, or none for the next.")
         if bool(self.owner) == bool(self.ref):
             raise InvalidInput("Files are adopted from an owner or from a version.", "Give exactly one of owner and ref.")
 

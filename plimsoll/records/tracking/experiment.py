@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -11,6 +12,8 @@ from plimsoll.records.request import Request, check_name
 #: The experiment that every home has, with its id: what MLflow's clients log to when nothing else is said.
 DEFAULT_EXPERIMENT = "Default"
 DEFAULT_EXPERIMENT_ID = "0"
+
+_ID = re.compile(r"\d{1,64}", re.ASCII)
 
 #: A tag's name and its value have at most so many characters, as MLflow has it.
 LONGEST_TAG = 8000
@@ -60,10 +63,16 @@ class CreateExperiment(Request[Experiment]):
     name: str
     #: Tags by name.
     tags: dict[str, str] = field(default_factory=dict)
+    #: The id that it had elsewhere, up to 64 decimal digits; one that is taken is ``Conflict``. Empty gives a new one.
+    id: str = ""
+    #: When it was begun elsewhere, in UTC microseconds; None is now.
+    created: int | None = None
 
     def __post_init__(self) -> None:
         check_name("Experiment", self.name)
         check_tags(self.tags)
+        if self.id and not _ID.fullmatch(self.id):
+            raise InvalidInput(f"{self.id[:80]!r} is no id of an experiment.", "Use up to 64 decimal digits, or none for a new one.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -17,6 +18,7 @@ LoggedModelState = Literal["pending", "ready", "failed"]
 _UNFIT = frozenset("/:.%\"'")
 
 _LONGEST_PARAM = 6000
+_ID = re.compile(r"m-[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,8 +91,14 @@ class CreateLoggedModel(Request[LoggedModel]):
     params: dict[str, str] = field(default_factory=dict)
     #: Tags by name.
     tags: dict[str, str] = field(default_factory=dict)
+    #: The id that it had elsewhere; one that is there already is returned as it is. Empty gives a new one.
+    id: str = ""
+    #: When it was begun elsewhere, in UTC microseconds; None is now.
+    created: int | None = None
 
     def __post_init__(self) -> None:
+        if self.id and not _ID.fullmatch(self.id):
+            raise InvalidInput(f"{self.id[:80]!r} is no id of a logged model.", "Use m- and 32 hex digits, or none for a new one.")
         if len(self.name) > 500 or any(char in _UNFIT or ord(char) < 32 for char in self.name):
             raise InvalidInput(
                 f"{self.name[:80]!r} is no name of a logged model.", "Use at most 500 characters, none of them / : . % or a quote."

@@ -37,6 +37,8 @@ def adopt_files(request: AdoptFiles, context: Context) -> Version:
         digest,
         author,
         run_id or None,
+        request.number,
+        **({} if request.created is None else {"created": request.created}),
         source=request.source,
         model_id=model_id or None,
         description=request.description,

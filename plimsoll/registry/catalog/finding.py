@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, and_, select
 
 from plimsoll.records.registry.catalog import ModelPage, SearchModels, SearchVersions, VersionPage
+from plimsoll.records.tracking.foreign import PROMPT_TAG
 from plimsoll.registry.catalog.names import models_of
 from plimsoll.registry.versions import versions_of
 from plimsoll.runs.search.language import Condition, Every, Not, Some, parsed_filter
@@ -61,10 +62,6 @@ _VERSION_ORDER: Mapping[str, ColumnElement[Any]] = {
 }
 
 
-#: MLflow's mark of a prompt. There are none here, and its clients ask for models that are none.
-_PROMPT = "mlflow.prompt.is_prompt"
-
-
 def _asked(where: str) -> Condition:
     return _without_prompts(parsed_filter(where))
 
@@ -77,7 +74,7 @@ def _without_prompts(condition: Condition) -> Condition:
             return Some(tuple(map(_without_prompts, parts)))
         case Not(part):
             return Not(_without_prompts(part))
-    if condition.name.key != _PROMPT:
+    if condition.name.key != PROMPT_TAG:
         return condition
     prompts = (condition.operator == "=") == (str(condition.value).lower() == "true")
     return Some(()) if prompts else Every(())

@@ -81,7 +81,7 @@ def _touch(tx: Connection, name: str, **values: Any) -> RegisteredModel:
 def create_model(request: CreateModel, context: Context) -> RegisteredModel:
     """Register a name without a version."""
     _check_free(context.tx, request.name)
-    insert_model(context.tx, request.name, request.description)
+    insert_model(context.tx, request.name, request.description, request.created)
     _put_tags(context.tx, request.name, request.tags)
     return _one(context.tx, request.name)
 

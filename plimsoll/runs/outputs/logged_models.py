@@ -105,10 +105,13 @@ def _touch(tx: Connection, id: str, **values: Any) -> LoggedModel:
 
 def create_logged_model(request: CreateLoggedModel, context: Context) -> LoggedModel:
     """Begin a logged model in an experiment that is in use."""
+    known = select(logged_models.c.id).where(logged_models.c.id == request.id)
+    if request.id and context.tx.execute(known).one_or_none() is not None:
+        return _one(context.tx, request.id, deleted=True)
     experiment_id, _ = experiment_for(context.tx, "", request.experiment_id)
     if request.run_id:
         present(context, request.run_id)
-    id, now = f"m-{clock.new_id()}", clock.now()
+    id, now = request.id or f"m-{clock.new_id()}", clock.now()
     context.tx.execute(
         insert(logged_models).values(
             id=id,
@@ -118,7 +121,7 @@ def create_logged_model(request: CreateLoggedModel, context: Context) -> LoggedM
             run_id=request.run_id or None,
             state="pending",
             author=context.actor.name,
-            created=now,
+            created=now if request.created is None else request.created,
             updated=now,
         )
     )

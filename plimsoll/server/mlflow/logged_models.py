@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from plimsoll.errors import InvalidInput, NotFound
+from plimsoll.records.tracking.foreign import LOGGED_NUMBERS, LOGGED_STATUS
 from plimsoll.records.tracking.logged_model import (
     CreateLoggedModel,
     DeleteLoggedModel,
     FinishLoggedModel,
     GetLoggedModel,
     LoggedModel,
-    LoggedModelState,
     LogModelParams,
     ModelOrder,
     OnDataset,
@@ -20,12 +20,6 @@ from plimsoll.records.tracking.logged_model import (
 )
 from plimsoll.server.mlflow.experiments import active
 from plimsoll.server.mlflow.speech import INVALID, MISSING, Asked, Spoken, pairs, shown_number, texts
-
-_STATUS: dict[LoggedModelState, str] = {
-    "pending": "LOGGED_MODEL_PENDING", "ready": "LOGGED_MODEL_READY", "failed": "LOGGED_MODEL_UPLOAD_FAILED",
-}  # fmt: skip
-
-_NUMBERS: dict[LoggedModelState, int] = {"pending": 1, "ready": 2, "failed": 3}
 
 
 def files_root(model: LoggedModel) -> str:
@@ -45,7 +39,7 @@ def _told(model: LoggedModel) -> dict[str, Any]:
         "creation_timestamp_ms": model.created // 1000,
         "last_updated_timestamp_ms": model.updated // 1000,
         "artifact_uri": files_root(model),
-        "status": _STATUS[model.state],
+        "status": LOGGED_STATUS[model.state],
         "model_type": model.kind,
         "source_run_id": model.run_id,
         "tags": pairs(model.tags),
@@ -116,7 +110,9 @@ def get(asked: Asked) -> dict[str, Any]:
 def finalize(asked: Asked) -> dict[str, Any]:
     """Say whether the files are all there."""
     known, status = _meant(asked), asked.fields.get("status")
-    state = next((state for state in _STATUS if status in (_STATUS[state], _NUMBERS[state], str(_NUMBERS[state]))), None)
+    state = next(
+        (state for state in LOGGED_STATUS if status in (LOGGED_STATUS[state], LOGGED_NUMBERS[state], str(LOGGED_NUMBERS[state]))), None
+    )
     if state is None:
         raise Spoken(INVALID, f"Invalid value {status!r} for parameter 'status' supplied.")
     return _told(asked.do(FinishLoggedModel(id=known.id, state=state)))

@@ -17,10 +17,9 @@ from plimsoll.records.registry.catalog import (
     SetAlias,
     TagModel,
 )
+from plimsoll.records.tracking.foreign import PROMPT_TAG, STAGES
 from plimsoll.server.mlflow.speech import EXISTS, INVALID, MISSING, UNSPOKEN, Asked, Spoken, pairs, texts
-from plimsoll.server.mlflow.versions import STAGES, known_version, stage_of, told_version, version_number
-
-_PROMPT = "mlflow.prompt.is_prompt"
+from plimsoll.server.mlflow.versions import known_version, stage_of, told_version, version_number
 
 
 def _told(model: RegisteredModel) -> dict[str, Any]:
@@ -72,7 +71,7 @@ def known_model(asked: Asked, name: str) -> RegisteredModel:
 def create(asked: Asked) -> dict[str, Any]:
     """Register a name."""
     name, tags = model_name(asked), texts("tags", asked.items("tags"))
-    if tags.get(_PROMPT, "").lower() == "true":
+    if tags.get(PROMPT_TAG, "").lower() == "true":
         raise Spoken(UNSPOKEN, "Prompts are not kept here. Keep the text as an artifact of a run.")
     try:
         made = asked.do(CreateModel(name=name, description=asked.text("description", required=False), tags=tags))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal
+from typing import Any
 
 from plimsoll.errors import InvalidInput, NotFound
 from plimsoll.records.run import GetRun, ModelUse, PointColumns, Run, RunDetail, StartRun
@@ -11,22 +11,12 @@ from plimsoll.records.tracking.change import DeleteRun, LogBatch, LogDatasets, R
 from plimsoll.records.tracking.dataset import Dataset, DatasetUse
 from plimsoll.records.tracking.experiment import DEFAULT_EXPERIMENT_ID
 from plimsoll.records.tracking.find import SearchRuns
+from plimsoll.records.tracking.foreign import NAME_TAG, STATES, STATUS, STATUS_NUMBERS, USER_TAG
 from plimsoll.records.tracking.logged_model import LinkModels, LogModelMetrics, ModelMetric
 from plimsoll.runs.described import param_text
 from plimsoll.server.mlflow.experiments import active, view_of
 from plimsoll.server.mlflow.logged_models import known_logged
 from plimsoll.server.mlflow.speech import INVALID, MISSING, Asked, Spoken, number, pairs, shown_number, texts, whole
-
-_NAME, _USER = "mlflow.runName", "mlflow.user"
-
-State = Literal["running", "finished", "failed", "stopped", "lost"]
-
-#: MLflow's status -> our state. A run that is lost ended without a word, which is a failure to MLflow.
-_STATES: dict[str, State] = {"RUNNING": "running", "SCHEDULED": "running", "FINISHED": "finished", "FAILED": "failed", "KILLED": "stopped"}
-_STATUS = {"running": "RUNNING", "finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED", "lost": "FAILED"}
-
-#: Numbers that the protocol's first clients send for a status.
-_BY_NUMBER = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"}
 
 _LIMITS = {"metrics": 1000, "params": 100, "tags": 100}
 _LONGEST_PARAM = 6000
@@ -83,8 +73,8 @@ def _info(run: Run) -> dict[str, Any]:
         "run_id": run.id,
         "run_name": run.name,
         "experiment_id": run.experiment_id,
-        "user_id": run.tags.get(_USER, run.author),
-        "status": _STATUS[run.state],
+        "user_id": run.tags.get(USER_TAG, run.author),
+        "status": STATUS[run.state],
         "start_time": run.started // 1000,
         **ended,
         "artifact_uri": artifact_root(run),
@@ -94,7 +84,7 @@ def _info(run: Run) -> dict[str, Any]:
 
 def _told(detail: RunDetail) -> dict[str, Any]:
     run = detail.run
-    tags = {**run.tags, _NAME: run.name}
+    tags = {**run.tags, NAME_TAG: run.name}
     uses = [{"tags": pairs(use.tags), "dataset": _dataset(use.dataset)} for use in detail.datasets]
     read = [{"model_id": use.model_id} for use in detail.models if use.role == "input"]
     made = [{"model_id": use.model_id, "step": use.step} for use in detail.models if use.role == "output"]
@@ -122,7 +112,7 @@ def create(asked: Asked) -> dict[str, Any]:
     """Begin a run."""
     experiment = active(asked, asked.text("experiment_id", required=False) or DEFAULT_EXPERIMENT_ID)
     tags = texts("tags", asked.items("tags"))
-    tagged = tags.pop(_NAME, "")
+    tagged = tags.pop(NAME_TAG, "")
     name = asked.text("run_name", required=False)
     if name and tagged and name != tagged:
         raise Spoken(
@@ -133,7 +123,7 @@ def create(asked: Asked) -> dict[str, Any]:
     started = asked.whole("start_time", 0)
     user = asked.text("user_id", required=False)
     if user:
-        tags.setdefault(_USER, user)
+        tags.setdefault(USER_TAG, user)
     request = StartRun(experiment_id=experiment.id, name=name or tagged, tags=tags, started=started * 1000 or None)
     return {"run": _told(RunDetail(run=asked.do(request), metrics=(), artifacts=(), inputs=()))}
 
@@ -147,15 +137,15 @@ def update(asked: Asked) -> dict[str, Any]:
     """Change a run's status, end or name."""
     run = changeable(asked, asked.run_id())
     status: Any = asked.fields.get("status")
-    status = _BY_NUMBER.get(status, status) if isinstance(status, int) else status
-    if status is not None and (not isinstance(status, str) or status not in _STATES):
+    status = STATUS_NUMBERS.get(status, status) if isinstance(status, int) else status
+    if status is not None and (not isinstance(status, str) or status not in STATES):
         raise Spoken(INVALID, f"Invalid value {json.dumps(status)} for parameter 'status' supplied.")
     ended = asked.whole("end_time", 0)
     changed = asked.do(
         UpdateRun(
             id=run.id,
             name=asked.text("run_name", required=False) or None,
-            state=_STATES[status] if status is not None else None,
+            state=STATES[status] if status is not None else None,
             ended=ended * 1000 or None,
         )
     )
@@ -210,7 +200,7 @@ def _points(rows: list[Any], prefix: str = "metrics") -> PointColumns:
 
 
 def _log(asked: Asked, run: Run, metrics: list[Any], params: dict[str, str], tags: dict[str, str]) -> dict[str, Any]:
-    name = tags.pop(_NAME, None)
+    name = tags.pop(NAME_TAG, None)
     for key, value in params.items():
         if len(value) > _LONGEST_PARAM:
             raise Spoken(INVALID, f"Param value '{value[:50]}...' of '{key}' exceeds the maximum length of {_LONGEST_PARAM} characters")

@@ -10,13 +10,11 @@ from urllib.parse import urlsplit
 from plimsoll.errors import InvalidInput, NotFound
 from plimsoll.records.model import GetVersion, Stage, Version
 from plimsoll.records.registry.catalog import AdoptFiles, DeleteVersion, GetModel, SearchVersions, TagVersion, UpdateVersion
+from plimsoll.records.tracking.foreign import PROMPT_TAG, STAGES
 from plimsoll.records.tracking.logged_model import GetLoggedModel, TagLoggedModel
 from plimsoll.server.mlflow.speech import INVALID, MISSING, UNSPOKEN, Asked, Spoken, pairs, texts
 
-#: Ours -> MLflow's.
-STAGES: dict[Stage, str] = {"none": "None", "staging": "Staging", "production": "Production", "archived": "Archived"}
-
-_PROMPT, _REGISTERED = "mlflow.prompt.is_prompt", "mlflow.modelVersions"
+_REGISTERED = "mlflow.modelVersions"
 _LOGGED = re.compile(r"m-[0-9a-f]{32}")
 
 
@@ -108,7 +106,7 @@ def _meant(asked: Asked) -> Version:
 def create(asked: Asked) -> dict[str, Any]:
     """Number the files that a source names: of a run, of a logged model or of another version."""
     name, source, tags = asked.text("name"), asked.text("source"), texts("tags", asked.items("tags"))
-    if tags.get(_PROMPT, "").lower() == "true":
+    if tags.get(PROMPT_TAG, "").lower() == "true":
         raise Spoken(UNSPOKEN, "Prompts are not kept here. Keep the text as an artifact of a run.")
     try:
         asked.do(GetModel(name=name))

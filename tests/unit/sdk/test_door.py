@@ -22,6 +22,7 @@ from plimsoll.records.pipelines.trigger import TriggerRule
 from plimsoll.records.registry.catalog import AdoptFiles
 from plimsoll.records.request import Request, result_type
 from plimsoll.records.run import AppendPoints, CodeVersion, FinishRun, GetRun, GetSeries, PointColumns, ResumeRun, StartRun
+from plimsoll.records.tracking.logged_model import CreateLoggedModel
 from plimsoll.records.tracking.trace import DeleteTraces, RequestTrace
 from plimsoll.sdk.door import connect, open_door
 from plimsoll.sdk.http import HttpDoor
@@ -47,13 +48,15 @@ def sample(kind: Any) -> Any:
         if kind is RequestTrace:
             return RequestTrace(id="tr-1", experiment_id=TEXT, state="ok", started=1, duration=1, tags={TEXT: TEXT})
         if kind is AdoptFiles:
-            return AdoptFiles(model=TEXT, owner="m-1", path="a/b", source=TEXT, description=TEXT, tags={TEXT: TEXT})
+            return AdoptFiles(model=TEXT, owner="m-1", path="a/b", source=TEXT, description=TEXT, tags={TEXT: TEXT}, number=3, created=1)
         if kind is TriggerRule:
             return TriggerRule(on="call", pipeline="pipe.py:flow", params={"depth": 3})
         hints = typing.get_type_hints(kind)
         values = {field.name: sample(hints[field.name]) for field in dataclasses.fields(kind)}
         if kind in (StartRun, ResumeRun):
             values["id"] = TEXT[:32]
+        if kind is CreateLoggedModel:
+            values["id"] = f"m-{TEXT[:32]}"
         return typing.cast(Any, kind)(**values)
     if origin is Literal:
         return arguments[-1]
