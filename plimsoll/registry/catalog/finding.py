@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import Column, ColumnElement, and_, select
 
+from plimsoll.records.mlflow.words import PROMPT_TAG
 from plimsoll.records.registry.catalog import ModelPage, SearchModels, SearchVersions, VersionPage
-from plimsoll.records.tracking.foreign import PROMPT_TAG
 from plimsoll.registry.catalog.names import models_of
 from plimsoll.registry.versions import versions_of
 from plimsoll.runs.search.language import Condition, Every, Not, Some, parsed_filter

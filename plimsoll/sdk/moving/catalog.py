@@ -7,6 +7,7 @@ from collections.abc import Callable
 from urllib.parse import unquote
 
 from plimsoll.errors import Conflict, NotFound
+from plimsoll.records.mlflow.words import PROMPT_TAG
 from plimsoll.records.model import GetVersion, Version
 from plimsoll.records.registry.catalog import (
     AdoptFiles,
@@ -22,7 +23,6 @@ from plimsoll.records.registry.catalog import (
 )
 from plimsoll.records.run import GetRun
 from plimsoll.records.tracking.experiment import check_tags
-from plimsoll.records.tracking.foreign import PROMPT_TAG
 from plimsoll.records.tracking.logged_model import (
     CreateLoggedModel,
     FinishLoggedModel,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from plimsoll.errors import InvalidInput, NotFound
-from plimsoll.records.tracking.foreign import LOGGED_NUMBERS, LOGGED_STATUS
+from plimsoll.records.mlflow.words import LOGGED_NUMBERS, LOGGED_STATUS
 from plimsoll.records.tracking.logged_model import (
     CreateLoggedModel,
     DeleteLoggedModel,

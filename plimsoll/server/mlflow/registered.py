@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from plimsoll.errors import Conflict, InvalidInput, NotFound
+from plimsoll.records.mlflow.words import PROMPT_TAG, STAGES
 from plimsoll.records.registry.catalog import (
     CreateModel,
     DeleteModel,
@@ -17,7 +18,6 @@ from plimsoll.records.registry.catalog import (
     SetAlias,
     TagModel,
 )
-from plimsoll.records.tracking.foreign import PROMPT_TAG, STAGES
 from plimsoll.server.mlflow.speech import EXISTS, INVALID, MISSING, UNSPOKEN, Asked, Spoken, pairs, texts
 from plimsoll.server.mlflow.versions import known_version, stage_of, told_version, version_number
 

@@ -6,12 +6,12 @@ import json
 from typing import Any
 
 from plimsoll.errors import InvalidInput, NotFound
+from plimsoll.records.mlflow.words import NAME_TAG, STATES, STATUS, STATUS_NUMBERS, USER_TAG
 from plimsoll.records.run import GetRun, ModelUse, PointColumns, Run, RunDetail, StartRun
 from plimsoll.records.tracking.change import DeleteRun, LogBatch, LogDatasets, RemoveTags, RestoreRun, UpdateRun
 from plimsoll.records.tracking.dataset import Dataset, DatasetUse
 from plimsoll.records.tracking.experiment import DEFAULT_EXPERIMENT_ID
 from plimsoll.records.tracking.find import SearchRuns
-from plimsoll.records.tracking.foreign import NAME_TAG, STATES, STATUS, STATUS_NUMBERS, USER_TAG
 from plimsoll.records.tracking.logged_model import LinkModels, LogModelMetrics, ModelMetric
 from plimsoll.runs.described import param_text
 from plimsoll.server.mlflow.experiments import active, view_of

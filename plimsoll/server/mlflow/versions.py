@@ -8,9 +8,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from plimsoll.errors import InvalidInput, NotFound
+from plimsoll.records.mlflow.words import PROMPT_TAG, STAGES
 from plimsoll.records.model import GetVersion, Stage, Version
 from plimsoll.records.registry.catalog import AdoptFiles, DeleteVersion, GetModel, SearchVersions, TagVersion, UpdateVersion
-from plimsoll.records.tracking.foreign import PROMPT_TAG, STAGES
 from plimsoll.records.tracking.logged_model import GetLoggedModel, TagLoggedModel
 from plimsoll.server.mlflow.speech import INVALID, MISSING, UNSPOKEN, Asked, Spoken, pairs, texts
 

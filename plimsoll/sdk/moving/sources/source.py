@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from plimsoll.records.mlflow.words import LOGGED_NUMBERS, LOGGED_STATUS, NAME_TAG, STAGES, STATES, STATUS_NUMBERS, USER_TAG
 from plimsoll.records.model import Stage
 from plimsoll.records.run import ModelUse, RunState
 from plimsoll.records.tracking.dataset import Dataset, DatasetUse
-from plimsoll.records.tracking.foreign import LOGGED_NUMBERS, LOGGED_STATUS, NAME_TAG, STAGES, STATES, STATUS_NUMBERS, USER_TAG
 from plimsoll.records.tracking.logged_model import LoggedModelState, ModelMetric
 
 T = TypeVar("T")
