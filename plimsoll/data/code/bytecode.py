@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
-_FAST = re.compile(r"(?:LOAD|STORE)_FAST(?:_BORROW|_CHECK)?")
+#: Parts of an operation that stands for two: ``LOAD_FAST_LOAD_FAST``.
+FAST = re.compile(r"(?:LOAD|STORE)_FAST(?:_BORROW|_CHECK)?")
 
 
 _SKIPPED = ""
@@ -22,7 +23,7 @@ def _kind(operation: str, code: int) -> str:
         return _SKIPPED
     if operation == "EXTENDED_ARG":
         return "more"
-    if len(_FAST.findall(operation)) == 2:
+    if len(FAST.findall(operation)) == 2:
         return "two"
     if code in dis.haslocal or code in dis.hasfree:
         return "variable"
@@ -121,7 +122,7 @@ def instructions(code: CodeType) -> list[tuple[str, Any]]:
             number <<= 8
         else:
             if kind == "two":
-                one, other = _FAST.findall(operation)
+                one, other = FAST.findall(operation)
                 found += [(one, variable(number >> 4)), (other, variable(number & 15))]
             elif kind == "variable":
                 found.append((operation, variable(number)))

@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any
 
 from plimsoll.data.code.bytecode import Reference, bytecode, names_used, references
-from plimsoll.data.code.effects import effects, files, imported, variables
+from plimsoll.data.code.effects import SECRET, around, effects, imported
 from plimsoll.data.code.names import Mention, Names, contents
 from plimsoll.data.code.normal import Normal
 from plimsoll.data.code.objects import ALIASES, class_content, inside, reduction, resolve
@@ -54,7 +54,6 @@ _DESCRIPTORS = (
 #: Functions that Cython has compiled, whichever release of it; each release has classes of its own.
 _COMPILED = ("cython_function_or_method", "fused_cython_function")
 _PRIVATE = re.compile(r"^_plimsoll_[0-9a-f]{12}\.")
-_SECRET = re.compile(r"key|secret|token|passw|credential", re.IGNORECASE)
 _REMEDY = "Name the code directly, pass the value as a parameter, or mark the step as not cached."
 _PLAIN = (list, dict, tuple, set, frozenset)
 
@@ -417,9 +416,9 @@ class _Walk:
         function = types.FunctionType(compile(tree, "<import>", "exec", dont_inherit=True), vars(module))
         # An import among them is followed by itself, and a helper may be gone by now: what is left counts by its text.
         found = [each for each in references(function.__code__) if each.kind != "import" and each.name != "__file__"]
-        around = [variables(module, self.sources), files(module, statements)]
-        content = [ast.dump(tree), self.mentions(label, function, found, {}, lax=True), around]
-        self.add(label, self.digest(content, label), ast.unparse(tree))
+        read, told = around(module, statements, self.sources)
+        content = [ast.dump(tree), self.mentions(label, function, found, {}, lax=True), read]
+        self.add(label, self.digest(content, label), f"{ast.unparse(tree)}\n{told}".rstrip())
 
     def decorator(self, function: types.FunctionType, expression: ast.expr) -> tuple[str, bool]:
         """Return a decorator's text, empty when what it made is seen anyway, and whether it may look at annotations."""
@@ -476,7 +475,7 @@ class _Walk:
         return Mention(self.constants[key])
 
     def work_constant(self, label: str, value: Any) -> None:
-        self.add(label, self.digest(value, label), "" if _SECRET.search(label) else _shown(value, reprlib.repr))
+        self.add(label, self.digest(value, label), "" if SECRET.search(label) else _shown(value, reprlib.repr))
 
     def add(self, label: str, digest: str, text: str) -> None:
         self.parts.append(KeyPart(kind="code", name=label, digest=digest, text=text))

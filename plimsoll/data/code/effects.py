@@ -15,10 +15,12 @@ import os
 import re
 import sys
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from plimsoll.data.code.bytecode import codes
 from plimsoll.data.code.source import Sources
+from plimsoll.fingerprint import digest_value
 
 #: Functions that are called for what they do, also where their result is kept (``old = numpy.seterr(...)``).
 _SETS = re.compile(r"_?(set|seed|use|enable|disable|register|patch|configure|config|init|install|manual_seed|filterwarnings|simplefilter)")
@@ -33,6 +35,10 @@ _MAKERS = {
 _OURS = {"OMP_NUM_THREADS", "OMP_WAIT_POLICY", "POLARS_MAX_THREADS", "PYTHONPATH", "CUDA_VISIBLE_DEVICES"}
 #: Characters of a text that may name a file.
 _LONGEST = 1024
+#: Items of a list that may name files.
+_ITEMS = 100
+#: Names of what is not shown.
+SECRET = re.compile(r"key|secret|token|passw|credential", re.IGNORECASE)
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 #: What marks a class of records -> what each of them runs when it is made.
 _RECORDS = {"__dataclass_fields__": "__post_init__", "__attrs_attrs__": "__attrs_post_init__", "__struct_fields__": "__post_init__"}
@@ -68,15 +74,69 @@ def effects(module: types.ModuleType, sources: Sources, quiet_logging: bool) -> 
     return found
 
 
-def variables(module: types.ModuleType, sources: Sources) -> list[tuple[str, str | None]]:
-    """Return the environment variables that a module names, with what they hold now: what its import does may hang on them.
+def around(module: types.ModuleType, statements: Sequence[ast.stmt], sources: Sources) -> tuple[list[Any], str]:
+    """Return what some statements of a module may hang on besides code, variables and files with their content, and lines that tell it.
 
     Args:
         module: one of the user's, imported.
+        statements: some of it.
         sources: reads its file.
     """
-    names = set[str]()
-    for node in ast.walk(sources.tree(getattr(module, "__file__", None) or "", vars(module))):
+    tree = ast.Module(list(statements), [])
+    code = compile(tree, "<import>", "exec", dont_inherit=True)
+    nodes: list[tuple[ast.AST, dict[str, Any]]] = [(sources.tree(getattr(module, "__file__", None) or "", vars(module)), vars(module))]
+    texts = dict[str, set[str]]()
+    for inner, names in _followed(code, vars(module), sources):
+        if inner is not code and (node := sources.node(inner, names)) is not None:
+            nodes.append((node, names))
+        folders = {os.getcwd(), os.path.dirname(names.get("__file__") or "")}
+        for text in _texts(inner, names):
+            texts.setdefault(text, set()).update(folders)
+    named = sorted({name for node, names in nodes for name in _variables(node, names)} - _OURS)
+    values = [(name, os.environ.get(name)) for name in named]
+    files = sorted(_files(texts).items())
+    told = [f"# variable {name}: {_value(name, value)}" for name, value in values]
+    told += [f"# file {name}: {digest[:16]}" for name, digest in files]
+    return [values, files], "\n".join(told)
+
+
+def _value(name: str, value: str | None) -> str:
+    return "not set" if value is None else f"digest {digest_value(value)[:16]}" if SECRET.search(name) else repr(value)
+
+
+def _followed(code: types.CodeType, names: dict[str, Any], sources: Sources) -> Iterator[tuple[types.CodeType, dict[str, Any]]]:
+    """Yield code and the code of the user's that it may call, each with its globals."""
+    pending, known = [(code, names)], {id(code)}
+    while pending:
+        code, names = pending.pop()
+        yield code, names
+        used = [name for inner in codes(code) for name in inner.co_names]
+        held = [names[name] for name in used if name in names]
+        # Methods of the user's, and functions that are taken of the user's modules.
+        held += [vars(each)[name] for each in held if isinstance(each, types.ModuleType) for name in used if name in vars(each)]
+        classes = [each if isinstance(each, type) else type(each) for each in held]
+        held += [member for each in classes if sources.origin(each.__module__, None) == "user" for member in vars(each).values()]
+        for each in held:
+            function = inspect.unwrap(getattr(each, "__func__", each)) if callable(each) or hasattr(each, "__func__") else None
+            if isinstance(function, types.FunctionType) and id(function.__code__) not in known:
+                known.add(id(function.__code__))
+                if sources.origin(function.__module__, function.__code__.co_filename) == "user":
+                    pending.append((function.__code__, function.__globals__))
+
+
+def _texts(code: types.CodeType, names: dict[str, Any]) -> Iterator[str]:
+    """Yield the texts and paths that code holds or names."""
+    for inner in codes(code):
+        values = [*inner.co_consts, *(names[name] for name in inner.co_names if name in names)]
+        for value in values:
+            for each in value if isinstance(value, (tuple, list)) and len(value) <= _ITEMS else (value,):
+                if isinstance(each, (str, os.PathLike)):
+                    yield str(each)
+
+
+def _variables(tree: ast.AST, names: dict[str, Any]) -> Iterator[str]:
+    """Yield the names of the environment variables that are written somewhere, as a text or as the name of a constant."""
+    for node in ast.walk(tree):
         named: list[ast.expr] = []
         if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load) and "environ" in _words(node.value):
             named = [node.slice]
@@ -84,27 +144,23 @@ def variables(module: types.ModuleType, sources: Sources) -> list[tuple[str, str
             named = node.args[:1]
         elif isinstance(node, ast.Compare) and any("environ" in _words(each) for each in node.comparators):
             named = [node.left]
-        names.update(each.value for each in named if isinstance(each, ast.Constant) and isinstance(each.value, str))
-    return [(name, os.environ.get(name)) for name in sorted(names - _OURS)]
+        for each in named:
+            value = each.value if isinstance(each, ast.Constant) else names.get(each.id) if isinstance(each, ast.Name) else None
+            if isinstance(value, str):
+                yield value
 
 
-def files(module: types.ModuleType, statements: Iterable[ast.stmt]) -> list[tuple[str, str]]:
-    """Return the texts in some statements that name files, with digests of those: what they set may be written there.
-
-    Args:
-        module: one of the user's, imported.
-        statements: some of it.
-    """
+def _files(texts: Mapping[str, Iterable[str]]) -> dict[str, str]:
+    """Return those of some texts that name files, in one of their folders, with digests: what an import sets may be written there."""
     found = {}
-    for node in (each for statement in statements for each in ast.walk(statement)):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and 0 < len(node.value) < _LONGEST and "\0" not in node.value:
-            for folder in (os.getcwd(), os.path.dirname(getattr(module, "__file__", None) or "")):
-                path = os.path.join(folder, node.value)
-                if os.path.isfile(path) and os.access(path, os.R_OK):
-                    with open(path, "rb") as file:
-                        found[node.value] = hashlib.file_digest(file, "blake2b").hexdigest()
-                    break
-    return sorted(found.items())
+    for text, folders in texts.items():
+        if 0 < len(text) < _LONGEST and "\0" not in text:
+            paths = (os.path.join(folder, text) for folder in sorted(folders))
+            path = next((path for path in paths if os.path.isfile(path) and os.access(path, os.R_OK)), None)
+            if path is not None:
+                with open(path, "rb") as file:
+                    found[text] = hashlib.file_digest(file, "blake2b").hexdigest()
+    return found
 
 
 def imported(module: types.ModuleType, sources: Sources) -> Iterator[types.ModuleType]:

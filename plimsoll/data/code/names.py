@@ -193,7 +193,10 @@ class Names:
             module = sys.modules[name]
             origin = self._sources.origin(name, getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), None))
             # The same answer as below: a key must not depend on what happens to be imported already.
-            return module if origin == "user" else ("module", self._walk.touch(name, origin))
+            if origin != "user":
+                return ("module", self._walk.touch(name, origin))
+            self._walk.reach(name)
+            return module
         try:
             spec = importlib.util.find_spec(package)
         except ValueError:
@@ -205,9 +208,11 @@ class Names:
         origin = self._sources.origin(package, file)
         if origin == "user":
             try:
-                return importlib.import_module(name)
+                module = importlib.import_module(name)
             except ImportError as error:
                 raise self._walk.refusal(label, f"importing {name!r} fails ({error})") from error
+            self._walk.reach(name)
+            return module
         self._walk.touch(package, origin)
         if origin == "third" and self._walk.packages[package] is None and file is not None:
             self._walk.packages[package] = Path(places[0]) if places else Path(file)

@@ -108,6 +108,8 @@ def reduction(value: Any, sources: Sources) -> tuple[str, Any] | None:
     elif is_users or "__wrapped__" in getattr(value, "__dict__", {}):
         # What an object leaves out of its pickle can act all the same.
         state = (state, dict(state_of(value)))
+    if isinstance(value, BaseException):
+        state = (state, value.__cause__, value.__context__, value.__suppress_context__)
     return "instance", (reduced[0], list(reduced[1]), state, [None if each is None else list(each) for each in items])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from types import FrameType
@@ -16,6 +17,12 @@ from plimsoll.data.trace.places import is_machine
 
 #: Programs that libraries ask about the machine.
 _HOUSEKEEPING = frozenset({"lscpu", "uname", "ldconfig", "getconf", "nproc", "sysctl", "nvidia-smi", "file", "ld", "gcc", "cc"})
+
+#: Text of a query by which SQLite opens another file, and by which it tells the time or draws a number.
+_ATTACHES = re.compile(r"(?i)\battach\s")
+_VOLATILE = re.compile(
+    r"(?i)(?=.*\b(select|values|default|insert|update|where)\b).*('now'|\bcurrent_(timestamp|date|time)\b|\brandom(blob)?\s*\()", re.S
+)
 
 _WRITES = os.O_WRONLY | os.O_RDWR
 
@@ -132,8 +139,10 @@ def _database(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
     text = os.fsdecode(args[0])
     if found.asks(frame) == "plimsoll":
         return
-    if found.attaches():
+    if found.queries(_ATTACHES):
         found.effect("may have read a database that it attached, which cannot be seen")
+    if found.queries(_VOLATILE):
+        found.effect("may have asked a database for the time or for a random number")
     if text in ("", ":memory:") or "mode=memory" in text or text.startswith("file::memory:"):
         return
     path = unquote(urlsplit(text).path) if text.startswith("file:") else text

@@ -36,19 +36,14 @@ class Trace:
 #: Who brings a package of another name, so that the records of all distributions need not be read for the usual ones.
 _BRINGS = {"sklearn": "scikit-learn", "PIL": "pillow", "dateutil": "python-dateutil", "yaml": "PyYAML", "skimage": "scikit-image"}
 
-
 #: Modules that a model has brought along; they count with the model, by its digest.
 _PACKED = "_plimsoll_"
 
 #: What Plimsoll itself uses: its finalisers may run in the middle of a step in the same process.
 _OURS = frozenset({"plimsoll", "sqlalchemy", "alembic", "httpx", "httpcore", "anyio", "starlette", "uvicorn", "psycopg", "psycopg_pool"})
 
-
 #: Of text that an installed package is given: what may name a file, the longest that is looked for, and how much from one place.
 _LIKE_A_FILE, _LONGEST, _ENOUGH = re.compile(r"[./]"), 4096, 500
-
-#: Text of a query by which SQLite opens another file.
-_ATTACHES = re.compile(r"(?i)\battach\s")
 
 
 @dataclass(slots=True)
@@ -64,6 +59,7 @@ class Found:
     Args:
         places: names files and tells which count.
         seen: code objects that static reading has seen.
+        held: code -> watched C functions that it reaches as values.
         known: distributions that static reading has found.
         changed: variables that Plimsoll has set in this process -> what they are without it.
         alone: the whole process belongs to the step; else only this thread and those begun since.
@@ -75,16 +71,18 @@ class Found:
         self,
         places: Places,
         seen: Collection[CodeType],
+        held: Mapping[CodeType, tuple[Any, ...]],
         known: Container[str],
         changed: Mapping[str, str | None],
         alone: bool,
         base: int,
         own: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        self.origins = Origins()
+        self.origins, self.trouble = Origins(), ""
         self.effects: dict[str, None] = {}
-        self.trouble = ""
+        self.seeded: tuple[int, int] | None = None  # frame and instruction where numpy last made a generator from a seed
         self._places, self._seen, self._known, self._changed, self._base = places, seen, known, changed, base
+        self.held = held
         self._alone = alone
         self._folder = os.getcwd()
         self._others = {} if alone else {each.ident: each for each in threading.enumerate() if each is not threading.current_thread()}
@@ -382,10 +380,13 @@ class Found:
         """
         self._set.add(name)
 
-    def attaches(self) -> bool:
-        """Return whether the step's code holds a query by which a database opens another file."""
-        texts = (each for code in self._seen for each in code.co_consts if isinstance(each, str))
-        return any(_ATTACHES.search(text) for text in texts)
+    def queries(self, pattern: re.Pattern[str]) -> bool:
+        """Return whether the step's code holds a text that a pattern finds something in.
+
+        Args:
+            pattern: for the language of databases.
+        """
+        return any(pattern.search(each) for code in self._seen for each in code.co_consts if isinstance(each, str))
 
     def effect(self, text: str) -> None:
         """Note what another run need not repeat alike.

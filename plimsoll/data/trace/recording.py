@@ -11,14 +11,15 @@ import os
 import sys
 from collections.abc import Callable, Container, Iterable, Mapping
 from pathlib import Path
-from types import CodeType, FunctionType, MappingProxyType, TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Any
 
-from plimsoll.data.trace.calls import Monitor, Tracing, code_of, reached
+from plimsoll.data.trace.calls import Monitor, Tracing
 from plimsoll.data.trace.events import Hook
 from plimsoll.data.trace.found import Found, Trace
 from plimsoll.data.trace.origin import caller
 from plimsoll.data.trace.places import Places
+from plimsoll.data.trace.reading.way import Reached, brought_by, reached
 from plimsoll.data.trace.variables import Variables
 
 # A process has one set of audit hooks, one environment and one set of monitoring tools, so what listens to them is one as well.
@@ -46,9 +47,11 @@ class Recorder:
         self._places = Places(project, hidden)
         self._changed = dict(changed or {})
         self._alone = alone
-        self._reached: dict[Callable[..., Any], tuple[tuple[FunctionType, ...], frozenset[str], frozenset[CodeType]]] = {}
+        self._reached: dict[Callable[..., Any], Reached] = {}
 
-    def recording(self, function: Callable[..., Any], known: Container[str], seed: int, own: Mapping[str, str] = _NONE) -> Recording:
+    def recording(
+        self, function: Callable[..., Any], known: Container[str], seed: int, own: Mapping[str, str] = _NONE, given: Iterable[Any] = ()
+    ) -> Recording:
         """Return a recording for one call.
 
         Args:
@@ -56,12 +59,13 @@ class Recorder:
             known: distributions that its key names.
             seed: what the global random generators are set to, from 0 to 2**32 - 1.
             own: variables that Plimsoll sets for the time of this call, and nobody else can have set for it.
+            given: its arguments, which may bring code along.
         """
+        brought = brought_by(given)
         if function not in self._reached:
-            functions, named = reached(function)
-            self._reached[function] = functions, named, code_of(functions)
-        functions, named, seen = self._reached[function]
-        return Recording(self._places, functions, named, seen, known, self._changed, self._alone, seed, own)
+            self._reached[function] = reached(function)
+        way = reached(function, *brought) if brought else self._reached[function]
+        return Recording(self._places, way, known, self._changed, self._alone, seed, own)
 
 
 class Recording:
@@ -69,9 +73,7 @@ class Recording:
 
     Args:
         places: names files.
-        functions: the user's functions that static reading has seen.
-        named: names of these and of the libraries' functions that it has met.
-        seen: the code of the user's.
+        way: what static reading has seen of the function.
         known: distributions that static reading has found.
         changed: variables that Plimsoll has set in this process.
         alone: the whole process belongs to the step.
@@ -82,17 +84,15 @@ class Recording:
     def __init__(
         self,
         places: Places,
-        functions: tuple[FunctionType, ...],
-        named: frozenset[str],
-        seen: frozenset[CodeType],
+        way: Reached,
         known: Container[str],
         changed: Mapping[str, str | None],
         alone: bool,
         seed: int,
         own: Mapping[str, str],
     ) -> None:
-        self._make = functools.partial(Found, places, seen, known, changed, alone, own=own)
-        self._functions, self._named, self._alone, self._seed = functions, named, alone, seed
+        self._make = functools.partial(Found, places, way.seen, way.held, known, changed, alone, own=own)
+        self._way, self._alone, self._seed = way, alone, seed
         self._found: Found | None = None
         self._watched = False
         self._tracing: Tracing | None = None
@@ -106,7 +106,7 @@ class Recording:
             _VARIABLES.begin()
             self._watched = _MONITOR.begin()
             if not self._watched:
-                self._tracing = Tracing(found, self._functions, self._named)
+                self._tracing = Tracing(found, self._way)
                 self._tracing.begin()
         except Exception as error:
             found.trouble = f"{type(error).__name__}: {error}"

@@ -53,7 +53,7 @@ class InProcess:
             logger = RunLogger(call.run_id, call.heard, lambda value: values.save(value, self._blobs, self.project))
             with self._turn:
                 function, variables = call.node.step.function, call.variables
-                recording = self._recorder.recording(function, call.known, call.seed, variables)
+                recording = self._recorder.recording(function, call.known, call.seed, variables, [*args, *kwargs.values()])
                 future.set_result(perform(function, args, kwargs, logger, self._blobs, self.project, recording, variables))
         except PlimsollError as error:
             future.set_exception(error)

@@ -144,7 +144,7 @@ def _call(function: Callable[..., Any], spec: dict[str, Any], send: Send) -> Ran
     args = [value(node) for node in spec["args"]]
     kwargs = {name: value(node) for name, node in spec["kwargs"].items()}
     recorder = Recorder(project, [blobs.folder], spec["changed"], alone=True)
-    recording = recorder.recording(function, spec["known"], spec["seed"], spec["variables"])
+    recording = recorder.recording(function, spec["known"], spec["seed"], spec["variables"], [*args, *kwargs.values()])
     return perform(function, args, kwargs, logger, blobs, project, recording, spec["variables"])
 
 

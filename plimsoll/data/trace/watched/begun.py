@@ -1,13 +1,8 @@
-"""Functions of libraries that touch the world without telling Python: what each call of them means for a trace.
-
-Two tables. Functions written in Python are met when they begin, with their arguments. Those written in C are met where they are
-called, with their first argument.
-"""
+"""Functions written in Python that touch the world without telling it: what each means for a trace when it begins."""
 
 from __future__ import annotations
 
 import importlib.util
-import numbers
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -17,11 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from plimsoll.data.trace.found import Found
 from plimsoll.data.trace.now import MACHINE, PROCESSORS
-from plimsoll.data.trace.origin import names_handle
 from plimsoll.data.trace.places import LEADS, LINK, PERMISSIONS, SIZE, STATE, THERE, TIME, is_machine
-
-#: What stands for an argument that was not given.
-ABSENT = object()
 
 #: A table function of polars in a query.
 _IN_QUERY = re.compile(r"(?i)\bread_\w+\s*\(\s*'([^']+)'")
@@ -139,9 +130,15 @@ def ask(found: Found, frame: FrameType | None, given: Any, end: str) -> None:
         found.aspect(given, THERE)
 
 
+_DRAWERS = ("/random.py", "/secrets.py", "/uuid.py")
+
+
 def _draws(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
     back = frame.f_back
-    if back is not None and found.origins.of(back.f_code.co_filename) == "user":
+    # Through other draws of the same modules, and what a decorator has written: the init of a dataclass.
+    while back is not None and (found.origins.of(back.f_code.co_filename) == "made" or back.f_code.co_filename.endswith(_DRAWERS)):
+        back = back.f_back
+    if back is not None and found.origins.of(back.f_code.co_filename) == "user" and found.seeded != (id(back), back.f_lasti):
         found.effect(f"drew random numbers from the system ({called})")
 
 
@@ -171,6 +168,33 @@ def _imports(found: Found, frame: FrameType, arguments: Arguments, called: str) 
     back, name, package = frame.f_back, arguments.get("name"), arguments.get("package")
     if back is not None and found.origins.of(back.f_code.co_filename) == "user" and isinstance(name, str):
         found.imports(importlib.util.resolve_name(name, package) if name.startswith(".") else name)
+
+
+def _clock(*names: str) -> Begun:
+    def begun(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
+        given = [arguments.get(name) for name in names]
+        if found.asks(frame.f_back) == "user" and all(each is None for each in given):
+            found.effect(f"read the clock ({called})")
+
+    return begun
+
+
+#: By these pandas and numpy mean the present.
+_WORDS = ("now", "today")
+
+
+def is_now(value: Any) -> bool:
+    """Return whether a value, or one of a list, stands for the present.
+
+    Args:
+        value: what a maker of times is given.
+    """
+    return value in _WORDS if isinstance(value, str) else isinstance(value, (list, tuple)) and any(is_now(each) for each in value)
+
+
+def _from_now(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
+    if found.asks(frame.f_back) == "user" and any(is_now(arguments.get(name)) for name in ("start", "end")):
+        found.effect(f"read the clock ({called})")
 
 
 def _connects(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
@@ -233,6 +257,9 @@ _BEGUN: tuple[tuple[str, str, Begun], ...] = (
     ("multiprocessing.context", r"BaseContext\.cpu_count", _around(PROCESSORS)),
     ("joblib.parallel", r"cpu_count", _around(PROCESSORS)),
     ("importlib", r"import_module", _imports),
+    ("email.utils", r"formatdate", _clock("timeval")),
+    ("email.utils", r"localtime", _clock("dt")),
+    ("pandas.core.indexes.datetimes", r"date_range", _from_now),
     ("random", r"SystemRandom\.\w+", _draws),
     ("random", r"Random\.(seed|__init__)", _seeds),
     ("uuid", r"uuid[1467]", _draws),
@@ -275,173 +302,10 @@ _WRITTEN = frozenset({
     "exists", "lexists", "isfile", "isdir", "islink", "getsize", "getmtime", "getctime", "getatime", "is_file", "is_dir", "is_symlink",
     "stat", "lstat", "readlink", "realpath", "samefile", "owner", "group", "which", "cwd", "absolute", "resolve", "abspath", "n_jobs",
     "SystemRandom", "Random", "seed", "uuid1", "uuid4", "uuid6", "uuid7", "secrets", "import_module", "getuser", "disk_usage",
-    "get_terminal_size", "psutil", "platform", "cpu_count",
+    "get_terminal_size", "psutil", "platform", "cpu_count", "formatdate", "localtime", "date_range",
     # By these any name may be found.
     "getattr", "attrgetter", "methodcaller", "vars", "__dict__",
 })  # fmt: skip
 
 #: Of those, what pandas reads through files that Python opens for it.
 BY_PYTHON = frozenset({"read_csv", "read_table", "read_fwf", "read_json"})
-
-_CLOCKS = {
-    "time.time", "time.time_ns", "datetime.datetime.now", "datetime.datetime.utcnow", "datetime.datetime.today", "datetime.date.today",
-}  # fmt: skip
-#: A clock only without an argument; ``strftime`` without its second.
-_CLOCKS_WITHOUT = {"time.localtime": 0, "time.gmtime": 0, "time.ctime": 0, "time.asctime": 0, "time.strftime": 1}
-_REAL_TIME = {"time.clock_gettime", "time.clock_gettime_ns"}
-_DRAWN = {"posix.urandom", "posix.getrandom", "nt.urandom", "_ssl.RAND_bytes"}
-_UNSEEDED = {"default_rng", "SeedSequence", "RandomState", "MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64", "RandomState.seed"}
-#: What is asked of a file by a path.
-_STATS = {
-    "posix.stat": (STATE,), "posix.lstat": (STATE, LINK), "posix.access": (PERMISSIONS,), "posix.readlink": (LINK,),
-    "posix.DirEntry.stat": (STATE,), "posix.fstat": (STATE,),
-}  # fmt: skip
-_ASKED = {
-    **dict.fromkeys(("posix.getpid", "posix.getppid", "_thread.get_ident", "_thread.get_native_id"), "which process it runs in"),
-    **dict.fromkeys(("posix.getloadavg", "posix.statvfs", "posix.fstatvfs", "resource.getrusage"), "how busy the machine is"),
-}
-_AROUND = {
-    **dict.fromkeys(("posix.cpu_count", "posix.process_cpu_count", "posix.sched_getaffinity", "posix._cpu_count"), PROCESSORS),
-    "posix.uname": MACHINE,
-}
-_OPENED = {"_csv.read_csv", "_csv.open_csv", "_json.read_json", "_json.open_json", "lib.memory_map", "lib.OSFile", "lib.input_stream"}
-_OPENED |= {"lib.MemoryMappedFile"}
-_WORDS = ("now", "today")
-
-#: Last names by which those are called; other code need not be watched where it calls.
-CALLED = frozenset(
-    {name.rpartition(".")[2] for name in {*_CLOCKS, *_CLOCKS_WITHOUT, *_REAL_TIME, *_DRAWN, *_STATS, *_ASKED, *_AROUND, *_OPENED}}
-    | {name.rpartition(".")[2] for name in _UNSEEDED}
-    | {"datetime64", "safe_open", "imread", "Dataset", "duckdb", "to_datetime", "open_input_file", "open_input_stream", "getcwd", "getcwdb"}
-    | {"hash"}
-)
-#: Of those, what installed packages do that can reach a result.
-CALLED_BY_OTHERS = frozenset({name.rpartition(".")[2] for name in {*_OPENED, *_UNSEEDED}} - {"seed"})
-
-
-def full_name(called: Any) -> str:
-    """Return module and qualified name of what is called.
-
-    Args:
-        called: any callable.
-    """
-    owner = getattr(called, "__self__", None)
-    owner = getattr(called, "__objclass__", None) if owner is None else owner
-    module = getattr(called, "__module__", None) or getattr(owner, "__module__", None) or getattr(type(owner), "__module__", "")
-    name = getattr(called, "__qualname__", "")
-    if isinstance(owner, type) and "." not in name:
-        name = f"{owner.__name__}.{name}"
-    return f"{module}.{name}"
-
-
-def _tells_time(name: str, first: Any, count: int) -> bool:
-    if name in _CLOCKS_WITHOUT:
-        return count <= _CLOCKS_WITHOUT[name]
-    if name in _REAL_TIME:
-        return first is ... or first == 0
-    # The classes of pandas tell modules of their own from one release to the next.
-    return name in _CLOCKS or (name.startswith("pandas.") and name.endswith((".Timestamp.now", ".Timestamp.utcnow", ".Timestamp.today")))
-
-
-#: Packages whose C functions are among those.
-OPENERS = frozenset({"pyarrow", "safetensors", "cv2", "netCDF4", "duckdb"})
-
-
-def _opens(name: str) -> bool:
-    package, _, rest = name.partition(".")
-    if package == "pyarrow":
-        return rest in _OPENED or rest.startswith("_fs.")
-    return package in OPENERS and name.rpartition(".")[2] in ("safe_open", "imread", "Dataset")
-
-
-def states() -> tuple[str, ...]:
-    """Return the names of the C functions that ask for the state of a file."""
-    return tuple(_STATS)
-
-
-def is_watched_call(function: Any, kind: str) -> bool:
-    """Return whether a call may mean something; quick, since it is asked of many.
-
-    Args:
-        function: what is called.
-        kind: whose code calls, ``user`` or ``third``.
-    """
-    names = CALLED if kind == "user" else CALLED_BY_OTHERS
-    # An object may make something of its own of any attribute: of a polars expression comes another one.
-    name, module = getattr(function, "__name__", ""), getattr(function, "__module__", "")
-    return isinstance(name, str) and (name in names or (kind == "user" and isinstance(module, str) and "duckdb" in module))
-
-
-def called(found: Found, frame: FrameType | None, function: Any, first: Any, count: int) -> None:
-    """Note what a call means.
-
-    Args:
-        found: takes it.
-        frame: where it is called.
-        function: what is called.
-        first: its first argument, or ``ABSENT``.
-        count: arguments given.
-    """
-    name = full_name(function)
-    short = name.replace("posix.", "os.").replace("datetime.datetime.", "datetime.").replace("datetime.date.", "date.")
-    last = name.rpartition(".")[2]
-    if _tells_time(name, first, count):
-        found.effect(f"read the clock ({short})")
-    elif name in ("posix.getcwd", "posix.getcwdb"):
-        found.working_folder(path=True)
-    elif name in _ASKED:
-        found.effect(f"asked {_ASKED[name]} ({short})")
-    elif name in _AROUND:
-        found.around(_AROUND[name])
-    elif name == "builtins.hash":
-        # What a class is hashed by stays inside of the process.
-        if frame is not None and frame.f_code.co_name != "__hash__" and _is_salted(first):
-            hashes(found)
-    elif last in ("datetime64", "to_datetime") and isinstance(first, str) and first in _WORDS:
-        found.effect(f"read the clock ({last})")
-    elif name in _DRAWN:
-        found.effect(f"drew random numbers from the system ({short})")
-    elif name.startswith("numpy.random") and (last in _UNSEEDED or name.endswith("RandomState.seed")):
-        if (first is ABSENT or first is None) and found.asks(frame) != "imports":
-            found.effect(f"drew random numbers from the system (numpy.random.{last} without a seed)")
-    elif name in _STATS:
-        _state(found, frame, name, first)
-    elif _opens(name):
-        # Of a method the first is its object, and the path is not told.
-        if isinstance(first, (str, os.PathLike, list, tuple)):
-            source(found, first)
-        elif name.startswith("pyarrow._fs."):
-            found.effect(f"read through a file system of its own ({name})")
-    elif name.partition(".")[0] in ("duckdb", "_duckdb"):
-        found.effect("used duckdb, whose files cannot be seen")
-
-
-def _state(found: Found, frame: FrameType | None, name: str, first: Any) -> None:
-    """Note what a C function asks of a file, which it names by a path or a handle."""
-    if isinstance(first, int):
-        first = os.readlink(f"/proc/self/fd/{first}")
-    elif first is ABSENT or (frame is not None and not os.path.isabs(first) and names_handle(frame.f_code)):
-        found.effect(f"asked for a file's state by {name.replace('posix', 'os')}, which cannot be seen")
-        return
-    for end in _STATS[name]:
-        ask(found, frame, first, end)
-
-
-def hashes(found: Found) -> None:
-    """Note that the hash of text is taken, which is another one in every process.
-
-    Args:
-        found: takes it.
-    """
-    if os.environ.get("PYTHONHASHSEED", "random") == "random":
-        found.effect("took the hash of text, which is another one in every process (hash)")
-    else:
-        found.variable("PYTHONHASHSEED")
-
-
-def _is_salted(value: Any) -> bool:
-    if isinstance(value, (tuple, frozenset)):
-        return any(_is_salted(each) for each in value)
-    # What a class of the user's makes of itself is not looked into; by identity nothing is looked up again.
-    by_identity = getattr(type(value), "__hash__", None) is object.__hash__
-    return not by_identity and not isinstance(value, (numbers.Number, type(None), type))
