@@ -95,9 +95,7 @@ class Found:
         self._texts = Counter[tuple[int, int]]()
         self._aspects: dict[tuple[str, str], tuple[str, str]] = {}
         self._names: dict[str, tuple[str, ...] | None] = {}
-        self._written: set[str] = set()
-        self._own: set[str] = set()
-        self._made: set[str] = set()
+        self._written, self._own, self._made = set[str](), set[str](), set[str]()
         self._variables: dict[str, tuple[str, str]] = {}
         self._set: set[str] = set(own)
         self.own = own
