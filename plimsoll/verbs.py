@@ -40,6 +40,7 @@ from plimsoll.records.tracking import collect as co
 from plimsoll.records.tracking import experiment as e
 from plimsoll.records.tracking import find as f
 from plimsoll.records.tracking import logged_model as lm
+from plimsoll.records.tracking import span as sp
 from plimsoll.records.tracking import trace as tr
 from plimsoll.registry import lineage, promotion, versions
 from plimsoll.registry.catalog import adopted, names
@@ -49,7 +50,7 @@ from plimsoll.runs.outputs import finding as logged_finding
 from plimsoll.runs.outputs import logged_models
 from plimsoll.runs.search import experiments as found_experiments
 from plimsoll.runs.search import finding
-from plimsoll.runs.traces import assessed, recorded
+from plimsoll.runs.traces import assessed, recorded, spans
 from plimsoll.runs.traces import finding as found_traces
 from plimsoll.serving import deployments, rollout
 
@@ -163,6 +164,8 @@ VERBS: tuple[Verb, ...] = (
     _read(tr.ListTraceFiles, recorded.list_trace_files),
     _write(tr.KeepTraceFile, recorded.keep_trace_file, audited=False),
     _read(tr.SearchTraces, found_traces.search_traces),
+    _write(sp.RecordSpans, spans.record_spans, audited=False),
+    _read(sp.ListSpans, spans.list_spans),
     _write(asm.LogAssessment, assessed.log_assessment, audited=False),
     _read(asm.GetAssessment, assessed.get_assessment),
     _write(asm.UpdateAssessment, assessed.update_assessment),

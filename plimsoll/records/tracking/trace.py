@@ -24,7 +24,7 @@ _LONGEST_PREVIEW = 10_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestTrace:
-    """One request through a program; its spans are its files."""
+    """One request through a program; its spans are a file of it, or come one by one."""
 
     #: As its client made it, such as ``tr-`` and 32 hex digits.
     id: str
@@ -48,6 +48,8 @@ class RequestTrace:
     metadata: dict[str, str] = field(default_factory=dict)
     #: What is thought of it, the oldest first.
     assessments: tuple[Assessment, ...] = ()
+    #: How many of its spans came one by one; told, never taken. 0 where they are a file.
+    spans: int = 0
 
     def __post_init__(self) -> None:
         if not _ID.fullmatch(self.id):

@@ -32,6 +32,7 @@ from plimsoll.store.tables.tracking import (
     runs,
     series,
     trace_metadata,
+    trace_spans,
     trace_tags,
     traces,
     writers,
@@ -163,7 +164,7 @@ def _remove_experiment(context: JobContext, id: str) -> bool:
     while True:
         with database.write() as tx:
             some = list(tx.execute(select(traces.c.id).where(traces.c.experiment_id == id).limit(_TOGETHER)).scalars())
-            for table in (trace_tags, trace_metadata, assessments):
+            for table in (trace_tags, trace_metadata, assessments, trace_spans):
                 tx.execute(delete(table).where(table.c.trace_id.in_(some)))
             tx.execute(delete(artifacts).where(artifacts.c.owner.in_(some)))
             tx.execute(delete(traces).where(traces.c.id.in_(some)))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select
+from sqlalchemy import Connection, Row, func, insert, select
 
 from plimsoll.errors import Conflict, NotFound
 from plimsoll.records.run import Artifact
@@ -23,7 +22,7 @@ from plimsoll.runs.experiments import experiment_for
 from plimsoll.runs.outputs.files import FILE, artifacts_of
 from plimsoll.runs.traces.assessed import add_assessments, assessments_of
 from plimsoll.store.contracts import Context, chunks
-from plimsoll.store.tables.tracking import artifacts, assessments, trace_metadata, trace_tags, traces
+from plimsoll.store.tables.tracking import artifacts, assessments, trace_metadata, trace_spans, trace_tags, traces
 
 _OWN = ("id", "experiment_id", "state", "started", "duration", "request", "response", "client_id")
 
@@ -41,16 +40,32 @@ def traces_of(tx: Connection, rows: Sequence[Row[Any]]) -> tuple[RequestTrace, .
         for table, found in ((trace_tags, tags), (trace_metadata, metadata)):
             for row in tx.execute(select(table).where(table.c.trace_id.in_(some)).order_by(table.c.name)):
                 found[row.trace_id][row.name] = row.value
-    thought = assessments_of(tx, list(tags))
+    thought, spans = assessments_of(tx, list(tags)), dict.fromkeys(tags, 0)
+    for some in chunks(list(tags), 500):
+        count = select(trace_spans.c.trace_id, func.count()).where(trace_spans.c.trace_id.in_(some)).group_by(trace_spans.c.trace_id)
+        spans |= {row[0]: row[1] for row in tx.execute(count)}
     return tuple(
         RequestTrace(
-            **{name: row._mapping[name] for name in _OWN}, tags=tags[row.id], metadata=metadata[row.id], assessments=thought[row.id]
+            **{name: row._mapping[name] for name in _OWN},
+            tags=tags[row.id],
+            metadata=metadata[row.id],
+            assessments=thought[row.id],
+            spans=spans[row.id],
         )
         for row in rows
     )
 
 
-def _one(tx: Connection, id: str) -> RequestTrace:
+def trace_of(tx: Connection, id: str) -> RequestTrace:
+    """Return a trace.
+
+    Args:
+        tx: an open transaction.
+        id: its id.
+
+    Raises:
+        NotFound: there is none.
+    """
     row = tx.execute(select(traces).where(traces.c.id == id)).one_or_none()
     if row is None:
         raise NotFound(f"There is no trace {id!r}.", "Use an id that a search of traces named.", trace_id=id)
@@ -75,17 +90,17 @@ def record_trace(request: RecordTrace, context: Context) -> RequestTrace:
         if values:
             tx.execute(insert(table), [{"trace_id": trace.id, "name": name, "value": value} for name, value in values.items()])
     add_assessments(tx, trace.id, trace.assessments)
-    return replace(trace, assessments=assessments_of(tx, [trace.id])[trace.id])
+    return trace_of(tx, trace.id)
 
 
 def get_trace(request: GetTrace, context: Context) -> RequestTrace:
     """Return a trace."""
-    return _one(context.tx, request.id)
+    return trace_of(context.tx, request.id)
 
 
 def tag_trace(request: TagTrace, context: Context) -> RequestTrace:
     """Add, replace and remove tags."""
-    known = _one(context.tx, request.id)
+    known = trace_of(context.tx, request.id)
     missing = [name for name in request.remove if name not in known.tags]
     if missing:
         raise NotFound(f"The trace {request.id} has no tag {missing[0]!r}.", "Correct the tag's name.", tag=missing[0])
@@ -95,7 +110,7 @@ def tag_trace(request: TagTrace, context: Context) -> RequestTrace:
         context.tx.execute(
             insert(trace_tags), [{"trace_id": request.id, "name": name, "value": value} for name, value in request.tags.items()]
         )
-    return _one(context.tx, request.id)
+    return trace_of(context.tx, request.id)
 
 
 def delete_traces(request: DeleteTraces, context: Context) -> int:
@@ -107,7 +122,7 @@ def delete_traces(request: DeleteTraces, context: Context) -> int:
     for some in chunks(request.ids, 500):
         gone += context.tx.execute(query.where(traces.c.id.in_(some))).scalars()
     for some in chunks(gone, 500):
-        for table in (trace_tags, trace_metadata, assessments):
+        for table in (trace_tags, trace_metadata, assessments, trace_spans):
             context.tx.execute(table.delete().where(table.c.trace_id.in_(some)))
         context.tx.execute(artifacts.delete().where(artifacts.c.owner.in_(some)))
         context.tx.execute(traces.delete().where(traces.c.id.in_(some)))
@@ -116,13 +131,13 @@ def delete_traces(request: DeleteTraces, context: Context) -> int:
 
 def list_trace_files(request: ListTraceFiles, context: Context) -> tuple[Artifact, ...]:
     """Return a trace's files."""
-    _one(context.tx, request.id)
+    trace_of(context.tx, request.id)
     return artifacts_of(context, request.id)
 
 
 def keep_trace_file(request: KeepTraceFile, context: Context) -> Artifact:
     """Attach stored bytes to a trace."""
-    _one(context.tx, request.id)
+    trace_of(context.tx, request.id)
     if not context.stores.blobs.has(request.digest):
         raise NotFound(f"The bytes {request.digest[:12]} of {request.name!r} are not stored.", "Upload them before naming them.")
     context.tx.execute(artifacts.delete().where(artifacts.c.owner == request.id, artifacts.c.name == request.name))

@@ -16,6 +16,7 @@ from plimsoll.server.mlflow.artifacts.routes import artifact_routes
 from plimsoll.server.mlflow.speech import MISSING, UNSPOKEN, Asked, Spoken
 from plimsoll.server.mlflow.traces import assessed
 from plimsoll.server.mlflow.traces import recorded as traces
+from plimsoll.server.mlflow.traces.spans import span_routes
 
 #: Everything is there under both.
 _DOORS = ("/api", "/ajax-api")
@@ -90,6 +91,9 @@ SPOKEN: tuple[tuple[str, tuple[str, ...], Answering], ...] = (
 SPOKEN_3: tuple[tuple[str, tuple[str, ...], Answering], ...] = (
     ("/traces", _POST, traces.start),
     ("/traces/search", _POST, traces.search),
+    ("/traces/get", _GET, traces.whole),
+    ("/traces/batchGet", _GET, traces.several),
+    ("/traces/batchGetInfos", _EITHER, traces.infos),
     ("/traces/{trace_id}", _GET, traces.get),
     ("/traces/delete-traces", _POST, traces.delete),
     ("/traces/{trace_id}/tags", _PATCH, traces.set_tag),
@@ -114,7 +118,7 @@ def routes(workspace: Platform) -> list[Route]:
     Args:
         workspace: does what is asked.
     """
-    found: list[Route] = []
+    found = span_routes(workspace)
     for door in _DOORS:
         for version, spoken_paths in (("2.0", SPOKEN), ("3.0", SPOKEN_3)):
             for path, methods, function in spoken_paths:

@@ -236,6 +236,19 @@ assessments = Table(
     at_column("updated"),
 )
 
+#: Spans that came one by one; those that came as a file are a row of ``artifacts``. Times are nanoseconds.
+trace_spans = Table(
+    "trace_spans",
+    metadata,
+    Column("trace_id", Text, ForeignKey("traces.id"), primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("parent_id", Text, nullable=False),
+    Column("name", EXACT, nullable=False),
+    Column("started", BigInteger, nullable=False),
+    Column("ended", BigInteger),
+    Column("content", Json, nullable=False),
+)
+
 snapshots = Table(
     "snapshots",
     metadata,

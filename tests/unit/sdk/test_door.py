@@ -23,6 +23,7 @@ from plimsoll.records.registry.catalog import AdoptFiles
 from plimsoll.records.request import Request, result_type
 from plimsoll.records.run import AppendPoints, CodeVersion, FinishRun, GetRun, GetSeries, PointColumns, ResumeRun, StartRun
 from plimsoll.records.tracking.logged_model import CreateLoggedModel
+from plimsoll.records.tracking.span import Span
 from plimsoll.records.tracking.trace import DeleteTraces, RequestTrace
 from plimsoll.sdk.door import connect, open_door
 from plimsoll.sdk.http import HttpDoor
@@ -47,6 +48,8 @@ def sample(kind: Any) -> Any:
             return DeleteTraces(experiment_id=TEXT, until=1, limit=1)
         if kind is RequestTrace:
             return RequestTrace(id="tr-1", experiment_id=TEXT, state="ok", started=1, duration=1, tags={TEXT: TEXT})
+        if kind is Span:
+            return Span(trace_id="tr-1", id="a" * 16, parent_id="b" * 16, name=TEXT, started=1, ended=2, content={"a": [1]})
         if kind is AdoptFiles:
             return AdoptFiles(model=TEXT, owner="m-1", path="a/b", source=TEXT, description=TEXT, tags={TEXT: TEXT}, number=3, created=1)
         if kind is TriggerRule:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from plimsoll.errors import Conflict, NotFound
+from plimsoll.records.tracking.span import ListSpans
 from plimsoll.records.tracking.trace import (
     DeleteTraces,
     GetTrace,
@@ -19,14 +21,21 @@ from plimsoll.server.mlflow.speech import INVALID, MISSING, Asked, Spoken
 from plimsoll.server.mlflow.traces.thought import listed, object_of, read, texts_of, told
 from plimsoll.server.mlflow.traces.times import length, moment, shown
 
+#: Traces that come with all their spans.
+_AT_ONCE = 100
+
 _STATES: dict[str, TraceState] = {"OK": "ok", "ERROR": "error", "IN_PROGRESS": "running", "STATE_UNSPECIFIED": "unknown"}
 _TOLD = {state: name for name, state in _STATES.items()}
 
 #: Where its clients look for the spans.
 _PLACE = "mlflow.artifactLocation"
 
+#: Tells its clients whether to ask for the spans instead.
+_SPANS = "mlflow.trace.spansLocation"
+
 
 def _told(trace: RequestTrace) -> dict[str, Any]:
+    spans = {_SPANS: "TRACKING_STORE"} if trace.spans else {}
     took = {} if trace.duration is None else {"execution_duration": f"{trace.duration // 1_000_000}.{trace.duration % 1_000_000:06}s"}
     return {
         "trace_id": trace.id,
@@ -39,7 +48,7 @@ def _told(trace: RequestTrace) -> dict[str, Any]:
         **({"client_request_id": trace.client_id} if trace.client_id else {}),
         "trace_metadata": trace.metadata,
         **({"assessments": [told(each) for each in trace.assessments]} if trace.assessments else {}),
-        "tags": {**trace.tags, _PLACE: f"mlflow-artifacts:/{trace.experiment_id}/traces/{trace.id}/artifacts"},
+        "tags": {**trace.tags, _PLACE: f"mlflow-artifacts:/{trace.experiment_id}/traces/{trace.id}/artifacts", **spans},
     }
 
 
@@ -74,7 +83,8 @@ def start(asked: Asked) -> dict[str, Any]:
     if not isinstance(id, str) or not id:
         raise Spoken(INVALID, "Missing value for required parameter 'trace.trace_info.trace_id'.")
     tags = texts_of("tags", info.get("tags"))
-    tags.pop(_PLACE, None)
+    for name in (_PLACE, _SPANS):
+        tags.pop(name, None)
     trace = RequestTrace(
         id=id,
         experiment_id=active(asked, _experiment(info.get("trace_location"))).id,
@@ -92,6 +102,33 @@ def start(asked: Asked) -> dict[str, Any]:
         return {"trace": {"trace_info": _told(asked.do(RecordTrace(trace=trace)))}}
     except Conflict as error:
         raise Spoken(INVALID, str(error)) from None
+
+
+def whole(asked: Asked) -> dict[str, Any]:
+    """Return a trace with the spans that came one by one."""
+    return {"trace": _with_spans(asked, known_trace(asked, asked.text("trace_id")))}
+
+
+def several(asked: Asked) -> dict[str, Any]:
+    """Return traces with the spans that came one by one; what is not there is left out."""
+    found = []
+    for id in asked.words("trace_ids")[:_AT_ONCE]:
+        with suppress(NotFound):
+            found.append(_with_spans(asked, asked.do(GetTrace(id=id))))
+    return {"traces": found}
+
+
+def infos(asked: Asked) -> dict[str, Any]:
+    """Return traces without their spans; what is not there is left out."""
+    found = []
+    for id in asked.words("trace_ids")[:_AT_ONCE]:
+        with suppress(NotFound):
+            found.append(_told(asked.do(GetTrace(id=id))))
+    return {"trace_infos": found}
+
+
+def _with_spans(asked: Asked, trace: RequestTrace) -> dict[str, Any]:
+    return {"trace_info": _told(trace), "spans": [span.content for span in asked.do(ListSpans(trace_id=trace.id))]}
 
 
 def get(asked: Asked) -> dict[str, Any]:

@@ -302,6 +302,18 @@ assessments = Table(
     _at("updated"),
 )
 
+trace_spans = Table(
+    "trace_spans",
+    metadata,
+    Column("trace_id", Text, ForeignKey("traces.id"), primary_key=True),
+    Column("id", Text, primary_key=True),
+    Column("parent_id", Text, nullable=False),
+    Column("name", _EXACT, nullable=False),
+    Column("started", BigInteger, nullable=False),
+    Column("ended", BigInteger),
+    Column("content", Text, nullable=False),
+)
+
 snapshots = Table(
     "snapshots",
     metadata,

@@ -1,0 +1,69 @@
+"""Spans that come one by one are kept, and make their traces."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select
+
+from plimsoll.errors import Conflict
+from plimsoll.records.tracking.span import ListSpans, RecordSpans, Span
+from plimsoll.records.tracking.trace import RecordTrace, RequestTrace
+from plimsoll.runs.traces.recorded import record_trace, trace_of
+from plimsoll.store.contracts import Context, chunks
+from plimsoll.store.tables.tracking import trace_spans, traces
+
+#: Of one trace: a client reads all of them at once.
+_MOST = 20_000
+
+_OWN = ("trace_id", "id", "parent_id", "name", "started", "ended", "content")
+
+
+def record_spans(request: RecordSpans, context: Context) -> int:
+    """Keep spans and what they tell of their traces."""
+    tx = context.tx
+    for told in request.traces:
+        _keep(told, context)
+    for some in chunks(request.spans, 200):
+        by_trace: dict[str, list[str]] = {}
+        for span in some:
+            by_trace.setdefault(span.trace_id, []).append(span.id)
+        for trace, ids in by_trace.items():
+            tx.execute(trace_spans.delete().where(trace_spans.c.trace_id == trace, trace_spans.c.id.in_(ids)))
+        # One that a request holds twice is kept as it comes last.
+        rows = {(span.trace_id, span.id): _row(span) for span in some}
+        tx.execute(insert(trace_spans), list(rows.values()))
+    for told in request.traces:
+        if tx.execute(select(func.count()).select_from(trace_spans).where(trace_spans.c.trace_id == told.id)).scalar_one() > _MOST:
+            raise Conflict(f"The trace {told.id} would have more than {_MOST:,} spans.", "Trace less of what it does.")
+    return len(request.spans)
+
+
+def _row(span: Span) -> dict[str, Any]:
+    return {name: getattr(span, name) for name in _OWN}
+
+
+def _keep(told: RequestTrace, context: Context) -> None:
+    known = _known(context.tx, told.id)
+    if known is None or known.experiment_id != told.experiment_id:
+        # Another experiment is refused there.
+        record_trace(RecordTrace(trace=told), context)
+        return
+    if known.state != "running":
+        return
+    newer = replace(known, started=min(known.started, told.started)) if told.state == "running" else told
+    newer = replace(newer, assessments=(), tags=told.tags | known.tags, metadata=told.metadata | known.metadata)
+    record_trace(RecordTrace(trace=newer), context)
+
+
+def _known(tx: Connection, id: str) -> RequestTrace | None:
+    there = tx.execute(select(traces.c.id).where(traces.c.id == id)).scalar() is not None
+    return trace_of(tx, id) if there else None
+
+
+def list_spans(request: ListSpans, context: Context) -> tuple[Span, ...]:
+    """Return a trace's spans."""
+    trace_of(context.tx, request.trace_id)
+    query = select(trace_spans).where(trace_spans.c.trace_id == request.trace_id).order_by(trace_spans.c.started, trace_spans.c.id)
+    return tuple(Span(**{name: row._mapping[name] for name in _OWN}) for row in context.tx.execute(query))
