@@ -34,14 +34,14 @@ from plimsoll.records.pipelines import search as s
 from plimsoll.records.pipelines import trigger as t
 from plimsoll.records.registry import catalog as g
 from plimsoll.records.request import Request
-from plimsoll.records.tracking import assessment as asm
 from plimsoll.records.tracking import change as c
 from plimsoll.records.tracking import collect as co
 from plimsoll.records.tracking import experiment as e
 from plimsoll.records.tracking import find as f
 from plimsoll.records.tracking import logged_model as lm
-from plimsoll.records.tracking import span as sp
-from plimsoll.records.tracking import trace as tr
+from plimsoll.records.tracking.traces import assessment as asm
+from plimsoll.records.tracking.traces import span as sp
+from plimsoll.records.tracking.traces import trace as tr
 from plimsoll.registry import lineage, promotion, versions
 from plimsoll.registry.catalog import adopted, names
 from plimsoll.registry.catalog import finding as catalog_finding

@@ -26,7 +26,6 @@ from plimsoll.records.pipelines.trigger import RemoveTrigger, SetTrigger, Trigge
 from plimsoll.records.registry import catalog as g
 from plimsoll.records.request import Request
 from plimsoll.records.run import AppendPoints, FinishRun, PointColumns, ResumeRun, SetTags, StartRun
-from plimsoll.records.tracking.assessment import Assessment, DeleteAssessment, Said, UpdateAssessment
 from plimsoll.records.tracking.change import DeleteRun, RemoveArtifacts, RemoveTags, RestoreRun, UpdateRun
 from plimsoll.records.tracking.experiment import (
     CreateExperiment,
@@ -37,7 +36,8 @@ from plimsoll.records.tracking.experiment import (
     TagExperiment,
 )
 from plimsoll.records.tracking.logged_model import CreateLoggedModel, DeleteLoggedModel, DropModelFiles, FinishLoggedModel, TagLoggedModel
-from plimsoll.records.tracking.trace import DeleteTraces, RecordTrace, RequestTrace, TagTrace
+from plimsoll.records.tracking.traces.assessment import Assessment, DeleteAssessment, Said, UpdateAssessment
+from plimsoll.records.tracking.traces.trace import DeleteTraces, RecordTrace, RequestTrace, TagTrace
 from plimsoll.store.database import open_database
 from plimsoll.store.schema import environments, events
 from plimsoll.store.tables.tracking import runs

@@ -19,7 +19,7 @@ from plimsoll.records.run import GetRun, LogArtifact, Run, RunDetail, SetTags, S
 from plimsoll.records.tracking.change import DeleteRun, LogBatch, LogDatasets, RemoveArtifacts, RemoveTags, UpdateRun
 from plimsoll.records.tracking.experiment import DEFAULT_EXPERIMENT_ID, Experiment, GetExperiment
 from plimsoll.records.tracking.logged_model import CreateLoggedModel, GetLoggedModel, LinkModels, LogModelMetrics
-from plimsoll.records.tracking.trace import RecordTrace
+from plimsoll.records.tracking.traces.trace import RecordTrace
 from plimsoll.runs.logger import PARENT
 from plimsoll.runs.outputs.files import FILE
 from plimsoll.store.contracts import Blobs, Do

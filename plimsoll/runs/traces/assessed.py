@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, func, insert, select
 
 from plimsoll import clock, codec
 from plimsoll.errors import Conflict, InvalidInput, NotFound
-from plimsoll.records.tracking.assessment import (
+from plimsoll.records.tracking.traces.assessment import (
     Assessment,
     AssessmentError,
     DeleteAssessment,

@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, and_, case, func, select
 
-from plimsoll.records.tracking.assessment import AssessmentKind
-from plimsoll.records.tracking.trace import SearchTraces, TracePage
+from plimsoll.records.tracking.traces.assessment import AssessmentKind
+from plimsoll.records.tracking.traces.trace import SearchTraces, TracePage
 from plimsoll.runs.search.language import parsed_filter
 from plimsoll.runs.search.pages import Key
 from plimsoll.runs.search.vocabulary import Mixed, Vocabulary, condition_in, keys_in, page_of

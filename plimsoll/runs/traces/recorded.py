@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, func, insert, select
 
 from plimsoll.errors import Conflict, NotFound
 from plimsoll.records.run import Artifact
-from plimsoll.records.tracking.trace import (
+from plimsoll.records.tracking.traces.trace import (
     DeleteTraces,
     GetTrace,
     KeepTraceFile,

@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select
 
 from plimsoll.errors import Conflict
-from plimsoll.records.tracking.span import ListSpans, RecordSpans, Span
-from plimsoll.records.tracking.trace import RecordTrace, RequestTrace
+from plimsoll.records.tracking.traces.span import ListSpans, RecordSpans, Span
+from plimsoll.records.tracking.traces.trace import RecordTrace, RequestTrace
 from plimsoll.runs.traces.recorded import record_trace, trace_of
 from plimsoll.store.contracts import Context, chunks
 from plimsoll.store.tables.tracking import trace_spans, traces

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from plimsoll.errors import Conflict, InvalidInput, NotFound
-from plimsoll.records.tracking.assessment import (
+from plimsoll.records.tracking.traces.assessment import (
     Assessment,
     AssessmentError,
     AssessmentKind,
@@ -18,7 +18,7 @@ from plimsoll.records.tracking.assessment import (
     Said,
     UpdateAssessment,
 )
-from plimsoll.records.tracking.trace import DeleteTraces, GetTrace, RecordTrace, RequestTrace, SearchTraces
+from plimsoll.records.tracking.traces.trace import DeleteTraces, GetTrace, RecordTrace, RequestTrace, SearchTraces
 from plimsoll.runs.traces import assessed
 from tests.unit.yard import Yard, open_yard
 

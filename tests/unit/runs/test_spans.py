@@ -8,8 +8,8 @@ import pytest
 
 from plimsoll.errors import Conflict, InvalidInput, NotFound
 from plimsoll.records.tracking.experiment import CreateExperiment
-from plimsoll.records.tracking.span import ListSpans, RecordSpans, Span
-from plimsoll.records.tracking.trace import DeleteTraces, GetTrace, RecordTrace, RequestTrace
+from plimsoll.records.tracking.traces.span import ListSpans, RecordSpans, Span
+from plimsoll.records.tracking.traces.trace import DeleteTraces, GetTrace, RecordTrace, RequestTrace
 from plimsoll.runs.traces import spans
 from tests.unit.yard import Yard, open_yard
 

@@ -7,7 +7,7 @@ import pytest
 
 from plimsoll.errors import Conflict, InvalidInput, NotFound
 from plimsoll.records.tracking.experiment import CreateExperiment
-from plimsoll.records.tracking.trace import (
+from plimsoll.records.tracking.traces.trace import (
     DeleteTraces,
     GetTrace,
     KeepTraceFile,

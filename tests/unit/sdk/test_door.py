@@ -23,8 +23,8 @@ from plimsoll.records.registry.catalog import AdoptFiles
 from plimsoll.records.request import Request, result_type
 from plimsoll.records.run import AppendPoints, CodeVersion, FinishRun, GetRun, GetSeries, PointColumns, ResumeRun, StartRun
 from plimsoll.records.tracking.logged_model import CreateLoggedModel
-from plimsoll.records.tracking.span import Span
-from plimsoll.records.tracking.trace import DeleteTraces, RequestTrace
+from plimsoll.records.tracking.traces.span import Span
+from plimsoll.records.tracking.traces.trace import DeleteTraces, RequestTrace
 from plimsoll.sdk.door import connect, open_door
 from plimsoll.sdk.http import HttpDoor
 from plimsoll.workspace import open_workspace

@@ -144,6 +144,7 @@ def test_a_body_may_be_packed(client: httpx.Client, trace: str, encoding: str) -
         (gzip.compress(b"x" * 1000)[:-9], PROTOBUF | {"content-encoding": "gzip"}),
         (gzip.compress(bytes(17 << 20)), PROTOBUF | {"content-encoding": "gzip"}),
     ],
+    ids=map(str, range(17)),
 )
 def test_what_is_no_export_of_spans_is_refused(client: httpx.Client, body: bytes, headers: dict[str, str]) -> None:
     answer = client.post("/v1/traces", content=body, headers=headers)

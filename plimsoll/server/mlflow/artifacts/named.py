@@ -19,7 +19,7 @@ from plimsoll.records.request import check_digest
 from plimsoll.records.run import LogArtifact, Run
 from plimsoll.records.tracking.change import RemoveArtifacts
 from plimsoll.records.tracking.logged_model import DropModelFiles, KeepModelFile, ListModelFiles, LoggedModel
-from plimsoll.records.tracking.trace import KeepTraceFile, ListTraceFiles, RequestTrace
+from plimsoll.records.tracking.traces.trace import KeepTraceFile, ListTraceFiles, RequestTrace
 from plimsoll.runs.outputs.files import FILE, flat_files
 from plimsoll.server.mlflow.logged_models import files_root, known_logged
 from plimsoll.server.mlflow.runs import artifact_root, changeable, known

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from plimsoll.errors import NotFound
-from plimsoll.records.tracking.assessment import Assessment, DeleteAssessment, GetAssessment, LogAssessment, UpdateAssessment
+from plimsoll.records.tracking.traces.assessment import Assessment, DeleteAssessment, GetAssessment, LogAssessment, UpdateAssessment
 from plimsoll.server.mlflow.speech import INVALID, MISSING, Asked, Spoken
 from plimsoll.server.mlflow.traces.recorded import known_trace
 from plimsoll.server.mlflow.traces.thought import kind_of, object_of, read, said_of, texts_of, told

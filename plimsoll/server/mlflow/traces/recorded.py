@@ -6,8 +6,8 @@ from contextlib import suppress
 from typing import Any
 
 from plimsoll.errors import Conflict, NotFound
-from plimsoll.records.tracking.span import ListSpans
-from plimsoll.records.tracking.trace import (
+from plimsoll.records.tracking.traces.span import ListSpans
+from plimsoll.records.tracking.traces.trace import (
     DeleteTraces,
     GetTrace,
     RecordTrace,

@@ -19,8 +19,8 @@ from starlette.routing import Route
 
 from plimsoll import access, extras
 from plimsoll.errors import MissingExtra
-from plimsoll.records.tracking.span import RecordSpans, Span
-from plimsoll.records.tracking.trace import RequestTrace, TraceState
+from plimsoll.records.tracking.traces.span import RecordSpans, Span
+from plimsoll.records.tracking.traces.trace import RequestTrace, TraceState
 from plimsoll.server.answers import in_turn
 from plimsoll.server.api import actor_of, read_body
 from plimsoll.server.mlflow.answering import Platform, asked, guarded

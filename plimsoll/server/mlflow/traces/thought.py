@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from plimsoll.records.tracking.assessment import Assessment, AssessmentError, AssessmentKind, AssessmentSource, Said
+from plimsoll.records.tracking.traces.assessment import Assessment, AssessmentError, AssessmentKind, AssessmentSource, Said
 from plimsoll.server.mlflow.speech import INVALID, Spoken
 from plimsoll.server.mlflow.traces.times import moment, shown
 

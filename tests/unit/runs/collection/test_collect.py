@@ -17,7 +17,6 @@ from plimsoll.records.model import CreateVersion
 from plimsoll.records.pipeline import ClaimCalls, EndedStep, KeyPart, RecordSteps, StepRecord, WantedCall
 from plimsoll.records.pipelines.search import GetSearch, Objective, RecordTrials, SearchPlan, StartSearch, Trial
 from plimsoll.records.run import AppendPoints, FinishRun, GetRun, LogArtifact, LogInput, ModelUse, PointColumns, Run, StartRun
-from plimsoll.records.tracking.assessment import Assessment, Said
 from plimsoll.records.tracking.change import DeleteRun, LogDatasets, RestoreRun
 from plimsoll.records.tracking.collect import Collect, CollectReport
 from plimsoll.records.tracking.dataset import Dataset, DatasetUse
@@ -31,7 +30,8 @@ from plimsoll.records.tracking.logged_model import (
     LogModelMetrics,
     ModelMetric,
 )
-from plimsoll.records.tracking.trace import KeepTraceFile, RecordTrace, RequestTrace
+from plimsoll.records.tracking.traces.assessment import Assessment, Said
+from plimsoll.records.tracking.traces.trace import KeepTraceFile, RecordTrace, RequestTrace
 from plimsoll.runs.collection import removal
 from plimsoll.runs.collection.overdue import due
 from plimsoll.store.schema import key_parts

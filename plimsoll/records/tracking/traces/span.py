@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from plimsoll.errors import InvalidInput
 from plimsoll.records.request import Json, Request
-from plimsoll.records.tracking.trace import RequestTrace
+from plimsoll.records.tracking.traces.trace import RequestTrace
 
 _ID = re.compile(r"[0-9a-f]{16}")
 

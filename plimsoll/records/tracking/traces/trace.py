@@ -12,8 +12,8 @@ from typing import Literal
 from plimsoll.errors import InvalidInput
 from plimsoll.records.request import Request
 from plimsoll.records.run import Artifact, check_artifact
-from plimsoll.records.tracking.assessment import Assessment
 from plimsoll.records.tracking.experiment import check_tags
+from plimsoll.records.tracking.traces.assessment import Assessment
 
 #: How the request ended, or that it has not yet.
 TraceState = Literal["ok", "error", "running", "unknown"]
