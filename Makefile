@@ -72,7 +72,7 @@ lock:
 	for extra in demo test docs; do \
 	  uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate \
 	    --extra $$extra pyproject.toml -o requirements/$$extra.txt || exit 1; done
-	for client in "2 mlflow-skinny<3 pandas<3" "3 mlflow-skinny>=3 pandas skops"; do \
+	for client in "2 mlflow-skinny<3 pandas<3" "3 mlflow-skinny>=3 pandas skops opentelemetry-exporter-otlp-proto-http"; do \
 	  set -- $$client; number=$$1; shift; \
 	  printf "%s\n" "$$@" scikit-learn xgboost-cpu lightgbm matplotlib | uv pip compile -q --universal --python-version 3.11 \
 	    --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements/wire-$$number.txt - || exit 1; done

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 import uuid
@@ -12,42 +11,20 @@ import mlflow
 if int(mlflow.__version__.split(".")[0]) < 3:
     sys.exit(0)
 
-import requests
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.exporter.otlp.proto.http import Compression
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 
 experiment = mlflow.set_experiment(f"spans-{uuid.uuid4().hex}")
 url = f"{os.environ['MLFLOW_TRACKING_URI']}/v1/traces"
 headers = {"authorization": f"Bearer {os.environ['MLFLOW_TRACKING_TOKEN']}", "x-mlflow-experiment-id": experiment.experiment_id}
 
 
-class Posting(SpanExporter):
-    """Sends what MLflow's client would send, where OpenTelemetry's own exporter is not installed."""
-
-    def export(self, spans):
-        """Post the spans as protobuf."""
-        request = ExportTraceServiceRequest()
-        scope = request.resource_spans.add().scope_spans.add()
-        scope.spans.extend(mlflow.entities.Span(span).to_otel_proto() for span in spans)
-        answer = requests.post(url, request.SerializeToString(), headers={**headers, "content-type": "application/x-protobuf"})
-        assert (answer.status_code, answer.content) == (200, b""), answer.text
-        return SpanExportResult.SUCCESS
-
-
-def processors():
-    """Return what sends spans: each as it ends, and several together, packed."""
-    if importlib.util.find_spec("opentelemetry.exporter") is None:
-        return [SimpleSpanProcessor(Posting()), BatchSpanProcessor(Posting())]
-    from opentelemetry.exporter.otlp.proto.http import Compression
-    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-
-    packed = OTLPSpanExporter(endpoint=url, headers=headers, compression=Compression.Gzip)
-    return [SimpleSpanProcessor(OTLPSpanExporter(endpoint=url, headers=headers)), BatchSpanProcessor(packed)]
-
-
 ids = []
-for processor in processors():
+plain = OTLPSpanExporter(endpoint=url, headers=headers)
+packed = OTLPSpanExporter(endpoint=url, headers=headers, compression=Compression.Gzip)
+for processor in (SimpleSpanProcessor(plain), BatchSpanProcessor(packed)):
     provider = TracerProvider()
     provider.add_span_processor(processor)
     tracer = provider.get_tracer("tests")
