@@ -8,10 +8,12 @@ the process which began this one is gone, and then this one ends too.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import importlib
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -153,16 +155,30 @@ def _no_files(node: list[Any]) -> Any:
 
 
 def _sender(handle: int) -> Send:
-    lock = threading.Lock()
+    # Processes that the step forks send as well. Each has a lock for its threads, since another one's may be held for ever, and all of
+    # them take turns by a file: its lock is a process's own and goes with the process.
+    locks = {os.getpid(): threading.Lock()}
+    turns = _nameless_file()
 
     def send(message: dict[str, Any]) -> None:
         data = codec.to_msgpack(message)
         view = memoryview(len(data).to_bytes(4, "big") + data)
-        with lock:
-            while view:
-                view = view[os.write(handle, view) :]
+        with locks.setdefault(os.getpid(), threading.Lock()):
+            fcntl.lockf(turns, fcntl.LOCK_EX)
+            try:
+                while view:
+                    view = view[os.write(handle, view) :]
+            finally:
+                fcntl.lockf(turns, fcntl.LOCK_UN)
 
     return send
+
+
+def _nameless_file() -> int:
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("turns")
+    with tempfile.TemporaryFile() as file:
+        return os.dup(file.fileno())
 
 
 def _read(handle: int, size: int) -> bytes:
