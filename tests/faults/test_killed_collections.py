@@ -31,12 +31,12 @@ _DIES = """
 import os, signal, sys
 from pathlib import Path
 from plimsoll.records.tracking.collect import Collect
-from plimsoll.runs.collection import collect, removal
+from plimsoll.runs.collection import collect, removal, turns
 from plimsoll.store import blobs
 from plimsoll.store.database import SqlDatabase
 from plimsoll.workspace import WORKER, open_workspace
 
-removal._TOGETHER, removal._CHUNKS, collect._TOGETHER = 3, 2, 15
+removal._TOGETHER, removal._CHUNKS, collect._HOLD, turns.AIR = 3, 2, 0.002, 0.0
 begin, look, left = SqlDatabase.write, blobs._young, [0]
 
 def step():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from plimsoll import clock
 from plimsoll.cli.nouns.cache import size_text
-from plimsoll.cli.output import Format, next_step, show_record
+from plimsoll.cli.output import Format, next_step, say, show_record
 from plimsoll.cli.session import door
 from plimsoll.errors import InvalidInput
 from plimsoll.records.tracking.collect import Collect
@@ -38,5 +38,7 @@ def collect(*, older_than: str = "", dry_run: bool = False, form: Format = Forma
         **({"stays": stays} if stays else {}),
     }
     show_record(found, form, lines)
+    if found.runs and not found.blobs and not form.json:
+        say("Bytes that were stored or asked for within a day stay until then.")
     if dry_run and (goes or found.blobs) and not form.json:
         next_step("plimsoll collect" + (f" --older-than {older_than}" if older_than else ""))

@@ -23,6 +23,7 @@ from plimsoll.pipelines.history.past import short
 from plimsoll.records.pipeline import CacheEntry
 from plimsoll.records.pipelines.kept import EntryUse, PruneCache, PruneReport
 from plimsoll.runs.collection.named import SILENT, Named, digests
+from plimsoll.runs.collection.turns import turn
 from plimsoll.runs.step_log import read_log
 from plimsoll.store.contracts import HomeBlobs, JobContext, chunks
 from plimsoll.store.schema import cache_entries, steps
@@ -55,7 +56,7 @@ def prune_cache(request: PruneCache, context: JobContext) -> PruneReport:
     for batch in chunks(goes, _BATCH):
         context.progress(f"{len(gone)} of {len(goes)} entries dropped")
         keys = {use.entry.key for use in batch}
-        with stores.database.write() as tx:
+        with turn(stores.database) as tx:
             tx.execute(delete(cache_entries).where(cache_entries.c.key.in_(keys)))
             held.read(tx, keys)
             for use in batch:

@@ -15,13 +15,14 @@ from plimsoll.records.tracking.collect import Binned, Collect, CollectReport
 from plimsoll.runs.collection.named import Named
 from plimsoll.runs.collection.overdue import Overdue, overdue, traces_of_experiments
 from plimsoll.runs.collection.removal import mark_experiments, remove_experiments, remove_key_parts, remove_models, remove_runs
-from plimsoll.store.contracts import JobContext, StoredBlob, chunks
+from plimsoll.runs.collection.turns import turn
+from plimsoll.store.contracts import JobContext, StoredBlob
 
 #: Seconds for which bytes stay that nothing names: what is to name them may not be recorded yet.
 GRACE = 86_400.0
 
-#: Blobs that are looked at in one transaction.
-_TOGETHER = 500
+#: Seconds for which one transaction frees blobs, while those who write wait.
+_HOLD = 0.2
 
 #: What is told by name at most.
 _TOLD = 1000
@@ -83,12 +84,14 @@ def _sweep(context: JobContext) -> tuple[int, int]:
         named = known.all(tx)
     free = _old(context, named)
     blobs = freed = 0
-    for some in chunks(free, _TOGETHER):
-        context.progress(f"{blobs} of {len(free)} blobs freed")
-        with stores.database.write() as tx:
+    while free:
+        context.progress(f"{blobs} blobs freed, {len(free)} left")
+        with turn(stores.database) as tx:
             # Looked at again, now that nobody else can name anything. Manifests that are known are not read again.
             named = known.all(tx)
-            for blob in some:
+            until = clock.monotonic() + _HOLD
+            while free and clock.monotonic() < until:
+                blob = free.pop()
                 size = 0 if blob.digest in named else stores.blobs.collect(blob.digest, GRACE)
                 blobs, freed = blobs + (size > 0), freed + size
     return blobs, freed

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, Table, delete, select, tuple_, update
 
+from plimsoll.runs.collection.turns import turn
 from plimsoll.store.contracts import JobContext, chunks
 from plimsoll.store.schema import cache_entries, claims, key_parts, steps, trials, versions
 from plimsoll.store.tables.tracking import (
@@ -68,7 +69,7 @@ def remove_runs(context: JobContext, ids: Sequence[str], before: int) -> int:
         goes = _mark(context, runs, some, before)
         while goes and _drop_points(context, goes):
             pass
-        with context.stores.database.write() as tx:
+        with turn(context.stores.database) as tx:
             for table in OF_RUNS:
                 tx.execute(delete(table).where(table.c.run_id.in_(goes)))
             tx.execute(delete(artifacts).where(artifacts.c.owner.in_(goes)))
@@ -90,7 +91,7 @@ def remove_models(context: JobContext, ids: Sequence[str]) -> int:
     """
     removed = 0
     for some in chunks(ids, _TOGETHER):
-        with context.stores.database.write() as tx:
+        with turn(context.stores.database) as tx:
             kept = set(tx.execute(_STANDING_MODELS.where(versions.c.model_id.in_(some))).scalars())
             goes = [id for id in some if id not in kept]
             for table in OF_MODELS:
@@ -134,13 +135,13 @@ def remove_key_parts(context: JobContext) -> None:
     with context.stores.database.read() as tx:
         goes = list(tx.execute(select(key_parts.c.key).where(*unused)).scalars())
     for some in chunks(goes, 500):
-        with context.stores.database.write() as tx:
+        with turn(context.stores.database) as tx:
             # Looked at again: a step that has just been recorded finds its parts there and does not write them.
             tx.execute(delete(key_parts).where(key_parts.c.key.in_(some), *unused))
 
 
 def _mark(context: JobContext, table: Table, ids: Sequence[str], before: int) -> list[str]:
-    with context.stores.database.write() as tx:
+    with turn(context.stores.database) as tx:
         query = select(table.c.id).where(table.c.id.in_(ids), table.c.deleted <= before)
         if table is runs:
             query = query.where(table.c.id.not_in(_STANDING))
@@ -152,7 +153,7 @@ def _mark(context: JobContext, table: Table, ids: Sequence[str], before: int) ->
 def _drop_points(context: JobContext, ids: Sequence[str]) -> bool:
     """Remove some of the points of runs; return whether there were any."""
     key = (point_chunks.c.series_id, point_chunks.c.index)
-    with context.stores.database.write() as tx:
+    with turn(context.stores.database) as tx:
         found = tx.execute(select(*key).join(series).where(series.c.run_id.in_(ids)).limit(_CHUNKS)).all()
         for some in chunks([tuple(row) for row in found], 200):
             tx.execute(delete(point_chunks).where(tuple_(*key).in_(some)))
@@ -162,7 +163,7 @@ def _drop_points(context: JobContext, ids: Sequence[str]) -> bool:
 def _remove_experiment(context: JobContext, id: str) -> bool:
     database = context.stores.database
     while True:
-        with database.write() as tx:
+        with turn(database) as tx:
             some = list(tx.execute(select(traces.c.id).where(traces.c.experiment_id == id).limit(_TOGETHER)).scalars())
             for table in (trace_tags, trace_metadata, assessments, trace_spans):
                 tx.execute(delete(table).where(table.c.trace_id.in_(some)))
@@ -170,7 +171,7 @@ def _remove_experiment(context: JobContext, id: str) -> bool:
             tx.execute(delete(traces).where(traces.c.id.in_(some)))
         if not some:
             break
-    with database.write() as tx:
+    with turn(database) as tx:
         for table in (runs, logged_models):
             if tx.execute(select(table.c.id).where(table.c.experiment_id == id).limit(1)).scalar() is not None:
                 return False

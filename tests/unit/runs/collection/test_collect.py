@@ -298,3 +298,14 @@ def test_an_ended_run_that_is_not_deleted_is_left_alone(yard: Yard) -> None:
     yard.workspace.do(FinishRun(id=run.id), yard.dana)
     assert collected(yard).runs == 0
     assert yard.workspace.do(GetRun(id=run.id), yard.dana).run.state == "finished"
+
+
+def test_after_each_of_its_transactions_others_have_a_turn(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = yard.workspace.do(StartRun(), yard.dana)
+    yard.workspace.do(DeleteRun(id=run.id), yard.dana)
+    pauses: list[float] = []
+    monkeypatch.setattr(clock, "sleep", pauses.append)
+    assert collected(yard).runs == 1
+    # Its mark, its points, its rows. Who waits for SQLite looks every tenth of a second.
+    assert len(pauses) >= 3
+    assert min(pauses) > 0.1
