@@ -168,6 +168,7 @@ def verbs_page() -> str:
     ]
     intro = (
         "What can be asked. `POST /api/v1/NAME` with the fields as JSON, or `plimsoll.connect().do(Name(...))`. "
+        "A field that a verb does not have is refused by name; `GET /openapi.json` describes all of them for programs. "
         "A `job` is done by the worker: over HTTP the answer is a `Job` with status 202, and `GetJob` tells how far it is; "
         "a door to a server waits for it, and a door to a folder does it in its own process. An audit line is written in the "
         "transaction of what it tells. "

@@ -56,7 +56,7 @@ class Frame(msgspec.Struct, omit_defaults=True):
     #: Where the platform is that knows the run; beside ``begin``, like the next one.
     address: str = ""
     #: Another process has begun the run and ends it.
-    guest: bool = False
+    forked: bool = False
     #: Last number and last sequence that were given before the file was cut back.
     base: tuple[int, int] | None = None
     #: Logged points.
@@ -145,7 +145,7 @@ class Journal:
         self.lock = threading.RLock()
         self.run_id, self.writer, self.address = "", "", ""
         #: Whether another process has begun the run and ends it.
-        self.guest = False
+        self.forked = False
         #: What is not acknowledged, by number. A batch that the disk had no room for is here itself.
         self.batches: dict[int, Batch | AppendPoints | Kept] = {}
         self.number = 0
@@ -201,7 +201,7 @@ class Journal:
     def _remember(self, frame: Frame, end: int) -> None:
         if frame.begin is not None:
             self.run_id, self.writer = frame.begin
-            self.address, self.guest, self._begun = frame.address, frame.guest, end
+            self.address, self.forked, self._begun = frame.address, frame.forked, end
         if frame.base is not None:
             self.number, self._sequence = frame.base
         if frame.points is not None:
@@ -242,19 +242,19 @@ class Journal:
         self.number += 1
         self.batches[self.number] = what
 
-    def begin(self, run_id: str, address: str, guest: bool = False) -> None:
+    def begin(self, run_id: str, address: str, forked: bool = False) -> None:
         """Write the first frame.
 
         Args:
             run_id: the run.
             address: where the platform is that knows it.
-            guest: whether another process has begun the run and ends it.
+            forked: whether another process has begun the run and ends it.
 
         Raises:
             StorageFull: the disk has no room.
         """
-        self.run_id, self.writer, self.address, self.guest = run_id, clock.new_id(), address, guest
-        self.write(Frame(begin=(self.run_id, self.writer), address=address, guest=guest))
+        self.run_id, self.writer, self.address, self.forked = run_id, clock.new_id(), address, forked
+        self.write(Frame(begin=(self.run_id, self.writer), address=address, forked=forked))
         self._begun = self._size
 
     def write(self, frame: Frame) -> None:

@@ -358,7 +358,7 @@ def _post(journal: Journal, do: Do, number: int, warn: Callable[[str], None]) ->
     try:
         answer: Any = do(request)
     except REFUSED as error:
-        if isinstance(request, AppendPoints | StartRun | ResumeRun) or (journal.guest and not _begun(journal.run_id, do)):
+        if isinstance(request, AppendPoints | StartRun | ResumeRun) or (journal.forked and not _begun(journal.run_id, do)):
             raise
         # One of them must not hold up the points behind it, which say themselves when the whole run is refused.
         warn(f"{error} The run {journal.run_id} goes on without this {type(request).__name__}.")

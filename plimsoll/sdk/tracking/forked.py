@@ -70,7 +70,7 @@ class Forked:
     def _begin(self) -> Journal:
         journal = Journal(self._parent.with_name(f"{self._parent.stem}.{clock.new_id()}.journal"))
         try:
-            journal.begin(self._run_id, self._address, guest=True)
+            journal.begin(self._run_id, self._address, forked=True)
         except BaseException:
             journal.remove()
             raise
@@ -91,10 +91,10 @@ def left_by_children(parent: Path) -> list[Path]:
     return sorted(parent.parent.glob(f"{parent.stem}.*.journal"))
 
 
-def begun_by(guest: Path) -> Path:
+def begun_by(journal: Path) -> Path:
     """Return the journal of the process that began a run.
 
     Args:
-        guest: the journal of a process that was forked from it.
+        journal: the journal of a process that was forked from it.
     """
-    return guest.with_name(f"{guest.name.partition('.')[0]}.journal")
+    return journal.with_name(f"{journal.name.partition('.')[0]}.journal")

@@ -145,13 +145,13 @@ def _sent(journal: Journal, last: int, doors: Callable[[str], Door | None], sile
 
         gone = FinishRun(id=journal.run_id, state="lost", error="Its process ended without saying how.", ended=last)
         # The end of a run is told by the process that began it.
-        ended = deliver(journal, dead, None if journal.guest else journal.end or gone, told.append)
+        ended = deliver(journal, dead, None if journal.forked else journal.end or gone, told.append)
         journal.remove()
         return replace(
             found, state="sent", end="" if ended is None or ended.ended is None else ended.state, run_id=journal.run_id, fact=" ".join(told)
         )
     except REFUSED as error:
-        if journal.guest and isinstance(error, NotFound) and begun_by(journal.path).exists():
+        if journal.forked and isinstance(error, NotFound) and begun_by(journal.path).exists():
             return replace(found, fact=f"{error} Its beginning is not sent yet.")
         return replace(found, state="refused", fact=f"{error} It is kept in {journal.set_aside()}.")
     except PlimsollError as error:
