@@ -11,6 +11,8 @@ from plimsoll.errors import MissingExtra
 EXTRA_OF = {
     "sklearn": "sklearn",
     "skops": "sklearn",
+    "cloudpickle": "mlflow",
+    "yaml": "mlflow",
     "optuna": "search",
     "ray": "ray",
     "psycopg": "postgres",

@@ -33,6 +33,7 @@ from plimsoll.records.pipelines import kept as k
 from plimsoll.records.pipelines import search as s
 from plimsoll.records.pipelines import trigger as t
 from plimsoll.records.registry import catalog as g
+from plimsoll.records.registry import packing as pk
 from plimsoll.records.request import Request
 from plimsoll.records.tracking import change as c
 from plimsoll.records.tracking import collect as co
@@ -231,6 +232,7 @@ VERBS: tuple[Verb, ...] = (
     _read(m.GetLineage, lineage.get_lineage),
     _read(dep.ExplainPrediction, lineage.explain_prediction),
     _job(m.CheckVersion, "plimsoll.registry.checks.examination:check_version", "write"),
+    _job(pk.PackVersion, "plimsoll.registry.mlflow.packing:pack_version", "write"),
     # Releases
     _write(dep.SetEnvironment, promotion.set_environment, "admin"),
     _read(dep.ListEnvironments, promotion.list_environments),

@@ -166,7 +166,7 @@ class Version:
         if self.meta is None:
             raise Refused(
                 f"{self.model}/{self.number} is not a package of Plimsoll; its files are {self.source or 'in another layout'}.",
-                "It is kept and given out only. To check, release and serve a model, return a plimsoll.Model from a step.",
+                f"Make a package of a scikit-learn model with: plimsoll models pack {self.model}/{self.number}",
             )
         return self.meta
 

@@ -21,7 +21,7 @@ def load(ref: str, *, door: Door | None = None) -> Model:
 
     Raises:
         NotFound: there is no such version.
-        Refused: its files are no package of ours, such as those of an MLflow model; load them with what wrote them.
+        Refused: its files are no package of ours, such as those of an MLflow model; ``plimsoll models pack`` makes one of them.
         Untrusted: it carries code, and nobody has granted that it may run.
         Corrupt: stored bytes do not match their digest.
     """

@@ -7,6 +7,8 @@ from cyclopts import App
 from plimsoll.cli.output import Format, next_step, say, show_list, show_record, when
 from plimsoll.cli.session import door
 from plimsoll.records.model import GetLineage, GetVersion, ListVersions, PackageMeta, TrustPackage
+from plimsoll.records.registry.catalog import DeleteVersion, RemoveAlias, RenameModel, SetAlias, TagVersion
+from plimsoll.records.registry.packing import PackVersion
 
 app = App(name="models")
 
@@ -75,7 +77,9 @@ def show(ref: str, *, form: Format = Format()) -> None:
             "code trusted by": [f"{grant.actor}: {grant.reason}" for grant in lineage.grants],
         }
     show_record(lineage, form, lines)
-    if version.meta is not None and lineage.report is None and not form.json:
+    if version.meta is None and not form.json:
+        next_step(f"plimsoll models pack {version.model}/{version.number}")
+    elif lineage.report is None and not form.json:
         next_step(f"plimsoll checks run {version.model}/{version.number}")
 
 
@@ -102,4 +106,80 @@ def trust(ref: str, *, reason: str) -> None:
         version = opened.do(GetVersion(ref=ref))
         opened.do(TrustPackage(digest=version.digest, reason=reason))
     say(f"The code of {version.model}/{version.number} ({version.digest[:12]}) may run.")
-    next_step(f"plimsoll checks run {version.model}/{version.number}")
+    next_step(f"plimsoll {'models pack' if version.meta is None else 'checks run'} {version.model}/{version.number}")
+
+
+@app.command
+def pack(ref: str, *, training: str = "", holdout: str = "") -> None:
+    """Make a package of a scikit-learn model that MLflow wrote: a further version, which can be checked, released and served.
+
+    Args:
+        ref: the version that MLflow wrote.
+        training: name of the dataset that it was fitted to, with the label, or a snapshot's digest.
+        holdout: the same of the rows that it never saw.
+    """
+    with door() as opened:
+        made = opened.do(PackVersion(ref=ref, training=training, holdout=holdout))
+    say(f"{ref} is packed as {made.model}/{made.number} ({made.digest[:12]}).")
+    next_step(f"plimsoll checks run {made.model}/{made.number}")
+
+
+@app.command
+def alias(ref: str, name: str, *, remove: bool = False) -> None:
+    """Let an alias name a version, or take it away.
+
+    Args:
+        ref: the version, such as ``late/3``.
+        name: the alias.
+        remove: take it from the version's model instead.
+    """
+    with door() as opened:
+        version = opened.do(GetVersion(ref=ref))
+        if remove:
+            opened.do(RemoveAlias(model=version.model, alias=name))
+        else:
+            opened.do(SetAlias(model=version.model, alias=name, number=version.number))
+    say(f"{version.model}@{name} is no more." if remove else f"{version.model}@{name} is {version.model}/{version.number}.")
+
+
+@app.command
+def tag(ref: str, *tags: str) -> None:
+    """Add or replace tags of a version; one without a value is removed.
+
+    Args:
+        ref: the version.
+        tags: ``team=blue``, or ``team`` to remove it.
+    """
+    given = dict(each.split("=", 1) for each in tags if "=" in each)
+    gone = tuple(each for each in tags if "=" not in each)
+    with door() as opened:
+        version = opened.do(GetVersion(ref=ref))
+        changed = opened.do(TagVersion(model=version.model, number=version.number, tags=given, remove=gone))
+    told = ", ".join(f"{name}={value}" for name, value in changed.tags.items()) or "none"
+    say(f"{changed.model}/{changed.number} has the tags: {told}.")
+
+
+@app.command
+def rename(name: str, to: str) -> None:
+    """Rename a model that has no packages and was never released.
+
+    Args:
+        name: registered name.
+        to: the new one.
+    """
+    with door() as opened:
+        opened.do(RenameModel(name=name, to=to))
+    say(f"{name} is {to} now.")
+
+
+@app.command
+def delete(ref: str) -> None:
+    """Forget a version that was never proposed for a release.
+
+    Args:
+        ref: the version, such as ``late/3``.
+    """
+    with door() as opened:
+        version = opened.do(GetVersion(ref=ref))
+        opened.do(DeleteVersion(model=version.model, number=version.number))
+    say(f"{version.model}/{version.number} is deleted; its number is not given again.")
