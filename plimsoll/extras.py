@@ -12,7 +12,6 @@ EXTRA_OF = {
     "sklearn": "sklearn",
     "skops": "sklearn",
     "cloudpickle": "mlflow",
-    "yaml": "mlflow",
     "optuna": "search",
     "ray": "ray",
     "psycopg": "postgres",
