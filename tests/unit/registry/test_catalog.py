@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from plimsoll import codec
 from plimsoll.data.snapshot import get_manifest
 from plimsoll.errors import Conflict, InvalidInput, NotFound, Refused
+from plimsoll.records.data import Manifest
 from plimsoll.records.deployment import CreateRelease
 from plimsoll.records.model import GetLineage, GetVersion, ListVersions, TrustPackage, Version
 from plimsoll.records.registry.catalog import (
@@ -115,16 +117,19 @@ def test_a_logged_model_becomes_a_version_once_its_files_are_said_to_be_all_ther
     assert (version.model_id, version.run_id, paths(yard, version)) == (logged.id, run.id, ["MLmodel"])
 
 
-def test_a_version_that_is_no_package_is_shown_and_neither_released_loaded_nor_trusted(yard: Yard) -> None:
+def test_a_version_that_is_no_package_is_shown_and_neither_released_nor_loaded_also_when_it_is_trusted(yard: Yard) -> None:
     adopted(yard)
     lineage = yard.workspace.do(GetLineage(ref="early/1"), yard.dana)
     assert (lineage.grants, lineage.data, lineage.run is not None) == ((), {}, True)
+    # Trust is for making a package of it.
+    yard.workspace.do(TrustPackage(digest=lineage.version.digest, reason="seen"), yard.nora)
     with pytest.raises(Refused, match="not a package"):
         yard.workspace.do(CreateRelease(ref="early/1"), yard.dana)
     with pytest.raises(Refused, match="not a package"):
         load("early/1", door=FolderDoor(yard.workspace, yard.dana))
+    never_kept = yard.workspace.stores.blobs.put(codec.canonical(Manifest(kind="tree", files=(), meta={})))
     with pytest.raises(InvalidInput, match=r"no package\.json"):
-        yard.workspace.do(TrustPackage(digest=lineage.version.digest), yard.nora)
+        yard.workspace.do(TrustPackage(digest=never_kept), yard.nora)
 
 
 def test_a_copy_of_a_package_under_another_name_is_no_package_and_does_not_stand_for_it(yard: Yard) -> None:
