@@ -7,9 +7,12 @@ removal ends what was begun: at no time can anybody take back one half of a run.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sqlalchemy import Connection, Table, delete, select, tuple_, update
 
+from plimsoll import codec
+from plimsoll.records.pipelines.search import Trial
 from plimsoll.runs.collection.turns import turn
 from plimsoll.store.contracts import JobContext, chunks
 from plimsoll.store.schema import cache_entries, claims, key_parts, steps, trials, versions
@@ -74,8 +77,8 @@ def remove_runs(context: JobContext, ids: Sequence[str], before: int) -> int:
                 tx.execute(delete(table).where(table.c.run_id.in_(goes)))
             tx.execute(delete(artifacts).where(artifacts.c.owner.in_(goes)))
             tx.execute(delete(writers).where(writers.c.stream.in_(goes)))
-            for table in (trials, logged_models):
-                tx.execute(update(table).where(table.c.run_id.in_(goes)).values(run_id=None))
+            tx.execute(update(logged_models).where(logged_models.c.run_id.in_(goes)).values(run_id=None))
+            _forget_in_trials(tx, goes)
             tx.execute(delete(runs).where(runs.c.id.in_(goes)))
             _tell(context, tx, "run", goes)
         removed += len(goes)
@@ -148,6 +151,14 @@ def _mark(context: JobContext, table: Table, ids: Sequence[str], before: int) ->
         goes = list(tx.execute(query).scalars())
         tx.execute(update(table).where(table.c.id.in_(goes)).values(deleted=GONE))
     return goes
+
+
+def _forget_in_trials(tx: Connection, ids: Sequence[str]) -> None:
+    """Let trials, whose proposals and values stay, name their runs no more: a search that goes on looks at the runs that it names."""
+    for row in tx.execute(select(trials).where(trials.c.run_id.in_(ids))).all():
+        trial = replace(codec.from_msgpack(row.data, Trial, "The stored trial"), run_id=None)
+        mine = (trials.c.search_id == row.search_id, trials.c.number == row.number)
+        tx.execute(update(trials).where(*mine).values(run_id=None, data=codec.to_msgpack(trial)))
 
 
 def _drop_points(context: JobContext, ids: Sequence[str]) -> bool:

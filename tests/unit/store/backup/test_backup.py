@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import importlib.util
 import os
@@ -12,7 +13,7 @@ import pytest
 from sqlalchemy import make_url
 
 from plimsoll import clock
-from plimsoll.errors import Conflict, Corrupt, InvalidInput, NotFound, Unavailable
+from plimsoll.errors import Conflict, Corrupt, InvalidInput, NotFound, StorageFull, Unavailable
 from plimsoll.records.access import VerifyEvents
 from plimsoll.records.run import AppendPoints, GetRun, GetSeries, LogArtifact, PointColumns, Run, StartRun
 from plimsoll.records.tracking.collect import Collect
@@ -247,3 +248,36 @@ def test_nothing_is_collected_while_a_backup_is_made(workspace: Workspace, tmp_p
         taken(workspace, tmp_path / "backup")
     freed.append(workspace.do(Collect(), WORKER).blobs)
     assert freed == [0, 1]
+
+
+@pytest.mark.parametrize("place", ["copy_file", "_linked"])
+def test_a_full_disk_ends_a_backup_clearly_and_leaves_the_one_before(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    run, target = filled(workspace), tmp_path / "backup"
+    first = taken(workspace, target)
+    log(workspace, run, b"two")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(taking, place, full)
+        with pytest.raises(StorageFull, match="is full"):
+            taken(workspace, target)
+    assert restore(target, tmp_path / "new", None, silent) == first
+
+
+def test_a_restoring_into_a_full_disk_leaves_nothing(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(workspace)
+    taken(workspace, tmp_path / "backup")
+    sync = os.sync
+
+    def full() -> None:
+        sync()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "sync", full)
+    with pytest.raises(StorageFull, match="is full"):
+        restore(tmp_path / "backup", tmp_path / "new", None, silent)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["backup", "home"]
