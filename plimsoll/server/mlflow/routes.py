@@ -14,7 +14,7 @@ from plimsoll.server.mlflow.answering import Answering, Platform, answers, guard
 from plimsoll.server.mlflow.artifacts import named
 from plimsoll.server.mlflow.artifacts.routes import artifact_routes
 from plimsoll.server.mlflow.speech import MISSING, UNSPOKEN, Asked, Spoken
-from plimsoll.server.mlflow.traces import assessed
+from plimsoll.server.mlflow.traces import assessed, older
 from plimsoll.server.mlflow.traces import recorded as traces
 from plimsoll.server.mlflow.traces.spans import span_routes
 
@@ -60,6 +60,10 @@ SPOKEN: tuple[tuple[str, tuple[str, ...], Answering], ...] = (
     ("/logged-models/{model_id}/tags", _PATCH, logged_models.set_tags),
     ("/logged-models/{model_id}/tags/{tag_key:path}", _DELETE, logged_models.delete_tag),
     ("/logged-models/{model_id}/artifacts/directories", _GET, named.model_listing),
+    ("/traces", _POST, older.start),
+    ("/traces", _GET, older.search),
+    ("/traces/{trace_id}", _PATCH, older.end),
+    ("/traces/{trace_id}/info", _GET, older.info),
     # Clients from 3.0 still send these by the older path.
     ("/traces/delete-traces", _POST, traces.delete),
     ("/traces/{trace_id}/tags", _PATCH, traces.set_tag),
@@ -106,7 +110,7 @@ SPOKEN_3: tuple[tuple[str, tuple[str, ...], Answering], ...] = (
 
 #: Part of a path -> why it is not spoken.
 UNSPOKEN_PARTS: Mapping[str, str] = {
-    "traces": "Only traces of clients from 3.0 are kept, searched, assessed, tagged and deleted; the rest is not spoken.",
+    "traces": "Traces are kept, searched, assessed, tagged and deleted; the rest, such as their statistics, is not spoken.",
     "webhooks": "Webhooks are not spoken yet.",
     "gateway": "The gateway for language models is not what this server is for.",
 }

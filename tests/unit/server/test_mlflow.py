@@ -259,7 +259,7 @@ def test_a_path_that_could_mean_something_else_is_refused(client: httpx.Client, 
 
 
 def test_what_is_not_spoken_says_so_and_an_unknown_path_is_missing(client: httpx.Client) -> None:
-    for path in ("gateway/endpoints", "webhooks", "traces"):
+    for path in ("gateway/endpoints", "webhooks", "traces/metrics"):
         status, code, message = refused(client, path)
         assert (status, code) == (501, "NOT_IMPLEMENTED"), path
         assert message
@@ -304,12 +304,42 @@ def test_a_trace_comes_back_as_it_was_sent_and_its_spans_are_a_file(client: http
     ):
         answer = client.post(url, json={"trace": {"trace_info": {**sent, **wrong}}})
         assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE"), wrong
-    assert client.get(f"{url}/get").json()["message"] == "Trace with ID 'get' not found."
+    assert client.get(f"{url}/get", params={"trace_id": "none"}).json()["message"] == "Trace with ID 'none' not found."
     assert client.post(url, json={"trace": {"trace_info": {**sent, "assessments": [{}]}}}).status_code == 400
-    assert client.post("/api/2.0/mlflow/traces", json={}).status_code == 501
+    assert client.post("/api/3.0/mlflow/traces/metrics", json={}).status_code == 501
     assert post(client, "traces/delete-traces", experiment_id="0", request_ids=["tr-1"]) == {"traces_deleted": 1}
     assert client.get(f"{url}/tr-1").json()["error_code"] == "RESOURCE_DOES_NOT_EXIST"
     assert refused(client, "traces/delete-traces", experiment_id="0")[1] == "INVALID_PARAMETER_VALUE"
+
+
+def test_a_trace_of_an_older_client_begins_ends_and_is_found(client: httpx.Client) -> None:
+    tag, note = {"key": "a", "value": "b"}, {"key": "mlflow.traceInputs", "value": "q"}
+    begun = post(client, "traces", experiment_id="0", timestamp_ms=1_700_000_000_123, request_metadata=[note], tags=[tag])["trace_info"]
+    id = begun["request_id"]
+    place = {"key": "mlflow.artifactLocation", "value": f"mlflow-artifacts:/0/traces/{id}/artifacts"}
+    assert begun == {
+        "request_id": id,
+        "experiment_id": "0",
+        "timestamp_ms": 1_700_000_000_123,
+        "execution_time_ms": 0,
+        "status": "IN_PROGRESS",
+        "request_metadata": [note],
+        "tags": [tag, place],
+    }
+    output = {"key": "mlflow.traceOutputs", "value": "r"}
+    change = {"timestamp_ms": 1_700_000_001_000, "status": "OK", "request_metadata": [output], "tags": [{"key": "a", "value": "c"}]}
+    for _ in range(2):
+        ended = client.patch(f"/api/2.0/mlflow/traces/{id}", json=change).json()["trace_info"]
+        assert (ended["status"], ended["execution_time_ms"]) == ("OK", 877)
+        assert (ended["request_metadata"], ended["tags"]) == ([note, output], [{"key": "a", "value": "c"}, place])
+    assert get(client, f"traces/{id}/info")["trace_info"] == ended
+    found = get(client, "traces", experiment_ids=["0"], filter="tags.a = 'c' and status = 'OK'", max_results=5)
+    assert found == {"traces": [ended]}
+    newer = client.get(f"/api/3.0/mlflow/traces/{id}").json()["trace"]["trace_info"]
+    assert (newer["request_preview"], newer["response_preview"], newer["state"]) == ("q", "r", "OK")
+    assert client.patch(f"/api/2.0/mlflow/traces/{id}", json={"status": "IN_PROGRESS"}).status_code == 400
+    assert client.patch("/api/2.0/mlflow/traces/none", json={}).status_code == 404
+    assert post(client, "traces/delete-traces", experiment_id="0", request_ids=[id]) == {"traces_deleted": 1}
 
 
 def test_a_field_of_another_kind_or_with_half_a_character_is_refused_and_breaks_nothing(client: httpx.Client, run: str) -> None:

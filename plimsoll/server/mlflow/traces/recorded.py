@@ -24,14 +24,24 @@ from plimsoll.server.mlflow.traces.times import length, moment, shown
 #: Traces that come with all their spans.
 _AT_ONCE = 100
 
-_STATES: dict[str, TraceState] = {"OK": "ok", "ERROR": "error", "IN_PROGRESS": "running", "STATE_UNSPECIFIED": "unknown"}
-_TOLD = {state: name for name, state in _STATES.items()}
+#: What its clients call a state -> ours.
+STATES: dict[str, TraceState] = {"OK": "ok", "ERROR": "error", "IN_PROGRESS": "running", "STATE_UNSPECIFIED": "unknown"}
+_TOLD = {state: name for name, state in STATES.items()}
 
 #: Where its clients look for the spans.
-_PLACE = "mlflow.artifactLocation"
+PLACE = "mlflow.artifactLocation"
 
 #: Tells its clients whether to ask for the spans instead.
 _SPANS = "mlflow.trace.spansLocation"
+
+
+def place_of(trace: RequestTrace) -> str:
+    """Return where a trace's files are.
+
+    Args:
+        trace: the trace.
+    """
+    return f"mlflow-artifacts:/{trace.experiment_id}/traces/{trace.id}/artifacts"
 
 
 def _told(trace: RequestTrace) -> dict[str, Any]:
@@ -48,7 +58,7 @@ def _told(trace: RequestTrace) -> dict[str, Any]:
         **({"client_request_id": trace.client_id} if trace.client_id else {}),
         "trace_metadata": trace.metadata,
         **({"assessments": [told(each) for each in trace.assessments]} if trace.assessments else {}),
-        "tags": {**trace.tags, _PLACE: f"mlflow-artifacts:/{trace.experiment_id}/traces/{trace.id}/artifacts", **spans},
+        "tags": {**trace.tags, PLACE: place_of(trace), **spans},
     }
 
 
@@ -83,12 +93,12 @@ def start(asked: Asked) -> dict[str, Any]:
     if not isinstance(id, str) or not id:
         raise Spoken(INVALID, "Missing value for required parameter 'trace.trace_info.trace_id'.")
     tags = texts_of("tags", info.get("tags"))
-    for name in (_PLACE, _SPANS):
+    for name in (PLACE, _SPANS):
         tags.pop(name, None)
     trace = RequestTrace(
         id=id,
         experiment_id=active(asked, _experiment(info.get("trace_location"))).id,
-        state=_STATES.get(str(info.get("state")), "unknown"),
+        state=STATES.get(str(info.get("state")), "unknown"),
         started=moment("request_time", info.get("request_time")),
         duration=length("execution_duration", info.get("execution_duration")),
         request=str(info.get("request_preview") or "")[:10_000],
