@@ -30,7 +30,7 @@ def mlflow(source: str, *, artifacts: Path | None = None, recheck: bool = False,
     left out or is not the same.
 
     Args:
-        source: an mlruns folder.
+        source: a server's URL, a database file such as mlflow.db or sqlite:///mlflow.db, or an mlruns folder.
         artifacts: folder in which the files of runs are looked for, when they are not beside the source.
         recheck: read histories and files again also of runs that are here and look the same.
         form: how to print.

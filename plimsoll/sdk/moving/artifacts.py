@@ -33,10 +33,28 @@ class ArtifactCopy:
             owner: who keeps them.
             known: what it keeps here, by name.
         """
-        for file in self._source.files(owner):
-            with self._ledger.refusals("artifact", f"{file.path[:200]} of {owner.id}"):
-                check_artifact_name(file.path)
-                self._file(owner, file, known.get(file.path))
+        with self._ledger.refusals("artifact", f"all of {owner.id}"):
+            for file in self._source.files(owner):
+                with self._ledger.refusals("artifact", f"{file.path[:200]} of {owner.id}"):
+                    check_artifact_name(file.path)
+                    self._file(owner, file, known.get(file.path))
+
+    def compare(self, owner: Owner, known: dict[str, Artifact]) -> None:
+        """Count the files of a run that is deleted here, and so gets none.
+
+        Args:
+            owner: who keeps them.
+            known: what it keeps here, by name.
+        """
+        with self._ledger.refusals("artifact", f"all of {owner.id}"):
+            for file in self._source.files(owner):
+                here = known.get(file.path)
+                if here is None or file.size != here.size:
+                    reason = f"Its run is deleted here. Restore it and import again: plimsoll runs restore {owner.id}"
+                    self._ledger.leave("artifact", f"{file.path[:200]} of {owner.id}", reason)
+                else:
+                    self._ledger.here("artifact")
+                    self._ledger.here("byte", here.size)
 
     def _file(self, owner: Owner, file: SourceFile, here: Artifact | None) -> None:
         if file.fault:

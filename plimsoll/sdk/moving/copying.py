@@ -6,6 +6,7 @@ where it stopped. What is here already is compared and not written again.
 
 from __future__ import annotations
 
+import sqlite3
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -53,7 +54,7 @@ def move_in(door: Door, source: Source, ledger: Ledger, recheck: bool, tell: Cal
             _Copy(door, source, ledger, recheck, tell, Path(folder)).all()
     except PlimsollError:
         raise
-    except OSError as error:
+    except (OSError, sqlite3.Error) as error:
         raise Unreachable(f"{source.address} cannot be read any more: {error}", GO_ON) from error
     ledger.settle()
 
@@ -141,17 +142,16 @@ class _Copy:
             if run.deleted:
                 self._deleted_runs.append(run.id)
         else:
-            self._unseen(run, detail)
+            self._unseen(run, found, detail)
         self._compare(run, new)
 
-    def _unseen(self, run: SourceRun, detail: RunDetail) -> None:
+    def _unseen(self, run: SourceRun, found: SourceExperiment, detail: RunDetail) -> None:
         """Count what a run keeps that is deleted here, and so is not changed."""
         self._ledger.here("param", len(run.params))
         self._ledger.here("tag", len(run.tags))
         self._ledger.here("dataset", len(run.datasets))
         self._ledger.here("point", sum(series.count for series in detail.metrics))
-        self._ledger.here("artifact", len(detail.artifacts))
-        self._ledger.here("byte", sum(kept.size for kept in detail.artifacts))
+        self._artifacts.compare(Owner(run.id, found.id), {kept.name: kept for kept in detail.artifacts})
 
     def _begun(self, run: SourceRun, here: Experiment) -> tuple[RunDetail, bool]:
         try:

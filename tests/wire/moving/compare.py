@@ -112,7 +112,9 @@ def main():
         same(f"run {id}", told, run_of(here))
         for name, wanted in points.items():
             same(f"history of {name}", wanted, history(copy, id, name))
-        same(f"files of {id}", seen[id], {path: content(copy, id, path) for path in files(copy, id)})
+        # MLflow moves a deleted experiment's folder and then looks for its files where they were.
+        if seen[id] or told["stage"] == "active":
+            same(f"files of {id}", seen[id], {path: content(copy, id, path) for path in files(copy, id)})
     same("models", models, registered(copy))
     for id, wanted in logged.items():
         each = copy.get_logged_model(id)

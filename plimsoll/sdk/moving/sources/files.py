@@ -23,7 +23,8 @@ class Folders:
     """
 
     def __init__(self, roots: Sequence[Path]) -> None:
-        self._roots = [root.resolve() for root in roots if root.is_dir()]
+        #: Those that are there.
+        self.roots = [root.resolve() for root in roots if root.is_dir()]
 
     def find(self, address: str, *usual: str) -> Path | None:
         """Return the folder, or None when none of the roots has it.
@@ -34,7 +35,7 @@ class Folders:
         """
         told = [part for part in PurePosixPath(unquote(_split(address).path)).parts if part != "/"]
         ends = ["/".join(told[-length:]) for length in (5, 4, 3, 2) if len(told) >= length]
-        for root in self._roots:
+        for root in self.roots:
             for end in (*usual, *ends):
                 folder = (root / end).resolve()
                 if end and ".." not in end.split("/") and folder.is_relative_to(root) and folder != root and folder.is_dir():

@@ -235,6 +235,17 @@ class Notes:
         """
         self.left.append(Left(kind, name, reason))
 
+    def leave_once(self, kind: str, name: str, reason: str) -> None:
+        """Note what is not moved in, unless the same was noted before.
+
+        Args:
+            kind: such as ``artifacts``.
+            name: what it is called.
+            reason: why.
+        """
+        if Left(kind, name, reason) not in self.left:
+            self.leave(kind, name, reason)
+
     def read(self, kind: str, name: str, make: Callable[[], T]) -> T | None:
         """Return what ``make`` gives; None, noted, when what it reads has another form than it should have.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import struct
 from collections.abc import Iterator
@@ -33,11 +34,14 @@ def door_of(yard: Yard, *roles: Any) -> Door:
     return FolderDoor(yard.workspace, Actor(name="-".join(roles), roles=roles) if roles else yard.owner)
 
 
-def moved(yard: Yard, source: Source | Path, ledger: Ledger | None = None, recheck: bool = False) -> Ledger:
+def moved(
+    yard: Yard, source: Source | Path | str, ledger: Ledger | None = None, recheck: bool = False, artifacts: Path | None = None
+) -> Ledger:
     """Move in, and return what happened."""
     ledger = ledger or Ledger()
-    opened = open_source(str(source), ledger.notes) if isinstance(source, Path) else source
-    move_in(door_of(yard), opened, ledger, recheck, lambda line: None)
+    opened = open_source(str(source), ledger.notes, artifacts) if isinstance(source, Path | str) else source
+    with contextlib.closing(opened):
+        move_in(door_of(yard), opened, ledger, recheck, lambda line: None)
     return ledger
 
 
@@ -113,6 +117,10 @@ class Cut:
     def __init__(self, source: Source, limit: int) -> None:
         self._source, self._left = source, limit
         self.address = source.address
+
+    def close(self) -> None:
+        """Close the source."""
+        self._source.close()
 
     def __getattr__(self, name: str) -> Any:
         answer = getattr(self._source, name)
