@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import tempfile
@@ -14,7 +15,7 @@ from plimsoll.records.request import Request
 from plimsoll.records.run import LogArtifact, PointColumns, Run, SetTags
 from plimsoll.records.tracking.change import LogBatch
 from plimsoll.runs.guests.guest import Guest
-from plimsoll.runs.guests.loopback import Loopback, elsewhere, is_installed
+from plimsoll.runs.guests.loopback import ADDRESS, NOBODY_COMES_IN, Loopback, elsewhere, is_installed, is_ours
 from plimsoll.runs.guests.surroundings import Surroundings
 from plimsoll.sdk.door import Door
 from plimsoll.store.contracts import Blobs
@@ -72,7 +73,11 @@ class Autolog:
         if self._elsewhere is None and not _has_begun():
             self._loopback = Loopback(_Both(blobs, door.blobs))
             guest = Guest(self._record, self._ask, self._write, self._loopback.blobs, lambda: run.settle(_PATIENCE))
-            self._around = Surroundings(self._loopback.admit(guest))
+            try:
+                self._around = Surroundings(self._loopback.admit(guest))
+            except OSError as error:
+                print(f"plimsoll: {NOBODY_COMES_IN} ({error}).", file=sys.stderr, flush=True)
+                return
             self._around.__enter__()
 
     def close(self) -> None:
@@ -116,7 +121,7 @@ class Autolog:
 def _has_begun() -> bool:
     """Return whether the user's own code has begun a run of MLflow's, which goes on where it began."""
     active = getattr(sys.modules.get("mlflow"), "active_run", None)
-    return active is not None and active() is not None
+    return active is not None and not is_ours(os.environ.get(ADDRESS, "")) and active() is not None
 
 
 class _Both:

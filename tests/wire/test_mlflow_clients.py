@@ -32,7 +32,7 @@ from plimsoll.sdk.http import HttpDoor
 _STARTS_WITHIN = 60.0
 _ENDS_WITHIN = 900.0
 
-CLIENTS = sorted(path.stem for path in (Path(__file__).parent / "clients").glob("*.py"))
+CLIENTS = sorted(path.stem for path in (Path(__file__).parent / "clients").glob("*.py") if path.stem != "packed")
 
 
 #: What the models of ``clients/packed.py`` are for.

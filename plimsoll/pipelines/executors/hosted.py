@@ -17,7 +17,7 @@ from plimsoll.records.request import Request
 from plimsoll.records.run import PointColumns, Run
 from plimsoll.records.tracking.change import LogBatch
 from plimsoll.runs.guests.guest import Guest
-from plimsoll.runs.guests.loopback import Loopback, elsewhere, is_installed
+from plimsoll.runs.guests.loopback import NOBODY_COMES_IN, Loopback, elsewhere, is_installed
 from plimsoll.store.contracts import Do
 
 #: Takes what a step logs, for later runs.
@@ -78,7 +78,11 @@ class Hosted:
                 keep(part)
 
         guest = Guest(lambda: run, self._do, write, self._loopback.blobs)
-        return StepGuest(guest, self._loopback.admit(guest), self._loopback.dismiss)
+        try:
+            return StepGuest(guest, self._loopback.admit(guest), self._loopback.dismiss)
+        except OSError as error:
+            print(f"plimsoll: {NOBODY_COMES_IN} ({error}).", file=sys.stderr, flush=True)
+            return None
 
 
 def _parts(request: Request[Any]) -> Iterator[PointColumns | Request[Any]]:

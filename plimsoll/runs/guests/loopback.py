@@ -22,11 +22,15 @@ from plimsoll.store.contracts import Blobs
 #: What answers, found by name, as the verbs' functions are: the server's rooms lie above this one, and most runs need none of them.
 _SERVED = "plimsoll.server.mlflow.guests.served"
 
-_ADDRESS = "MLFLOW_TRACKING_URI"
+#: The variable that tells MLflow's client where to log.
+ADDRESS = "MLFLOW_TRACKING_URI"
 _OURS = re.compile(rf"http://127\.0\.0\.1:(\d+)/{MARK}[\w-]+")
 
 #: Variables by which programs are told to ask elsewhere first, and those that make exceptions.
 _PROXIES, _EXCEPT = ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"), ("no_proxy", "NO_PROXY")
+
+#: What is told when nothing can listen on this machine.
+NOBODY_COMES_IN = "MLflow's client finds no way into the run"
 
 #: Seconds that what is being answered may take at the end.
 _GRACE = 5.0
@@ -38,13 +42,25 @@ def elsewhere(address: str) -> str | None:
     Args:
         address: of the platform.
     """
-    chosen = os.environ.get(_ADDRESS, "").rstrip("/")
-    return None if chosen in ("", address.rstrip("/")) or _OURS.fullmatch(chosen) else chosen
+    chosen = os.environ.get(ADDRESS, "").rstrip("/")
+    return None if chosen in ("", address.rstrip("/")) or is_ours(chosen) else chosen
+
+
+def is_ours(address: str) -> bool:
+    """Return whether an address was given to a guest.
+
+    Args:
+        address: what a variable holds.
+    """
+    return _OURS.fullmatch(address) is not None
 
 
 def is_installed() -> bool:
     """Return whether there is a client here that could ask."""
-    return importlib.util.find_spec("mlflow") is not None
+    try:
+        return importlib.util.find_spec("mlflow") is not None
+    except ValueError:
+        return True  # it is imported, by something that does not say from where
 
 
 def is_gone(address: str) -> bool:
@@ -86,6 +102,9 @@ class Loopback:
 
         Args:
             guest: who may come.
+
+        Raises:
+            OSError: this machine lets nobody listen.
         """
         with self._turn:
             if self._listener is None:
@@ -94,7 +113,7 @@ class Loopback:
                 self._thread.start()
             port = self._listener.getsockname()[1]
         self._guests[guest.name] = guest
-        variables = {_ADDRESS: f"http://127.0.0.1:{port}/{guest.name}", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
+        variables = {ADDRESS: f"http://127.0.0.1:{port}/{guest.name}", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
         if guest.run.experiment_id and "MLFLOW_EXPERIMENT_NAME" not in os.environ:
             variables["MLFLOW_EXPERIMENT_ID"] = guest.run.experiment_id
         if any(os.environ.get(name) for name in _PROXIES):

@@ -6,17 +6,20 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 
+from plimsoll.data.snapshot import get_manifest
 from plimsoll.errors import Unreachable
 from plimsoll.records.request import Request
 from plimsoll.records.run import GetRun
 from plimsoll.sdk.door import FolderDoor
 from plimsoll.sdk.run import run
 from plimsoll.workspace import open_workspace
+from tests.unit.conftest import Running
 
 
 @pytest.fixture
@@ -116,6 +119,49 @@ def test_runs_within_each_other_have_an_address_each_and_leave_none_behind(door:
     first.finish()
     second.finish()
     assert "MLFLOW_TRACKING_URI" not in os.environ
+
+
+def test_files_go_to_a_server_as_well(running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mlflow.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.chdir(tmp_path)
+    server = running.http("read", "write")
+    with run(door=server) as opened, client() as asked:
+        root = post(asked, "runs/create")["run"]["info"]["artifact_uri"].partition(":/")[2]
+        assert asked.put(f"/mlflow-artifacts/artifacts/{root}/a/b.bin", content=b"x" * 3_000_000).status_code == 200
+        made = post(asked, "logged-models", experiment_id=opened.record.experiment_id, source_run_id=opened.id)["model"]["info"]
+        place = made["artifact_uri"].partition(":/")[2]
+        assert asked.put(f"/mlflow-artifacts/artifacts/{place}/MLmodel", content=b"flavors: {}").status_code == 200
+        asked.patch(f"/mlflow/logged-models/{made['model_id']}", json={"status": "LOGGED_MODEL_READY"})
+        post(asked, "runs/outputs", run_id=opened.id, models=[{"model_id": made["model_id"], "step": 0}])
+        assert asked.get(f"/mlflow-artifacts/artifacts/{place}/MLmodel").content == b"flavors: {}"
+        assert len(asked.get(f"/mlflow-artifacts/artifacts/{root}/a/b.bin").content) == 3_000_000
+    found = server.do(GetRun(id=opened.id))
+    assert ([each.name for each in found.artifacts], [use.model_id for use in found.models]) == (["a/b.bin"], [made["model_id"]])
+    (entry,) = get_manifest(server.blobs, found.artifacts[0].digest).files
+    assert entry.size == 3_000_000
+    assert server.blobs.has(entry.digest)
+
+
+def test_runs_that_the_client_left_open_end_with_the_block_and_where_another_begins(
+    door: FolderDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = ["outer"]
+    mlflow = SimpleNamespace(active_run=lambda: left[-1] if left else None, end_run=lambda: left.pop())
+    monkeypatch.setitem(sys.modules, "mlflow", mlflow)
+    with run(door=door):
+        assert "MLFLOW_TRACKING_URI" not in os.environ, "a run that the user's code began goes on where it began"
+    assert left == ["outer"]
+    left.clear()
+    with run(door=door):
+        left.append("first")
+        with run(door=door):
+            assert left == []
+            left.append("second")
+        assert left == []
+        left.append("first again")
+    assert left == []
 
 
 def test_nobody_comes_in_without_the_name_of_the_guest(door: FolderDoor) -> None:
