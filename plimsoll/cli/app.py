@@ -27,6 +27,8 @@ def build() -> App:
         help="From a notebook's model to a production service, and no model past the line without evidence.",
         version=lambda: version("plimsoll"),
         default_parameter=Parameter(show_default=_told),
+        # Else an interrupted command would end with 0, as if it had done its work.
+        suppress_keyboard_interrupt=False,
         help_epilogue="Options everywhere: --json --csv --md on lists and records, --debug for a traceback.",
     )
     here = "plimsoll.cli.commands"
@@ -76,7 +78,7 @@ def main() -> None:
         words = [word for word in error.command_chain or () if word != "plimsoll"]
         _fail(str(error), f"Run: {' '.join(['plimsoll', *words, '--help'])}", 2)
     except KeyboardInterrupt:
-        sys.exit(130)
+        _fail("Interrupted.", "", 130)
     except (BrokenPipeError, SystemExit):
         # The reader went away; rich, which prints help and tables, says so by ending the process.
         _hush()

@@ -16,6 +16,7 @@ from plimsoll.pipelines.running import execute
 from plimsoll.pipelines.settled import typed_params
 from plimsoll.pipelines.step import is_pipeline
 from plimsoll.records.pipelines.part import NO_PART, PartAsked
+from plimsoll.records.run import GetRun
 from plimsoll.sdk.door import open_door
 
 
@@ -52,7 +53,9 @@ def _run(asked: Asked) -> Reran:
             versions=False,
             part=PartAsked(until=asked.until) if asked.until else NO_PART,
         )
-        return Reran(run_id=result.id, metrics=result.metrics, steps=tuple(step.record for step in result.steps))
+        # What steps logged counts as well as what the pipeline returned.
+        metrics = {metric.name: metric.last for metric in door.do(GetRun(id=result.id)).metrics}
+        return Reran(run_id=result.id, metrics=metrics, steps=tuple(step.record for step in result.steps))
     finally:
         door.close()
 

@@ -86,7 +86,8 @@ class LocalBlobs:
             StorageFull: the disk has no room; some of them may be stored.
         """
         named = [(codec.digest(data), data) for data in parts]
-        missing = {digest: data for digest, data in named if not self._holds(digest, len(data))}
+        # Looked at, since they are small: a manifest that was damaged would else be named anew, and stay so.
+        missing = {digest: data for digest, data in named if not (self._holds(digest, len(data)) and self._sound(digest, data))}
         if missing:
             with explained(self._folder):
                 self._write_small(missing)
@@ -289,6 +290,12 @@ class LocalBlobs:
                 return os.stat(self._folder / place(digest)).st_size
         except NotFound:
             return None
+
+    def _sound(self, digest: str, data: bytes) -> bool:
+        try:
+            return (self._folder / place(digest)).read_bytes() == data
+        except OSError:
+            return False
 
     def _holds(self, digest: str, size: int) -> bool:
         # A blob cut short by a failing disk is written again.

@@ -330,7 +330,10 @@ def main() -> None:
             importlib.import_module(name)
     gc.collect()
     gc.freeze()
-    control.sendall(b"1" if _alone() else b"0")
+    try:
+        control.sendall(b"1" if _alone() else b"0")
+    except OSError:
+        return  # whoever asked was killed
     given = _serve(control)
     if given is not None:
         _differ()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from plimsoll import clock
 from plimsoll.cli.asked import Told
 from plimsoll.cli.commands.run import run
 from plimsoll.errors import InvalidInput, NotFound
@@ -70,3 +74,22 @@ def test_variations_and_numbers_of_them_that_cannot_be_are_refused(project: Path
     with pytest.raises(InvalidInput, match="jobs"):
         run("pipe.py:flow", told=Told(variation=["all"]), jobs=0)
     assert not (project / ".plimsoll").exists()
+
+
+def test_a_run_that_is_interrupted_says_so_and_does_not_exit_like_one_that_went_well(project: Path) -> None:
+    waits = PIPE.replace("    return depth", "    open('begun', 'w').close()\n    while True:\n        time.sleep(0.05)")
+    (project / "pipe.py").write_text(f"import time\n{waits}")
+    command = [sys.executable, "-m", "plimsoll.cli.app", "run", "pipe.py:flow"]
+    path = os.pathsep.join([str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")])
+    with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            deadline = clock.monotonic() + 60
+            while not (project / "begun").exists() and process.poll() is None:
+                assert clock.monotonic() < deadline
+                clock.sleep(0.02)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert process.returncode == 130, said
+    assert "Interrupted." in said

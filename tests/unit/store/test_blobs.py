@@ -30,6 +30,14 @@ def test_the_same_bytes_again_write_nothing(tmp_path: Path) -> None:
     assert stored.stat().st_ino == before.st_ino
 
 
+def test_small_bytes_that_were_damaged_are_written_again(tmp_path: Path) -> None:
+    blobs = LocalBlobs(tmp_path / "blobs")
+    digest = blobs.put(b"data")
+    (tmp_path / "blobs" / digest[:2] / digest).write_bytes(b"dada")
+    blobs.put(b"data")
+    assert blobs.get(digest) == b"data"
+
+
 def test_what_is_stored_again_is_young_again_and_is_not_collected(tmp_path: Path) -> None:
     blobs = LocalBlobs(tmp_path / "blobs")
     digest = blobs.put(b"data")

@@ -118,7 +118,7 @@ def ask(found: Found, frame: FrameType | None, given: Any, end: str) -> None:
         end: what is asked.
     """
     inner = frame.f_code.co_filename if frame is not None else ""
-    if "pathlib" in inner or found.origins.housekeeping(frame):
+    if ("pathlib" in inner and found.origins.of(inner) == "stdlib") or found.origins.housekeeping(frame):
         return  # one question asked through another, or not for the step
     asker = found.asks(frame)
     if asker == "user" and end != THERE and isinstance(given, (str, os.PathLike)) and is_machine(os.path.abspath(given)):

@@ -49,6 +49,13 @@ def _older(project: Path) -> None:
     os.utime(project / "d" / "b", (4, 4))
 
 
+def _named_for_pathlib(project: Path) -> None:
+    (project / "own_pathlib").mkdir()
+    code = "def newest(folder):\n    return max(folder.iterdir(), key=lambda path: path.stat().st_mtime).name\n"
+    (project / "own_pathlib" / "newest.py").write_text(code)
+    _older(project)
+
+
 def _led(target: str):  # type: ignore[no-untyped-def]
     def lead(project: Path) -> None:
         (project / "link").unlink(missing_ok=True)
@@ -69,6 +76,8 @@ CASES = [
     Case("a state without links, by pathlib", "return (HERE / 'd/b').lstat().st_size", _both, _longer),
     Case("a time", "return os.path.getmtime(HERE / 'd/b')", _both, _younger),
     Case("the newest file", "return max((HERE / 'd').iterdir(), key=lambda path: path.stat().st_mtime).name", _older, _younger),
+    Case("the newest file, in a folder that is named for pathlib",
+         "from own_pathlib.newest import newest\nreturn newest(HERE / 'd')", _named_for_pathlib, _younger),
     Case("a query of Arrow", "import pyarrow as pa\nreturn pa.ipc.open_file(str(HERE / 'd.arrow')).read_all().to_pylist()",
          lambda project: _arrow(project, 1), lambda project: _arrow(project, 2)),
     Case("a matrix", "import scipy.io\nreturn scipy.io.mmread(str(HERE / 'd.mtx')).tolist()",

@@ -94,6 +94,15 @@ def test_the_one_constant_among_two_functions_a_constant_and_a_parameter_is_name
     assert old.metrics != middle.metrics
 
 
+def test_a_metric_that_a_step_logged_is_asked_about_like_one_that_was_returned(kept: Bench) -> None:
+    logged = FILES["pipe.py"].replace("    return {", "    plimsoll.current_run().log(cost=float(depth))\n    return {")
+    kept.write("pipe.py", f"import plimsoll\n{logged}")
+    git(kept.project, "commit", "-qam", "logs")
+    old, new = kept.run(), kept.run(depth=5)
+    told = found(kept, old.id, new.id, "cost")
+    assert ([each.name for each in told.guilty], told.old, told.new) == (["depth"], 3.0, 5.0)
+
+
 def test_two_differences_that_only_move_it_together_are_found_as_a_pair(kept: Bench) -> None:
     old = kept.run()
     # Neither guard alone lets the value pass; these changes were never committed.
