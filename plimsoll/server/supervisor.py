@@ -332,9 +332,6 @@ def _run(
     control, serving = addresses
     control = Address(host=control.host, port=opened.getsockname()[1])
     (workspace.home / "logs").mkdir(exist_ok=True)
-    # Uploads that an earlier server, killed, left half done.
-    for unfinished in workspace.home.glob("upload-*"):
-        unfinished.unlink(missing_ok=True)
     hosts = frozenset(f"{name}:{control.port}" for name in (control.name, "127.0.0.1", "localhost"))
     ready, stop = threading.Event(), threading.Event()
     planes = Planes(workspace, control, serving)

@@ -192,7 +192,7 @@ def test_an_upload_that_is_not_what_its_name_says_is_refused_and_the_name_stays_
     assert known.head(f"/blobs/{digest}").status_code == 404
     assert known.put("/blobs/..%2fsecrets", content=b"x").status_code == 404
     assert error(known.put("/blobs/ABC", content=b"x")) == (400, "invalid_input")
-    assert not list(running.yard.workspace.home.glob("upload-*"))
+    assert not list((running.yard.workspace.home / "blobs" / "tmp").iterdir())
 
 
 def test_a_blob_that_was_damaged_is_not_served_and_leaves_no_copy(
