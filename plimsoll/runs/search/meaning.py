@@ -27,7 +27,11 @@ _KINDS = {
     "tag": "tag", "tags": "tag",
     "dataset": "dataset", "datasets": "dataset",
 }  # fmt: skip
-_SAME = {"created": "start_time", "Created": "start_time", "run name": "run_name", "Run name": "run_name", "Run Name": "run_name"}
+_SAME = {
+    "created": "start_time", "Created": "start_time", "run name": "run_name", "Run name": "run_name", "Run Name": "run_name",
+    # As the columns of a list are called.
+    "id": "run_id", "name": "run_name", "author": "user_id", "started": "start_time", "ended": "end_time",
+}  # fmt: skip
 _ATTRIBUTES = ["artifact_uri", "end_time", "experiment", "run_id", "run_name", "start_time", "state", "status", "user_id"]
 _DATASETS = {"name": datasets.c.name, "digest": datasets.c.digest, "context": dataset_uses.c.context}
 _NUMBERS = ("start_time", "end_time")
