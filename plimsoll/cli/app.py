@@ -47,6 +47,7 @@ def build() -> App:
     app.command("plimsoll.cli.keeping.backup:backup", name="backup", help="Copy the platform while it goes on.")
     app.command("plimsoll.cli.keeping.backup:restore", name="restore", help="Make a home of a backup.")
     app.command("plimsoll.cli.tracking.moving:app", name="import", help="Move in from another platform.")
+    app.command("plimsoll.cli.tracking.moving:export_", name="export", help="Write everything as Parquet and blobs.")
     app.command("plimsoll.cli.tracking.sync:sync", name="sync", help="Send what runs have left in their journals.")
     access = {"actors": "Who may do what.", "jobs": "What the worker does and has done.", "events": "The audit log."}
     nouns = {

@@ -114,6 +114,7 @@ OTHERS = (
     "reproduce AFTER",
     "run --bisect BEFORE AFTER",
     "submit works.py:chain",
+    "export out",
 )
 
 #: Commands that are done where the home is, by whoever can read it.

@@ -1,4 +1,4 @@
-"""``plimsoll import``."""
+"""``plimsoll import`` and ``plimsoll export``."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 from cyclopts import App
 from rich.console import Console
 
-from plimsoll.cli.output import Format, next_step, say, show_answer, show_list
+from plimsoll.cli.output import Format, next_step, say, show_answer, show_list, show_record
 from plimsoll.cli.session import door
+from plimsoll.sdk.leaving.exporting import export
 from plimsoll.sdk.moving.copying import move_in
 from plimsoll.sdk.moving.ledger import KINDS, Ledger
 from plimsoll.sdk.moving.sources.opened import open_source
@@ -73,3 +74,21 @@ def _show(ledger: Ledger, form: Format) -> None:
         say(f"{hidden} more; print all of them with: --json")
     if ledger.whole:
         say("Everything is here, and was compared with the source.")
+
+
+def export_(folder: Path, *, experiment: str | None = None, form: Format = Format()) -> int:
+    """Write experiments, runs with whole histories, files and models to a new folder, as Parquet and blobs.
+
+    The folder appears when it is whole. The exit code is 3 when bytes that are named are not stored any more; the manifest names
+    them.
+
+    Args:
+        folder: the new folder.
+        experiment: name of the only experiment whose runs are written; models are written all the same.
+        form: how to print.
+    """
+    with door() as here, _progress() as tell:
+        found = export(here, folder.absolute(), experiment, tell)
+    lines = {"folder": str(folder), "rows": found.rows, "blobs": found.blobs, "bytes": found.bytes, "missing": len(found.missing)}
+    show_record(found, form, lines)
+    return 3 if found.missing else 0
