@@ -298,6 +298,8 @@ def differing(before: Mapping[tuple[str, str], KeyPart], after: Mapping[tuple[st
 
 _ORDER = {"param": 0, "input": 1, "item": 1, "file": 2, "variable": 3, "code": 4, "module": 5, "project": 6, "environment": 7}
 _NOTHING = KeyPart(kind="", name="", digest="")
+#: Of a line that is shown in one with others.
+_LINE = 60
 
 
 def _is_code(part: KeyPart | None) -> bool:
@@ -320,11 +322,27 @@ def _difference(old: KeyPart | None, new: KeyPart | None, step: str) -> str:
         return f"{named} is new"
     if new is None:
         return f"{named} is no longer used"
+    if part.name.endswith("<import>"):
+        return _at_import(part.name.removesuffix("<import>").rstrip("."), old.text.splitlines(), new.text.splitlines())
     # A function's text is its source: too much for one line, where a constant's value fits.
     if old.text and new.text and old.text != new.text and "\n" not in old.text + new.text:
         arrow = f"{old.text} -> {new.text}"
         return f"{named} {arrow}" if part.kind == "environment" else f"{named}: {arrow}"
     return f"{named} changed"
+
+
+def _at_import(module: str, old: list[str], new: list[str]) -> str:
+    """Return which statement, variable or file it is that differs in what a module does when it is imported."""
+    what = f"what the import of {module} does" if module else "what the step's own module does when it is imported"
+    gone = next((line for line in old if line not in new), "")
+    came = next((line for line in new if line not in old), "")
+    name, colon, value = came.removeprefix("# ").partition(": ")
+    if came.startswith("# ") and colon and gone.startswith(f"# {name}: "):
+        by = f"{name}: {gone.partition(': ')[2]} -> {value}" if name.startswith("variable ") else f"{name} changed"
+        return f"{what}: {by}"
+    if gone or came:
+        return f"{what}: " + " -> ".join(line.removeprefix("# ").strip()[:_LINE] for line in (gone, came) if line)
+    return f"{what} changed"
 
 
 def own_run(context: Context, id: str) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 from plimsoll.data.code.bytecode import codes
 from plimsoll.data.trace.found import Found
 from plimsoll.data.trace.reading.named import (
+    FINDERS,
     Written,
     cells_of,
     chain_at,
@@ -258,20 +259,21 @@ def _read_off(found: Found, function: FunctionType, owners: list[Any], asked: se
     local = cells_of(function)
     for code in codes(function.__code__):
         written = Written(code)
-        steps, known = written.steps, set[int]()
+        steps, known, by_name = written.steps, set[int](), not FINDERS.isdisjoint(code.co_names)
         local |= imported_in(steps)
         for position, step in enumerate(steps):
             value, end = chain_at(named_at(function.__globals__, local, step), steps, position + 1)
             known.update(() if value is None else range(position + 1, end))
-            if step.opname in ("LOAD_ATTR", "LOAD_METHOD") and position not in known and step.argval in CALLED:
+            takes = position not in known if step.opname in ("LOAD_ATTR", "LOAD_METHOD") else step.opname == "LOAD_CONST" and by_name
+            if takes and isinstance(step.argval, str) and step.argval in CALLED:
                 asked.add(step.argval)
-            if (not callable(value) and not isinstance(value, ModuleType)) or written.only_asks(position):
+            if written.only_asks(position):
                 continue
-            # A class hashes itself by what it has; that stays inside of the process.
-            if is_watched_call(value, "user") and (value is not hash or code.co_name != "__hash__"):
-                found.look(as_written, found, value, *written.given(end - 1))
-            elif isinstance(value, (ModuleType, type)) and written.call_of(end - 1) is None:
+            if isinstance(value, (ModuleType, type)) and written.call_of(end - 1) is None:
                 owners.append(value)
+            # A class hashes itself by what it has; that stays inside of the process.
+            if callable(value) and is_watched_call(value, "user") and (value is not hash or code.co_name != "__hash__"):
+                found.look(as_written, found, value, *written.given(end - 1))
     for value in held(function.__code__, function.__globals__, _is_watched, CALLED, sees_calls=False):
         found.look(as_written, found, value)
 

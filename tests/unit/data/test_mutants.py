@@ -37,6 +37,8 @@ NOT_KEPT = {
 
 #: Harmless edits that run the step all the same, each with its reason.
 NEEDLESS: dict[str, str] = {}
+if sys.version_info < (3, 12):
+    NEEDLESS["harmless hash of numbers"] = "what is hashed is not seen there, and the hash of text would depend on PYTHONHASHSEED"
 
 
 def judged(names: list[str], folder: Path, executor: str = "in_process") -> dict[str, Any]:

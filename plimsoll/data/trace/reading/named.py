@@ -23,7 +23,7 @@ _HOMES = frozenset({"time", "datetime", "os", "resource", "ssl", "threading", "n
 #: Those of which nearly every function is watched.
 _WATCHED_WHOLE = frozenset({"time", "os", "posix", "nt"})
 #: Functions that find an attribute by its name.
-_FINDERS = frozenset({"getattr", "attrgetter", "methodcaller"})
+FINDERS = frozenset({"getattr", "attrgetter", "methodcaller"})
 
 #: Where an expression begins and ends in its source, as (line, column) each.
 _Span = tuple[tuple[int, int], tuple[int, int]]
@@ -213,14 +213,14 @@ def kept_sites(code: CodeType, watched: Collection[str]) -> frozenset[int]:
         code: any code object.
         watched: last names of watched functions.
     """
-    names = {*watched, *_FINDERS}
+    names = {*watched, *FINDERS}
     if names.isdisjoint(code.co_names):
         return frozenset()
     written, found = Written(code), set[int]()
     for position, step in enumerate(written.steps):
         if step.opname.startswith("LOAD_") and isinstance(step.argval, str) and step.argval in names:
             call = written.call_of(position)
-            if step.argval in _FINDERS and call is not None:  # what is found is called: getattr(each, name)()
+            if step.argval in FINDERS and call is not None:  # what is found is called: getattr(each, name)()
                 at = next(place for place, each in enumerate(written.steps) if each.offset == call)
                 call = written.call_of(at)
             found.update([] if call is None else [call])
@@ -243,7 +243,7 @@ def held(
     """
     local: dict[str, Any] = {}
     for inner in codes(code):
-        suspects = {name for name in inner.co_names if name in watched or name in _FINDERS or name in ("vars", "__dict__")}
+        suspects = {name for name in inner.co_names if name in watched or name in FINDERS or name in ("vars", "__dict__")}
         if not suspects and not any(own_name(names.get(name)) in watched for name in inner.co_names) and not local:
             continue
         written = Written(inner)

@@ -66,6 +66,7 @@ class _Way(_Walk):
         Args:
             value: a function, or anything.
         """
+        self.at = ""
         self.digest(value, "")
         while self.queue:
             self.at, work = self.queue.popleft()
@@ -85,6 +86,8 @@ class _Way(_Walk):
         return label
 
     def constant(self, module: str, name: str, value: Any) -> Mention:
+        if _is_watched(value):  # compiled by Cython, whose functions are values to the closure
+            return Mention("watched")
         found = super().constant(module, name, value)
         self.leads[self.at].add(found.label)
         return found
