@@ -91,7 +91,8 @@ def test_a_changed_constant_is_shown_with_its_old_and_new_value(bench: Bench) ->
 
 def test_what_differs_at_the_import_of_a_module_is_named(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The statement, the variable and the file, and not only the module."""
-    setting = "import decimal, os, pathlib\nWHERE = 'digits.txt'\ndecimal.getcontext().prec = int(os.environ['DIGITS']) + int(pathlib.Path(WHERE).read_text())\n"
+    setting = "import decimal, os, pathlib\nWHERE = 'digits.txt'\n"
+    setting += "decimal.getcontext().prec = int(os.environ['DIGITS']) + int(pathlib.Path(WHERE).read_text())\n"
     monkeypatch.chdir(bench.project)
     monkeypatch.setenv("DIGITS", "5")
     bench.write("digits.txt", "1")
