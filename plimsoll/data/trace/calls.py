@@ -21,6 +21,7 @@ from typing import Any
 
 from plimsoll.data.code.bytecode import codes
 from plimsoll.data.trace.found import Found
+from plimsoll.data.trace.handed import opens_by_python
 from plimsoll.data.trace.reading.named import (
     FINDERS,
     Written,
@@ -141,9 +142,13 @@ class Monitor:
             elif is_watched_call(function, kind):
                 once = None
                 found.look(called, found, sys._getframe(1), function, given, _count(code, offset))
-            elif kind == "user" and isinstance(given, (str, bytes, os.PathLike)) and found.origins.is_foreign(function):
-                found.look(found.hand, given, (id(code), offset))
-                once = once if found.gives_no_files((id(code), offset)) else None
+            elif kind == "user" and found.origins.is_foreign(function):
+                place = id(code), offset
+                if isinstance(given, (str, bytes, os.PathLike, list, tuple)):
+                    found.look(found.handed.give, given, place)
+                elif given is not ABSENT:
+                    found.look(found.handed.give_some, function, sys._getframe(1), place)
+                once = once if given is ABSENT or found.handed.gives_no_files(place) else None
         return once
 
 
@@ -219,9 +224,15 @@ class Tracing:
 
     def begin(self) -> None:
         """Watch from now on, if the step's code names a watched function; calls of C functions are read off the code."""
-        owners, asked = list[Any](), set[str]()
+        owners, asked, gives = list[Any](), set[str](), False
         for function in self._functions:
-            _read_off(self._found, function, owners, asked)
+            gives = _read_off(self._found, function, owners, asked) or gives
+        if gives:
+            # Which of them a package is given cannot be told, so any file that the step's code names may be one.
+            for function in self._functions:
+                values = [each for code in codes(function.__code__) for each in code.co_consts]
+                values += [function.__globals__[name] for name in function.__code__.co_names if name in function.__globals__]
+                self._found.look(self._found.handed.give_any, values, function.__code__.co_filename, (0, 0))
         taken = [getattr(owner, name, None) for owner in owners for name in sorted(asked)]
         for value in (*self._held, *(each for each in taken if callable(each) and is_watched_call(each, "user"))):
             self._found.look(as_written, self._found, value)
@@ -251,12 +262,13 @@ class Tracing:
             self._once.add(place)
 
 
-def _read_off(found: Found, function: FunctionType, owners: list[Any], asked: set[str]) -> None:
+def _read_off(found: Found, function: FunctionType, owners: list[Any], asked: set[str]) -> bool:
     """Note what the C functions mean that a function names, whether or not it comes to call them.
 
     Modules and classes that it holds as values are added to ``owners``, and the watched names that it takes of anything to ``asked``.
+    Returns whether it names a package that may read files by itself.
     """
-    local = cells_of(function)
+    local, gives = cells_of(function), False
     for code in codes(function.__code__):
         written = Written(code)
         steps, known, by_name = written.steps, set[int](), not FINDERS.isdisjoint(code.co_names)
@@ -264,6 +276,7 @@ def _read_off(found: Found, function: FunctionType, owners: list[Any], asked: se
         for position, step in enumerate(steps):
             value, end = chain_at(named_at(function.__globals__, local, step), steps, position + 1)
             known.update(() if value is None else range(position + 1, end))
+            gives = gives or (value is not None and found.origins.is_foreign(value) and not opens_by_python(value))
             takes = position not in known if step.opname in ("LOAD_ATTR", "LOAD_METHOD") else step.opname == "LOAD_CONST" and by_name
             if takes and isinstance(step.argval, str) and step.argval in CALLED:
                 asked.add(step.argval)
@@ -276,6 +289,7 @@ def _read_off(found: Found, function: FunctionType, owners: list[Any], asked: se
                 found.look(as_written, found, value, *written.given(end - 1))
     for value in held(function.__code__, function.__globals__, _is_watched, CALLED, sees_calls=False):
         found.look(as_written, found, value)
+    return gives
 
 
 def _is_watched(value: Any) -> bool:

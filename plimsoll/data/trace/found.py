@@ -6,10 +6,8 @@ import fnmatch
 import glob
 import os
 import re
-import stat
 import sys
 import threading
-from collections import Counter
 from collections.abc import Callable, Collection, Container, Mapping
 from dataclasses import dataclass
 from types import CodeType, FrameType, MappingProxyType
@@ -17,6 +15,7 @@ from typing import Any
 
 from plimsoll.data.code.source import Sources
 from plimsoll.data.environment import bringing
+from plimsoll.data.trace.handed import Handed
 from plimsoll.data.trace.now import ALL_VARIABLES, FOLDER_PATH, SESSION, WORKING_FOLDER, distribution, module, variable
 from plimsoll.data.trace.origin import FRONTS, HOST, Origins
 from plimsoll.data.trace.places import ABSENT, NAMES, THERE, Mark, Places, bare, content, is_racy, is_text, listed, mark, names_in
@@ -41,9 +40,6 @@ _PACKED = "_plimsoll_"
 
 #: What Plimsoll itself uses: its finalisers may run in the middle of a step in the same process.
 _OURS = frozenset({"plimsoll", "sqlalchemy", "alembic", "httpx", "httpcore", "anyio", "starlette", "uvicorn", "psycopg", "psycopg_pool"})
-
-#: Of text that an installed package is given: what may name a file, the longest that is looked for, and how much from one place.
-_LIKE_A_FILE, _LONGEST, _ENOUGH = re.compile(r"[./]"), 4096, 500
 
 
 @dataclass(slots=True)
@@ -89,10 +85,7 @@ class Found:
         #: Set while this very thread looks at something for the trace.
         self._looking = threading.local()
         self._files: dict[str, _File] = {}
-        #: Files whose paths installed packages were given -> as they were then, and whether the path was relative.
-        self._handed: dict[str, tuple[Mark, bool]] = {}
-        #: Place -> how much text it has given to installed packages; far below none once a file was among it.
-        self._texts = Counter[tuple[int, int]]()
+        self.handed = Handed(places)
         self._aspects: dict[tuple[str, str], tuple[str, str]] = {}
         self._names: dict[str, tuple[str, ...] | None] = {}
         self._written, self._own, self._made = set[str](), set[str](), set[str]()
@@ -194,36 +187,9 @@ class Found:
         seen = mark(path)
         self._files[path] = _File(seen, content(path) if seen is None or is_racy(seen) else None)
 
-    def hand(self, given: Any, place: tuple[int, int]) -> None:
-        """Note that an installed package is given the path of a file: one that it does not open by Python it reads by itself.
-
-        Args:
-            given: text, bytes or a path.
-            place: the code that gives it, and where.
-        """
-        self._texts[place] += 1
-        raw = os.fspath(given)
-        text = os.fsdecode(raw) if len(raw) <= _LONGEST else ""
-        if not text or "\0" in text or (raw is given and not _LIKE_A_FILE.search(text)):
-            return
-        path = os.path.abspath(text)
-        seen = mark(path)
-        if seen is not None and stat.S_ISREG(seen[0]) and self._places.counts(path) and path not in self._handed:
-            self._handed[path] = seen, not os.path.isabs(text)
-            self._texts[place] = -sys.maxsize
-
-    def gives_no_files(self, place: tuple[int, int]) -> bool:
-        """Return whether a place has given so much text, and no path of a file, that it need not be watched further.
-
-        Args:
-            place: the code that gives it, and where.
-        """
-        return self._texts[place] >= _ENOUGH
-
     def _take_handed(self) -> None:
-        for path, (seen, relative) in self._handed.items():
-            # One that was written meanwhile is what the package was to write.
-            if path not in self._files and not self._is_own(path) and mark(path) == seen:
+        for path, seen, relative in self.handed.files():
+            if path not in self._files and not self._is_own(path):
                 self._files[path] = _File(seen, content(path) if is_racy(seen) else None)
                 if relative:
                     self.working_folder()

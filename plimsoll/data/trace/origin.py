@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import sysconfig
-from types import CodeType, FrameType
+from types import CodeType, FrameType, ModuleType
 from typing import Any
 
 from plimsoll.data.code.source import Sources
@@ -98,9 +98,7 @@ class Origins:
         Args:
             function: any callable.
         """
-        module = getattr(function, "__module__", None)
-        if not isinstance(module, str):
-            module = type(function).__module__
+        module = home_of(function)
         if module not in self._foreign:
             package = module.partition(".")[0]
             file = str(getattr(sys.modules.get(module), "__file__", None) or "")
@@ -178,6 +176,21 @@ class Origins:
             frame = frame.f_back
         # A thread that was given a function of the standard library itself.
         return False
+
+
+def home_of(value: Any) -> str:
+    """Return the name of the module that a function, class or object comes from, or a module's own.
+
+    Args:
+        value: anything.
+    """
+    if isinstance(value, ModuleType):
+        return value.__name__
+    bound = getattr(value, "__self__", None)
+    # Methods written in C tell no module, but the class that has them.
+    owner = getattr(value, "__objclass__", None) or (type(value) if bound is None or isinstance(bound, ModuleType) else type(bound))
+    module = getattr(value, "__module__", None)
+    return module if isinstance(module, str) else str(owner.__module__)
 
 
 def is_code(path: str) -> bool:

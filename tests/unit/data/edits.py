@@ -11,6 +11,7 @@ from tests.unit.data.edits_around import AROUND
 from tests.unit.data.edits_classes import CLASSES
 from tests.unit.data.edits_code import CODE
 from tests.unit.data.edits_harmless import MORE_HARMLESS
+from tests.unit.data.edits_native import NATIVE, NATIVE_HARMLESS
 from tests.unit.data.edits_outside import OUTSIDE, OUTSIDE_HARMLESS
 from tests.unit.data.edits_readers import READERS
 from tests.unit.data.edits_values import VALUES
@@ -251,7 +252,7 @@ CHANGES: dict[str, Case] = {
     ),
 }
 
-CHANGES |= {**CODE, **CLASSES, **VALUES, **AROUND, **READERS, **OUTSIDE}
+CHANGES |= {**CODE, **CLASSES, **VALUES, **AROUND, **READERS, **OUTSIDE, **NATIVE}
 
 HARMLESS: dict[str, Case] = {
     "comment": edit("def run(x):\n    return x + 1\n", "return x + 1", "# why\n    return x + 1  # because"),
@@ -293,7 +294,7 @@ HARMLESS: dict[str, Case] = {
     ),
 }
 
-HARMLESS |= {**MORE_HARMLESS, **OUTSIDE_HARMLESS}
+HARMLESS |= {**MORE_HARMLESS, **OUTSIDE_HARMLESS, **NATIVE_HARMLESS}
 
 REFUSED: dict[str, Case] = {
     "eval": edit("def run(x):\n    return eval('x + 1')\n", "eval", "eval"),
