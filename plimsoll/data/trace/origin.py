@@ -186,11 +186,14 @@ def home_of(value: Any) -> str:
     """
     if isinstance(value, ModuleType):
         return value.__name__
-    bound = getattr(value, "__self__", None)
-    # Methods written in C tell no module, but the class that has them.
-    owner = getattr(value, "__objclass__", None) or (type(value) if bound is None or isinstance(bound, ModuleType) else type(bound))
     module = getattr(value, "__module__", None)
-    return module if isinstance(module, str) else str(owner.__module__)
+    if isinstance(module, str):
+        return module
+    # Methods written in C tell no module, but the class that has them. An object may make something of its own of any attribute.
+    owner, bound = getattr(value, "__objclass__", None), getattr(value, "__self__", None)
+    if not isinstance(owner, type):
+        owner = type(value) if bound is None or isinstance(bound, ModuleType) else type(bound)
+    return str(owner.__module__)
 
 
 def is_code(path: str) -> bool:
