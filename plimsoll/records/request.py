@@ -56,6 +56,20 @@ def check_name(what: str, value: str) -> None:
         )
 
 
+def check_title(what: str, value: str) -> None:
+    """Refuse a name that one line of text cannot show, or whose ends nobody sees.
+
+    Args:
+        what: the field, for the message.
+        value: 1 to 250 printable characters of any script, without blanks at its ends.
+
+    Raises:
+        InvalidInput: the name is empty, too long, or has other characters.
+    """
+    if not (1 <= len(value) <= 250 and value.isprintable() and value == value.strip()):
+        raise InvalidInput(f"{what} {value[:80]!r} is not a valid name.", "Use 1 to 250 printable characters, without blanks at the ends.")
+
+
 def check_slug(what: str, value: str) -> None:
     """Refuse a name that cannot stand in a path or before an ``@``.
 

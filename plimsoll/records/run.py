@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from plimsoll.errors import InvalidInput
-from plimsoll.records.request import Json, Request, check_digest, check_name
+from plimsoll.records.request import Json, Request, check_digest, check_name, check_title
 from plimsoll.records.tracking.dataset import DatasetUse
 from plimsoll.records.tracking.experiment import DEFAULT_EXPERIMENT, check_tags
 from plimsoll.records.tracking.machine import Machine
 
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
+_ODD = frozenset("\\;#?%\ufffd")
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:")
 
 #: A run ends in one of the last four states. ``stopped`` was ended on purpose before it was done, by a person or a search.
@@ -122,11 +123,11 @@ class StartRun(Request[Run]):
     resume: bool = False
 
     def __post_init__(self) -> None:
-        check_name("Experiment", self.experiment)
+        check_title("Experiment", self.experiment)
         if self.id is not None:
             check_run_id(self.id)
         if self.name:
-            check_name("Run name", self.name)
+            check_title("Run name", self.name)
         for name in self.params:
             check_name("Param", name)
         check_tags(self.tags)
@@ -214,14 +215,18 @@ def check_artifact_name(name: str) -> None:
         name: such as ``plots/calibration.png``.
 
     Raises:
-        InvalidInput: it is empty, absolute, climbs, begins like a URL, or has a character that names cannot have.
+        InvalidInput: it is empty, absolute, climbs, begins like a URL, or has a character that could be taken for something else.
     """
     if _SCHEME.match(name) or any(part in ("", ".", "..") for part in name.split("/")):
         raise InvalidInput(
             f"The artifact name {name[:80]!r} is no path within a run.",
             "Use a relative one such as plots/loss.png, without '..', a leading '/' or a scheme.",
         )
-    check_name("Artifact", name)
+    check_title("Artifact", name)
+    if odd := sorted(_ODD.intersection(name)):
+        raise InvalidInput(
+            f"The artifact name {name[:80]!r} has the character {odd[0]!r}.", "Call it otherwise; a URL gives that a meaning."
+        )
 
 
 def check_step(step: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from plimsoll.records.request import Json, Request, check_name
+from plimsoll.records.request import Json, Request, check_name, check_title
 from plimsoll.records.run import PointColumns, Run
 from plimsoll.records.tracking.dataset import DatasetUse
 from plimsoll.records.tracking.experiment import check_tags
@@ -26,7 +26,7 @@ class UpdateRun(Request[Run]):
 
     def __post_init__(self) -> None:
         if self.name is not None:
-            check_name("Run name", self.name)
+            check_title("Run name", self.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from plimsoll.errors import InvalidInput
-from plimsoll.records.request import Request, check_name
+from plimsoll.records.request import Request, check_name, check_title
 
 #: The experiment that every home has, with its id: what MLflow's clients log to when nothing else is said.
 DEFAULT_EXPERIMENT = "Default"
@@ -69,7 +69,7 @@ class CreateExperiment(Request[Experiment]):
     created: int | None = None
 
     def __post_init__(self) -> None:
-        check_name("Experiment", self.name)
+        check_title("Experiment", self.name)
         check_tags(self.tags)
         if self.id and not _ID.fullmatch(self.id):
             raise InvalidInput(f"{self.id[:80]!r} is no id of an experiment.", "Use up to 64 decimal digits, or none for a new one.")
@@ -133,7 +133,7 @@ class RenameExperiment(Request[Experiment]):
     name: str
 
     def __post_init__(self) -> None:
-        check_name("Experiment", self.name)
+        check_title("Experiment", self.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

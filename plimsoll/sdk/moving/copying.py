@@ -13,7 +13,7 @@ from pathlib import Path
 
 from plimsoll import clock
 from plimsoll.errors import Conflict, NotFound, PlimsollError, Unreachable
-from plimsoll.records.request import check_name
+from plimsoll.records.request import check_name, check_title
 from plimsoll.records.run import GetRun, RunDetail, StartRun
 from plimsoll.records.tracking.change import DeleteRun, LogBatch, LogDatasets, UpdateRun
 from plimsoll.records.tracking.experiment import (
@@ -242,10 +242,9 @@ def fitting(what: str, name: str, otherwise: str) -> str:
         name: as it is at the source.
         otherwise: what it is called when nothing of it is left.
     """
-    kept = "".join(char if char.isalnum() or char in "_ .:/@+=-" else "_" for char in name.strip())[:250]
-    kept = kept if kept[:1].isalnum() or kept[:1] == "_" else f"_{kept[:249]}"
+    kept = "".join(char if char.isprintable() else "_" for char in name).strip()[:250].strip()
     try:
-        check_name(what, kept)
+        check_title(what, kept)
     except PlimsollError:
         return otherwise
     return kept

@@ -15,7 +15,7 @@ from mlflow.entities import Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 
 client = MlflowClient()
-name = f"tracking-{uuid.uuid4().hex}"
+name = f"/Users/ann (old)/tracking-{uuid.uuid4().hex}"
 experiment = mlflow.set_experiment(name)
 
 
@@ -46,7 +46,7 @@ with mlflow.start_run(run_name="first", tags={"team": "x"}, description="What it
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "deep" / "er").mkdir(parents=True)
         (Path(folder) / "deep" / "er" / "b.bin").write_bytes(bytes(range(256)) * 10_000)
-        (Path(folder) / "odd name ü.txt").write_text("odd")
+        (Path(folder) / "odd name ü (1), [2].txt").write_text("odd")
         mlflow.log_artifacts(folder, "files")
     with mlflow.start_run(run_name="inner", nested=True) as child:
         mlflow.log_metric("x", 1.0)
@@ -77,12 +77,12 @@ refused("RESOURCE_DOES_NOT_EXIST", client.get_run, "0" * 32)
 assert [(file.path, file.is_dir) for file in client.list_artifacts(id)] == [
     ("config.json", False), ("files", True), ("notes", True), ("table.json", False),
 ]  # fmt: skip
-assert {file.path for file in client.list_artifacts(id, "files")} == {"files/deep", "files/odd name ü.txt"}
+assert {file.path for file in client.list_artifacts(id, "files")} == {"files/deep", "files/odd name ü (1), [2].txt"}
 assert [file.file_size for file in client.list_artifacts(id, "files/deep/er")] == [2_560_000]
 with tempfile.TemporaryDirectory() as folder:
     whole = Path(mlflow.artifacts.download_artifacts(run_id=id, dst_path=folder))
     assert (whole / "files" / "deep" / "er" / "b.bin").read_bytes() == bytes(range(256)) * 10_000
-    assert (whole / "files" / "odd name ü.txt").read_text() == "odd"
+    assert (whole / "files" / "odd name ü (1), [2].txt").read_text() == "odd"
 assert mlflow.artifacts.load_text(f"{run.info.artifact_uri}/notes/a.txt") == "hello"
 assert mlflow.artifacts.load_dict(f"runs:/{id}/config.json") == {"a": 1}
 assert mlflow.load_table("table.json", run_ids=[id])["x"].tolist() == [1, 2]

@@ -223,12 +223,14 @@ def test_a_line_that_is_no_point_is_named(yard: Yard, tmp_path: Path) -> None:
 
 def test_a_name_that_cannot_be_kept_is_changed_and_told(yard: Yard, tmp_path: Path) -> None:
     folder = store(tmp_path)
-    meta(folder / "9", experiment_id="9", name="/Users/ann (old)")
-    run(folder / "9", f"{9:032x}", run_name="lr=0.1, depth=3")
+    meta(folder / "9", experiment_id="9", name="/Users/ann\t(old)")
+    run(folder / "9", f"{9:032x}", run_name="lr=0.1, größe [3]")
     ledger = moved(yard, folder)
-    assert any("/Users/ann (old)" in fact for fact in ledger.differences)
-    assert door_of(yard).do(GetRun(id=f"{9:032x}")).run.name == "lr=0.1_ depth=3"
+    assert any("/Users/ann" in fact for fact in ledger.differences)
+    kept = door_of(yard).do(GetRun(id=f"{9:032x}")).run
+    assert (kept.experiment, kept.name) == ("/Users/ann_(old)", "lr=0.1, größe [3]")
     assert fitting("Run name", "\n", "run 1") == "_"
+    assert fitting("Run name", " ", "run 1") == "run 1"
 
 
 def test_a_version_that_was_made_here_is_not_touched(yard: Yard, tmp_path: Path) -> None:
