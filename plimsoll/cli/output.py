@@ -27,6 +27,16 @@ class Format:
     md: Annotated[bool, Parameter(negative=(), help="print a Markdown table.")] = False
 
 
+class Id(str):
+    """An id in a list: whole for programs, and its beginning, which commands take as well, for people."""
+
+    __slots__ = ()
+
+    def shown(self) -> str:
+        """Return what people see."""
+        return self[:16]
+
+
 #: Columns of a list: heading -> the value of a row.
 Rows = Sequence[Mapping[str, Any]]
 
@@ -40,13 +50,14 @@ def show_list(rows: Rows, form: Format, empty: str) -> None:
         empty: what to say on stderr when there are no rows.
     """
     if form.json:
-        _write(codec.to_json(list(rows)).decode() + "\n")
+        whole = [{head: str(value) if isinstance(value, Id) else value for head, value in row.items()} for row in rows]
+        _write(codec.to_json(whole).decode() + "\n")
         return
     if not rows:
         say(empty)
         return
     heads = list(rows[0])
-    cells = [[text_of(row[head]) for head in heads] for row in rows]
+    cells = [[value.shown() if isinstance(value, Id) and not form.csv else text_of(value) for value in row.values()] for row in rows]
     if form.csv:
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cyclopts import App
 
-from plimsoll.cli.output import Format, show_list, show_record, when
+from plimsoll.cli.output import Format, Id, show_list, show_record, when
 from plimsoll.cli.session import door
 from plimsoll.records.access import GetJob, JobState, ListJobs
 
@@ -24,7 +24,7 @@ def list_(*, state: JobState | None = None, limit: int = 20, form: Format = Form
         found = opened.do(ListJobs(state=state, limit=limit))
     rows = [
         {
-            "id": job.id[:16],
+            "id": Id(job.id),
             "verb": job.verb,
             "state": job.state,
             "for": job.actor,

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter
 
 from plimsoll.cli.asked import parameters
-from plimsoll.cli.output import Format, next_step, say, show_list, when
+from plimsoll.cli.output import Format, Id, next_step, say, show_list, when
 from plimsoll.cli.session import door
 from plimsoll.data.project import pipeline_ref
 from plimsoll.errors import InvalidInput
@@ -178,6 +178,6 @@ def _row(firing: Firing) -> dict[str, object]:
         "variation": firing.variation or None,
         "state": firing.state,
         "job": f"{firing.job_id[:16]} {firing.job_state}" if firing.job_id else None,
-        "run": firing.run_id and firing.run_id[:16],
+        "run": firing.run_id and Id(firing.run_id),
         "reason": firing.reason,
     }

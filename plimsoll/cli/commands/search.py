@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from plimsoll.cli.asked import Asked, Told, asked
-from plimsoll.cli.output import Format, next_step, say, show_list, show_record, when
+from plimsoll.cli.output import Format, Id, next_step, say, show_list, show_record, when
 from plimsoll.cli.session import door
 from plimsoll.errors import InvalidInput, PlimsollError
 from plimsoll.pipelines.executors.choice import chosen_executor
@@ -109,7 +109,7 @@ def list_(*, limit: int = 20, form: Format = Format()) -> None:
         found = opened.do(ListSearches(limit=limit))
     rows = [
         {
-            "id": one.id[:16],
+            "id": Id(one.id),
             "name": one.name,
             "pipeline": one.plan.pipeline,
             "objectives": [f"{objective.direction} {objective.metric}" for objective in one.plan.objectives],
@@ -179,7 +179,7 @@ def best(id: str, *, trial: int | None = None, register: Annotated[bool, Paramet
                 next_step(f"plimsoll search best {detail.search.id[:16]} --register")
             return
         made = number(winner(detail, trial), opened.do, opened.blobs)
-    rows = [{"version": f"{version.model}/{version.number}", "run": version.run_id[:16], "digest": version.digest[:12]} for version in made]
+    rows = [{"version": f"{version.model}/{version.number}", "run": Id(version.run_id), "digest": version.digest[:12]} for version in made]
     show_list(rows, form, "")
     if not form.json:
         next_step(f"plimsoll checks run {made[0].model}/{made[0].number}")
@@ -194,7 +194,7 @@ def _row(trial: Trial, detail: SearchDetail) -> dict[str, Any]:
         "state": trial.state if kept else f"{trial.state}, breaks a constraint",
         **{objective.metric: value for objective, value in zip(plan.objectives, values, strict=True)},
         **{name: trial.params.get(name) for name in plan.space},
-        "run": (trial.run_id or "")[:16],
+        "run": Id(trial.run_id or ""),
         "why": trial.error or ("best" if trial.number in detail.best else ""),
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cyclopts import App
 
-from plimsoll.cli.output import Format, say, show_list, when
+from plimsoll.cli.output import Format, Id, say, show_list, when
 from plimsoll.cli.session import door
 from plimsoll.records.monitor import AcknowledgeAlert, ListAlerts, ListWindows
 
@@ -25,7 +25,7 @@ def list_(model: str | None = None, *, open_only: bool = False, limit: int = 20,
         found = opened.do(ListAlerts(model=model, open_only=open_only, limit=limit))
     rows = [
         {
-            "id": alert.id[:16],
+            "id": Id(alert.id),
             "model": alert.model,
             "window": f"{when(alert.start)[:10]} to {when(alert.end)[:10]}",
             "kind": alert.finding.kind,

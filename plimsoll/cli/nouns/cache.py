@@ -7,7 +7,7 @@ import re
 from cyclopts import App
 
 from plimsoll.cli.nouns.told import difference_lines, difference_rows
-from plimsoll.cli.output import Format, next_step, say, show_answer, show_list, show_record, when
+from plimsoll.cli.output import Format, Id, next_step, say, show_answer, show_list, show_record, when
 from plimsoll.cli.session import door
 from plimsoll.errors import InvalidInput
 from plimsoll.records.pipelines.history import ExplainStep
@@ -38,7 +38,7 @@ def show(of: str = "", *, limit: int = 100, form: Format = Format()) -> None:
             "hits": use.hits,
             "computed": when(use.entry.created),
             "used": when(use.used),
-            "run": use.entry.run_id[:16],
+            "run": Id(use.entry.run_id),
             "key": use.entry.key[:12],
         }
         for use in found.entries

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cyclopts import App
 
-from plimsoll.cli.output import Format, next_step, say, show_list, show_record, when
+from plimsoll.cli.output import Format, Id, next_step, say, show_list, show_record, when
 from plimsoll.cli.session import door
 from plimsoll.records.model import GetLineage, GetVersion, ListVersions, PackageMeta, TrustPackage
 from plimsoll.records.registry.catalog import DeleteVersion, RemoveAlias, RenameModel, SetAlias, TagVersion
@@ -29,7 +29,7 @@ def list_(model: str | None = None, *, limit: int = 20, form: Format = Format())
             "version": f"{version.model}/{version.number}",
             "aliases": version.aliases,
             "digest": version.digest[:12],
-            "run": version.run_id[:16],
+            "run": Id(version.run_id),
             "author": version.author,
             "created": when(version.created),
         }

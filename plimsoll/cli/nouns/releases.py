@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cyclopts import App
 
-from plimsoll.cli.output import Format, next_step, say, show_list, show_record, when
+from plimsoll.cli.output import Format, Id, next_step, say, show_list, show_record, when
 from plimsoll.cli.session import door, project_folder
 from plimsoll.data.project import read_project
 from plimsoll.records.deployment import (
@@ -36,7 +36,7 @@ def list_(*, environment: str | None = None, model: str | None = None, limit: in
         found = opened.do(ListReleases(environment=environment, model=model, limit=limit))
     rows = [
         {
-            "id": release.id[:16],
+            "id": Id(release.id),
             "environment": release.environment,
             "version": f"{release.model}/{release.number}",
             "state": release.state,

@@ -7,7 +7,7 @@ from typing import Any
 from cyclopts import App
 
 from plimsoll.cli.nouns.told import difference_lines, difference_rows
-from plimsoll.cli.output import Format, next_step, say, show_answer, show_list, show_record, text_of, when
+from plimsoll.cli.output import Format, Id, next_step, say, show_answer, show_list, show_record, text_of, when
 from plimsoll.cli.session import door
 from plimsoll.pipelines.history.compare import code_text
 from plimsoll.records.pipeline import ListSteps
@@ -66,7 +66,7 @@ def list_(
 
 def _row(detail: RunDetail) -> dict[str, Any]:
     return {
-        "id": detail.run.id[:16],
+        "id": Id(detail.run.id),
         "experiment": detail.run.experiment,
         "name": detail.run.name,
         "state": detail.run.state,

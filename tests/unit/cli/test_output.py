@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from plimsoll.cli.output import Format, next_step, show_list, show_record, when
+from plimsoll.cli.output import Format, Id, next_step, show_list, show_record, when
 
 ROWS = [{"name": "one", "reason": "[money] fails: 1 | 2", "share": 0.123456789}, {"name": "two", "reason": "first\nsecond", "share": None}]
 
@@ -35,6 +35,15 @@ def test_a_list_through_a_pipe_has_one_line_a_row(capsys: pytest.CaptureFixture[
         "one   [money] fails: 1 | 2  0.123457",
         "two   first second          -",
     ]
+
+
+def test_a_program_gets_an_id_whole_and_a_person_its_beginning(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"id": Id("0123456789abcdef" * 2)}]
+    for form, shown in ((Format(json=True), '[{"id":"0123456789abcdef0123456789abcdef"}]\n'), (Format(csv=True), f"id\n{rows[0]['id']}\n")):
+        show_list(rows, form, "")
+        assert capsys.readouterr().out == shown
+    show_list(rows, Format(), "")
+    assert capsys.readouterr().out == "id\n0123456789abcdef\n"
 
 
 def test_csv_and_markdown_escape_what_would_break_them(capsys: pytest.CaptureFixture[str]) -> None:
