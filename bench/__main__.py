@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import argparse
 
 from bench import footprint
 from bench.pipelines import key, rerun, search, steps, trace
@@ -23,17 +23,20 @@ BENCHMARKS = {
 }
 
 
-def main() -> int:
+def main() -> None:
     """Run what the command line names."""
-    names = [name for name in sys.argv[1:] if not name.startswith("-")] or list(BENCHMARKS)
-    unknown = [name for name in names if name not in BENCHMARKS]
+    asked = argparse.ArgumentParser(
+        prog="python -m bench", description="Run the named benchmarks, or all of them; each figure is a line of JSON."
+    )
+    asked.add_argument("names", nargs="*", metavar="NAME", help=f"one of: {', '.join(BENCHMARKS)}")
+    asked.add_argument("--peers", action="store_true", help="measure the peers as well, each in an environment that this makes")
+    given = asked.parse_args()
+    unknown = [name for name in given.names if name not in BENCHMARKS]
     if unknown:
-        print(f"There is no benchmark {unknown[0]!r}. There are: {', '.join(BENCHMARKS)}.", file=sys.stderr)
-        return 2
-    for name in names:
-        BENCHMARKS[name](peers="--peers" in sys.argv)
-    return 0
+        asked.error(f"There is no benchmark {unknown[0]!r}. There are: {', '.join(BENCHMARKS)}.")
+    for name in given.names or BENCHMARKS:
+        BENCHMARKS[name](peers=given.peers)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -7,6 +7,7 @@ with ``CI=true`` they fail instead.
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import shutil
@@ -30,6 +31,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the files with slow tests first, so that no process is left with one of them when the others have nothing more to do."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.path not in slow)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _everything_is_closed() -> Iterator[None]:
+    """Let a file that leaves a connection or a file open fail by its own name, not whichever test the collector happens to run in."""
+    yield
+    gc.collect()
 
 
 class PostgresServer:

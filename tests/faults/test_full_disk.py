@@ -241,7 +241,7 @@ def train(run, count):
     for _ in range(count):
         began = time.monotonic()
         run.log({f"m{at}": float(steps[0]) for at in range(20)}, step=steps[0])
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < 5.0
         steps[0] += 1
 def taken(run):
     try:

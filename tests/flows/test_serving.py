@@ -32,7 +32,7 @@ import time
 
 def features(rows):
     if rows.height and rows.get_column("a").max() == 500:
-        time.sleep(0.3)
+        time.sleep(1.0)
     return rows.select("a", "n")
 """
 BAD = """
@@ -347,14 +347,15 @@ def test_overload_is_answered_fast_and_the_rest_in_time(world: World, packages: 
     refused = [answer for answer in answers if answer[0] == 429]
     assert {status for status, _, _ in answers} == {200, 429}
     assert 4 <= len(answers) - len(refused) <= 6
-    assert all(seconds < 1.5 and int(after) >= 1 for _, seconds, after in refused)
+    slowest = max(seconds for status, seconds, _ in answers if status == 200)
+    assert all(seconds < slowest and int(after) >= 1 for _, seconds, after in refused)
 
 
 def test_an_answer_that_would_come_too_late_is_given_up(serving: World) -> None:
     began = clock.monotonic()
     answer = serving.ask([{"a": 500.0, "n": 1}], **{"plimsoll-deadline-ms": "50"})
     assert answer.status_code == 504
-    assert clock.monotonic() - began < 0.3
+    assert clock.monotonic() - began < 1.0
     until(lambda: serving.counted("stable")["errors"] == 1)
 
 
@@ -407,7 +408,7 @@ def test_a_plane_told_to_stop_answers_what_it_has_and_sends_its_log(serving: Wor
     with ThreadPoolExecutor(1) as pool:
         running = pool.submit(serving.ask, [{"a": 500.0, "n": 1}], httpx, **{"x-request-id": "last"})
         until(lambda: "plimsoll_queue" in httpx.get(f"{serving.address}/metrics").text)
-        clock.sleep(0.1)
+        clock.sleep(0.5)
         serving.process.terminate()
         assert running.result().status_code == 200
     assert serving.process.wait(20) == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from plimsoll.workspace import Workspace, open_workspace
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
     """A project with a version in MLflow's layout."""
     (tmp_path / "pyproject.toml").write_text("[tool.plimsoll]\n")
     monkeypatch.chdir(tmp_path)
@@ -28,7 +28,8 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     opened.do(LogArtifact(run_id=run.id, name="m/MLmodel", kind="file", digest=digest, size=11), owner)
     opened.do(CreateModel(name="late"), owner)
     opened.do(AdoptFiles(model="late", owner=run.id, path="m", source=f"runs:/{run.id}/m"), owner)
-    return opened
+    yield opened
+    opened.close()
 
 
 def version(workspace: Workspace, ref: str) -> Version:

@@ -127,14 +127,14 @@ def test_a_worker_that_makes_up_for_all_misses_none(rule: TriggerRule, begin: in
 
 
 def test_a_clock_set_forward_a_year_runs_no_more_than_allowed_and_is_quick() -> None:
-    began = clock.monotonic()
+    began = clock.cpu()
     now = at("2026-05-01T12:00:30")
     for catch_up, count in (("latest", 1), ("all", 3), ("none", 1)):
         minute = schedule("* * * * *", catch_up=catch_up)  # type: ignore[arg-type]
         found = due(minute, next_time(minute, now), now + YEAR)
         assert (len(found.run), found.missed) == (count, True)
     assert due(schedule("0 6 * * *", catch_up="none"), now, now + YEAR).run == ()
-    assert clock.monotonic() - began < 1.0
+    assert clock.cpu() - began < 1.0
 
 
 def test_a_clock_set_back_a_year_waits_for_the_next_time_of_its_own() -> None:
