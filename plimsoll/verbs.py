@@ -2,6 +2,9 @@
 
 Route, client, role check, audit line and JSON command line are read from this table. Bytes (``/blobs/<digest>``, streamed)
 and predictions (the serving plane) have their own paths; everything else is a row here. A row that is missing is denied.
+
+Rows name types and functions as text, and each is imported when it is first used: a command that asks for five verbs would wait
+longer for the other hundred than for its own. Processes that live long import all but the jobs as they begin.
 """
 
 from __future__ import annotations
@@ -11,49 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from plimsoll import access
-from plimsoll.data import snapshot
 from plimsoll.errors import NotFound
-from plimsoll.monitoring import alerts, log
-from plimsoll.pipelines import cache, claims
-from plimsoll.pipelines.history import compare, kept, why
-from plimsoll.pipelines.search import ledger
-from plimsoll.pipelines.triggers import firing
-from plimsoll.records import access as a
-from plimsoll.records import data as d
-from plimsoll.records import deployment as dep
-from plimsoll.records import model as m
-from plimsoll.records import monitor as mon
-from plimsoll.records import pipeline as p
-from plimsoll.records import plane as pl
-from plimsoll.records import run as r
-from plimsoll.records.access import Role
-from plimsoll.records.pipelines import history as h
-from plimsoll.records.pipelines import kept as k
-from plimsoll.records.pipelines import search as s
-from plimsoll.records.pipelines import trigger as t
-from plimsoll.records.registry import catalog as g
-from plimsoll.records.registry import packing as pk
+from plimsoll.records.access import Invitation, Role
 from plimsoll.records.request import Request
-from plimsoll.records.tracking import change as c
-from plimsoll.records.tracking import collect as co
-from plimsoll.records.tracking import experiment as e
-from plimsoll.records.tracking import find as f
-from plimsoll.records.tracking import logged_model as lm
-from plimsoll.records.tracking.traces import assessment as asm
-from plimsoll.records.tracking.traces import span as sp
-from plimsoll.records.tracking.traces import trace as tr
-from plimsoll.registry import lineage, promotion, versions
-from plimsoll.registry.catalog import adopted, names
-from plimsoll.registry.catalog import finding as catalog_finding
-from plimsoll.runs import experiments, lifecycle, logged, points
-from plimsoll.runs.outputs import finding as logged_finding
-from plimsoll.runs.outputs import logged_models
-from plimsoll.runs.search import experiments as found_experiments
-from plimsoll.runs.search import finding
-from plimsoll.runs.traces import assessed, recorded, spans
-from plimsoll.runs.traces import finding as found_traces
-from plimsoll.serving import deployments, rollout
 
 #: ``read`` sees one state; ``write`` changes something in one transaction; ``job`` takes minutes and is the worker's.
 Kind = Literal["read", "write", "job"]
@@ -63,9 +26,9 @@ Kind = Literal["read", "write", "job"]
 class Verb:
     """One row."""
 
-    #: The request's class; its name is the verb's name on the wire.
-    request: type[Request[Any]]
-    #: What does it. A job is named as ``module:function``, so that only the worker loads what it needs.
+    #: Its request's class, as ``module:Class`` in ``plimsoll.records``; the class's name is the verb's name on the wire.
+    asked: str
+    #: What does it, as ``module:function`` in ``plimsoll``.
     function: Callable[..., Any] | str
     #: The role it needs.
     role: Role
@@ -81,191 +44,199 @@ class Verb:
     @property
     def name(self) -> str:
         """The verb's name on the wire."""
-        return self.request.__name__
+        return self.asked.rpartition(":")[2]
+
+    @property
+    def request(self) -> type[Request[Any]]:
+        """The request's class, imported now."""
+        found: type[Request[Any]] = _named(f"records.{self.asked}")
+        return found
 
     def load(self) -> Callable[..., Any]:
-        """Return the function, importing a job's module now."""
+        """Return the function, importing its module now."""
         if not isinstance(self.function, str):
             return self.function
-        module, _, name = self.function.partition(":")
-        found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+        found: Callable[..., Any] = _named(self.function)
         return found
 
 
-def _read(request: type[Request[Any]], function: Callable[..., Any]) -> Verb:
-    return Verb(request=request, function=function, role="read", kind="read")
+def _named(name: str) -> Any:
+    module, _, inside = name.partition(":")
+    return getattr(importlib.import_module(f"plimsoll.{module}"), inside)
 
 
-def _write(
-    request: type[Request[Any]], function: Callable[..., Any], role: Role = "write", *, audited: bool = True, durable: bool = True
-) -> Verb:
-    return Verb(request=request, function=function, role=role, kind="write", audited=audited, durable=durable)
+def _read(asked: str, function: str) -> Verb:
+    return Verb(asked=asked, function=function, role="read", kind="read")
 
 
-def _job(request: type[Request[Any]], function: str, role: Role, *, user_code: bool = True) -> Verb:
-    return Verb(request=request, function=function, role=role, kind="job", user_code=user_code)
+def _write(asked: str, function: str, role: Role = "write", *, audited: bool = True, durable: bool = True) -> Verb:
+    return Verb(asked=asked, function=function, role=role, kind="write", audited=audited, durable=durable)
+
+
+def _job(asked: str, function: str, role: Role, *, user_code: bool = True) -> Verb:
+    return Verb(asked=asked, function=function, role=role, kind="job", user_code=user_code)
 
 
 VERBS: tuple[Verb, ...] = (
     # Access
-    _write(a.AddActor, access.add_actor, "admin"),
-    _read(a.WhoAmI, access.who_am_i),
-    _read(a.ListActors, access.list_actors),
-    _read(a.ListEvents, access.list_events),
-    _read(a.VerifyEvents, access.verify_events),
-    _read(a.GetJob, access.get_job),
-    _read(a.ListJobs, access.list_jobs),
+    _write("access:AddActor", "access:add_actor", "admin"),
+    _read("access:WhoAmI", "access:who_am_i"),
+    _read("access:ListActors", "access:list_actors"),
+    _read("access:ListEvents", "access:list_events"),
+    _read("access:VerifyEvents", "access:verify_events"),
+    _read("access:GetJob", "access:get_job"),
+    _read("access:ListJobs", "access:list_jobs"),
     # Experiments
-    _write(e.CreateExperiment, experiments.create_experiment),
-    _read(e.GetExperiment, experiments.get_experiment),
-    _read(e.ListExperiments, experiments.list_experiments),
-    _read(e.SearchExperiments, found_experiments.search_experiments),
-    _write(e.RenameExperiment, experiments.rename_experiment),
-    _write(e.DeleteExperiment, experiments.delete_experiment),
-    _write(e.RestoreExperiment, experiments.restore_experiment),
-    _write(e.TagExperiment, experiments.tag_experiment),
+    _write("tracking.experiment:CreateExperiment", "runs.experiments:create_experiment"),
+    _read("tracking.experiment:GetExperiment", "runs.experiments:get_experiment"),
+    _read("tracking.experiment:ListExperiments", "runs.experiments:list_experiments"),
+    _read("tracking.experiment:SearchExperiments", "runs.search.experiments:search_experiments"),
+    _write("tracking.experiment:RenameExperiment", "runs.experiments:rename_experiment"),
+    _write("tracking.experiment:DeleteExperiment", "runs.experiments:delete_experiment"),
+    _write("tracking.experiment:RestoreExperiment", "runs.experiments:restore_experiment"),
+    _write("tracking.experiment:TagExperiment", "runs.experiments:tag_experiment"),
     # Runs
-    _write(r.StartRun, lifecycle.start_run),
-    _write(r.ResumeRun, lifecycle.resume_run),
-    _write(r.BeatRun, lifecycle.beat_run, audited=False, durable=False),
-    _write(r.FinishRun, lifecycle.finish_run),
-    _write(c.UpdateRun, lifecycle.update_run),
-    _write(c.DeleteRun, lifecycle.delete_run),
-    _write(c.RestoreRun, lifecycle.restore_run),
-    _write(c.LogBatch, logged.log_batch, audited=False),
-    _write(c.LogDatasets, logged.log_datasets, audited=False),
-    _write(r.SetTags, logged.set_tags),
-    _write(c.RemoveTags, logged.remove_run_tags),
-    _write(r.LogArtifact, lifecycle.log_artifact, audited=False),
-    _write(c.RemoveArtifacts, lifecycle.remove_artifacts),
-    _write(r.LogInput, lifecycle.log_input, audited=False),
-    _read(r.GetRun, lifecycle.get_run),
-    _read(f.SearchRuns, finding.search_runs),
-    _write(r.AppendPoints, points.append_points, audited=False),
-    _read(r.GetSeries, points.get_series),
-    _job(co.Collect, "plimsoll.runs.collection.collect:collect", "operate", user_code=False),
+    _write("run:StartRun", "runs.lifecycle:start_run"),
+    _write("run:ResumeRun", "runs.lifecycle:resume_run"),
+    _write("run:BeatRun", "runs.lifecycle:beat_run", audited=False, durable=False),
+    _write("run:FinishRun", "runs.lifecycle:finish_run"),
+    _write("tracking.change:UpdateRun", "runs.lifecycle:update_run"),
+    _write("tracking.change:DeleteRun", "runs.lifecycle:delete_run"),
+    _write("tracking.change:RestoreRun", "runs.lifecycle:restore_run"),
+    _write("tracking.change:LogBatch", "runs.logged:log_batch", audited=False),
+    _write("tracking.change:LogDatasets", "runs.logged:log_datasets", audited=False),
+    _write("run:SetTags", "runs.logged:set_tags"),
+    _write("tracking.change:RemoveTags", "runs.logged:remove_run_tags"),
+    _write("run:LogArtifact", "runs.lifecycle:log_artifact", audited=False),
+    _write("tracking.change:RemoveArtifacts", "runs.lifecycle:remove_artifacts"),
+    _write("run:LogInput", "runs.lifecycle:log_input", audited=False),
+    _read("run:GetRun", "runs.lifecycle:get_run"),
+    _read("tracking.find:SearchRuns", "runs.search.finding:search_runs"),
+    _write("run:AppendPoints", "runs.points:append_points", audited=False),
+    _read("run:GetSeries", "runs.points:get_series"),
+    _job("tracking.collect:Collect", "runs.collection.collect:collect", "operate", user_code=False),
     # Logged models
-    _write(lm.CreateLoggedModel, logged_models.create_logged_model),
-    _read(lm.GetLoggedModel, logged_models.get_logged_model),
-    _write(lm.FinishLoggedModel, logged_models.finish_logged_model),
-    _write(lm.DeleteLoggedModel, logged_models.delete_logged_model),
-    _write(lm.TagLoggedModel, logged_models.tag_logged_model),
-    _write(lm.LogModelParams, logged_models.log_model_params, audited=False),
-    _write(lm.LogModelMetrics, logged_models.log_model_metrics, audited=False),
-    _write(lm.LinkModels, logged_models.link_models, audited=False),
-    _read(lm.ListModelFiles, logged_models.list_model_files),
-    _write(lm.KeepModelFile, logged_models.keep_model_file, audited=False),
-    _write(lm.DropModelFiles, logged_models.drop_model_files),
-    _read(lm.SearchLoggedModels, logged_finding.search_logged_models),
+    _write("tracking.logged_model:CreateLoggedModel", "runs.outputs.logged_models:create_logged_model"),
+    _read("tracking.logged_model:GetLoggedModel", "runs.outputs.logged_models:get_logged_model"),
+    _write("tracking.logged_model:FinishLoggedModel", "runs.outputs.logged_models:finish_logged_model"),
+    _write("tracking.logged_model:DeleteLoggedModel", "runs.outputs.logged_models:delete_logged_model"),
+    _write("tracking.logged_model:TagLoggedModel", "runs.outputs.logged_models:tag_logged_model"),
+    _write("tracking.logged_model:LogModelParams", "runs.outputs.logged_models:log_model_params", audited=False),
+    _write("tracking.logged_model:LogModelMetrics", "runs.outputs.logged_models:log_model_metrics", audited=False),
+    _write("tracking.logged_model:LinkModels", "runs.outputs.logged_models:link_models", audited=False),
+    _read("tracking.logged_model:ListModelFiles", "runs.outputs.logged_models:list_model_files"),
+    _write("tracking.logged_model:KeepModelFile", "runs.outputs.logged_models:keep_model_file", audited=False),
+    _write("tracking.logged_model:DropModelFiles", "runs.outputs.logged_models:drop_model_files"),
+    _read("tracking.logged_model:SearchLoggedModels", "runs.outputs.finding:search_logged_models"),
     # Request traces
-    _write(tr.RecordTrace, recorded.record_trace, audited=False),
-    _read(tr.GetTrace, recorded.get_trace),
-    _write(tr.TagTrace, recorded.tag_trace),
-    _write(tr.DeleteTraces, recorded.delete_traces),
-    _read(tr.ListTraceFiles, recorded.list_trace_files),
-    _write(tr.KeepTraceFile, recorded.keep_trace_file, audited=False),
-    _read(tr.SearchTraces, found_traces.search_traces),
-    _write(sp.RecordSpans, spans.record_spans, audited=False),
-    _read(sp.ListSpans, spans.list_spans),
-    _write(asm.LogAssessment, assessed.log_assessment, audited=False),
-    _read(asm.GetAssessment, assessed.get_assessment),
-    _write(asm.UpdateAssessment, assessed.update_assessment),
-    _write(asm.DeleteAssessment, assessed.delete_assessment),
+    _write("tracking.traces.trace:RecordTrace", "runs.traces.recorded:record_trace", audited=False),
+    _read("tracking.traces.trace:GetTrace", "runs.traces.recorded:get_trace"),
+    _write("tracking.traces.trace:TagTrace", "runs.traces.recorded:tag_trace"),
+    _write("tracking.traces.trace:DeleteTraces", "runs.traces.recorded:delete_traces"),
+    _read("tracking.traces.trace:ListTraceFiles", "runs.traces.recorded:list_trace_files"),
+    _write("tracking.traces.trace:KeepTraceFile", "runs.traces.recorded:keep_trace_file", audited=False),
+    _read("tracking.traces.trace:SearchTraces", "runs.traces.finding:search_traces"),
+    _write("tracking.traces.span:RecordSpans", "runs.traces.spans:record_spans", audited=False),
+    _read("tracking.traces.span:ListSpans", "runs.traces.spans:list_spans"),
+    _write("tracking.traces.assessment:LogAssessment", "runs.traces.assessed:log_assessment", audited=False),
+    _read("tracking.traces.assessment:GetAssessment", "runs.traces.assessed:get_assessment"),
+    _write("tracking.traces.assessment:UpdateAssessment", "runs.traces.assessed:update_assessment"),
+    _write("tracking.traces.assessment:DeleteAssessment", "runs.traces.assessed:delete_assessment"),
     # Data
-    _write(d.RegisterSnapshot, snapshot.register_snapshot),
-    _read(d.GetSnapshot, snapshot.get_snapshot),
-    _read(d.ListSnapshots, snapshot.list_snapshots),
+    _write("data:RegisterSnapshot", "data.snapshot:register_snapshot"),
+    _read("data:GetSnapshot", "data.snapshot:get_snapshot"),
+    _read("data:ListSnapshots", "data.snapshot:list_snapshots"),
     # Pipelines
-    _read(p.FindEntries, cache.find_entries),
-    _read(p.GetEntry, cache.get_entry),
-    _read(p.GetLatestEntry, cache.get_latest_entry),
-    _read(p.GetKeyParts, cache.get_key_parts),
-    _write(p.DropEntry, cache.drop_entry),
-    _write(p.RecordSteps, cache.record_steps, audited=False),
-    _write(p.ClaimCalls, claims.claim_calls, audited=False, durable=False),
-    _write(p.RenewClaims, claims.renew_claims, audited=False, durable=False),
-    _write(p.ReleaseClaims, claims.release_claims, audited=False, durable=False),
-    _read(p.ListSteps, cache.list_steps),
-    _read(k.ListEntries, kept.list_entries),
-    _job(k.VerifyCache, "plimsoll.pipelines.history.kept:verify_cache", "write", user_code=False),
-    _job(k.PruneCache, "plimsoll.pipelines.history.prune:prune_cache", "operate", user_code=False),
-    _read(h.ExplainStep, why.explain_step),
-    _read(h.CompareRuns, compare.compare_runs),
-    _job(p.RunPipeline, "plimsoll.pipelines.running:run_pipeline", "write"),
+    _read("pipeline:FindEntries", "pipelines.cache:find_entries"),
+    _read("pipeline:GetEntry", "pipelines.cache:get_entry"),
+    _read("pipeline:GetLatestEntry", "pipelines.cache:get_latest_entry"),
+    _read("pipeline:GetKeyParts", "pipelines.cache:get_key_parts"),
+    _write("pipeline:DropEntry", "pipelines.cache:drop_entry"),
+    _write("pipeline:RecordSteps", "pipelines.cache:record_steps", audited=False),
+    _write("pipeline:ClaimCalls", "pipelines.claims:claim_calls", audited=False, durable=False),
+    _write("pipeline:RenewClaims", "pipelines.claims:renew_claims", audited=False, durable=False),
+    _write("pipeline:ReleaseClaims", "pipelines.claims:release_claims", audited=False, durable=False),
+    _read("pipeline:ListSteps", "pipelines.cache:list_steps"),
+    _read("pipelines.kept:ListEntries", "pipelines.history.kept:list_entries"),
+    _job("pipelines.kept:VerifyCache", "pipelines.history.kept:verify_cache", "write", user_code=False),
+    _job("pipelines.kept:PruneCache", "pipelines.history.prune:prune_cache", "operate", user_code=False),
+    _read("pipelines.history:ExplainStep", "pipelines.history.why:explain_step"),
+    _read("pipelines.history:CompareRuns", "pipelines.history.compare:compare_runs"),
+    _job("pipeline:RunPipeline", "pipelines.running:run_pipeline", "write"),
     # Searches
-    _write(s.StartSearch, ledger.start_search),
+    _write("pipelines.search:StartSearch", "pipelines.search.ledger:start_search"),
     # A trial that a power cut took is run again, and its steps are found.
-    _write(s.RecordTrials, ledger.record_trials, audited=False, durable=False),
-    _write(s.FinishSearch, ledger.finish_search),
-    _read(s.GetSearch, ledger.get_search),
-    _read(s.ListSearches, ledger.list_searches),
+    _write("pipelines.search:RecordTrials", "pipelines.search.ledger:record_trials", audited=False, durable=False),
+    _write("pipelines.search:FinishSearch", "pipelines.search.ledger:finish_search"),
+    _read("pipelines.search:GetSearch", "pipelines.search.ledger:get_search"),
+    _read("pipelines.search:ListSearches", "pipelines.search.ledger:list_searches"),
     # Triggers
-    _write(t.SetTrigger, firing.set_trigger, "operate"),
-    _read(t.ListTriggers, firing.list_triggers),
-    _write(t.RemoveTrigger, firing.remove_trigger, "operate"),
+    _write("pipelines.trigger:SetTrigger", "pipelines.triggers.firing:set_trigger", "operate"),
+    _read("pipelines.trigger:ListTriggers", "pipelines.triggers.firing:list_triggers"),
+    _write("pipelines.trigger:RemoveTrigger", "pipelines.triggers.firing:remove_trigger", "operate"),
     # A line of the audit log for each firing, also for those by themselves, is written beside it.
-    _write(t.FireTrigger, firing.fire_trigger, audited=False),
-    _write(t.FireDue, firing.fire_due, "work", audited=False),
-    _read(t.ListFirings, firing.list_firings),
+    _write("pipelines.trigger:FireTrigger", "pipelines.triggers.firing:fire_trigger", audited=False),
+    _write("pipelines.trigger:FireDue", "pipelines.triggers.firing:fire_due", "work", audited=False),
+    _read("pipelines.trigger:ListFirings", "pipelines.triggers.firing:list_firings"),
     # Registry
-    _write(g.CreateModel, names.create_model),
-    _read(g.GetModel, names.get_model),
-    _write(g.DescribeModel, names.describe_model),
-    _write(g.RenameModel, names.rename_model),
-    _write(g.DeleteModel, names.delete_model),
-    _write(g.TagModel, names.tag_model),
-    _write(g.SetAlias, names.set_alias),
-    _write(g.RemoveAlias, names.remove_alias),
-    _read(g.SearchModels, catalog_finding.search_models),
-    _write(g.AdoptFiles, adopted.adopt_files),
-    _write(g.UpdateVersion, adopted.update_version),
-    _write(g.TagVersion, adopted.tag_version),
-    _write(g.DeleteVersion, adopted.delete_version),
-    _read(g.SearchVersions, catalog_finding.search_versions),
-    _write(m.CreateVersion, versions.create_version),
-    _read(m.GetVersion, versions.get_version),
-    _read(m.ListVersions, versions.list_versions),
-    _read(m.GetReport, versions.get_report),
-    _write(m.RecordReport, versions.record_report, "work"),
-    _write(m.TrustPackage, versions.trust_package, "operate"),
-    _read(m.ListGrants, versions.list_grants),
-    _read(m.GetLineage, lineage.get_lineage),
-    _read(dep.ExplainPrediction, lineage.explain_prediction),
-    _job(m.CheckVersion, "plimsoll.registry.checks.examination:check_version", "write"),
-    _job(pk.PackVersion, "plimsoll.registry.mlflow.packing:pack_version", "write"),
+    _write("registry.catalog:CreateModel", "registry.catalog.names:create_model"),
+    _read("registry.catalog:GetModel", "registry.catalog.names:get_model"),
+    _write("registry.catalog:DescribeModel", "registry.catalog.names:describe_model"),
+    _write("registry.catalog:RenameModel", "registry.catalog.names:rename_model"),
+    _write("registry.catalog:DeleteModel", "registry.catalog.names:delete_model"),
+    _write("registry.catalog:TagModel", "registry.catalog.names:tag_model"),
+    _write("registry.catalog:SetAlias", "registry.catalog.names:set_alias"),
+    _write("registry.catalog:RemoveAlias", "registry.catalog.names:remove_alias"),
+    _read("registry.catalog:SearchModels", "registry.catalog.finding:search_models"),
+    _write("registry.catalog:AdoptFiles", "registry.catalog.adopted:adopt_files"),
+    _write("registry.catalog:UpdateVersion", "registry.catalog.adopted:update_version"),
+    _write("registry.catalog:TagVersion", "registry.catalog.adopted:tag_version"),
+    _write("registry.catalog:DeleteVersion", "registry.catalog.adopted:delete_version"),
+    _read("registry.catalog:SearchVersions", "registry.catalog.finding:search_versions"),
+    _write("model:CreateVersion", "registry.versions:create_version"),
+    _read("model:GetVersion", "registry.versions:get_version"),
+    _read("model:ListVersions", "registry.versions:list_versions"),
+    _read("model:GetReport", "registry.versions:get_report"),
+    _write("model:RecordReport", "registry.versions:record_report", "work"),
+    _write("model:TrustPackage", "registry.versions:trust_package", "operate"),
+    _read("model:ListGrants", "registry.versions:list_grants"),
+    _read("model:GetLineage", "registry.lineage:get_lineage"),
+    _read("deployment:ExplainPrediction", "registry.lineage:explain_prediction"),
+    _job("model:CheckVersion", "registry.checks.examination:check_version", "write"),
+    _job("registry.packing:PackVersion", "registry.mlflow.packing:pack_version", "write"),
     # Releases
-    _write(dep.SetEnvironment, promotion.set_environment, "admin"),
-    _read(dep.ListEnvironments, promotion.list_environments),
-    _write(dep.CreateRelease, promotion.create_release),
-    _read(dep.GetRelease, promotion.get_release),
-    _read(dep.ListReleases, promotion.list_releases),
-    _write(dep.ApproveRelease, promotion.approve_release, "approve"),
-    _write(dep.RejectRelease, promotion.reject_release, "operate"),
-    _read(dep.ListApprovals, promotion.list_approvals),
+    _write("deployment:SetEnvironment", "registry.promotion:set_environment", "admin"),
+    _read("deployment:ListEnvironments", "registry.promotion:list_environments"),
+    _write("deployment:CreateRelease", "registry.promotion:create_release"),
+    _read("deployment:GetRelease", "registry.promotion:get_release"),
+    _read("deployment:ListReleases", "registry.promotion:list_releases"),
+    _write("deployment:ApproveRelease", "registry.promotion:approve_release", "approve"),
+    _write("deployment:RejectRelease", "registry.promotion:reject_release", "operate"),
+    _read("deployment:ListApprovals", "registry.promotion:list_approvals"),
     # Deployments
-    _read(dep.ListDeployments, deployments.list_deployments),
-    _read(dep.GetDeployment, deployments.get_deployment),
-    _write(dep.StartRollout, deployments.start_rollout, "operate"),
-    _read(dep.JudgeRollout, rollout.judge_rollout),
-    _write(dep.MoveRollout, rollout.move_rollout, "operate"),
-    _write(dep.RollBack, deployments.roll_back, "operate"),
-    _write(dep.KillDeployment, deployments.kill_deployment, "operate"),
-    _write(dep.ReviveDeployment, deployments.revive_deployment, "operate"),
-    _read(pl.GetDesiredState, deployments.get_desired_state),
-    _write(pl.ReportPlane, deployments.report_plane, "serve", audited=False),
-    _read(pl.ListPlanes, deployments.list_planes),
+    _read("deployment:ListDeployments", "serving.deployments:list_deployments"),
+    _read("deployment:GetDeployment", "serving.deployments:get_deployment"),
+    _write("deployment:StartRollout", "serving.deployments:start_rollout", "operate"),
+    _read("deployment:JudgeRollout", "serving.rollout:judge_rollout"),
+    _write("deployment:MoveRollout", "serving.rollout:move_rollout", "operate"),
+    _write("deployment:RollBack", "serving.deployments:roll_back", "operate"),
+    _write("deployment:KillDeployment", "serving.deployments:kill_deployment", "operate"),
+    _write("deployment:ReviveDeployment", "serving.deployments:revive_deployment", "operate"),
+    _read("plane:GetDesiredState", "serving.deployments:get_desired_state"),
+    _write("plane:ReportPlane", "serving.deployments:report_plane", "serve", audited=False),
+    _read("plane:ListPlanes", "serving.deployments:list_planes"),
     # Monitoring
-    _write(mon.AppendPredictions, log.append_predictions, "serve", audited=False),
-    _write(mon.AppendLabels, log.append_labels, audited=False),
-    _job(mon.SealPredictions, "plimsoll.monitoring.watch:seal_predictions", "operate", user_code=False),
-    _job(mon.WatchWindow, "plimsoll.monitoring.watch:watch_window", "operate", user_code=False),
-    _write(mon.RecordWindow, alerts.record_window, "work", audited=False),
-    _read(mon.ListWindows, alerts.list_windows),
-    _read(mon.ListAlerts, alerts.list_alerts),
-    _write(mon.AcknowledgeAlert, alerts.acknowledge_alert, "operate"),
-    _write(mon.SetRetrainPolicy, alerts.set_retrain_policy, "operate"),
-    _job(mon.Retrain, "plimsoll.monitoring.retrain:retrain", "work"),
-    _write(mon.RecordRetraining, alerts.record_retraining, "work"),
+    _write("monitor:AppendPredictions", "monitoring.log:append_predictions", "serve", audited=False),
+    _write("monitor:AppendLabels", "monitoring.log:append_labels", audited=False),
+    _job("monitor:SealPredictions", "monitoring.watch:seal_predictions", "operate", user_code=False),
+    _job("monitor:WatchWindow", "monitoring.watch:watch_window", "operate", user_code=False),
+    _write("monitor:RecordWindow", "monitoring.alerts:record_window", "work", audited=False),
+    _read("monitor:ListWindows", "monitoring.alerts:list_windows"),
+    _read("monitor:ListAlerts", "monitoring.alerts:list_alerts"),
+    _write("monitor:AcknowledgeAlert", "monitoring.alerts:acknowledge_alert", "operate"),
+    _write("monitor:SetRetrainPolicy", "monitoring.alerts:set_retrain_policy", "operate"),
+    _job("monitor:Retrain", "monitoring.retrain:retrain", "work"),
+    _write("monitor:RecordRetraining", "monitoring.alerts:record_retraining", "work"),
 )
 
 BY_NAME: dict[str, Verb] = {verb.name: verb for verb in VERBS}
@@ -285,6 +256,14 @@ def find(name: str) -> Verb:
     return BY_NAME[name]
 
 
+def load_all() -> None:
+    """Import what every verb needs, save the jobs' functions: under a process that lives long the package may be upgraded."""
+    for verb in VERBS:
+        _named(f"records.{verb.asked}")
+        if verb.kind != "job":
+            verb.load()
+
+
 def subject_of(request: Request[Any], result: Any) -> str:
     """Return what a verb was done to, as ``kind:name``, for the audit log.
 
@@ -292,7 +271,7 @@ def subject_of(request: Request[Any], result: Any) -> str:
         request: what was asked.
         result: what it gave.
     """
-    if isinstance(result, a.Invitation):
+    if isinstance(result, Invitation):
         return f"actor:{result.actor.name}"
     kind = type(result).__name__.lower()
     for source in (result, request):

@@ -371,6 +371,7 @@ def main() -> None:
             os.dup2(2, 1)  # whatever a library prints must not look like an answer
             run_jobs(workspace, name, 0, done)
             return
+        verbs.load_all()
         worker = Worker(workspace, name)
         signal.signal(signal.SIGTERM, worker.stop)
         signal.signal(signal.SIGINT, worker.stop)

@@ -12,7 +12,7 @@ import errno
 import fcntl
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,7 +22,6 @@ from sqlalchemy import Connection, func, select
 from plimsoll import access, clock, codec, verbs
 from plimsoll.errors import Conflict, Denied, InvalidInput, NotFound, PlimsollError, StorageFull
 from plimsoll.records.access import Actor, Job
-from plimsoll.records.deployment import ReleasePolicy, RolloutStep, SetEnvironment
 from plimsoll.records.request import Request
 from plimsoll.runs.experiments import make_default
 from plimsoll.store.blobs import LocalBlobs
@@ -42,10 +41,10 @@ WORKER = Actor(name="worker", roles=("read", "write", "operate", "work"), person
 #: Asks for the desired state and appends predictions.
 PLANE = Actor(name="plane", roles=("read", "serve"), person=False)
 
-#: Environments of a new home. In ``dev`` nothing is asked; ``production`` has the default rules.
-ENVIRONMENTS = {
-    "dev": ReleasePolicy(checks=False, approvals=0, steps=(RolloutStep(share=1.0, requests=1),)),
-    "production": ReleasePolicy(),
+#: Environments of a new home -> their policies, as JSON has them. In ``dev`` nothing is asked; ``production`` has the default rules.
+ENVIRONMENTS: Mapping[str, Any] = {
+    "dev": {"checks": False, "approvals": 0, "steps": [{"share": 1.0, "requests": 1}]},
+    "production": {},
 }
 
 
@@ -260,12 +259,12 @@ def _prepare(workspace: Workspace, name: str) -> None:
                     (secrets / file).unlink(missing_ok=True)
                     drafts[file] = _draft_token(secrets / file, access.invite(context, actor).token)
                     workspace.stores.events.append(tx, owner.name, "AddActor", f"actor:{actor.name}", codec.plain(actor))
-                promotion = verbs.find("SetEnvironment").load()
+                setting = verbs.find("SetEnvironment")
                 for environment in missing:
-                    policy = ENVIRONMENTS[environment]
-                    promotion(SetEnvironment(name=environment, policy=policy), context)
+                    request: Any = codec.convert({"name": environment, "policy": ENVIRONMENTS[environment]}, setting.request)
+                    setting.load()(request, context)
                     subject = f"environment:{environment}"
-                    workspace.stores.events.append(tx, owner.name, "SetEnvironment", subject, codec.plain(policy))
+                    workspace.stores.events.append(tx, owner.name, setting.name, subject, codec.plain(request.policy))
         except BaseException:
             for draft in drafts.values():
                 with contextlib.suppress(OSError):

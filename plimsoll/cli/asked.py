@@ -101,21 +101,24 @@ def asked(pipeline: str | None, told: Told) -> Asked:
         InvalidInput: a parameter is not written as ``name=value``.
     """
     project = find_project(Path.cwd())
-    table = read_project(project)
-    refs = {purpose.pipeline for purpose in table.models.values() if purpose.pipeline}
-    if pipeline is None and len(refs) != 1:
-        raise NotFound(f"The project declares {len(refs)} pipelines.", "Name one: plimsoll run path.py:name")
-    ref = pipeline or refs.pop()
+    ref = pipeline or _only_pipeline(project)
     return Asked(
         project=project,
         ref=ref,
         params=parameters(told.set or ()),
         profile=chosen_profile(told.profile, project)[0],
-        variations=variations(table, ref, told.variation) if told.variation else ("",),
+        variations=variations(read_project(project), ref, told.variation) if told.variation else ("",),
         experiment=told.experiment,
         part=PartAsked(until=told.until, from_=told.from_, only=told.only),
         executor=told.executor,
     )
+
+
+def _only_pipeline(project: Path) -> str:
+    refs = {purpose.pipeline for purpose in read_project(project).models.values() if purpose.pipeline}
+    if len(refs) != 1:
+        raise NotFound(f"The project declares {len(refs)} pipelines.", "Name one: plimsoll run path.py:name")
+    return refs.pop()
 
 
 def parameters(pairs: Iterable[str]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import io
 import sys
 from collections.abc import Mapping, Sequence
@@ -10,8 +11,6 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from cyclopts import Parameter
-from rich.console import Console
-from rich.table import Table
 
 from plimsoll import clock, codec
 from plimsoll.errors import PlimsollError
@@ -68,13 +67,14 @@ def show_list(rows: Rows, form: Format, empty: str) -> None:
         lines = [heads, ["---"] * len(heads), *([cell.replace("|", "\\|").replace("\n", " ") for cell in row] for row in cells)]
         _write("".join(f"| {' | '.join(line)} |\n" for line in lines))
     elif sys.stdout.isatty():
-        table = Table(box=None, header_style="bold", pad_edge=False)
+        # By name: a command that prints no table need not wait for it.
+        table = importlib.import_module("rich.table").Table(box=None, header_style="bold", pad_edge=False)
         for head in heads:
             table.add_column(head, overflow="fold")
         for row in cells:
             table.add_row(*row)
         # Reasons and errors hold brackets, which are not rich's markup.
-        Console(markup=False, emoji=False, highlight=False).print(table)
+        importlib.import_module("rich.console").Console(markup=False, emoji=False, highlight=False).print(table)
     else:
         cells = [[cell.replace("\n", " ") for cell in row] for row in cells]
         widths = [max(len(head), *(len(row[index]) for row in cells)) for index, head in enumerate(heads)]

@@ -6,11 +6,8 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from plimsoll.data.project import ProjectTable, find_project, setting
+from plimsoll.data.project import find_project, setting
 from plimsoll.errors import InvalidInput, NotFound
-from plimsoll.records.deployment import ListEnvironments, SetEnvironment
-from plimsoll.records.monitor import SetRetrainPolicy
-from plimsoll.records.pipelines.trigger import ListTriggers, RemoveTrigger, SetTrigger
 from plimsoll.sdk.door import Door, open_door
 from plimsoll.workspace import is_home
 
@@ -76,28 +73,3 @@ def door(create: bool = False, profile: str | None = None) -> Iterator[Door]:
         yield opened
     finally:
         opened.close()
-
-
-def apply_project(opened: Door, table: ProjectTable) -> None:
-    """Bring environments, retraining policies and triggers in line with ``[tool.plimsoll]``; what is the same is left alone.
-
-    A trigger that an earlier table declared, and this one does not, is removed.
-
-    Args:
-        opened: a door whose actor is an admin.
-        table: the project's table.
-    """
-    known = {found.name: found.policy for found in opened.do(ListEnvironments())}
-    for name, policy in table.environments.items():
-        if known.get(name) != policy:
-            opened.do(SetEnvironment(name=name, policy=policy))
-    for model, retraining in table.retrain.items():
-        opened.do(SetRetrainPolicy(model=model, policy=retraining))
-    set_before = {found.name: found for found in opened.do(ListTriggers())}
-    for name, rule in table.triggers.items():
-        before = set_before.get(name)
-        if before is None or (before.rule, before.declared) != (rule, True):
-            opened.do(SetTrigger(name=name, rule=rule, declared=True))
-    for name, before in set_before.items():
-        if before.declared and name not in table.triggers:
-            opened.do(RemoveTrigger(name=name))

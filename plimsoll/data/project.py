@@ -12,18 +12,18 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
 from plimsoll import clock, codec
 from plimsoll.errors import InvalidInput, NotFound
-from plimsoll.records.deployment import ReleasePolicy, ServingConfig
-from plimsoll.records.model import Purpose
-from plimsoll.records.monitor import RetrainPolicy
 from plimsoll.records.pipelines.part import ExecutorName
-from plimsoll.records.pipelines.trigger import TriggerRule
 from plimsoll.records.request import check_slug
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from plimsoll.records.deployment import ReleasePolicy, ServingConfig
+    from plimsoll.records.model import Purpose
+    from plimsoll.records.monitor import RetrainPolicy
+    from plimsoll.records.pipelines.trigger import TriggerRule
 
 #: The file that makes a folder a project.
 PROJECT_FILE = "pyproject.toml"
@@ -118,22 +118,20 @@ def read_project(project: Path) -> ProjectTable:
     """
     path = project if project.name == PROJECT_FILE else project / PROJECT_FILE
     document = _read_toml(path)
-    table = _table(_table(document, "tool", "pyproject.toml"), "plimsoll", "[tool]")
-    known = ["name", "models", "serving", "retrain", "environments", "params", "variations", "profiles", "triggers", *SETTINGS]
-    table = {_known(key, known, "[tool.plimsoll]"): value for key, value in table.items()}
+    table = _declared(document)
     name = table.get("name", _table(document, "project", "pyproject.toml").get("name", path.resolve().parent.name))
     if not isinstance(name, str):
         raise InvalidInput(f"The key name in [tool.plimsoll] is {name!r}, not text.", "Write it in quotes.")
     found = ProjectTable(
         name=name,
-        models=_section(table, "models", Purpose),
-        serving=_section(table, "serving", ServingConfig),
-        retrain=_section(table, "retrain", RetrainPolicy),
-        environments=_section(table, "environments", ReleasePolicy),
+        models=_section(table, "models", "model:Purpose"),
+        serving=_section(table, "serving", "deployment:ServingConfig"),
+        retrain=_section(table, "retrain", "monitor:RetrainPolicy"),
+        environments=_section(table, "environments", "deployment:ReleasePolicy"),
         params=_by_pipeline(table, "params", "[tool.plimsoll]"),
         variations=_variations(table),
         profiles=_profiles(table),
-        triggers=_section(table, "triggers", TriggerRule),
+        triggers=_section(table, "triggers", "pipelines.trigger:TriggerRule"),
         settings={key: table[key] for key in SETTINGS if key in table},
     )
     return replace(found, triggers={name: _checked_trigger(found, name, rule) for name, rule in found.triggers.items()})
@@ -152,7 +150,7 @@ def chosen_profile(flag: str | None, project: Path | None) -> tuple[str, Profile
     name = flag if flag is not None else os.environ.get("PLIMSOLL_PROFILE", "")
     if not name:
         return "", None
-    profiles = {} if project is None else read_project(project).profiles
+    profiles = {} if project is None else _profiles(_declared(_read_toml(project / PROJECT_FILE)))
     if name not in profiles:
         said = "" if flag is not None else ", which PLIMSOLL_PROFILE names"
         raise NotFound(
@@ -188,7 +186,7 @@ def setting(name: str, flag: str | int | None, project: Path | None, profile: st
         value, origin, root = os.environ[variable], f"environment variable {variable}", Path.cwd()
     elif content is not None and project is not None and name in content.settings:
         value, origin, root = content.settings[name], f"profile {named} in {project / PROJECT_FILE}", project
-    elif project is not None and name in (declared := read_project(project).settings):
+    elif project is not None and name in (declared := _declared(_read_toml(project / PROJECT_FILE))):
         value, origin, root = declared[name], f"[tool.plimsoll] in {project / PROJECT_FILE}", project
     elif own_file.is_file() and name in (chosen := _user_settings(own_file)):
         value, origin, root = chosen[name], f"user file {own_file}", Path.home()
@@ -263,8 +261,19 @@ def _import(root: Path, path: Path) -> Any:
     return module
 
 
-def _section(table: Mapping[str, Any], key: str, record: type[T]) -> dict[str, T]:
-    found = {}
+def _declared(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``[tool.plimsoll]`` with its keys in their one spelling, what stands in them not yet checked."""
+    table = _table(_table(document, "tool", "pyproject.toml"), "plimsoll", "[tool]")
+    known = ["name", "models", "serving", "retrain", "environments", "params", "variations", "profiles", "triggers", *SETTINGS]
+    return {_known(key, known, "[tool.plimsoll]"): value for key, value in table.items()}
+
+
+def _section(table: Mapping[str, Any], key: str, kind: str) -> dict[str, Any]:
+    """Return a section's tables as records; ``module:Class`` in ``plimsoll.records`` is imported only for a section that is there."""
+    if key not in table:
+        return {}
+    module, _, name = kind.partition(":")
+    record, found = getattr(importlib.import_module(f"plimsoll.records.{module}"), name), dict[str, Any]()
     for name, value in _table(table, key, "[tool.plimsoll]").items():
         where = f"[tool.plimsoll.{key}.{name}]"
         check_slug(f"The name in {where}", name)

@@ -103,7 +103,7 @@ def routes(workspace: Workspace) -> list[Route]:
     Args:
         workspace: does what is asked.
     """
-
+    verbs.load_all()
     known = {verb.name: codec.Fields(verb.request) for verb in verbs.VERBS}
 
     @guarded

@@ -254,8 +254,8 @@ def _states_shape(text: str) -> bool:
 
 
 def heavy_modules(modules: tuple[str, ...]) -> str:
-    """Return a program that imports ``plimsoll.verbs`` and prints which of ``modules`` came with it."""
-    return f"import sys, plimsoll.verbs; print(*[name for name in {modules!r} if name in sys.modules])"
+    """Return a program that loads every verb but the jobs and prints which of ``modules`` came with them."""
+    return f"import sys; from plimsoll import verbs; verbs.load_all(); print(*[name for name in {modules!r} if name in sys.modules])"
 
 
 PYTHON = sys.executable

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from plimsoll import clock, codec
+from plimsoll.cli.applied import apply_project
 from plimsoll.cli.output import next_step, say
-from plimsoll.cli.session import apply_project, door, home_folder, project_folder
+from plimsoll.cli.session import door, home_folder, project_folder
 from plimsoll.data.project import PROJECT_FILE, ProjectTable, read_project
 from plimsoll.errors import InvalidInput
 from plimsoll.sdk.door import Door, FolderDoor

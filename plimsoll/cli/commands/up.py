@@ -6,8 +6,9 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from plimsoll.cli.applied import apply_project
 from plimsoll.cli.output import say
-from plimsoll.cli.session import apply_project, home_folder, project_folder
+from plimsoll.cli.session import home_folder, project_folder
 from plimsoll.data.project import read_project, setting
 from plimsoll.errors import NotFound
 from plimsoll.sdk.door import FolderDoor

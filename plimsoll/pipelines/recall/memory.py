@@ -73,10 +73,14 @@ def memory_file(home: Path, asked: Iterable[Any]) -> Path:
     return home / "recall" / codec.digest(codec.canonical([_FORMAT, list(asked), machine]))
 
 
-def installed() -> str:
-    """Return a digest of the names in the folders that packages are installed in; a version is part of such a name."""
+def installed(project: Path) -> str:
+    """Return a digest of the names in the folders that packages are installed in; a version is part of such a name.
+
+    Args:
+        project: folder of the project, resolved. It counts as the first, which it is as soon as the project is imported.
+    """
     found = []
-    for folder in sys.path:
+    for folder in (str(project), *(entry for entry in sys.path if entry != str(project))):
         try:
             names = os.listdir(folder or ".")
         except OSError:
@@ -114,6 +118,6 @@ def read(path: Path, project: Path) -> Memory | None:
     except (OSError, PlimsollError):
         return None
     now = Now(project)
-    if memory.packages != installed() or any(now.digest(part) != part.digest for part in memory.parts):
+    if memory.packages != installed(project.resolve()) or any(now.digest(part) != part.digest for part in memory.parts):
         return None
     return memory

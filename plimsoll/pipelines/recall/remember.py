@@ -67,7 +67,7 @@ def remember(path: Path, plan: Plan, records: Sequence[StepRecord], asked: Seque
     said = [request for request in (*ends, *asked[recorded[-1] + 1 :]) if type(request).__name__ in SAID]
     memory = Memory(
         parts=tuple(parts.values()),
-        packages=installed(),
+        packages=installed(project),
         start=starts[0],
         steps=tuple(steps),
         said=tuple((type(request).__name__, codec.plain(request)) for request in said),

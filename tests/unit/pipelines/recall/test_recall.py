@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
@@ -70,10 +70,10 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(project: Path, *words: str, **variables: str) -> Told:
+def run(project: Path, *words: str, begun: Sequence[str] = ("-m", "plimsoll.cli.app"), **variables: str) -> Told:
     """Run the pipeline in a process that tells what it imports, and read what it came to."""
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "HOME": str(project), **variables}
-    command = [sys.executable, "-X", "importtime", "-m", "plimsoll.cli.app", "run", "pipe.py:flow", *words]
+    command = [sys.executable, "-X", "importtime", *begun, "run", "pipe.py:flow", *words]
     done = subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, check=True, timeout=120)
     said = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
     imported = [line for line in done.stderr.splitlines() if re.fullmatch(r"import time:.*\| +factors", line)]
@@ -97,6 +97,13 @@ def test_a_run_that_changes_nothing_is_made_without_importing_the_project(projec
     assert [line.split()[1] for line in second.steps] == ["hit", "hit"]
     assert second.logged == first.logged
     assert (second.logged[0], second.logged[1].values) == ({"kind": "small"}, (4.0,))
+
+
+def test_the_installed_command_whose_own_folder_python_searches_first_remembers_as_well(project: Path) -> None:
+    command = project / "bin" / "plimsoll"
+    command.parent.mkdir()
+    command.write_text("from plimsoll.cli.app import main\nmain()\n")
+    assert [run(project, begun=[str(command)]).recalled for _ in range(2)] == [False, True]
 
 
 def edit(name: str, text: str) -> Callable[[Path], None]:

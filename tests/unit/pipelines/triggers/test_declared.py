@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from plimsoll import clock
-from plimsoll.cli.session import apply_project
+from plimsoll.cli.applied import apply_project
 from plimsoll.data.project import read_project
 from plimsoll.errors import InvalidInput
 from plimsoll.records.access import ListEvents, ListJobs
