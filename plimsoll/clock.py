@@ -10,7 +10,9 @@ import os
 import random
 import re
 import secrets
+import threading
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
@@ -100,3 +102,93 @@ def from_iso(text: str) -> int:
     """
     moment = datetime.fromisoformat(text)
     return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1e6)
+
+
+class Alarm:
+    """Something that is to be done in a thread of its own when its time has come; see :class:`Alarms`.
+
+    Args:
+        call: what is to be done.
+        name: the thread's name.
+        due: when, in monotonic seconds.
+    """
+
+    def __init__(self, call: Callable[[], None], name: str, due: float) -> None:
+        self.due = due
+        self._call, self._name = call, name
+        self._thread: threading.Thread | None = None
+
+    def ring(self) -> None:
+        """Begin it."""
+        self._thread = threading.Thread(target=self._call, name=self._name, daemon=True)
+        self._thread.start()
+
+    def join(self) -> None:
+        """Wait until it is done; one that has not begun is not waited for."""
+        if self._thread is not None:
+            self._thread.join()
+
+
+class Alarms:
+    """Begins threads when their time has come, unless they are taken back before.
+
+    What is needed only when something takes long costs next to nothing when it does not: one thread waits for all alarms, and
+    those that are taken back in time do not wake it. Threads may share it.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._waiting: set[Alarm] = set()
+        #: Monotonic seconds at which the thread looks at them again.
+        self._looks = 0.0
+        self._thread: threading.Thread | None = None
+        self._closed = False
+
+    def set(self, seconds: float, call: Callable[[], None], name: str) -> Alarm:
+        """Return an alarm.
+
+        Args:
+            seconds: from now; one without any time left rings before this returns.
+            call: what is to be done.
+            name: the thread's name.
+        """
+        alarm = Alarm(call, name, monotonic() + seconds)
+        if seconds <= 0:
+            alarm.ring()
+            return alarm
+        with self._changed:
+            self._waiting.add(alarm)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._wait, name="plimsoll-alarms", daemon=True)
+                self._thread.start()
+            elif alarm.due < self._looks:
+                self._changed.notify_all()
+        return alarm
+
+    def take_back(self, alarm: Alarm) -> bool:
+        """Return whether an alarm was still waiting, and will not ring any more.
+
+        Args:
+            alarm: what :meth:`set` gave.
+        """
+        with self._changed:
+            waited = alarm in self._waiting
+            self._waiting.discard(alarm)
+        return waited
+
+    def close(self) -> None:
+        """Let those that wait never ring."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _wait(self) -> None:
+        with self._changed:
+            while not self._closed:
+                for alarm in [alarm for alarm in self._waiting if alarm.due <= monotonic()]:
+                    self._waiting.remove(alarm)
+                    alarm.ring()
+                self._looks = min((alarm.due for alarm in self._waiting), default=float("inf"))
+                self._changed.wait(None if self._looks == float("inf") else max(0.0, self._looks - monotonic()))

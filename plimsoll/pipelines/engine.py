@@ -122,7 +122,7 @@ class _Engine:
         self._log = Outbox(run.id, means.do)
         late = means.blobs
         self._store: Callable[[], None] = late.flush if isinstance(late, LateBlobs) else lambda: None
-        self._writer = Writer(run.id, means.do, self._store)
+        self._writer = Writer(run.id, means.do, self._store, means.in_process.alarms)
         for node in plan.nodes:
             self._look.read(node)
         self._progress = Progress(plan, means.blobs, part.left_out)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import inspect
 import numbers
 import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -217,9 +217,8 @@ def execute(
 ) -> PipelineResult:
     """Run a pipeline and return what its steps gave.
 
-    What can be refused is refused before a run exists. Numbers in the pipeline's result become metrics, outputs artifacts,
-    models versions; declared snapshots are registered. A run that fails ends as failed, one that is interrupted as stopped; steps that had
-    ended are not repeated by the next one. A ``key`` of a run that has ended gives that run.
+    What can be refused is refused before a run exists. Numbers in the result become metrics, outputs artifacts, models versions; declared
+    snapshots are registered. A run that fails ends as failed, an interrupted one as stopped. A ``key`` of an ended run gives that run.
 
     Args:
         function: decorated with ``@pipeline``.
@@ -246,15 +245,16 @@ def execute(
         StepFailed: a step failed; ``details`` has ``run_id``, ``step`` and the user's ``traceback``.
     """
     project, plan, late = project.resolve(), trace(function, params), blobs if isinstance(blobs, LateBlobs) else LateBlobs(blobs)
-    chosen, in_process, steps = part_of(plan, part), in_process or InProcess(late, project), [node.step for node in plan.nodes]
-    with open_executor(executor, in_process, blobs, [s.function for s in steps]) as runner, hosting(do, late, runner, project) as hosted:
+    chosen, steps, own = part_of(plan, part), [node.step for node in plan.nodes], in_process or InProcess(late, project)
+    with nullcontext() if in_process else closing(own), open_executor(executor, own, blobs, [s.function for s in steps]) as runner:
         runner.room.check(steps)
         origin = origin or origin_of(function, blobs, project)
         start = replace(_start(function, plan, origin, experiment), tags=chosen.tags | dict(tags), cause=cause, key=key)
-        run = do(start) if begin is None else begin(start)
-        means = Means(do=do, blobs=late, executor=runner, in_process=in_process, sources=origin.sources, hosted=hosted)
-        means = replace(means, on_step=on_step or _ignore, heard=heard)
-        return _Execution(plan, chosen, run, do, late, project, versions).through(means)
+        with hosting(do, late, runner, project) as hosted:
+            run = do(start) if begin is None else begin(start)
+            means = Means(do=do, blobs=late, executor=runner, in_process=own, sources=origin.sources, hosted=hosted, heard=heard)
+            means = means if on_step is None else replace(means, on_step=on_step)
+            return _Execution(plan, chosen, run, do, late, project, versions).through(means)
 
 
 def _trusted(records: Iterable[StepRecord], do: Do) -> frozenset[int]:
@@ -350,7 +350,7 @@ class _Execution:
             return self._past()
         given = True
         try:
-            with pulse(self._run.id, self._do):
+            with pulse(self._run.id, self._do, means.in_process.alarms):
                 outcome = self._outcome(means)
             given = False  # what the door refuses now it would refuse again with the failure
             run = self._finish(self._end("finished", None))
@@ -376,7 +376,7 @@ class _Execution:
             run = self._do(replace(rest, end=end))
         except PlimsollError:
             # Whatever is wrong with the end, the steps need not be computed again.
-            with contextlib.suppress(PlimsollError):
+            with suppress(PlimsollError):
                 self._do(rest)
             raise
         assert run is not None
@@ -471,10 +471,6 @@ def _metrics(outcome: Outcome, blobs: Blobs) -> Iterator[tuple[str, float]]:
     else:
         for reference in references(outcome.result):
             yield from _numbers(outcome.labels.get(reference.index, ""), value_of(reference.index))
-
-
-def _ignore(event: object) -> None:
-    return
 
 
 def _numbers(name: str, value: Any) -> Iterator[tuple[str, float]]:

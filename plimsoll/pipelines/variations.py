@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ def execute_all(
         except PlimsollError as error:
             return error
 
-    with open_executor(chosen, in_process, blobs, functions) as runner:
+    with closing(in_process), open_executor(chosen, in_process, blobs, functions) as runner:
         ended = _at_once(partial(run, runner), list(settled), at_once, runner.close)
     results = {name: one for name, one in ended.items() if isinstance(one, PipelineResult)}
     refuse({name: one for name, one in ended.items() if isinstance(one, PlimsollError)}, len(settled))

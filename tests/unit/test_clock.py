@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from plimsoll import clock
@@ -16,3 +18,28 @@ def test_a_time_is_a_number_and_a_unit(text: str, seconds: float) -> None:
 def test_anything_else_is_no_time(text: str) -> None:
     with pytest.raises(ValueError, match="no time"):
         clock.seconds_of(text)
+
+
+def test_alarms_ring_in_threads_of_their_own_and_never_once_taken_back_or_closed() -> None:
+    alarms, rung, names = clock.Alarms(), threading.Event(), list[str]()
+
+    def ring() -> None:
+        names.append(threading.current_thread().name)
+        rung.set()
+
+    late = alarms.set(3600, ring, "late")
+    soon = alarms.set(0.01, ring, "soon")
+    assert rung.wait(60)
+    soon.join()
+    assert not alarms.take_back(soon)
+    assert alarms.take_back(late)
+    assert not alarms.take_back(late)
+    at_once = alarms.set(0, ring, "at once")
+    at_once.join()
+    alarms.set(0.01, ring, "never")
+    alarms.close()
+    never = alarms.set(0.01, ring, "never either")
+    clock.sleep(0.05)
+    assert alarms.take_back(never)
+    assert names[:2] == ["soon", "at once"]
+    assert "never either" not in names

@@ -16,6 +16,7 @@ import sys
 import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
+from email.parser import HeaderParser
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -52,7 +53,7 @@ class Sources:
         self._normal: dict[int, tuple[CodeType, Normal | None]] = {}
         self._versions: dict[str, dict[str, str]] = {}
         self._installed: dict[str, importlib.metadata.Distribution | None] = {}
-        self._required: dict[str, tuple[str, list[str]]] = {}
+        self._required: dict[str, tuple[str, str, list[str]]] = {}
         self._origins: dict[str, str] = {}
         self._natives: dict[str, str] = {}
 
@@ -157,7 +158,7 @@ class Sources:
             return {"python": python_version()}
         if package == "plimsoll":
             own = self._distribution(package)
-            return {package: own.version if own is not None else "not installed"}
+            return {package: _described(own)[1] if own is not None else "not installed"}
         if package not in self._versions:
             found: dict[str, str] = {}
             pending = [package] if self._distribution(package) else bringing(package)
@@ -165,9 +166,9 @@ class Sources:
                 name = pending.pop()
                 if self._distribution(name) is None:
                     continue
-                distribution, (version, required) = self._distribution(name), self._requirements(name)
-                if distribution is not None and distribution.name not in found:
-                    found[distribution.name] = version
+                spelt, version, required = self._requirements(name)
+                if spelt not in found:
+                    found[spelt] = version
                     pending += required
             if not found:
                 found[package] = "files " + _digest_files(folder)
@@ -190,19 +191,28 @@ class Sources:
                 self._installed[name] = None
         return self._installed[name]
 
-    def _requirements(self, name: str) -> tuple[str, list[str]]:
-        """Return the version of an installed distribution, and the names of those that it requires."""
+    def _requirements(self, name: str) -> tuple[str, str, list[str]]:
+        """Return name and version of an installed distribution, and the names of those that it requires."""
         if name not in self._required:
             distribution = self._distribution(name)
             assert distribution is not None
-            version = distribution.version
+            spelt, version, lines = _described(distribution)
             if distribution.read_text("direct_url.json") is not None:
                 # Built from a folder or a repository: its version need not change with its files, but the list of them does.
                 version += " files " + hashlib.blake2b((distribution.read_text("RECORD") or "").encode(), digest_size=16).hexdigest()
-            lines = distribution.requires or []
             required = [match[0] for line in lines if "extra ==" not in line and (match := re.match(r"[\w.-]+", line))]
-            self._required[name] = version, required
+            self._required[name] = spelt, version, required
         return self._required[name]
+
+
+def _described(distribution: importlib.metadata.Distribution) -> tuple[str, str, list[str]]:
+    """Return a distribution's name, its version and what it requires, as its own properties do, each of which reads the whole text."""
+    text = distribution.read_text("METADATA")
+    if text is None:
+        return distribution.name, distribution.version, distribution.requires or []
+    # Behind the first empty line stands the description, which may be long.
+    head = HeaderParser().parsestr(text.partition("\n\n")[0])
+    return head["Name"], head["Version"], head.get_all("Requires-Dist", [])
 
 
 def _functions(tree: ast.Module, lambdas: bool) -> Iterator[Function]:

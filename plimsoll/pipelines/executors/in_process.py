@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from plimsoll.clock import Alarms
 from plimsoll.data import values
 from plimsoll.data.trace.recording import Recorder
 from plimsoll.errors import PlimsollError
@@ -34,6 +35,8 @@ class InProcess:
         self._blobs = blobs
         self.project = project
         self.room = one_at_a_time()
+        #: Begin the threads that a run needs once it takes long; runs at the same time share them with what else is here.
+        self.alarms = Alarms()
         self._turn = threading.Lock()
         stored = blobs.stored if isinstance(blobs, LateBlobs) else blobs
         self._recorder = Recorder(project, [stored.folder] if isinstance(stored, LocalBlobs) else [])
@@ -60,7 +63,8 @@ class InProcess:
         return future
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Begin no more threads; nothing else is held."""
+        self.alarms.close()
 
 
 def _plain_arguments(node: Node, loaded: dict[int, Any]) -> tuple[list[Any], dict[str, Any]]:

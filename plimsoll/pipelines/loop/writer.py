@@ -21,7 +21,7 @@ _MOST = 500
 
 
 class Writer:
-    """One thread that records the ended steps of a run, in their order, and renews the run's claims.
+    """Records the ended steps of a run, in their order, and renews the run's claims, from one thread.
 
     A killed process loses what has ended within the last hundredths of a second, and computes that again.
 
@@ -29,10 +29,11 @@ class Writer:
         run_id: the run.
         do: the door.
         store: stores the bytes that the steps name; called before each transaction.
+        alarms: begin the thread when something is to be recorded; a run of a few milliseconds has ended before.
     """
 
-    def __init__(self, run_id: str, do: Do, store: Callable[[], None]) -> None:
-        self._run_id, self._do, self._store = run_id, do, store
+    def __init__(self, run_id: str, do: Do, store: Callable[[], None], alarms: clock.Alarms) -> None:
+        self._run_id, self._do, self._store, self._alarms = run_id, do, store, alarms
         self._changed = threading.Condition()
         self._waiting: list[EndedStep] = []
         self._recorded = self._put = 0
@@ -43,7 +44,8 @@ class Writer:
         self._held: set[str] = set()
         self._failure: BaseException | None = None
         self._closing = False
-        self._thread: threading.Thread | None = None
+        #: Begins the thread.
+        self._alarm: clock.Alarm | None = None
 
     def put(self, ended: EndedStep, code: tuple[KeyPart, ...] = (), *, wait: bool = False) -> None:
         """Take a step to be recorded.
@@ -126,8 +128,8 @@ class Writer:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        if self._thread is not None:
-            self._thread.join()
+        if self._alarm is not None and not self._alarms.take_back(self._alarm):
+            self._alarm.join()
         self._raise()
         # A claim is never given back before the result that it stands for is recorded.
         while len(self._waiting) > (0 if self._held else _MOST):
@@ -142,9 +144,13 @@ class Writer:
 
     def start(self) -> None:
         """See to it that what waits is recorded in time, because something begins that may take long; hits alone wait for the run's end."""
-        if self._thread is None and not self._closing:
-            self._thread = threading.Thread(target=self._work, name="plimsoll-writer", daemon=True)
-            self._thread.start()
+        with self._changed:
+            if self._closing or (self._alarm is not None and self._alarm.due <= self._due):
+                return
+            # One that rings at this moment is looked after by its thread.
+            if self._alarm is None or self._alarms.take_back(self._alarm):
+                soon = min(_LINGER, self._due - clock.monotonic())
+                self._alarm = self._alarms.set(soon, self._work, "plimsoll-writer")
 
     def _work(self) -> None:
         beat = clock.monotonic() + _BEAT

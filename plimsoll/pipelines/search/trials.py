@@ -6,6 +6,7 @@ that were cut off; the next one goes on with the first and runs the second again
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import threading
 from collections.abc import Callable, Mapping
@@ -212,7 +213,8 @@ class _Work:
         """Run every trial that is missing."""
         if not self._waiting and self._left <= 0:
             return
-        with open_executor(self._place.executor, self._in_process, self._place.blobs, steps) as executor:
+        opened = open_executor(self._place.executor, self._in_process, self._place.blobs, steps)
+        with contextlib.closing(self._in_process), opened as executor:
             if self._place.jobs == 1:
                 self._work(origin, executor)
             else:

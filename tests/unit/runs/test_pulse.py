@@ -23,7 +23,7 @@ def test_a_run_says_that_it_lives_through_outages_until_the_block_ends(monkeypat
             thrice.set()
         raise Unreachable("The server does not answer.")
 
-    with pulse("r", do):
+    with pulse("r", do, clock.Alarms()):
         assert thrice.wait(20)
     count = len(heard)
     assert set(heard) == {BeatRun(id="r")}

@@ -55,7 +55,7 @@ def ended(index: int, **more: Any) -> EndedStep:
 
 def test_steps_that_end_while_others_are_recorded_go_together_and_in_order() -> None:
     door = Door()
-    writer = Writer("r", door.do, lambda: None)
+    writer = Writer("r", door.do, lambda: None, clock.Alarms())
     door.open.clear()
     for index in range(20):
         writer.put(ended(index))
@@ -68,7 +68,7 @@ def test_steps_that_end_while_others_are_recorded_go_together_and_in_order() -> 
 
 def test_one_that_is_waited_for_is_recorded_when_the_wait_ends_with_all_before_it() -> None:
     door = Door()
-    writer = Writer("r", door.do, lambda: None)
+    writer = Writer("r", door.do, lambda: None, clock.Alarms())
     writer.put(ended(0))
     writer.put(ended(1), wait=True)
     assert [*itertools.chain(*door.recorded())] == [0, 1]
@@ -77,7 +77,7 @@ def test_one_that_is_waited_for_is_recorded_when_the_wait_ends_with_all_before_i
 
 def test_hits_alone_are_left_for_whoever_ends_the_run() -> None:
     door = Door()
-    writer = Writer("r", door.do, lambda: None)
+    writer = Writer("r", door.do, lambda: None, clock.Alarms())
     hits = tuple(EndedStep(record=replace(RECORD, index=index, state="hit")) for index in range(3))
     before = threading.active_count()
     for hit in hits:
@@ -89,7 +89,7 @@ def test_hits_alone_are_left_for_whoever_ends_the_run() -> None:
 
 def test_hits_are_recorded_in_time_when_something_begins_that_may_take_long() -> None:
     door = Door()
-    writer = Writer("r", door.do, lambda: None)
+    writer = Writer("r", door.do, lambda: None, clock.Alarms())
     writer.put(EndedStep(record=replace(RECORD, state="hit")))
     writer.start()
     deadline = clock.monotonic() + 60
@@ -101,7 +101,7 @@ def test_hits_are_recorded_in_time_when_something_begins_that_may_take_long() ->
 
 def test_bytes_are_stored_before_the_steps_that_name_them() -> None:
     order: list[str] = []
-    writer = Writer("r", lambda request: order.append(type(request).__name__), lambda: order.append("bytes"))
+    writer = Writer("r", lambda request: order.append(type(request).__name__), lambda: order.append("bytes"), clock.Alarms())
     writer.put(ended(0), wait=True)
     writer.close()
     assert order == ["bytes", "RecordSteps"]
@@ -109,7 +109,7 @@ def test_bytes_are_stored_before_the_steps_that_name_them() -> None:
 
 def test_what_calls_share_is_sent_once() -> None:
     door = Door()
-    writer = Writer("r", door.do, lambda: None)
+    writer = Writer("r", door.do, lambda: None, clock.Alarms())
     for index in range(3):
         writer.put(ended(index, code="c" * 64, parts=(PART,)), (PART,), wait=True)
     writer.close()
@@ -119,7 +119,7 @@ def test_what_calls_share_is_sent_once() -> None:
 def test_what_goes_wrong_is_raised_where_the_run_is_and_nothing_is_recorded_after_it() -> None:
     door = Door()
     door.error = StorageFull("The disk is full.")
-    writer = Writer("r", door.do, lambda: None)
+    writer = Writer("r", door.do, lambda: None, clock.Alarms())
     with pytest.raises(StorageFull):
         writer.put(ended(0), wait=True)
     door.error = None
@@ -132,7 +132,7 @@ def test_what_goes_wrong_is_raised_where_the_run_is_and_nothing_is_recorded_afte
 def test_claims_are_renewed_until_their_step_ends_and_given_back_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("plimsoll.pipelines.loop.writer._BEAT", 0.01)
     door = Door()
-    writer = Writer("r", door.do, lambda: None)
+    writer = Writer("r", door.do, lambda: None, clock.Alarms())
     writer.hold("c" * 64)
     writer.hold("d" * 64)
     deadline = clock.monotonic() + 60
