@@ -204,7 +204,10 @@ class HttpDoor:
         kind = type(request)
         if (brief := self._briefs.get(kind)) is None:
             brief = self._briefs[kind] = codec.Brief(kind)
-        return _checked(_send(self._client, "POST", f"/api/v1/{kind.__name__}", content=brief.pack(request), headers=headers))
+        response = _checked(_send(self._client, "POST", f"/api/v1/{kind.__name__}", content=brief.pack(request), headers=headers))
+        if not response.headers.get("content-type", "").startswith(_MSGPACK):
+            raise _stranger(response)
+        return response
 
     def do(self, request: Request[R], /) -> R:
         """Post the verb and return its result; a job is polled until it ends.
@@ -215,12 +218,12 @@ class HttpDoor:
         response = self._post(request, None)
         expected = result_type(type(request))
         if response.status_code == 202:
-            job = self.wait(codec.from_msgpack(response.content, Job))
+            job = self.wait(_understood(response, Job))
             if job.error is not None:
                 raise from_wire(job.error)
             done: R = codec.convert(job.result, expected, "The job's result")
             return done
-        result: R = codec.from_msgpack(response.content, expected, "The server's answer")
+        result: R = _understood(response, expected)
         return result
 
     def submit(self, request: Request[Any], key: str | None = None) -> Job:
@@ -232,7 +235,8 @@ class HttpDoor:
         """
         if verbs.find(type(request).__name__).kind != "job":
             raise InvalidInput(f"{type(request).__name__} is no job.", "Do it directly.")
-        return codec.from_msgpack(self._post(request, key).content, Job)
+        left: Job = _understood(self._post(request, key), Job)
+        return left
 
     def wait(self, job: Job) -> Job:
         """Return the job once it has ended.
@@ -264,10 +268,22 @@ def _send(client: httpx.Client, method: str, path: str, **kwargs: Any) -> httpx.
 
 
 def _checked(response: httpx.Response) -> httpx.Response:
-    if response.status_code < 400:
+    if response.status_code < 300:
         return response
     if response.headers.get("content-type", "").startswith(_MSGPACK):
         wire = codec.from_msgpack(response.content, dict[str, Any]).get("error")
         if isinstance(wire, dict):
             raise from_wire(wire)
-    raise Unreachable(f"{response.request.url} answered {response.status_code} like something that is not Plimsoll.", "Check the address.")
+    raise _stranger(response)
+
+
+def _stranger(response: httpx.Response) -> Unreachable:
+    return Unreachable(f"{response.request.url} answered {response.status_code} like something that is not Plimsoll.", "Check the address.")
+
+
+def _understood(response: httpx.Response, type: Any) -> Any:
+    """Return what an answer holds. One that makes no sense is no fault of the request, which may be sent again."""
+    try:
+        return codec.from_msgpack(response.content, type, "The server's answer")
+    except InvalidInput as error:
+        raise Unreachable(f"{response.request.url}: {error.fact}", "Use releases of Plimsoll here and there that fit together.") from error

@@ -19,7 +19,7 @@ from plimsoll.records.run import GetRun, GetSeries, RunDetail
 from tests.unit.conftest import Running
 from tests.unit.sdk.tracking.weather import Mode, Weather
 
-BAD: list[Mode] = ["refused", "hangs", "500", "cut"]
+BAD: list[Mode] = ["refused", "hangs", "500", "login", "moved", "cut"]
 
 
 def detail(running: Running, id: str) -> RunDetail:

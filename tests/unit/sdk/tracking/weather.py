@@ -1,4 +1,4 @@
-"""A way to a server on which anything may happen: refused, hung up, answered with 500, cut before the answer."""
+"""A way to a server on which anything may happen: refused, hung up, answered with 500 or by somebody else, cut before the answer."""
 
 from __future__ import annotations
 
@@ -10,10 +10,16 @@ from typing import Literal
 
 from plimsoll import clock
 
-#: ``cut`` lets requests through and drops the answers, ``slow`` holds each answer up for a second.
-Mode = Literal["fair", "refused", "hangs", "500", "cut", "slow"]
+#: ``cut`` lets requests through and drops the answers, ``slow`` holds each answer up for a second. ``login`` is somebody in between
+#: who answers everything with a page of his own, ``moved`` one who sends elsewhere.
+Mode = Literal["fair", "refused", "hangs", "500", "login", "moved", "cut", "slow"]
 
-_FAILURE = b"HTTP/1.1 500 Internal Server Error\r\ncontent-type: text/plain\r\ncontent-length: 4\r\nconnection: close\r\n\r\nOops"
+_REST = b"content-type: text/html\r\ncontent-length: 4\r\nconnection: close\r\n\r\nOops"
+_ANSWERS = {
+    "500": b"HTTP/1.1 500 Internal Server Error\r\n" + _REST,
+    "login": b"HTTP/1.1 200 OK\r\n" + _REST,
+    "moved": b"HTTP/1.1 302 Found\r\nlocation: http://127.0.0.1:1/\r\n" + _REST,
+}
 
 
 class Weather:
@@ -62,9 +68,9 @@ class Weather:
             if mode == "hangs":
                 while client.recv(65536):
                     pass
-            elif mode == "500":
+            elif mode in _ANSWERS:
                 client.recv(65536)
-                client.sendall(_FAILURE)
+                client.sendall(_ANSWERS[mode])
             else:
                 with socket.create_connection(("127.0.0.1", self._to)) as server, self._held(server):
                     back = threading.Thread(target=self._pump, args=(server, client, mode), daemon=True)
