@@ -20,6 +20,7 @@ from plimsoll.sdk.journal import BEGUN, Journal
 from plimsoll.sdk.sender import REFUSED, deliver
 from plimsoll.sdk.tracking.forked import begun_by
 from plimsoll.sdk.tracking.spool import Spool
+from plimsoll.workspace import is_home
 
 #: Microseconds within which a file that was begun has its name as a journal.
 _UNNAMED = 60_000_000
@@ -119,23 +120,23 @@ def send(paths: Iterable[Path], doors: Callable[[str], Door | None]) -> Iterator
 
 
 def _sent(journal: Journal, last: int, doors: Callable[[str], Door | None], silent: dict[str, str]) -> Left:
-    found = Left(path=journal.path, run_id=journal.run_id, address=journal.address, state="waiting")
+    found = Left(path=journal.path, run_id=journal.run_id, address=(address := _address(journal)), state="waiting")
     if not journal.run_id:
         # Its process died before the first word, or that is damaged and lies beside it.
         journal.remove()
         return replace(found, state="refused" if journal.damage else "sent")
     points, requests = journal.left
     found = replace(found, points=points, requests=requests)
-    if journal.address in silent:
-        return replace(found, fact=silent[journal.address])
+    if address in silent:
+        return replace(found, fact=silent[address])
     told: list[str] = []
     try:
-        door = doors(journal.address)
+        door = doors(address)
     except PlimsollError as error:
-        silent[journal.address] = str(error)
+        silent[address] = str(error)
         return replace(found, fact=str(error))
     if door is None:
-        return replace(found, fact=f"It belongs to {journal.address}.")
+        return replace(found, fact=f"It belongs to {address}.")
     try:
         do = Spool(journal.bytes, door).do if journal.bytes.is_dir() else door.do
 
@@ -156,8 +157,14 @@ def _sent(journal: Journal, last: int, doors: Callable[[str], Door | None], sile
         return replace(found, state="refused", fact=f"{error} It is kept in {journal.set_aside()}.")
     except PlimsollError as error:
         if isinstance(error, Unreachable):
-            silent[journal.address] = str(error)
+            silent[address] = str(error)
         return replace(found, fact=str(error))
+
+
+def _address(journal: Journal) -> str:
+    """Return where the platform is: a server, or the home in which the journal lies, wherever that was moved to since."""
+    around = journal.path.absolute().parent.parent
+    return str(around) if "://" not in journal.address and is_home(around) else journal.address
 
 
 def _sweep(folder: Path) -> None:

@@ -67,13 +67,24 @@ def test_each_journal_is_sent_once_and_has_a_line(home: Path, tmp_path: Path, ca
 
 
 def test_a_journal_whose_home_is_gone_waits_and_no_home_is_made(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    left(home / "journal", str(tmp_path / "elsewhere"))
+    left(tmp_path / "state" / "plimsoll" / "journal", str(tmp_path / "elsewhere"))
     assert sync(form=Format(json=True)) == 1
     (row,) = told(capsys)
     assert row["state"] == "waiting"
     assert "There is no home" in row["note"]
     assert not (tmp_path / "elsewhere").exists()
-    assert len(list((home / "journal").iterdir())) == 1
+    assert len(list((tmp_path / "state" / "plimsoll" / "journal").iterdir())) == 1
+
+
+def test_journals_go_with_a_home_that_is_moved(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    id = left(home / "journal", str(home))
+    home.rename(tmp_path / "moved")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PLIMSOLL_HOME", str(tmp_path / "moved"))
+        assert sync(form=Format(json=True)) == 0
+    (row,) = told(capsys)
+    assert (row["run"], row["state"], row["platform"]) == (id, "sent", str(tmp_path / "moved"))
+    assert not home.exists()
 
 
 def test_a_server_that_does_not_answer_is_asked_once(
