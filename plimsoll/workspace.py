@@ -99,7 +99,7 @@ class Workspace:
             own = verbs.find(type(inner).__name__).role == "work"
             return self.do(inner, WORKER if own else actor)
 
-        context = JobContext(actor=actor, stores=self.stores, project=self.project, do=do, progress=progress)
+        context = JobContext(actor=actor, stores=self.stores, project=self.project, home=self.home, do=do, progress=progress)
         result: R = verb.load()(request, context)
         return result
 

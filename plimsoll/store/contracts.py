@@ -370,6 +370,8 @@ class JobContext:
     stores: Stores
     #: Folder of the project whose code may be run: the one that holds ``pyproject.toml``.
     project: Path
+    #: The home folder.
+    home: Path
     #: Does another verb as the same actor.
     do: Do
     #: Says how far the work is, in one line; also keeps the lease.

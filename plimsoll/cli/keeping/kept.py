@@ -63,7 +63,7 @@ def _looked(workspace: Workspace, quick: bool) -> Iterator[Finding]:
     with workspace.stores.database.read() as tx:
         yield from _held(tx, look)
         if not quick:
-            named = Named(blobs).all(tx)
+            named = Named(blobs, workspace.home / "journal").all(tx)
             loose = [blob.size for digest, blob in stored.items() if digest not in named]
             found = f"{len(loose)} blobs, {size_text(sum(loose))}"
             yield Finding("unnamed bytes", True, found, "Those older than a day go with: plimsoll collect" if loose else "")

@@ -73,13 +73,13 @@ def _free(context: JobContext, found: Overdue) -> list[StoredBlob]:
     experiments = [each.id for each in found.experiments]
     goes = {each.id for each in (*found.experiments, *found.runs, *found.models)}
     with context.stores.database.read() as tx:
-        named = Named(context.stores.blobs).all(tx, goes | traces_of_experiments(tx, experiments))
+        named = Named(context.stores.blobs, context.home / "journal").all(tx, goes | traces_of_experiments(tx, experiments))
     return _old(context, named)
 
 
 def _sweep(context: JobContext) -> tuple[int, int]:
     """Free what nothing names; return how many blobs went and their bytes."""
-    stores, known = context.stores, Named(context.stores.blobs)
+    stores, known = context.stores, Named(context.stores.blobs, context.home / "journal")
     with stores.database.read() as tx:
         named = known.all(tx)
     free = _old(context, named)

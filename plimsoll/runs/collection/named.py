@@ -6,8 +6,10 @@ of the future holds what it names without a word here; what looks like a digest 
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
 
 from sqlalchemy import Connection, Table, Text, func, or_, select, type_coerce
 
@@ -36,10 +38,11 @@ class Named:
 
     Args:
         blobs: where manifests are.
+        journals: folder of what runs have still to tell, such as those whose process was killed; what they name is stored already.
     """
 
-    def __init__(self, blobs: HomeBlobs) -> None:
-        self._blobs = blobs
+    def __init__(self, blobs: HomeBlobs, journals: Path | None = None) -> None:
+        self._blobs, self._journals = blobs, journals
         #: Digest -> the digests in it.
         self._inside: dict[str, tuple[str, ...]] = {}
 
@@ -51,7 +54,7 @@ class Named:
             without: ids of runs, experiments, logged models and traces whose rows are taken for removed.
         """
         logs = set(tx.execute(select(cache_entries.c.logged).where(cache_entries.c.logged.is_not(None))).scalars())
-        found = {*digests(tx, SILENT, without), *logs}
+        found = {*digests(tx, SILENT, without), *logs, *self._left()}
         waiting = list(found)
         while waiting:
             for digest in self.inside(waiting.pop(), log=logs):
@@ -59,6 +62,12 @@ class Named:
                     found.add(digest)
                     waiting.append(digest)
         return found
+
+    def _left(self) -> Iterator[str]:
+        for path in self._journals.glob("*.journal") if self._journals is not None else ():
+            # One that is gone meanwhile was sent, and rows name what it named.
+            with contextlib.suppress(FileNotFoundError):
+                yield from (found.decode() for found in _BYTES.findall(path.read_bytes()))
 
     def inside(self, digest: str, log: Collection[str] = ()) -> tuple[str, ...]:
         """Return the digests that a blob names: of a manifest its files, also when it is damaged; of bytes that are gone none.

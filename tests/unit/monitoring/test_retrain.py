@@ -212,8 +212,9 @@ class Door:
 
 def do_retrain(deployed: Deployed, door: Door) -> str:
     """Do the retraining of the one alert."""
+    workspace = deployed.workspace
     context = JobContext(
-        actor=WORKER, stores=deployed.workspace.stores, project=deployed.workspace.project, do=door, progress=lambda line: None
+        actor=WORKER, stores=workspace.stores, project=workspace.project, home=workspace.home, do=door, progress=lambda line: None
     )
     return retrain(Retrain(alert_id=only_alert(deployed).id, pipeline="pipeline.py:parcels", params={"end": "1970-02-20"}), context)
 

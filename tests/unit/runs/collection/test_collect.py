@@ -34,6 +34,7 @@ from plimsoll.records.tracking.traces.assessment import Assessment, Said
 from plimsoll.records.tracking.traces.trace import KeepTraceFile, RecordTrace, RequestTrace
 from plimsoll.runs.collection import removal
 from plimsoll.runs.collection.overdue import due
+from plimsoll.sdk.journal import Journal
 from plimsoll.store.schema import key_parts
 from plimsoll.store.tables.columns import metadata
 from plimsoll.store.tables.tracking import logged_models, runs
@@ -278,6 +279,19 @@ def test_what_a_waiting_job_names_stays(yard: Yard) -> None:
         row = metadata.tables["jobs"]
         tx.execute(row.update().where(row.c.id == job.id).values(payload={"digest": digest}))
     assert collected(yard).blobs == 0
+
+
+def test_what_a_killed_run_has_stored_and_not_told_yet_stays_as_long_as_its_journal(yard: Yard) -> None:
+    digest, files = tree(yard, b"one")
+    id = clock.new_id()
+    journal = Journal(yard.workspace.home / "journal" / f"{id}.journal")
+    journal.begin(id, str(yard.workspace.home))
+    journal.keep(LogArtifact(run_id=id, name="own", kind="tree", digest=digest, size=3))
+    journal.close()
+    assert (collected(yard, dry_run=True).blobs, collected(yard).blobs) == (0, 0)
+    assert all(yard.workspace.stores.blobs.has(file) for file in files)
+    journal.path.unlink()
+    assert collected(yard).blobs == 2
 
 
 def test_it_is_due_a_day_after_the_last_one_or_after_the_home_was_made(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
