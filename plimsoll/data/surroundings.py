@@ -17,8 +17,10 @@ HIDDEN = "***"
 #: Characters of an argument, and number of arguments, that are kept.
 _LONGEST, _MOST = 1000, 200
 
-#: A name that ends so, or has it as a word, has a secret for its value.
-_SECRET = re.compile(r"(?i)pass(word|wd|phrase)?|token|secret|key|credential|auth|bearer|dsn|cookie|signature")
+#: A name that ends so, or has it as the end of a word, has a secret for its value; ``--tokenizer`` and ``--max-tokens`` have none.
+_SECRET = re.compile(
+    r"(?i)(pass(word|wd|phrase)?s?|token|secrets?|keys?|credentials?|auth(orization)?|bearer|dsn|cookies?|signature)(?![a-z])"
+)
 _LOGIN = re.compile(r"(?<=://)[^/@\s]*@")
 _VALUE = re.compile(r"[=:]")
 _GPU = re.compile(r"^Model:\s*(.*\S)", re.MULTILINE)
