@@ -14,6 +14,7 @@ import polars as pl
 
 from plimsoll.data.table import is_pandas
 from plimsoll.errors import InvalidInput
+from plimsoll.records.run import check_artifact_name
 
 #: Channels of an image -> PNG's colour type.
 _COLOURS = {1: 0, 3: 2, 4: 6}
@@ -77,11 +78,14 @@ def table_of(table: Any) -> Any:
         try:
             return pl.DataFrame(table)
         except (TypeError, ValueError, pl.exceptions.PolarsError) as error:
-            raise InvalidInput(f"This is no table: {error}", "Give columns of one length and one type each.") from error
+            raise InvalidInput(
+                f"This is no table: {str(error).partition(chr(10))[0]}.", "Give columns of one length and one type each."
+            ) from error
     raise InvalidInput(f"A {type(table).__qualname__} is no table.", "Give a frame, an Arrow table, columns by name, or rows as dicts.")
 
 
 def _suffixed(name: str, suffix: str) -> str:
+    check_artifact_name(name)
     return name if PurePosixPath(name).suffix else name + suffix
 
 

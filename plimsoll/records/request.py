@@ -49,9 +49,9 @@ def check_name(what: str, value: str) -> None:
     Raises:
         InvalidInput: the name is empty, too long or has other characters.
     """
-    if not _NAME.fullmatch(value):
+    if not (isinstance(value, str) and _NAME.fullmatch(value)):
         raise InvalidInput(
-            f"{what} {value[:80]!r} is not a valid name.",
+            f"{what} {_begin(value)!r} is not a valid name.",
             "Use 1 to 250 letters, digits, blanks or any of _ . : / @ + = - and start with a letter, a digit or _.",
         )
 
@@ -66,8 +66,15 @@ def check_title(what: str, value: str) -> None:
     Raises:
         InvalidInput: the name is empty, too long, or has other characters.
     """
-    if not (1 <= len(value) <= 250 and value.isprintable() and value == value.strip()):
-        raise InvalidInput(f"{what} {value[:80]!r} is not a valid name.", "Use 1 to 250 printable characters, without blanks at the ends.")
+    if not (isinstance(value, str) and 1 <= len(value) <= 250 and value.isprintable() and value == value.strip()):
+        raise InvalidInput(
+            f"{what} {_begin(value)!r} is not a valid name.", "Use 1 to 250 printable characters, without blanks at the ends."
+        )
+
+
+def _begin(value: Any) -> Any:
+    """Return what an error shows of a name, which may be none."""
+    return value[:80] if isinstance(value, str) else value
 
 
 def check_slug(what: str, value: str) -> None:

@@ -20,6 +20,7 @@ _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:")
 #: ``lost`` says that nobody knows: its process ended without saying how, or has said nothing for a minute. One that is lost may
 #: still end in another state, when what its process wrote down arrives.
 RunState = Literal["running", "finished", "failed", "stopped", "lost"]
+ENDS = ("finished", "failed", "stopped", "lost")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,9 +218,9 @@ def check_artifact_name(name: str) -> None:
     Raises:
         InvalidInput: it is empty, absolute, climbs, begins like a URL, or has a character that could be taken for something else.
     """
-    if _SCHEME.match(name) or any(part in ("", ".", "..") for part in name.split("/")):
+    if not isinstance(name, str) or _SCHEME.match(name) or any(part in ("", ".", "..") for part in name.split("/")):
         raise InvalidInput(
-            f"The artifact name {name[:80]!r} is no path within a run.",
+            f"The artifact name {str(name)[:80]!r} is no path within a run.",
             "Use a relative one such as plots/loss.png, without '..', a leading '/' or a scheme.",
         )
     check_title("Artifact", name)
@@ -395,6 +396,10 @@ class FinishRun(Request[Run]):
     points: PointColumns | None = None
     #: UTC microseconds; None is now.
     ended: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.state not in ENDS:
+            raise InvalidInput(f"No run ends as {self.state!r}.", f"It ends as {', '.join(ENDS[:-1])} or {ENDS[-1]}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

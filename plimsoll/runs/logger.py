@@ -19,7 +19,7 @@ from typing import Any
 from plimsoll import clock
 from plimsoll.errors import InvalidInput
 from plimsoll.records.pipeline import Output
-from plimsoll.records.request import Json, Request
+from plimsoll.records.request import Json, Request, check_digest, check_name
 from plimsoll.records.run import LogArtifact, LogInput, PointColumns, SetTags, check_artifact_name
 from plimsoll.records.tracking.change import LogBatch
 
@@ -49,6 +49,9 @@ class RunLogger:
         """The run's id; empty when nothing is recorded."""
         return self._id
 
+    def __repr__(self) -> str:
+        return f"<run {self.id}>" if self.id else "<a run that keeps nothing>"
+
     def log(self, values: Mapping[str, float] | None = None, /, *, step: int | None = None, **more: float) -> None:
         """Log metric points. Without ``step`` each metric counts on from its last one, beginning at 0.
 
@@ -58,9 +61,9 @@ class RunLogger:
             more: the same as ``values``, as keywords.
 
         Raises:
-            InvalidInput: a name is not valid, or a step is no integer of 64 bits.
+            InvalidInput: a name is not valid, a value is no number, or a step is no integer of 64 bits. Nothing is logged then.
         """
-        given = {**values, **more} if values else more
+        given = more if values is None else named("Metrics", values, more)
         counts = self._next
         steps = [counts.get(name, 0) for name in given] if step is None else [whole_step(step)] * len(given)
         columns = points(given, steps)
@@ -78,7 +81,7 @@ class RunLogger:
         Raises:
             InvalidInput: a name is not valid, or the run has the parameter with another value.
         """
-        params = {name: plain_param(value) for name, value in {**(values or {}), **more}.items()}
+        params = {name: plain_param(value) for name, value in named("Params", values, more).items()}
         self._send(LogBatch(run_id=self.id, params=params))
 
     def set_tags(self, values: Mapping[str, str] | None = None, /, **more: str) -> None:
@@ -91,7 +94,7 @@ class RunLogger:
         Raises:
             InvalidInput: a name is not valid, or a text is too long.
         """
-        self._send(SetTags(id=self.id, tags={name: str(value) for name, value in {**(values or {}), **more}.items()}))
+        self._send(SetTags(id=self.id, tags={name: plain_text(value) for name, value in named("Tags", values, more).items()}))
 
     def set_notes(self, text: str) -> None:
         """Write what people should know of the run, in place of earlier notes.
@@ -119,6 +122,7 @@ class RunLogger:
         if isinstance(value, str):
             # A path that was forgotten to be one would be kept as its name.
             raise InvalidInput(f"The text {value[:80]!r} may be a path or a text.", "Use Path(...) for a file, and log_text for a text.")
+        check_artifact_name(name)
         check_artifact_name(name := _stepped(name, step))
         if isinstance(value, bytes):
             with tempfile.TemporaryDirectory(prefix="plimsoll-") as folder:
@@ -137,9 +141,11 @@ class RunLogger:
             step: for what is kept once a step.
 
         Raises:
-            InvalidInput: the name is not valid.
+            InvalidInput: the name is not valid, or it is no text.
         """
-        self.log_artifact(name, text.encode(), step=step)
+        if not isinstance(text, str):
+            raise InvalidInput(f"A {type(text).__qualname__} is no text.", "Give a str; log_artifact keeps bytes, files and other values.")
+        self.log_artifact(name, plain_text(text).encode(), step=step)
 
     def log_table(self, name: str, table: Any, *, step: int | None = None) -> None:
         """Keep a table as Parquet.
@@ -187,7 +193,12 @@ class RunLogger:
         Args:
             name: role of the data.
             digest: the snapshot's digest.
+
+        Raises:
+            InvalidInput: the name or the digest is not valid.
         """
+        check_name("Input", name)
+        check_digest("Snapshot", digest)
         self._send(LogInput(run_id=self.id, name=name, digest=digest))
 
     def _attach(self, name: str, value: Any) -> None:
@@ -213,9 +224,21 @@ def plain_param(value: Any) -> Json:
 
     Args:
         value: what was given.
+
+    Raises:
+        InvalidInput: it holds itself.
     """
-    if value is None or isinstance(value, str | bool):
+    try:
+        return _plain(value)
+    except RecursionError as error:
+        raise InvalidInput(f"A parameter, a {type(value).__qualname__}, holds itself.", "Give a value that ends.") from error
+
+
+def _plain(value: Any) -> Json:
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, str):
+        return plain_text(value)
     if isinstance(value, numbers.Integral):
         # What does not fit 64 bits would not fit the journal.
         return int(value) if -(2**63) <= int(value) < 2**63 else str(int(value))
@@ -223,10 +246,38 @@ def plain_param(value: Any) -> Json:
         # JSON has neither NaN nor infinities.
         return float(value) if math.isfinite(value) else str(float(value))
     if isinstance(value, Mapping):
-        return {str(name): plain_param(item) for name, item in value.items()}
+        return {plain_text(name): _plain(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [plain_param(item) for item in value]
-    return str(value)
+        return [_plain(item) for item in value]
+    return plain_text(value)
+
+
+def plain_text(value: Any) -> str:
+    """Return a value's text as UTF-8 can hold it; what it cannot, such as bytes of a file's name, is written as ``\\udcff``.
+
+    Args:
+        value: whatever has a text.
+    """
+    text = str(value)
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def named(what: str, values: Any, more: dict[str, Any]) -> dict[str, Any]:
+    """Return what was given by name: as a mapping, as keywords, or both.
+
+    Args:
+        what: how the error calls it, in the plural.
+        values: a mapping, or None.
+        more: keywords.
+
+    Raises:
+        InvalidInput: it is no mapping.
+    """
+    try:
+        return more if values is None else {**values, **more}
+    except TypeError as error:
+        remedy = "Write for example run.log(loss=0.3) or run.log({'loss': 0.3}), and the same for params and tags."
+        raise InvalidInput(f"{what} are given by name, not as a {type(values).__qualname__}.", remedy) from error
 
 
 def whole_step(step: Any) -> int:
@@ -254,18 +305,31 @@ def points(values: Mapping[str, float], steps: Sequence[int]) -> PointColumns:
         steps: of each metric.
 
     Raises:
-        InvalidInput: a name is not valid, or a step does not fit 64 bits.
+        InvalidInput: a name is not valid, a value is no number, or a step does not fit 64 bits.
     """
-    return PointColumns(
-        names=tuple(values), steps=tuple(steps), times=(clock.now(),) * len(steps), values=tuple(map(float, values.values()))
-    )
+    try:
+        floats = tuple(map(float, values.values()))
+    except Exception as error:  # whatever a value's own conversion raises
+        raise _no_number(values) from error
+    return PointColumns(names=tuple(values), steps=tuple(steps), times=(clock.now(),) * len(steps), values=floats)
+
+
+def _no_number(values: Mapping[str, Any]) -> InvalidInput:
+    """Return the error for the first value that is none."""
+    for name, value in values.items():
+        try:
+            float(value)
+        except Exception as error:
+            kind = type(value).__qualname__
+            return InvalidInput(f"The value of the metric {name!r}, a {kind}, is no number: {error}.", "Log one number a metric and step.")
+    return InvalidInput(f"The values of the metrics {', '.join(map(str, values))} are no numbers.", "Log one number a metric and step.")
 
 
 def _stepped(name: str, step: int | None) -> str:
     """Return the name of what is logged once a step: ``samples.png`` at 10 is ``samples/step-000000010.png``."""
     if step is None:
         return name
-    if step < 0:
+    if (step := whole_step(step)) < 0:
         raise InvalidInput(f"The step {step} of an artifact is below 0.", "Count steps from 0.")
     path = PurePosixPath(name)
     return str(path.with_suffix("") / f"step-{step:09d}{path.suffix}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from plimsoll.errors import InvalidInput
+from plimsoll.records.request import check_title
 from plimsoll.records.run import check_run_id
 from plimsoll.runs.logger import RunLogger
 
@@ -35,6 +36,18 @@ class RunAsked:
     nested: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("experiment", "name", "notes", "key", "run_id"):
+            given = getattr(self, name)
+            if not isinstance(given, str) and (given is not None or name not in ("key", "run_id")):
+                raise InvalidInput(f"{name}={given!r} is no text.", f"Give a text, or leave {name} out.")
+        for name in ("params", "tags"):
+            if not isinstance(given := getattr(self, name), Mapping):
+                raise InvalidInput(f"{name}={given!r} are not given by name.", f'Write them as {name}={{"name": "value"}}.')
+        if not isinstance(self.parent, RunLogger | str | None):
+            raise InvalidInput(f"parent={self.parent!r} is no run.", "Give the run, or its whole id.")
+        if self.key is not None:
+            # Starts with the same key are one run: an empty one, as of a variable that is not set, would gather strangers.
+            check_title("Run key", self.key)
         if self.run_id is not None:
             check_run_id(self.run_id)
             if self.experiment or self.name or self.key is not None or self.parent is not None or self.nested:

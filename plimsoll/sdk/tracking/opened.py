@@ -36,7 +36,7 @@ from plimsoll.records.request import Json, Request
 from plimsoll.records.run import CodeVersion, FinishRun, GetRun, PointColumns, ResumeRun, Run, SeriesSummary, StartRun, check_run_id
 from plimsoll.records.tracking.experiment import DEFAULT_EXPERIMENT
 from plimsoll.runs.described import param_text
-from plimsoll.runs.logger import NOTES, PARENT, RunLogger, current, plain_param, points
+from plimsoll.runs.logger import NOTES, PARENT, RunLogger, current, named, plain_param, plain_text, points
 from plimsoll.sdk.autolog import Autolog
 from plimsoll.sdk.door import Door, FolderDoor, connect
 from plimsoll.sdk.journal import Journal, Kept
@@ -108,6 +108,10 @@ class OpenRun(RunLogger):
         """
         return self._sender.journal.run_id if self._sender is not None else self.record.id
 
+    def __repr__(self) -> str:
+        begun = self._sender is not None or self._record is not None
+        return f"<run {self.id}, {self.record.state}>" if begun else "<a run that has not begun>"
+
     @property
     def record(self) -> Run:
         """The run as it began, told by the platform once it has answered, and, once it has ended, as it ended."""
@@ -157,7 +161,7 @@ class OpenRun(RunLogger):
             error: why, for one that failed or was stopped.
 
         Raises:
-            InvalidInput: the run has not begun.
+            InvalidInput: the run has not begun, or no run ends so.
         """
         if self._sender is None:
             if self._record is None:
@@ -167,13 +171,13 @@ class OpenRun(RunLogger):
             # A forked child leaves the block that its parent entered.
             self._in_child(self._sender).close()
             return
+        sender, end = self._sender, FinishRun(id=self.id, state=state, error=error, ended=clock.now())
         if self._autolog is not None:
             self._autolog.close()
             self._autolog = None
         if self._watch is not None:
             self._watch.close()
             self._watch = None
-        sender, end = self._sender, FinishRun(id=self.id, state=state, error=error, ended=clock.now())
         try:
             self._record = sender.finish(end, _PATIENCE) or self.record
             self._ending.set()
@@ -234,7 +238,7 @@ class OpenRun(RunLogger):
         Raises:
             InvalidInput: a name is not valid, or the run has the parameter with another value.
         """
-        given = {name: plain_param(value) for name, value in {**(values or {}), **more}.items()}
+        given = {name: plain_param(value) for name, value in named("Params", values, more).items()}
         for name, value in given.items():
             if name in self._params and param_text(self._params[name]) != param_text(value):
                 fact = (
@@ -332,7 +336,7 @@ class OpenRun(RunLogger):
     def _beginning(self, id: str) -> StartRun | ResumeRun:
         asked, blobs = self._asked, self._bytes()
         params = {name: plain_param(value) for name, value in asked.params.items()}
-        tags = {name: str(value) for name, value in asked.tags.items()}
+        tags = {name: plain_text(value) for name, value in asked.tags.items()}
         parent = asked.parent
         if asked.nested and (parent := current.get()) is None:
             raise InvalidInput(
@@ -342,7 +346,7 @@ class OpenRun(RunLogger):
             tags[PARENT] = parent if isinstance(parent, str) else parent.id
             check_run_id(tags[PARENT])
         if asked.notes:
-            tags[NOTES] = asked.notes
+            tags[NOTES] = plain_text(asked.notes)
         if asked.run_id is not None:
             return ResumeRun(id=asked.run_id, params=params, tags=tags, started=clock.now())
         captured = self._capture != "none"

@@ -253,6 +253,8 @@ def test_what_is_wrong_with_a_value_is_raised_and_what_the_platform_refuses_is_t
             opened.set_params(depth=4)
         with pytest.raises(InvalidInput, match="not a valid name"):
             opened.log({"a\n": 1.0})
+        with pytest.raises(InvalidInput, match="not a digest"):
+            opened.log_input("rows", "abc")
         plimsoll.current_run().log_input("rows", "0" * 64)
     assert "without this LogInput" in capsys.readouterr().err
     assert detail(door, opened).run.state == "finished"
@@ -465,6 +467,32 @@ def test_what_a_run_does_not_take_is_refused_with_the_way_to_say_it(door: Folder
         run(door=door, depth=3)  # type: ignore[call-overload]
     with pytest.raises(InvalidInput, match="takes no 'until'"):
         run(door=door, until="train")  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"experiment": 5}, {"experiment": None}, {"name": 5}, {"notes": 5}, {"params": [1]}, {"params": None}, {"tags": "a"}, {"key": 5},
+        {"key": ""}, {"run_id": 5}, {"parent": 5}, {"params": {1: 2}}, {"tags": {"": "x"}},
+    ],
+)  # fmt: skip
+def test_a_beginning_that_means_nothing_is_refused_and_leaves_nothing(door: FolderDoor, wrong: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput):
+        run(door=door, **wrong).start()
+    assert door.do(SearchRuns()).runs == ()
+    assert not list(door.workspace.home.glob("journal/*"))
+
+
+def test_an_end_that_is_none_is_refused_and_the_run_goes_on(door: FolderDoor) -> None:
+    opened = run(door=door)
+    assert repr(opened) == "<a run that has not begun>"
+    with opened:
+        with pytest.raises(InvalidInput, match="No run ends as 'done'"):
+            opened.finish("done")  # type: ignore[arg-type]
+        assert repr(opened) == f"<run {opened.id}, running>"
+        opened.log(loss=0.5)
+    assert (detail(door, opened).run.state, repr(opened)) == ("finished", f"<run {opened.id}, finished>")
+    assert [each.count for each in detail(door, opened).metrics] == [1]
 
 
 def test_what_is_no_pipeline_is_refused(door: FolderDoor) -> None:
