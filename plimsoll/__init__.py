@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from plimsoll.sdk.run import run_variations as run_variations
     from plimsoll.sdk.search import search as search
     from plimsoll.sdk.tracking.frames import search_runs as search_runs
+    from plimsoll.sdk.tracking.frames import series as series
 
 _WHERE = {
     "Model": "plimsoll.registry.package",
@@ -35,6 +36,7 @@ _WHERE = {
     "run_variations": "plimsoll.sdk.run",
     "search": "plimsoll.sdk.search",
     "search_runs": "plimsoll.sdk.tracking.frames",
+    "series": "plimsoll.sdk.tracking.frames",
     "step": "plimsoll.pipelines.step",
     "when": "plimsoll.pipelines.step",
 }
@@ -51,6 +53,7 @@ __all__ = [
     "run_variations",
     "search",
     "search_runs",
+    "series",
     "step",
     "when",
 ]

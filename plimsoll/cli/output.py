@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import importlib
 import io
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,12 @@ from cyclopts import Parameter
 
 from plimsoll import clock, codec
 from plimsoll.errors import PlimsollError
+
+#: Characters that move the cursor, change colours or do worse; a line may end, and have tabs.
+_ORDERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+#: Characters of a value that people are shown.
+_LONGEST = 2000
 
 
 @Parameter(name="*")
@@ -56,7 +63,7 @@ def show_list(rows: Rows, form: Format, empty: str) -> None:
         say(empty)
         return
     heads = list(rows[0])
-    cells = [[value.shown() if isinstance(value, Id) and not form.csv else text_of(value) for value in row.values()] for row in rows]
+    cells = [[_cell(value, form) for value in row.values()] for row in rows]
     if form.csv:
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
@@ -80,6 +87,12 @@ def show_list(rows: Rows, form: Format, empty: str) -> None:
         widths = [max(len(head), *(len(row[index]) for row in cells)) for index, head in enumerate(heads)]
         for line in [heads, *cells]:
             _write("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() + "\n")
+
+
+def _cell(value: Any, form: Format) -> str:
+    if form.csv:
+        return exact_of(value)
+    return value.shown() if isinstance(value, Id) else text_of(value)
 
 
 def show_record(record: Any, form: Format, lines: Mapping[str, Any]) -> None:
@@ -126,7 +139,9 @@ def _indented(lines: Mapping[str, Any], depth: int) -> list[str]:
             found.append(f"{'  ' * depth}{label}")
             found += [f"{'  ' * (depth + 1)}{text_of(item)}" for item in value]
         else:
-            found.append(f"{head}  {text_of(value)}".rstrip())
+            text = text_of(value)
+            cut = f"{text[:_LONGEST]} … {len(text):,} characters; --json has all" if len(text) > _LONGEST and label != "error" else text
+            found.append(f"{head}  {cut}".rstrip())
     return found
 
 
@@ -146,7 +161,21 @@ def text_of(value: Any) -> str:
         return ", ".join(f"{key}={text_of(item)}" for key, item in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(text_of(item) for item in value)
-    return str(value)
+    # Whoever logged it may be a stranger, and a terminal obeys what is not printable.
+    return _ORDERS.sub(lambda found: repr(found[0])[1:-1], str(value))
+
+
+def exact_of(value: Any) -> str:
+    """Return a value for programs that read text: numbers with every digit, and nothing for what is not there.
+
+    Args:
+        value: JSON-able.
+    """
+    if value is None:
+        return ""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}={exact_of(item)}" for key, item in value.items())
+    return repr(value) if isinstance(value, float) else text_of(value)
 
 
 def when(micros: int | None) -> str:

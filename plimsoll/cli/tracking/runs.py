@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from cyclopts import App
@@ -9,18 +10,23 @@ from cyclopts import App
 from plimsoll.cli.nouns.told import difference_lines, difference_rows
 from plimsoll.cli.output import Format, Id, next_step, say, show_answer, show_list, show_record, text_of, when
 from plimsoll.cli.session import door
+from plimsoll.errors import Conflict, NotFound
 from plimsoll.pipelines.history.compare import code_text
 from plimsoll.records.pipeline import ListSteps
 from plimsoll.records.pipelines.history import Change, CompareRuns, RunComparison
-from plimsoll.records.run import GetRun, RunDetail, RunState
+from plimsoll.records.run import GetRun, GetSeries, RunDetail, RunState
 from plimsoll.records.tracking.change import DeleteRun, RestoreRun
 from plimsoll.records.tracking.experiment import GetExperiment
 from plimsoll.records.tracking.find import SearchRuns
 from plimsoll.records.tracking.machine import Machine
+from plimsoll.runs.outputs.files import flat_files
 from plimsoll.runs.search.columns import TIMES, cell, columns_of, heading, wanted
 from plimsoll.runs.search.language import Name
 
 app = App(name="runs")
+
+#: The lowest and the highest step that there can be.
+_FIRST, _LAST = -(2**63), 2**63 - 1
 
 
 @app.command(name="list")
@@ -122,6 +128,57 @@ def show(id: str, *, form: Format = Format()) -> None:
     show_record({"detail": detail, "steps": steps}, form, lines)
     if any(kept.kind == "model" for kept in detail.artifacts) and not form.json:
         next_step("plimsoll models list")
+
+
+@app.command
+def series(
+    id: str, metric: str, *, width: int | None = None, first: int | None = None, last: int | None = None, form: Format = Format()
+) -> None:
+    """Print a metric's history: every point, those of some steps, or so few that a chart needs.
+
+    Args:
+        id: the run's id, or the beginning of it.
+        metric: its name.
+        width: columns of a chart; the first, smallest, largest and last point of each are printed.
+        first: lowest step.
+        last: highest step.
+        form: how to print.
+    """
+    steps = None if first is None and last is None else (_FIRST if first is None else first, _LAST if last is None else last)
+    with door() as opened:
+        run = opened.do(GetRun(id=id)).run
+        found = opened.do(GetSeries(run_id=run.id, name=metric, width=width, steps=steps))
+    columns = zip(found.steps, found.times, found.values, strict=True)
+    show_list([{"step": step, "time": when(time), "value": value} for step, time, value in columns], form, "No point has such a step.")
+    if found.sampled:
+        say(f"{len(found.steps):,} of {found.count:,} points; without --width it is all of them.")
+
+
+@app.command
+def download(id: str, name: str = "", *, to: str = ".") -> None:
+    """Write what a run keeps to files, and print their paths. Nothing that is there is replaced.
+
+    Args:
+        id: the run's id, or the beginning of it.
+        name: an artifact, or a folder of them; everything unless given.
+        to: folder to write to.
+    """
+    with door() as opened:
+        detail = opened.do(GetRun(id=id))
+        files = [
+            (entry, Path(to) / entry.path)
+            for entry in flat_files(opened.blobs, detail.artifacts)
+            if not name or f"{entry.path}/".startswith(f"{name.rstrip('/')}/")
+        ]
+        if not files:
+            kept = f"It keeps: {', '.join(each.name for each in detail.artifacts[:20])}" if detail.artifacts else "It keeps nothing."
+            raise NotFound(f"The run {detail.run.id} has no artifact {name!r}." if name else f"The run {detail.run.id} has no files.", kept)
+        for _, path in files:
+            if path.exists():
+                raise Conflict(f"{path} is there already.", "Move it away, or write to another folder with --to.")
+        for entry, path in files:
+            opened.blobs.get_file(entry.digest, path)
+            print(path)
 
 
 def _machine(machine: Machine) -> str:

@@ -1,4 +1,4 @@
-"""``plimsoll.search_runs``: runs as a table."""
+"""``plimsoll.search_runs`` and ``plimsoll.series``: runs, and the history of a metric, as tables."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import polars as pl
 
 from plimsoll import extras
 from plimsoll.errors import InvalidInput
-from plimsoll.records.run import RunDetail
+from plimsoll.records.run import GetRun, GetSeries, RunDetail
 from plimsoll.records.tracking.experiment import GetExperiment
 from plimsoll.records.tracking.find import SearchRuns
 from plimsoll.runs.described import param_text
+from plimsoll.runs.logger import RunLogger
 from plimsoll.runs.search.columns import KINDS, TIMES, WHOLE, cell, columns_of, heading, wanted
 from plimsoll.runs.search.language import Name
 from plimsoll.sdk.door import Door
@@ -56,8 +57,7 @@ def search_runs(
         NotFound: there is no such experiment.
         MissingExtra: pandas or pyarrow is not installed.
     """
-    if frame not in ("polars", "pandas"):
-        raise InvalidInput(f"There is no frame {frame!r}.", "Ask for polars or pandas.")
+    _check_frame(frame)
     if limit is not None and limit < 1:
         raise InvalidInput(f"The limit {limit} is below 1.", "Ask for at least one run, or for all without a limit.")
     shown = None if columns is None else columns_of([columns] if isinstance(columns, str) else columns)
@@ -66,6 +66,50 @@ def search_runs(
         ids = None if names is None else tuple(opened.do(GetExperiment(name=name)).id for name in names)
         found = _found(opened, where, ids, (order,) if isinstance(order, str) and order else tuple(order), shown, limit)
     table = pl.DataFrame([_series(found, column) for column in (shown if shown is not None else _all(found))])
+    return _framed(table, frame)
+
+
+def series(
+    run: RunLogger | str,
+    metric: str,
+    *,
+    width: int | None = None,
+    steps: tuple[int, int] | None = None,
+    frame: Literal["polars", "pandas"] = "polars",
+    door: Door | None = None,
+    profile: str | None = None,
+) -> Any:
+    """Return a metric's history in a run: a point a row with its step, its time in UTC and its value, by step, then by arrival.
+
+    Args:
+        run: the run, its id, or the beginning of its id.
+        metric: its name.
+        width: columns of a chart, up to 100,000; the first, smallest, largest and last point of each are returned. None is all points.
+        steps: lowest and highest step; None is all of them.
+        frame: ``polars``, or ``pandas`` with columns of Arrow's types, for which pandas and pyarrow must be installed.
+        door: the platform; None takes the one that the settings name.
+        profile: name of a profile of ``[tool.plimsoll]``; None takes the one that ``PLIMSOLL_PROFILE`` names.
+
+    Raises:
+        InvalidInput: the width or a step is out of range.
+        NotFound: there is no such run, or it has no such metric.
+        MissingExtra: pandas or pyarrow is not installed.
+    """
+    _check_frame(frame)
+    with opened_door(door, profile) as opened:
+        id = opened.do(GetRun(id=run)).run.id if isinstance(run, str) else run.id
+        found = opened.do(GetSeries(run_id=id, name=metric, width=width, steps=steps))
+    times = pl.Series("time", found.times, dtype=pl.Int64).cast(pl.Datetime("us", "UTC"))
+    columns = [pl.Series("step", found.steps, dtype=pl.Int64), times, pl.Series("value", found.values, dtype=pl.Float64)]
+    return _framed(pl.DataFrame(columns), frame)
+
+
+def _check_frame(frame: str) -> None:
+    if frame not in ("polars", "pandas"):
+        raise InvalidInput(f"There is no frame {frame!r}.", "Ask for polars or pandas.")
+
+
+def _framed(table: pl.DataFrame, frame: str) -> Any:
     if frame == "polars":
         return table
     for package in ("pandas", "pyarrow"):

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import pty
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,6 +48,14 @@ def test_a_program_gets_an_id_whole_and_a_person_its_beginning(capsys: pytest.Ca
     assert capsys.readouterr().out == "id\n0123456789abcdef\n"
 
 
+def test_a_program_gets_every_digit_and_nothing_for_what_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    rows: list[dict[str, Any]] = [{"auc": 0.1 + 0.2, "loss": None, "all": {"x": 1 / 3}}, {"auc": math.nan, "loss": 5e-324, "all": {}}]
+    show_list(rows, Format(csv=True), "")
+    assert capsys.readouterr().out == "auc,loss,all\n0.30000000000000004,,x=0.3333333333333333\nnan,5e-324,\n"
+    show_list(rows[:1], Format(), "")
+    assert capsys.readouterr().out == "auc  loss  all\n0.3  -     x=0.333333\n"
+
+
 def test_csv_and_markdown_escape_what_would_break_them(capsys: pytest.CaptureFixture[str]) -> None:
     show_list([{"a": 'x,"y', "b": "1\n2"}], Format(csv=True), "")
     assert capsys.readouterr().out == 'a,b\n"x,""y","1\n2"\n'
@@ -68,6 +78,16 @@ def test_a_terminal_shows_brackets_as_they_are(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "[money]" in shown
     assert "[/] [red]late[/red] :ship:" in shown
+
+
+def test_what_a_terminal_would_obey_is_shown_and_what_is_long_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    show_list([{"name": "a\x1b]0;owned\x07\x00b\x9b2J", "path": "ünï\tx"}], Format(), "")
+    assert capsys.readouterr().out == "name                          path\na\\x1b]0;owned\\x07\\x00b\\x9b2J  ünï\tx\n"
+    record = {"params": {"long": "x" * 100_000}, "error": "e" * 5000}
+    show_record(record, Format(), record)
+    long, error = capsys.readouterr().out.splitlines()[1:]
+    assert long == f"  long  {'x' * 2000} … 100,000 characters; --json has all"
+    assert error.endswith("e" * 5000)
 
 
 def test_a_record_is_indented_and_its_json_is_the_whole_record(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,18 +1,20 @@
-"""``plimsoll runs list``, on a real home."""
+"""``plimsoll runs``, on a real home."""
 
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import plimsoll
 from plimsoll.cli.output import Format
 from plimsoll.cli.tracking import experiments
-from plimsoll.cli.tracking.runs import delete, list_, restore
-from plimsoll.errors import InvalidInput, NotFound
-from plimsoll.records.run import StartRun
+from plimsoll.cli.tracking.runs import delete, download, list_, restore, series
+from plimsoll.errors import Conflict, InvalidInput, NotFound
+from plimsoll.records.run import AppendPoints, PointColumns, StartRun
 from plimsoll.workspace import WORKER
 from tests.unit.yard import open_yard
 
@@ -68,3 +70,52 @@ def test_experiments_and_runs_are_deleted_and_restored(
     assert listed() == [second.id, first.id]
     with pytest.raises(NotFound, match="No experiment has"):
         experiments.show("nets")
+
+
+def test_a_history_is_printed_whole_in_part_and_thinned_with_every_digit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    yard = open_yard(tmp_path / "home")
+    run = yard.workspace.do(StartRun(), WORKER)
+    values = [math.nan, -math.inf, 0.1 + 0.2, *map(float, range(97))]
+    points = PointColumns(names=("loss",) * 100, steps=tuple(range(100)), times=(0,) * 100, values=tuple(values))
+    yard.workspace.do(AppendPoints(run_id=run.id, writer="w", sequence=1, points=points), WORKER)
+    yard.workspace.close()
+    monkeypatch.setenv("PLIMSOLL_URL", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    series(run.id[:20], "loss", form=Format(csv=True))
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head == "step,time,value"
+    assert [line.split(",")[0] for line in lines] == [str(step) for step in range(100)]
+    assert [line.split(",")[2] for line in lines[:4]] == ["nan", "-inf", "0.30000000000000004", "0.0"]
+    series(run.id, "loss", first=98, form=Format(csv=True))
+    assert [line.split(",")[0] for line in capsys.readouterr().out.splitlines()] == ["step", "98", "99"]
+    series(run.id, "loss", width=2)
+    told = capsys.readouterr()
+    assert len(told.out.splitlines()) <= 9
+    assert "of 100 points" in told.err
+    with pytest.raises(NotFound, match="acc"):
+        series(run.id, "acc")
+
+
+def test_what_a_run_keeps_is_written_to_files_and_nothing_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    open_yard(tmp_path / "home").workspace.close()
+    (tmp_path / "out" / "deep").mkdir(parents=True)
+    (tmp_path / "out" / "deep" / "a.bin").write_bytes(b"a")
+    monkeypatch.setenv("PLIMSOLL_URL", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    with plimsoll.run() as run:
+        run.log_text("notes/today 1.md", "It converges.")
+        run.log_artifact("out", Path("out"))
+    download(run.id[:20], to="here")
+    paths = ["here/notes/today 1.md", "here/out/deep/a.bin"]
+    assert capsys.readouterr().out.splitlines() == paths
+    assert [(tmp_path / path).read_bytes() for path in paths] == [b"It converges.", b"a"]
+    with pytest.raises(Conflict, match="is there already"):
+        download(run.id, to="here")
+    download(run.id, "out/deep/", to="part")
+    assert capsys.readouterr().out == "part/out/deep/a.bin\n"
+    with pytest.raises(NotFound, match="no artifact 'outside'"):
+        download(run.id, "outside", to="part")

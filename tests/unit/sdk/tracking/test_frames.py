@@ -1,4 +1,4 @@
-"""``plimsoll.search_runs`` on a real home."""
+"""``plimsoll.search_runs`` and ``plimsoll.series`` on a real home."""
 
 from __future__ import annotations
 
@@ -82,6 +82,22 @@ def test_only_what_was_asked_for_is_loaded_page_by_page(door: Watched, monkeypat
         (2, (), ("depth",), ()),
         (1, (), ("depth",), ()),
     ]
+
+
+def test_a_history_is_a_table_whole_in_part_and_thinned(door: Watched) -> None:
+    run = door.do(StartRun(experiment="c"))
+    values = [math.nan, *map(float, range(99))]
+    points = PointColumns(names=("loss",) * 100, steps=tuple(range(100)), times=(1_000_000,) * 100, values=tuple(values))
+    door.do(AppendPoints(run_id=run.id, writer="w", sequence=1, points=points))
+    table = plimsoll.series(run.id[:20], "loss", door=door)
+    assert table.schema == {"step": pl.Int64, "time": pl.Datetime("us", "UTC"), "value": pl.Float64}
+    assert table.row(0)[:2] == (0, datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC))
+    assert (table["value"].is_nan().to_list()[0], table["value"].to_list()[1:]) == (True, values[1:])
+    assert plimsoll.series(run.id, "loss", steps=(5, 7), door=door)["step"].to_list() == [5, 6, 7]
+    assert {0, 99} < set(plimsoll.series(run.id, "loss", width=3, door=door)["step"]) < set(range(100))
+    assert plimsoll.series(run.id, "loss", frame="pandas", door=door)["value"].to_list()[1:] == values[1:]
+    with pytest.raises(NotFound, match="acc"):
+        plimsoll.series(run.id, "acc", door=door)
 
 
 def test_runs_of_some_experiments_are_found(door: Watched) -> None:
