@@ -65,8 +65,8 @@ def _named(name: str) -> Any:
     return getattr(importlib.import_module(f"plimsoll.{module}"), inside)
 
 
-def _read(asked: str, function: str) -> Verb:
-    return Verb(asked=asked, function=function, role="read", kind="read")
+def _read(asked: str, function: str, role: Role = "read") -> Verb:
+    return Verb(asked=asked, function=function, role=role, kind="read")
 
 
 def _write(asked: str, function: str, role: Role = "write", *, audited: bool = True, durable: bool = True) -> Verb:
@@ -204,6 +204,16 @@ VERBS: tuple[Verb, ...] = (
     _read("deployment:ExplainPrediction", "registry.lineage:explain_prediction"),
     _job("model:CheckVersion", "registry.checks.examination:check_version", "write"),
     _job("registry.packing:PackVersion", "registry.mlflow.packing:pack_version", "write"),
+    # Webhooks: their addresses may be secrets themselves, so whoever may only read does not see them. What is made and changed
+    # leaves a line without the secret, written beside it.
+    _write("registry.webhooks:CreateWebhook", "registry.webhooks.known:create_webhook", "operate", audited=False),
+    _read("registry.webhooks:GetWebhook", "registry.webhooks.known:get_webhook", "operate"),
+    _read("registry.webhooks:ListWebhooks", "registry.webhooks.known:list_webhooks", "operate"),
+    _write("registry.webhooks:UpdateWebhook", "registry.webhooks.known:update_webhook", "operate", audited=False),
+    _write("registry.webhooks:DeleteWebhook", "registry.webhooks.known:delete_webhook", "operate"),
+    _job("registry.webhooks:TryWebhook", "registry.webhooks.trying:try_webhook", "operate", user_code=False),
+    _write("registry.webhooks:TakeDeliveries", "registry.webhooks.taking:take_deliveries", "work", audited=False, durable=False),
+    _write("registry.webhooks:SettleDelivery", "registry.webhooks.taking:settle_delivery", "work", audited=False, durable=False),
     # Releases
     _write("deployment:SetEnvironment", "registry.promotion:set_environment", "admin"),
     _read("deployment:ListEnvironments", "registry.promotion:list_environments"),

@@ -4,7 +4,7 @@ The loop itself is light and never loads a model or a user's code. A job that ma
 (``python -m plimsoll.worker HOME --job ID``), so code that was edited is read anew and a job that is killed, or takes too
 much memory, takes nothing else with it. The other jobs have one child that stays for a while (``--jobs``), and do not wait
 behind a training. Between jobs the loop starts approved releases, moves rollouts by their evidence, and fires the triggers that are
-due, through the same verbs as a person.
+due, through the same verbs as a person; webhooks are told by threads beside the loop.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ from plimsoll.records.deployment import (
 from plimsoll.records.monitor import SealPredictions
 from plimsoll.records.pipelines.trigger import FireDue, ListTriggers
 from plimsoll.records.tracking.collect import Collect
+from plimsoll.registry.webhooks.couriers import Couriers
+from plimsoll.registry.webhooks.taking import overdue
 from plimsoll.runs.collection.overdue import due
 from plimsoll.workspace import WORKER, Workspace, open_workspace
 
@@ -60,6 +62,9 @@ FIRE, COMMIT = 1.0, 5.0
 
 #: Seconds between two looks at whether it is time to collect.
 LOOK = 60.0
+
+#: Seconds between two looks at what webhooks are to be told.
+TELL = 1.0
 
 #: Waiting rows of a prediction log that make it worth sealing.
 SEAL_ROWS = 50_000
@@ -231,7 +236,8 @@ class Worker:
         self.stopping = False
         self._lanes = tuple(Lane(workspace, name, user_code) for user_code in (True, False))
         self._quick = 0.0
-        self._fires = self._commits = self._looks = 0.0
+        self._fires = self._commits = self._looks = self._tells = 0.0
+        self._couriers = Couriers(lambda request: workspace.do(request, WORKER))
         #: The commit and branch that the triggers were told last, and those that the project is at.
         self._told = self._head = ("", "")
 
@@ -255,11 +261,12 @@ class Worker:
             with self._survive():
                 self._work()
             if clock.monotonic() >= rounds:
-                for round in (self._roll, self._seal, self._fire, self._collect):
+                for round in (self._roll, self._seal, self._fire, self._collect, self._tell):
                     with self._survive():
                         round()
                 rounds = clock.monotonic() + PAUSE
             clock.sleep(QUICK if clock.monotonic() < self._quick else PAUSE)
+        self._couriers.end()
         for lane in self._lanes:
             lane.end()
 
@@ -339,6 +346,16 @@ class Worker:
             wanted = due(tx)
         if wanted:
             self.workspace.submit(Collect(), WORKER, key="collect")
+
+    def _tell(self) -> None:
+        now = clock.monotonic()
+        if now < self._tells:
+            return
+        self._tells = now + TELL
+        with self.workspace.stores.database.read() as tx:
+            wanted = overdue(tx)
+        if wanted:
+            self._couriers.send_out()
 
 
 def _end_with(parent: int) -> None:

@@ -405,3 +405,26 @@ retrainings = Table(
     Column("release_id", Text),
     Column("outcome", Text),
 )
+
+
+#: Who is told of what happens to models, and how far in the audit log each has come.
+webhooks = Table(
+    "webhooks",
+    metadata,
+    id_column(),
+    Column("name", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("happenings", Json, nullable=False),
+    Column("description", Text, nullable=False),
+    # As it was given, for it signs; empty for none.
+    Column("secret", Text, nullable=False),
+    Column("active", Boolean, nullable=False),
+    at_column(),
+    at_column("updated"),
+    Column("position", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("dropped", BigInteger, nullable=False),
+    Column("error", Text, nullable=False),
+    # Not before this time.
+    Column("due", BigInteger, nullable=False),
+)

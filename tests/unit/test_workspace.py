@@ -24,6 +24,7 @@ from plimsoll.records.pipeline import DropEntry
 from plimsoll.records.pipelines.search import FinishSearch, Objective, SearchPlan, StartSearch
 from plimsoll.records.pipelines.trigger import RemoveTrigger, SetTrigger, TriggerRule
 from plimsoll.records.registry import catalog as g
+from plimsoll.records.registry.webhooks import CreateWebhook, DeleteWebhook, UpdateWebhook
 from plimsoll.records.request import Request
 from plimsoll.records.run import AppendPoints, FinishRun, PointColumns, ResumeRun, SetTags, StartRun
 from plimsoll.records.tracking.change import DeleteRun, RemoveArtifacts, RemoveTags, RestoreRun, UpdateRun
@@ -128,6 +129,9 @@ def test_every_audited_verb_leaves_exactly_one_line_with_actor_subject_and_reque
         told(yard, dep.ReviveDeployment(model="late", reason="Out."), yard.nora),
         told(yard, SetTrigger(name="nightly", rule=TriggerRule(on="call", pipeline="pipe.py:flow")), yard.nora),
         told(yard, RemoveTrigger(name="nightly"), yard.nora),
+        told(yard, hooked := CreateWebhook(name="w", url="https://example.org/", happenings=("model_version.created",)), yard.nora),
+        told(yard, UpdateWebhook(id=(hook := yard.workspace.do(hooked, yard.nora).id), name="v"), yard.nora),
+        told(yard, DeleteWebhook(id=hook), yard.nora),
     ]
     assert [(event.verb, event.actor, event.subject) for event in seen[:3]] == [
         ("AddActor", "olga", "actor:pia"),

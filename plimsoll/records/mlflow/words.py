@@ -12,6 +12,9 @@ NAME_TAG, USER_TAG = "mlflow.runName", "mlflow.user"
 #: MLflow's mark of a prompt, which it keeps as a registered model. There are none here.
 PROMPT_TAG = "mlflow.prompt.is_prompt"
 
+#: Before a version's digest: where its files are, as clients address them.
+VERSION_FILES = "mlflow-artifacts:/versions/"
+
 #: MLflow's status -> our state.
 STATES: dict[str, RunState] = {
     "RUNNING": "running",

@@ -135,12 +135,11 @@ def restore(asked: Asked) -> dict[str, Any]:
 def update(asked: Asked) -> dict[str, Any]:
     """Rename an experiment."""
     found = active(asked, asked.text("experiment_id"))
-    name = asked.text("new_name", required=False)
-    if name:
-        try:
-            asked.do(RenameExperiment(id=found.id, name=name))
-        except Conflict:
-            raise Spoken(EXISTS, f"Experiment(name={name}) already exists.") from None
+    name = asked.text("new_name")
+    try:
+        asked.do(RenameExperiment(id=found.id, name=name))
+    except Conflict:
+        raise Spoken(EXISTS, f"Experiment(name={name}) already exists.") from None
     return {}
 
 

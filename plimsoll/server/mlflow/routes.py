@@ -13,6 +13,7 @@ from plimsoll.server.mlflow import experiments, logged_models, metrics, register
 from plimsoll.server.mlflow.answering import Answering, Platform, answers, guarded
 from plimsoll.server.mlflow.artifacts import named
 from plimsoll.server.mlflow.artifacts.routes import artifact_routes
+from plimsoll.server.mlflow.hooks import webhooks
 from plimsoll.server.mlflow.speech import MISSING, UNSPOKEN, Asked, Spoken
 from plimsoll.server.mlflow.traces import assessed, older
 from plimsoll.server.mlflow.traces import recorded as traces
@@ -89,6 +90,12 @@ SPOKEN: tuple[tuple[str, tuple[str, ...], Answering], ...] = (
     ("/model-versions/get-download-uri", _GET, versions.download_uri),
     ("/model-versions/set-tag", _POST, versions.set_tag),
     ("/model-versions/delete-tag", _DELETE, versions.delete_tag),
+    ("/webhooks", _POST, webhooks.create),
+    ("/webhooks", _GET, webhooks.listing),
+    ("/webhooks/{webhook_id}", _GET, webhooks.get),
+    ("/webhooks/{webhook_id}", _PATCH, webhooks.update),
+    ("/webhooks/{webhook_id}", _DELETE, webhooks.delete),
+    ("/webhooks/{webhook_id}/test", _POST, webhooks.test),
 )
 
 #: The same for paths after ``/api/3.0/mlflow``.
@@ -111,7 +118,6 @@ SPOKEN_3: tuple[tuple[str, tuple[str, ...], Answering], ...] = (
 #: Part of a path -> why it is not spoken.
 UNSPOKEN_PARTS: Mapping[str, str] = {
     "traces": "Traces are kept, searched, assessed, tagged and deleted; the rest, such as their statistics, is not spoken.",
-    "webhooks": "Webhooks are not spoken yet.",
     "gateway": "The gateway for language models is not what this server is for.",
 }
 
@@ -126,8 +132,8 @@ def routes(workspace: Platform) -> list[Route]:
     for door in _DOORS:
         for version, spoken_paths in (("2.0", SPOKEN), ("3.0", SPOKEN_3)):
             for path, methods, function in spoken_paths:
-                # A search comes by POST where it may be long.
-                writes = "GET" not in methods and not path.endswith("/search")
+                # A search comes by POST where it may be long, and a trial waits for others without writing.
+                writes = "GET" not in methods and not path.endswith(("/search", "/test"))
                 found.append(Route(f"{door}/{version}/mlflow{path}", answers(workspace, function, writes), methods=list(methods)))
         found.append(Route(f"{door}/3.0/mlflow/server-info", answers(workspace, _server_info, False), methods=["GET"]))
         found += artifact_routes(workspace, door)

@@ -19,6 +19,7 @@ from plimsoll.server.mlflow.logged_models import known_logged
 from plimsoll.server.mlflow.speech import INVALID, MISSING, Asked, Spoken, number, pairs, shown_number, texts, whole
 
 _LIMITS = {"metrics": 1000, "params": 100, "tags": 100}
+_TOGETHER = "metrics, params, and tags"
 _LONGEST_PARAM = 6000
 
 
@@ -194,9 +195,23 @@ def _points(rows: list[Any], prefix: str = "metrics") -> PointColumns:
             raise Spoken(INVALID, f"Missing value for required parameter '{at}.key'.")
         names.append(str(row["key"]))
         values.append(number(f"{at}.value", row.get("value")))
-        times.append(whole(f"{at}.timestamp", row.get("timestamp"), 0) * 1000)
+        times.append(_time(f"{at}.timestamp", row.get("timestamp"), names[-1], values[-1]) * 1000)
         steps.append(whole(f"{at}.step", row.get("step"), 0))
     return PointColumns(names=tuple(names), steps=tuple(steps), times=tuple(times), values=tuple(values))
+
+
+def _time(name: str, sent: Any, key: str, value: float) -> int:
+    """Return the milliseconds of a point; its client says when it was."""
+    if sent is None or sent == "":
+        raise Spoken(INVALID, f"Missing value for required parameter '{name}'.")
+    at = whole(name, sent, 0)
+    if at < 0:
+        raise Spoken(
+            INVALID,
+            f"Invalid value {at} for parameter '{name}' supplied: metric '{key}' (value={value}). "
+            "Timestamp must be a nonnegative long (64-bit integer) ",
+        )
+    return at
 
 
 def _log(asked: Asked, run: Run, metrics: list[Any], params: dict[str, str], tags: dict[str, str]) -> dict[str, Any]:
@@ -246,7 +261,8 @@ def log_metric(asked: Asked) -> dict[str, Any]:
     key = asked.text("key")
     value = number("value", asked.fields.get("value"))
     more = {name: asked.text(name, required=False) for name in ("model_id", "dataset_name", "dataset_digest")}
-    row = {"key": key, "value": value, "timestamp": asked.whole("timestamp", 0), "step": asked.whole("step", 0), **more}
+    at = _time("timestamp", asked.fields.get("timestamp"), key, value)
+    row = {"key": key, "value": value, "timestamp": at, "step": asked.whole("step", 0), **more}
     return _log(asked, run, [row], {}, {})
 
 
@@ -274,15 +290,23 @@ def delete_tag(asked: Asked) -> dict[str, Any]:
 def log_batch(asked: Asked) -> dict[str, Any]:
     """Log points, parameters and tags, all or none."""
     rows = {name: asked.items(name) for name in _LIMITS}
-    for name, limit in _LIMITS.items():
-        if len(rows[name]) > limit:
-            raise Spoken(INVALID, f"A batch logging request can contain at most {limit} {name}. Got {len(rows[name])} {name}.")
-    if sum(map(len, rows.values())) > 1000:
-        raise Spoken(INVALID, "A batch logging request can contain at most 1000 metrics, params and tags together.")
+    together = sum(map(len, rows.values()))
+    for name, limit, count in (*((name, limit, len(rows[name])) for name, limit in _LIMITS.items()), (_TOGETHER, 1000, together)):
+        if count > limit:
+            raise Spoken(
+                INVALID,
+                f"A batch logging request can contain at most {limit} {name}. Got {count} {name}. "
+                f"Please split up {name} across multiple requests and try again.",
+            )
     params = texts("params", rows["params"])
-    twice = {str(row["key"]) for row in rows["params"] if str(row.get("value") or "") != params[str(row["key"])]}
-    if twice:
-        raise Spoken(INVALID, f"Duplicate parameter keys have been submitted: {sorted(twice)}. Please ensure each is given once.")
+    if len(params) < len(rows["params"]):
+        keys = [str(row["key"]) for row in rows["params"]]
+        twice = [key for index, key in enumerate(keys) if key in keys[:index]]
+        raise Spoken(
+            INVALID,
+            f"Duplicate parameter keys have been submitted: {twice}. "
+            "Please ensure the request contains only one param value per param key.",
+        )
     return _log(asked, changeable(asked, asked.run_id()), rows["metrics"], params, texts("tags", rows["tags"]))
 
 
@@ -305,10 +329,12 @@ def log_inputs(asked: Asked) -> dict[str, Any]:
 
 def log_outputs(asked: Asked) -> dict[str, Any]:
     """Record the logged models that a run made."""
-    run = changeable(asked, asked.run_id())
+    run, rows = changeable(asked, asked.run_id()), asked.items("models")
+    if not rows:
+        raise Spoken(INVALID, "Missing value for required parameter 'models'.")
     made = tuple(
         ModelUse(model_id=known_logged(asked, row.get("model_id")).id, role="output", step=whole("step", row.get("step"), 0))
-        for row in asked.items("models")
+        for row in rows
     )
     asked.do(LinkModels(run_id=run.id, uses=made))
     return {}

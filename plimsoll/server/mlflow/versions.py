@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from plimsoll.errors import InvalidInput, NotFound
-from plimsoll.records.mlflow.words import PROMPT_TAG, STAGES
+from plimsoll.records.mlflow.words import PROMPT_TAG, STAGES, VERSION_FILES
 from plimsoll.records.model import GetVersion, Stage, Version
 from plimsoll.records.registry.catalog import AdoptFiles, DeleteVersion, GetModel, SearchVersions, TagVersion, UpdateVersion
 from plimsoll.records.tracking.logged_model import GetLoggedModel, TagLoggedModel
@@ -39,7 +39,7 @@ def files_root(version: Version) -> str:
     Args:
         version: the version.
     """
-    return f"mlflow-artifacts:/versions/{version.digest}"
+    return f"{VERSION_FILES}{version.digest}"
 
 
 def told_version(version: Version) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from plimsoll.records.model import CheckVersion, GetVersion, TrustPackage
 from plimsoll.records.monitor import SealPredictions, WatchWindow
 from plimsoll.records.pipelines.trigger import TriggerRule
 from plimsoll.records.registry.catalog import AdoptFiles
+from plimsoll.records.registry.webhooks import CreateWebhook, UpdateWebhook
 from plimsoll.records.request import Request, result_type
 from plimsoll.records.run import AppendPoints, CodeVersion, FinishRun, GetRun, GetSeries, PointColumns, ResumeRun, StartRun
 from plimsoll.records.tracking.logged_model import CreateLoggedModel
@@ -52,6 +53,10 @@ def sample(kind: Any) -> Any:
             return Span(trace_id="tr-1", id="a" * 16, parent_id="b" * 16, name=TEXT, started=1, ended=2, content={"a": [1]})
         if kind is AdoptFiles:
             return AdoptFiles(model=TEXT, owner="m-1", path="a/b", source=TEXT, description=TEXT, tags={TEXT: TEXT}, number=3, created=1)
+        if kind is CreateWebhook:
+            return CreateWebhook(name="w", url=TEXT, happenings=("model_version.created",), description=TEXT, secret=TEXT, active=False)
+        if kind is UpdateWebhook:
+            return UpdateWebhook(id=TEXT, name="w", url=TEXT, happenings=("model_version.created",), secret=TEXT, active=True)
         if kind is TriggerRule:
             return TriggerRule(on="call", pipeline="pipe.py:flow", params={"depth": 3})
         hints = typing.get_type_hints(kind)

@@ -182,7 +182,22 @@ def test_a_param_is_written_once(client: httpx.Client, run: str) -> None:
         ("runs/log-metric", {"run_id": "RUN", "value": 1}, "Missing value for required parameter 'key'."),
         ("runs/log-metric", {"run_id": "RUN", "key": "a"}, "Missing value for required parameter 'value'."),
         ("runs/log-metric", {"run_id": "RUN", "key": "a", "value": "x"}, "Invalid value \"x\" for parameter 'value' supplied"),
-        ("runs/log-metric", {"run_id": "RUN", "key": "a", "value": 1, "step": 2**63}, "for parameter 'step' supplied"),
+        ("runs/log-metric", {"run_id": "RUN", "key": "a", "value": 1, "timestamp": 1, "step": 2**63}, "for parameter 'step' supplied"),
+        ("runs/log-metric", {"run_id": "RUN", "key": "a", "value": 1}, "Missing value for required parameter 'timestamp'."),
+        (
+            "runs/log-metric",
+            {"run_id": "RUN", "key": "a", "value": 1, "timestamp": -1},
+            "Invalid value -1 for parameter 'timestamp' supplied: metric 'a' (value=1.0). Timestamp must be a nonnegative long",
+        ),
+        ("runs/log-batch", {"run_id": "RUN", "metrics": [{"key": "a", "value": 1}]}, "required parameter 'metrics[0].timestamp'."),
+        ("runs/log-batch", {"run_id": "RUN", "params": [{"key": "a", "value": "1"}] * 2}, "keys have been submitted: ['a']. Please"),
+        (
+            "runs/log-batch",
+            {"run_id": "RUN", "metrics": [{"key": "a", "value": 1, "timestamp": 1}] * 1000, "tags": [{"key": "a", "value": "b"}]},
+            "at most 1000 metrics, params, and tags. Got 1001 metrics, params, and tags. Please split up metrics, params, and tags across",
+        ),
+        ("runs/outputs", {"run_id": "RUN"}, "Missing value for required parameter 'models'."),
+        ("experiments/update", {"experiment_id": "0"}, "Missing value for required parameter 'new_name'."),
         ("runs/log-batch", {"run_id": "RUN", "metrics": 5}, "Invalid value 5 for parameter 'metrics' supplied"),
         ("runs/log-batch", {"run_id": "RUN", "params": [{"key": str(i), "value": ""} for i in range(101)]}, "at most 100 params"),
         ("runs/log-parameter", {"run_id": "RUN", "key": "a", "value": "x" * 6001}, "exceeds the maximum length of 6000"),
@@ -259,7 +274,7 @@ def test_a_path_that_could_mean_something_else_is_refused(client: httpx.Client, 
 
 
 def test_what_is_not_spoken_says_so_and_an_unknown_path_is_missing(client: httpx.Client) -> None:
-    for path in ("gateway/endpoints", "webhooks", "traces/metrics"):
+    for path in ("gateway/endpoints", "traces/metrics"):
         status, code, message = refused(client, path)
         assert (status, code) == (501, "NOT_IMPLEMENTED"), path
         assert message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import mlflow
@@ -13,14 +14,26 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 chance = np.random.default_rng(1)
-rows = pd.DataFrame(chance.normal(size=(400, 2)), columns=["a", "b"]).assign(n=range(400))
-labels = (rows["a"] + chance.normal(size=400) / 4 > 0).astype(int)
+rows = pd.DataFrame(chance.normal(size=(800, 2)), columns=["a", "b"]).assign(n=range(800))
+labels = (rows["a"] + rows["b"] + chance.normal(size=800) > 0).astype(int)
 fitted = make_pipeline(StandardScaler(), LogisticRegression()).fit(rows, labels)
 
 generation = mlflow.__version__.split(".")[0]
+name = f"late-{generation}"
+# What MLflow itself answers is then the probability, as a package does.
+kept = {
+    "input_example": rows.head(3),
+    "registered_model_name": name,
+    "pyfunc_predict_fn": "predict_proba",
+    "pip_requirements": ["scikit-learn"],
+}
 mlflow.set_experiment("packed")
-with mlflow.start_run():
-    called = {"artifact_path": "late"} if generation == "2" else {"name": "late"}
-    mlflow.sklearn.log_model(fitted, input_example=rows.head(3), registered_model_name=f"late-{generation}", **called)
-told = {"rows": rows.to_dict("list"), "labels": labels.tolist(), "answers": fitted.predict_proba(rows)[:, 1].tolist()}
+# Clients before 3.0 pickle; later ones write skops unless they are told otherwise.
+for form in ({},) if generation == "2" else ({}, {"serialization_format": "cloudpickle"}):
+    with mlflow.start_run():
+        called = {"artifact_path": "late"} if generation == "2" else {"name": "late"}
+        mlflow.sklearn.log_model(fitted, **kept, **called, **form)
+os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "true"
+answers = mlflow.pyfunc.load_model(f"models:/{name}/1").predict(rows)[:, 1]
+told = {"rows": rows.to_dict("list"), "labels": labels.tolist(), "answers": answers.tolist()}
 Path("told.json").write_text(json.dumps(told))

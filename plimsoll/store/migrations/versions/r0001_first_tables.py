@@ -688,6 +688,25 @@ retrainings = Table(
     Column("outcome", Text),
 )
 
+webhooks = Table(
+    "webhooks",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("happenings", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("secret", Text, nullable=False),
+    Column("active", Boolean, nullable=False),
+    _at(),
+    _at("updated"),
+    Column("position", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("dropped", BigInteger, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("due", BigInteger, nullable=False),
+)
+
 
 def upgrade() -> None:
     """Make the tables."""
