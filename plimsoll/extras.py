@@ -12,6 +12,7 @@ EXTRA_OF = {
     "sklearn": "sklearn",
     "skops": "sklearn",
     "cloudpickle": "mlflow",
+    "xgboost": "xgboost",
     "optuna": "search",
     "ray": "ray",
     "psycopg": "postgres",

@@ -128,8 +128,9 @@ class Model:
         return answers
 
     def _taken(self, made: Any) -> Any:
-        # An estimator that was fitted to an array warns when it is given names.
-        return made.to_numpy() if isinstance(made, pl.DataFrame) and not hasattr(self.estimator, "feature_names_in_") else made
+        # An estimator that was fitted to an array warns when it is given names, and xgboost reads no frames of polars.
+        named = hasattr(self.estimator, "feature_names_in_") and not type(self.estimator).__module__.startswith("xgboost.")
+        return made.to_numpy() if isinstance(made, pl.DataFrame) and not named else made
 
     def _table(self, role: str, rows: Any) -> pl.DataFrame:
         frame = as_polars(rows)

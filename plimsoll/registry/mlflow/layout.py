@@ -17,6 +17,9 @@ DOCUMENT = "MLmodel"
 #: Bytes of the documents at most; MLflow writes some thousand.
 _LARGEST = 1 << 24
 
+#: Flavours that are read, the one that counts first.
+_READ = ("sklearn", "xgboost")
+
 #: MLflow's types of columns -> ours.
 _TYPES: dict[str, pl.DataType] = {
     "boolean": pl.Boolean(),
@@ -31,14 +34,18 @@ _TYPES: dict[str, pl.DataType] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """A model of MLflow's flavour ``sklearn``."""
+    """A model of one of the flavours that are read."""
 
+    #: The flavour: ``sklearn`` or ``xgboost``.
+    flavor: str
     #: The estimator's file.
     file: Path
-    #: How it is written: ``skops``, ``cloudpickle`` or ``pickle``.
+    #: How it is written: ``skops``, ``cloudpickle`` or ``pickle``; of xgboost ``ubj`` or ``json``.
     form: str
-    #: Release of scikit-learn that it was made with; empty when it does not say.
+    #: Release of scikit-learn that it was made with; empty when it does not say, or does not matter.
     sklearn: str
+    #: Class that wrote it, as ``xgboost.core.Booster``; empty when it does not say.
+    kind: str
     #: Columns that it takes; None when it does not say, or says it of arrays.
     schema: dict[str, pl.DataType] | None
     #: Rows that it was logged with, in those columns; None for none.
@@ -58,26 +65,35 @@ def read_layout(folder: Path, name: str) -> Layout:
     """
     document = _document(folder, name)
     flavors = document.get("flavors")
-    if not isinstance(flavors, dict) or not isinstance(flavors.get("sklearn"), dict):
-        have = (", ".join(sorted(map(str, flavors))) if isinstance(flavors, dict) else "") or "none"
+    flavors = flavors if isinstance(flavors, dict) else {}
+    library = next((each for each in _READ if isinstance(flavors.get(each), dict)), "")
+    if not library:
+        have = ", ".join(sorted(map(str, flavors))) or "none"
         raise Refused(
-            f"{name} has the flavours {have}; only models of the flavour 'sklearn' become packages.",
+            f"{name} has the flavours {have}; only models of the flavours {' and '.join(map(repr, _READ))} become packages.",
             "It is kept and given out. To check, release and serve another model, return a plimsoll.Model from a step.",
         )
-    flavor = flavors["sklearn"]
+    flavor = flavors[library]
     if flavor.get("code"):
         raise Refused(
             f"{name} brings code of its own ({flavor['code']}), which a package does not take over.",
             "Log it without code_paths, or return a plimsoll.Model, which packs the code that it needs.",
         )
-    file, form = str(flavor.get("pickled_model", "")), str(flavor.get("serialization_format", "pickle"))
-    if form not in ("skops", "cloudpickle", "pickle"):
-        raise Refused(f"{name} is written as {form!r}, which is not read here.", "Log it with serialization_format='skops'.")
+    if library == "xgboost":
+        file, form = str(flavor.get("data", "")), str(flavor.get("model_format") or "xgb")
+        read, remedy = {"ubj", "json"}, "Log it with model_format='ubj'."
+    else:
+        file, form = str(flavor.get("pickled_model", "")), str(flavor.get("serialization_format", "pickle"))
+        read, remedy = {"skops", "cloudpickle", "pickle"}, "Log it with serialization_format='skops'."
+    if form not in read:
+        raise Refused(f"{name} is written as {form!r}, which is not read here.", remedy)
     schema = _schema(document, name)
     return Layout(
+        flavor=library,
         file=_inside(folder, file, name),
         form=form,
         sklearn=str(flavor.get("sklearn_version") or ""),
+        kind=str(flavor.get("model_class") or ""),
         schema=schema,
         example=_example(folder, document, schema, name),
     )

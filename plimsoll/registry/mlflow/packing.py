@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from plimsoll import extras
+from plimsoll import codec, extras
 from plimsoll.data import values
 from plimsoll.data.snapshot import get_tree
 from plimsoll.data.table import get_table
@@ -68,6 +68,8 @@ def pack_version(request: PackVersion, context: JobContext) -> Version:
 
 
 def _estimator(layout: Layout, name: str, trusted: bool) -> Any:
+    if layout.flavor == "xgboost":
+        return _boosted(layout, name)
     _check_release(layout, name)
     remedy = f"If you know where it comes from, run: plimsoll models trust {name} --reason ..."
     if layout.form == "skops":
@@ -89,6 +91,33 @@ def _estimator(layout: Layout, name: str, trusted: bool) -> Any:
         raise Corrupt(
             f"{layout.file.name} of {name} cannot be read here: {error!r}.", "Install what its requirements.txt names."
         ) from error
+
+
+def _boosted(layout: Layout, name: str) -> Any:
+    """Return the estimator of a file in xgboost's own format, which is data; its releases read what earlier ones wrote."""
+    xgboost = extras.require("xgboost")
+    try:
+        booster = xgboost.Booster(model_file=str(layout.file))
+        config = codec.from_json(booster.save_config(), dict[str, Any], "The booster's configuration")
+        objective = str(config["learner"]["objective"]["name"])
+    except (xgboost.core.XGBoostError, KeyError, TypeError) as error:
+        raise Corrupt(f"{layout.file.name} of {name} cannot be read: {str(error)[:200]}", "Log the model again.") from error
+    kind = "XGBClassifier" if objective == "binary:logistic" else "XGBRegressor" if objective.startswith("reg:") else ""
+    if not kind:
+        raise Refused(
+            f"{name} has xgboost's objective {objective!r}; a model answers one number a row.", "Train it with binary:logistic or reg:…"
+        )
+    if layout.schema is not None and booster.feature_names not in (None, list(layout.schema)):
+        raise Refused(
+            f"{name} was fitted to the columns {', '.join(booster.feature_names)}, and its signature says {', '.join(layout.schema)}.",
+            "Log it with the rows that it was fitted to as input_example.",
+        )
+    estimator = getattr(xgboost, kind)()
+    estimator.load_model(str(layout.file))
+    if layout.kind == "xgboost.core.Booster":
+        # By itself a booster answers with all of its trees, whichever was the best.
+        estimator.get_booster().set_attr(best_iteration=None, best_score=None)
+    return estimator
 
 
 def _check_release(layout: Layout, name: str) -> None:
