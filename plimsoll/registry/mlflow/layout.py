@@ -40,7 +40,7 @@ class Layout:
     flavor: str
     #: The estimator's file.
     file: Path
-    #: How it is written: ``skops``, ``cloudpickle`` or ``pickle``; of xgboost ``ubj`` or ``json``.
+    #: How it is written: ``skops``, ``cloudpickle`` or ``pickle``; of xgboost ``ubj``, ``json``, or ``xgb`` for whichever was its default.
     form: str
     #: Release of scikit-learn that it was made with; empty when it does not say, or does not matter.
     sklearn: str
@@ -81,7 +81,7 @@ def read_layout(folder: Path, name: str) -> Layout:
         )
     if library == "xgboost":
         file, form = str(flavor.get("data", "")), str(flavor.get("model_format") or "xgb")
-        read, remedy = {"ubj", "json"}, "Log it with model_format='ubj'."
+        read, remedy = {"ubj", "json", "xgb"}, "Log it with model_format='ubj'."
     else:
         file, form = str(flavor.get("pickled_model", "")), str(flavor.get("serialization_format", "pickle"))
         read, remedy = {"skops", "cloudpickle", "pickle"}, "Log it with serialization_format='skops'."

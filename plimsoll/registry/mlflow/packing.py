@@ -96,8 +96,10 @@ def _estimator(layout: Layout, name: str, trusted: bool) -> Any:
 def _boosted(layout: Layout, name: str) -> Any:
     """Return the estimator of a file in xgboost's own format, which is data; its releases read what earlier ones wrote."""
     xgboost = extras.require("xgboost")
+    # From memory it looks at the bytes, and of a file at the name.
+    data = bytearray(layout.file.read_bytes())
     try:
-        booster = xgboost.Booster(model_file=str(layout.file))
+        booster = xgboost.Booster(model_file=data)
         config = codec.from_json(booster.save_config(), dict[str, Any], "The booster's configuration")
         objective = str(config["learner"]["objective"]["name"])
     except (xgboost.core.XGBoostError, KeyError, TypeError) as error:
@@ -113,7 +115,7 @@ def _boosted(layout: Layout, name: str) -> Any:
             "Log it with the rows that it was fitted to as input_example.",
         )
     estimator = getattr(xgboost, kind)()
-    estimator.load_model(str(layout.file))
+    estimator.load_model(data)
     if layout.kind == "xgboost.core.Booster":
         # By itself a booster answers with all of its trees, whichever was the best.
         estimator.get_booster().set_attr(best_iteration=None, best_score=None)

@@ -149,7 +149,7 @@ def flavored(**more: Any) -> dict[str, Any]:
     ("written", "error", "told"),
     [
         (changed(flavors={"python_function": {}, "lightgbm": {}}), Refused, "has the flavours lightgbm, python_function"),
-        (changed(flavors={"xgboost": {"data": "model.xgb", "model_format": "xgb"}}), Refused, "is written as 'xgb'"),
+        (changed(flavors={"xgboost": {"data": "model.bin", "model_format": "bin"}}), Refused, "is written as 'bin'"),
         (changed(flavors=None), Refused, "has the flavours none"),
         (flavored(code="code"), Refused, "brings code of its own"),
         (flavored(serialization_format="dill"), Refused, "is written as 'dill'"),

@@ -22,7 +22,10 @@ def boosted_files(booster: Any, form: str = "ubj", kind: str = "xgboost.core.Boo
     """Return the files of a model as MLflow's flavour of xgboost writes them."""
     flavor = {"code": None, "data": f"model.{form}", "model_class": kind, "model_format": form, "xgb_version": xgboost.__version__}
     written = document("skops", flavors={"python_function": {"loader_module": "mlflow.xgboost"}, "xgboost": flavor})
-    return files(None, "skops") | {"MLmodel": yaml.safe_dump(written).encode(), f"model.{form}": bytes(booster.save_raw(form))}
+    return files(None, "skops") | {
+        "MLmodel": yaml.safe_dump(written).encode(),
+        f"model.{form}": bytes(booster.save_raw("ubj" if form == "xgb" else form)),
+    }
 
 
 def trained(**params: Any) -> Any:
@@ -33,7 +36,7 @@ def trained(**params: Any) -> Any:
     return xgboost.train(given, matrix, 10, evals=[(against, "held")], early_stopping_rounds=3, verbose_eval=False)
 
 
-@pytest.mark.parametrize("form", ["ubj", "json"])
+@pytest.mark.parametrize("form", ["ubj", "json", "xgb"])
 def test_a_model_in_xgboosts_own_format_needs_no_grant_to_be_packed_and_answers_alike(yard: Yard, tmp_path: Path, form: str) -> None:
     classifier = xgboost.XGBClassifier(n_estimators=5, n_jobs=1).fit(ROWS.to_pandas(), LABELS.to_numpy())
     logged(yard, boosted_files(classifier.get_booster(), form, "xgboost.sklearn.XGBClassifier"))
