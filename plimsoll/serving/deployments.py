@@ -97,6 +97,9 @@ def point_alias(context: Context, release: Release) -> None:
     where = (aliases.c.model == release.model, aliases.c.alias == release.environment)
     if context.tx.execute(update(aliases).where(*where).values(number=release.number)).rowcount == 0:
         context.tx.execute(aliases.insert().values(model=release.model, alias=release.environment, number=release.number))
+    # A line of its own, since which version a rollout ends with is not in the request that moves it.
+    moved = {"model": release.model, "alias": release.environment, "number": release.number}
+    context.stores.events.append(context.tx, context.actor.name, "PointAlias", f"version:{release.model}/{release.number}", moved)
 
 
 def list_deployments(request: ListDeployments, context: Context) -> tuple[Deployment, ...]:

@@ -58,12 +58,13 @@ TRACED = RecordTrace(trace=RequestTrace(id="tr-1", experiment_id="0", state="ok"
 
 
 def told(yard: Yard, request: Request[Any], actor: Actor) -> Event:
-    """Do a request and return the one line that it left."""
+    """Do a request and return the one line that it left; the alias that moves with a release has one of its own."""
     before = len(lines(yard.workspace))
     yard.workspace.do(request, actor)
-    after = lines(yard.workspace)
-    assert len(after) == before + 1, type(request).__name__
-    return after[0]
+    new = lines(yard.workspace)[:-before]
+    line, *beside = new
+    assert {other.verb for other in beside} <= {"PointAlias"}, type(request).__name__
+    return line
 
 
 def test_every_audited_verb_leaves_exactly_one_line_with_actor_subject_and_request(yard: Yard) -> None:

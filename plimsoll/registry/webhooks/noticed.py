@@ -20,6 +20,7 @@ _TELLS: dict[str, tuple[Happening, ...]] = {
     "CreateVersion": ("registered_model.created", "model_version.created"),
     "TagVersion": ("model_version_tag.set", "model_version_tag.deleted"),
     "SetAlias": ("model_version_alias.created",),
+    "PointAlias": ("model_version_alias.created",),
     "RemoveAlias": ("model_version_alias.deleted",),
 }
 
@@ -95,7 +96,7 @@ def _said(tx: Connection, line: Row[Any]) -> Iterator[tuple[Happening, dict[str,
                 yield "model_version_tag.set", {**about, "key": key, "value": value}
             for key in asked["remove"]:
                 yield "model_version_tag.deleted", {**about, "key": key}
-        case "SetAlias":
+        case "SetAlias" | "PointAlias":
             data = {"name": asked["model"], "alias": asked["alias"], "version": str(asked["number"])}
             yield "model_version_alias.created", data
         case "RemoveAlias":

@@ -11,6 +11,7 @@ import pytest
 from plimsoll import clock
 from plimsoll.errors import Denied, InvalidInput, NotFound
 from plimsoll.records.access import ListEvents
+from plimsoll.records.deployment import RollBack
 from plimsoll.records.model import CreateVersion, Version
 from plimsoll.records.registry.catalog import AdoptFiles, CreateModel, RemoveAlias, SetAlias, TagVersion
 from plimsoll.records.registry.webhooks import (
@@ -131,6 +132,16 @@ def test_a_package_that_comes_from_a_step_is_told_with_the_name_that_it_brings(y
     # The same package again is the version that it already is.
     yard.workspace.do(CreateVersion(model="late", digest=first.digest, run_id=first.run_id), yard.dana)
     assert told(yard) == []
+
+
+def test_the_alias_that_a_release_moves_is_told(yard: Yard) -> None:
+    webhook(yard, "model_version_alias.created")
+    yard.live("one")
+    yard.live("two")
+    yard.workspace.do(RollBack(model="late", reason="Worse."), yard.nora)
+    assert said(told(yard)) == [
+        ("model_version_alias.created", {"name": "late", "alias": "production", "version": number}) for number in ("1", "2", "1")
+    ]
 
 
 def test_a_webhook_is_told_what_it_asks_for_and_nothing_of_before(yard: Yard) -> None:
