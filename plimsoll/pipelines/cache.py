@@ -152,12 +152,24 @@ def parts_of(context: Context, key: str) -> tuple[KeyPart, ...]:
         context: the open transaction.
         key: a key of an entry or of a step's record.
     """
+    return parts_beside(context, key, "")[0]
+
+
+def parts_beside(context: Context, key: str, code: str) -> tuple[tuple[KeyPart, ...], bool]:
+    """Return what a key was made of, and whether the parts that its code has added are left out, since they are the given ones.
+
+    Args:
+        context: the open transaction.
+        key: a key of an entry or of a step's record.
+        code: digest of the code's parts that the caller has; empty for none.
+    """
     # One level deep: the parts that calls share stand in a row of their own.
     rows = list(context.tx.execute(_PARTS, {"key": key}))
-    if rows and rows[0].code:
+    same = bool(rows) and rows[0].code == code != ""
+    if rows and rows[0].code and not same:
         rows += context.tx.execute(_PARTS, {"key": rows[0].code})
     found = [part for row in rows for part in codec.from_msgpack(zlib.decompress(row.data), tuple[KeyPart, ...], "The stored key")]
-    return tuple(sorted(found, key=lambda part: (part.kind, part.name)))
+    return tuple(sorted(found, key=lambda part: (part.kind, part.name))), same
 
 
 def get_entry(request: GetEntry, context: Context) -> CacheEntry:

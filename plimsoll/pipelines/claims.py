@@ -9,7 +9,7 @@ from __future__ import annotations
 from sqlalchemy import bindparam, delete, select, update
 
 from plimsoll import clock
-from plimsoll.pipelines.cache import insert_claim, latest_entry, own_run, parts_of, unseen_entries
+from plimsoll.pipelines.cache import insert_claim, latest_entry, own_run, parts_beside, unseen_entries
 from plimsoll.records.pipeline import Claim, ClaimCalls, ReleaseClaims, RenewClaims, WantedCall
 from plimsoll.store.contracts import Context
 from plimsoll.store.schema import claims
@@ -51,7 +51,8 @@ def _claim(wanted: WantedCall, run_id: str, context: Context) -> Claim:
         return Claim(call=wanted.call, holder=row.run_id)
     insert_claim(context, wanted.call, run_id)
     latest = latest_entry(context, wanted.step)
-    return Claim(call=wanted.call, holder=run_id, latest=latest, parts=() if latest is None else parts_of(context, latest.key))
+    parts, same = ((), False) if latest is None else parts_beside(context, latest.key, wanted.code)
+    return Claim(call=wanted.call, holder=run_id, latest=latest, parts=parts, same_code=same)
 
 
 def renew_claims(request: RenewClaims, context: Context) -> None:

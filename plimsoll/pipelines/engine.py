@@ -33,7 +33,7 @@ from plimsoll.pipelines.loop.partial import WHOLE, Part
 from plimsoll.pipelines.loop.progress import Progress, Turn
 from plimsoll.pipelines.loop.writer import Writer
 from plimsoll.pipelines.plan import Node, Plan
-from plimsoll.records.pipeline import Claim, ClaimCalls, EndedStep, KeyPart, Output, StepRecord, WantedCall
+from plimsoll.records.pipeline import Claim, ClaimCalls, EndedStep, KeyPart, Output, StepRecord
 from plimsoll.records.request import Request
 from plimsoll.records.run import PointColumns, Run
 from plimsoll.runs.outbox import PATIENCE, Outbox
@@ -253,7 +253,7 @@ class _Engine:
             attempt.place = self._means.executor.room.take(attempt.node.step)
             (left if attempt.place is None else claiming if attempt.claims and not attempt.claimed else ready).append(attempt)
         self._queue.extendleft(reversed(left))
-        wanted = tuple(WantedCall(call=str(item.key.call), step=item.node.name, seen=item.seen) for item in claiming)
+        wanted = tuple(item.wanted() for item in claiming)
         claims = self._do(ClaimCalls(run_id=self._run.id, calls=wanted)) if wanted else ()
         for attempt, claim in zip(claiming, claims, strict=True):
             if self._claim(attempt, claim):

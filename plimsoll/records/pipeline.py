@@ -87,6 +87,8 @@ class WantedCall:
     step: str
     #: Keys of the call's entries that the run has seen and cannot use.
     seen: tuple[str, ...] = ()
+    #: Digest of what its code adds to its key; empty when the code could not be seen.
+    code: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +105,8 @@ class Claim:
     latest: CacheEntry | None = None
     #: What the key of ``latest`` was made of.
     parts: tuple[KeyPart, ...] = ()
+    #: The code has added the same to the newest entry's key as to this call's, so that ``parts`` tells only the rest.
+    same_code: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from plimsoll.pipelines.executors.hosted import StepGuest
 from plimsoll.pipelines.loop.lookup import Key
 from plimsoll.pipelines.loop.room import Place
 from plimsoll.pipelines.plan import Node
+from plimsoll.records.pipeline import WantedCall
 from plimsoll.runs.step_log import StepLog
 
 
@@ -42,3 +43,8 @@ class Attempt:
     #: Monotonic seconds before which it must not begin, and at which it began.
     due: float = 0.0
     began: float = 0.0
+
+    def wanted(self) -> WantedCall:
+        """Return what a claim of it asks for."""
+        code = "" if self.key.code is None else self.key.code.digest
+        return WantedCall(call=str(self.key.call), step=self.node.name, seen=self.seen, code=code)

@@ -165,7 +165,7 @@ class LookUp:
         if claim.latest is None:
             return "it has no earlier result"
         now = (replace(part, digest=self._now.digest(part), text=self._now.text(part)) for part in claim.latest.trace)
-        code = () if key.code is None else key.code.parts
+        code = () if key.code is None or claim.same_code else key.code.parts
         return explain(claim.parts, (*code, *key.parts, *now), node.step.name) or "its earlier result was dropped"
 
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -24,6 +25,7 @@ from plimsoll.records.pipeline import (
     ClaimCalls,
     EndedStep,
     FindEntries,
+    KeyPart,
     RecordSteps,
     ReleaseClaims,
     RenewClaims,
@@ -87,6 +89,17 @@ def test_a_run_that_comes_just_after_the_result_is_told_of_it_and_gets_no_claim(
     (claim,) = workspace.do(ClaimCalls(run_id=other, calls=(WantedCall(call=CALL, step="pipe.work"),)), OWNER)
     assert (claim.holder, claim.entries) == ("", workspace.do(FindEntries(call=CALL), OWNER))
     assert [entry.key for entry in claim.entries] == ["a" * 64]
+
+
+def test_whoever_claims_is_told_what_the_newest_key_was_made_of_save_the_code_that_it_has_itself(workspace: Workspace) -> None:
+    code, param = (KeyPart(kind=kind, name="x", digest="1" * 64) for kind in ("code", "param"))
+    one, other = begin(workspace), begin(workspace)
+    computed = replace(ended(workspace, one), code="c" * 64, parts=(param,))
+    workspace.do(RecordSteps(run_id=one, steps=(computed,), code={"c" * 64: (code,)}), OWNER)
+    for has, told in (("c" * 64, ((param,), True)), ("d" * 64, ((code, param), False)), ("", ((code, param), False))):
+        wanted = WantedCall(call="0" * 64, step="pipe.work", code=has)
+        (claim,) = workspace.do(ClaimCalls(run_id=other, calls=(wanted,)), OWNER)
+        assert (claim.parts, claim.same_code) == told
 
 
 @pytest.mark.parametrize("age", [LEASE + 1_000_000, -366 * 86_400_000_000])
