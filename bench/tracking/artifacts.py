@@ -8,7 +8,6 @@ where 20 GB are free, and less elsewhere, which the line tells. ``--peers`` send
 from __future__ import annotations
 
 import http.client
-import json
 import os
 import random
 import shutil
@@ -25,6 +24,7 @@ from urllib.parse import urlsplit
 
 from blake3 import blake3
 
+from bench.tracking.lines import most, tell
 from bench.tracking.live import Server, cpu_of, mlflow, server
 from plimsoll.records.run import StartRun
 from plimsoll.sdk.door import open_door
@@ -129,19 +129,18 @@ Moving = Callable[[Server, int, int], float]
 def _measure(subject: str, ready: Server, size: int, send: Moving, fetch: Moving) -> None:
     for direction, move in (("up", send), ("down", fetch)):
         cpu = cpu_of(ready.pid)
-        with _watched(ready.pid) as most, ProcessPoolExecutor(AT_ONCE, get_context("spawn")) as pool:
+        with _watched(ready.pid) as seen, ProcessPoolExecutor(AT_ONCE, get_context("spawn")) as pool:
             took = max(pool.map(partial(move, ready, size), range(AT_ONCE)))
         gib = AT_ONCE * size / 2**30
         line = {
             "subject": f"{subject}, {direction}",
             "files": f"{AT_ONCE} x {size / 2**30:g} GiB",
-            "server_mb_before": round(most[0] / 2**20),
-            "server_mb_most": round(max(most) / 2**20),
+            "server_mb_before": round(seen[0] / 2**20),
+            "server_mb_most": round(max(seen) / 2**20),
             "server_cpu_s_per_gib": round((cpu_of(ready.pid) - cpu) / gib, 2),
             "mib_per_s": round(gib * 1024 / took),
-            "load": round(os.getloadavg()[0], 1),
         }
-        print(json.dumps(line), flush=True)
+        tell(line, {"server_mb_most": most(200)} if subject.startswith("plimsoll") else None)
 
 
 @contextmanager

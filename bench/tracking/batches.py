@@ -12,7 +12,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from bench.tracking.live import Server, cpu_of, mlflow, server
+from bench.tracking.lines import least, tell
+from bench.tracking.live import Server, cpu_of_group, mlflow, server
 
 #: Batches after the first, which makes the series.
 BATCHES = 10
@@ -47,18 +48,14 @@ def main(peers: bool) -> None:
         peers: install MLflow, whose client sends the batches.
     """
     if not peers:
-        print(json.dumps({"subject": "MLflow's log_batch of 1,000", "skipped": "It needs MLflow's client: add --peers."}), flush=True)
+        tell({"subject": "MLflow's log_batch of 1,000", "skipped": "It needs MLflow's client: add --peers."})
         return
     with mlflow() as (theirs, python):
         with server() as ours:
             own = _measure(ours, python)
-        _tell("plimsoll", own)
+        tell({"subject": "plimsoll"} | own)
         other = _measure(theirs, python)
-        _tell("mlflow", other | {"ratio": round(other["batch_ms"] / own["batch_ms"], 1)})
-
-
-def _tell(subject: str, line: dict[str, float]) -> None:
-    print(json.dumps({"subject": subject} | line | {"load": round(os.getloadavg()[0], 1)}), flush=True)
+        tell({"subject": "mlflow"} | other | {"ratio": round(other["batch_ms"] / own["batch_ms"], 1)}, {"ratio": least(5)})
 
 
 def _measure(ready: Server, python: str) -> dict[str, float]:
@@ -72,22 +69,10 @@ def _measure(ready: Server, python: str) -> dict[str, float]:
             assert client.stdout is not None
             if client.stdout.readline() != "begun\n":
                 raise SystemExit(f"MLflow's client cannot log to {ready.url}.")
-            spent = _cpu_of_group(ready.pid)
+            spent = cpu_of_group(ready.pid)
             client.stdin.write("go\n")
             client.stdin.flush()
             line: dict[str, float] = json.loads(client.stdout.readline())
-            spent = _cpu_of_group(ready.pid) - spent
+            spent = cpu_of_group(ready.pid) - spent
             client.stdin.write("done\n")
     return line | {"server_cpu_ms": round(1e3 * spent / BATCHES, 1)}
-
-
-def _cpu_of_group(leader: int) -> float:
-    """Return the CPU seconds of a server with all processes that it has started; one that idles beside it adds next to nothing."""
-    total = 0.0
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if os.getpgid(int(process.name)) == leader:
-                total += cpu_of(int(process.name))
-        except OSError:
-            continue
-    return total

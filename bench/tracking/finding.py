@@ -1,44 +1,36 @@
 """Finding runs among 20,000 with 8,000,000 points: a page of 100, by filter and order, the first and a deep one.
 
-``python -m bench tracking-search`` asks in this process and through a server, in our words and in MLflow's; ``--peers`` asks
-MLflow's own server the same, with the same runs and histories of one point. Each line tells the load average beside it: the
-clock of a busy machine says little, CPU time says more.
+``python -m bench tracking-search`` asks in this process and through a server, in our words and in MLflow's, and then for whole
+histories of single runs; ``--peers`` asks MLflow's own server the same, with the same runs. Its histories are whole where they are
+asked for, and of one point elsewhere.
 """
 
 from __future__ import annotations
 
-import json
-import math
-import os
-import select
-import signal
-import statistics
-import subprocess
-import sys
 import tempfile
 import time
-import venv
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from bench.tracking import finding_data
-from bench.tracking.finding_data import EXPERIMENTS, filled, made_runs
+from bench.tracking.finding_data import EXPERIMENTS, METRICS, POINTS, RUNS, WHOLE, fill_mlflow, filled
+from bench.tracking.lines import most, tell, times
+from bench.tracking.live import Server, cpu_of_group, mlflow, server
+from plimsoll.records.run import GetSeries
 from plimsoll.records.tracking.experiment import ListExperiments
 from plimsoll.records.tracking.find import SearchRuns
 from plimsoll.sdk.http import HttpDoor
 
-RUNS, POINTS = 20_000, 100
-
 #: Runs on a page, and how many pages there are at most before the deep one.
 PAGE, DEEP = 100, 40
 
-#: Times that each page is asked for.
-TIMES = 40
+#: Times that each page is asked for, and that a history is.
+TIMES, HISTORIES = 40, 200
 
 
 @dataclass(frozen=True)
@@ -85,30 +77,41 @@ def main(peers: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         home = Path(folder) / "home"
         begun = time.process_time()
-        workspace = filled(home, RUNS, POINTS)
+        workspace = filled(home)
         size = sum(path.stat().st_size for path in home.glob("plimsoll.db*"))
-        _tell(subject="data", runs=RUNS, points=RUNS * POINTS * len(finding_data.METRICS), cpu_s=time.process_time() - begun, mb=size / 1e6)
+        tell(
+            {
+                "subject": "data",
+                "runs": RUNS,
+                "points": RUNS * POINTS * len(METRICS),
+                "cpu_s": time.process_time() - begun,
+                "mb": size / 1e6,
+            }
+        )
         owner = workspace.identify(workspace.token("owner"))
         ids = [each.id for each in workspace.do(ListExperiments(), owner) if each.name.startswith("team-")]
-        _measured("plimsoll, in process", _through(lambda asked: workspace.do(asked, owner), ids), time.process_time)
+        _pages("plimsoll, in process", _through(lambda asked: workspace.do(asked, owner), ids), time.process_time)
         workspace.close()
-        with _serving(home) as (url, pid):
-            token = workspace.token("owner")
-            door = HttpDoor(url, token)
-            _measured("plimsoll, over HTTP", _through(door.do, ids), lambda: _cpu_of(pid))
+        with server(home) as ready:
+            cpu = partial(cpu_of_group, ready.pid)
+            door = HttpDoor(ready.url, ready.token)
+            _pages("plimsoll, over HTTP", _through(door.do, ids), cpu)
+            whole = _whole(door, ids)
+            _histories("plimsoll, over HTTP", lambda run: len(door.do(GetSeries(run_id=run, name="loss")).values), whole, cpu)
             door.close()
-            _measured("plimsoll, MLflow's protocol", _spoken(url, ids, token), lambda: _cpu_of(pid))
+            with _asking(ready) as client:
+                _pages("plimsoll, MLflow's protocol", _spoken(client, ids), cpu)
+                _histories("plimsoll, MLflow's protocol", partial(_history, client), whole, cpu)
     if peers:
-        with tempfile.TemporaryDirectory(prefix="bench-") as folder, _mlflow(Path(folder)) as (url, pid):
-            _measured("mlflow", _spoken(url, [str(number + 1) for number in range(EXPERIMENTS)]), lambda: _cpu_of(pid), times=8)
+        with mlflow(fill_mlflow) as (ready, _), _asking(ready) as client:
+            cpu = partial(cpu_of_group, ready.pid)
+            ids = [str(number + 1) for number in range(EXPERIMENTS)]
+            _pages("mlflow", _spoken(client, ids), cpu, 8)
+            _histories("mlflow", partial(_history, client), [f"{number:032x}" for number in WHOLE], cpu)
 
 
-def _tell(**told: Any) -> None:
-    rounded = {name: round(value, 2) if isinstance(value, float) else value for name, value in told.items()}
-    print(json.dumps(rounded | {"load": round(os.getloadavg()[0], 1)}), flush=True)
-
-
-def _measured(subject: str, ask: Ask, cpu: Callable[[], float], times: int = TIMES) -> None:
+def _pages(subject: str, ask: Ask, cpu: Callable[[], float], number: int = TIMES) -> None:
+    wanted = {"p95_ms": most(15)} if "HTTP" in subject or "protocol" in subject else None
     for name, question in QUESTIONS.items():
         if not question.mlflow and "lflow" in subject:
             continue
@@ -119,20 +122,26 @@ def _measured(subject: str, ask: Ask, cpu: Callable[[], float], times: int = TIM
         deep = tokens[-2] if tokens[-1] else tokens[-3] if len(tokens) > 2 else ""
         for page, begin in {"first": "", f"page {tokens.index(deep) + 1}": deep}.items():
             if begin or page == "first":
-                _tell(subject=subject, question=name, page=page, **_times(lambda: ask(question, begin, PAGE), cpu, times))  # noqa: B023
+                tell({"subject": subject, "question": name, "page": page} | times(partial(ask, question, begin, PAGE), number, cpu), wanted)
 
 
-def _times(once: Callable[[], Any], cpu: Callable[[], float], times: int) -> dict[str, float]:
-    walls = []
-    once()
-    before = cpu()
-    for _ in range(times):
-        begun = time.perf_counter()
-        once()
-        walls.append(1e3 * (time.perf_counter() - begun))
-    spent = 1e3 * (cpu() - before) / times
-    walls.sort()
-    return {"p50_ms": statistics.median(walls), "p95_ms": walls[math.ceil(0.95 * len(walls)) - 1], "cpu_ms": spent}
+def _histories(subject: str, ask: Callable[[str], int], whole: list[str], cpu: Callable[[], float]) -> None:
+    """Ask for whole histories, of one run after the other."""
+    waiting = iter(whole * (HISTORIES // len(whole) + 2))
+
+    def once() -> None:
+        found = ask(next(waiting))
+        assert found == POINTS, found
+
+    wanted = {"p95_ms": most(3)} if subject != "mlflow" else None
+    tell({"subject": subject, "question": f"a history of {POINTS} points"} | times(once, HISTORIES, cpu), wanted)
+
+
+def _whole(door: HttpDoor, ids: list[str]) -> list[str]:
+    """Return the ids of the runs whose histories are asked for."""
+    seeds = ", ".join(f"'{number}'" for number in WHOLE)
+    page = door.do(SearchRuns(experiments=tuple(ids), where=f"params.seed IN ({seeds})", limit=len(WHOLE)))
+    return [detail.run.id for detail in page.runs]
 
 
 def _through(do: Callable[[SearchRuns], Any], ids: list[str]) -> Ask:
@@ -144,9 +153,14 @@ def _through(do: Callable[[SearchRuns], Any], ids: list[str]) -> Ask:
     return ask
 
 
-def _spoken(url: str, ids: list[str], token: str = "") -> Ask:
-    client = httpx.Client(base_url=url, timeout=60, headers={"authorization": f"Bearer {token}"} if token else {})
+@contextmanager
+def _asking(ready: Server) -> Iterator[httpx.Client]:
+    headers = {"authorization": f"Bearer {ready.token}"} if ready.token else {}
+    with httpx.Client(base_url=ready.url, timeout=60, headers=headers) as client:
+        yield client
 
+
+def _spoken(client: httpx.Client, ids: list[str]) -> Ask:
     def ask(question: Question, token: str, limit: int) -> str:
         some = ids[:1] if question.one else ids
         body = {"experiment_ids": some, "filter": question.where, "order_by": list(question.order), "max_results": limit}
@@ -157,80 +171,7 @@ def _spoken(url: str, ids: list[str], token: str = "") -> Ask:
     return ask
 
 
-@contextmanager
-def _serving(home: Path) -> Iterator[tuple[str, int]]:
-    command = [sys.executable, "-m", "plimsoll.cli.app", "up", "--port", "0", "--serving-port", "0", "--home", str(home)]
-    server = subprocess.Popen(command, cwd=home, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
-    try:
-        assert server.stdout is not None
-        select.select([server.stdout], [], [], 60)
-        yield server.stdout.readline().decode().strip(), server.pid
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(30)
-
-
-@contextmanager
-def _mlflow(folder: Path) -> Iterator[tuple[str, int]]:
-    venv.create(folder / "env", with_pip=True)
-    python = str(folder / "env" / "bin" / "python")
-    subprocess.run([python, "-m", "pip", "install", "--quiet", "mlflow==3.17.2"], check=True)
-    (folder / "rows.jsonl").write_text("".join(json.dumps(vars(row)) + "\n" for row in made_runs(RUNS)))
-    (folder / "fill.py").write_text(_FILL)
-    subprocess.run([python, "fill.py"], cwd=folder, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    port = 17_601
-    command = [python, "-m", "mlflow", "server", "--backend-store-uri", "sqlite:///mlflow.db", "--port", str(port), "--workers", "1"]
-    server = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        until = time.monotonic() + 120
-        while time.monotonic() < until:
-            try:
-                httpx.get(f"{url}/health", timeout=1).raise_for_status()
-                break
-            except httpx.HTTPError:
-                time.sleep(0.1)
-        yield url, server.pid
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)
-        server.wait(30)
-
-
-#: Writes the same runs into MLflow's tables, made by MLflow; through its API 20,000 runs take half an hour.
-_FILL = """
-import json, sqlite3, uuid
-from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-store = SqlAlchemyStore("sqlite:///mlflow.db", "./artifacts")
-ids = [store.create_experiment(f"team-{number}") for number in range(4)]
-assert ids == ["1", "2", "3", "4"], ids
-db = sqlite3.connect("mlflow.db")
-def insert(table, rows):
-    names = ", ".join(rows[0])
-    db.executemany(f"INSERT INTO {table} ({names}) VALUES ({', '.join(':' + name for name in rows[0])})", rows)
-for line in open("rows.jsonl"):
-    row = json.loads(line)
-    id, at = uuid.uuid4().hex, row["started"] // 1000
-    insert("runs", [dict(run_uuid=id, name=row["name"], source_type="LOCAL", source_name="train.py", entry_point_name="", user_id="ada",
-        status=row["state"].upper(), start_time=at, end_time=at + 50_000, source_version="", lifecycle_stage="active",
-        artifact_uri=f"./artifacts/{id}", experiment_id=int(ids[row["experiment"]]))])
-    points = [dict(key=key, value=value, timestamp=at, run_uuid=id, step=99, is_nan=False) for key, value in row["metrics"].items()]
-    insert("latest_metrics", points)
-    insert("metrics", points)
-    insert("params", [dict(key=key, value=value, run_uuid=id) for key, value in row["params"].items()])
-    insert("tags", [dict(key=key, value=value, run_uuid=id) for key, value in (row["tags"] | {"mlflow.runName": row["name"]}).items()])
-db.commit()
-"""
-
-
-def _cpu_of(pid: int) -> float:
-    """Return seconds of CPU of a process and of those that it began."""
-    ticks = 0
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = path.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        if int(fields[2]) == pid:
-            # The process group: a server was begun with a session of its own.
-            ticks += int(fields[11]) + int(fields[12])
-    return ticks / os.sysconf("SC_CLK_TCK")
+def _history(client: httpx.Client, run: str) -> int:
+    answer = client.get("/api/2.0/mlflow/metrics/get-history", params={"run_id": run, "metric_key": "loss", "max_results": 25_000})
+    answer.raise_for_status()
+    return len(answer.json()["metrics"])

@@ -12,7 +12,7 @@ import tempfile
 import time
 import urllib.request
 import venv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -32,10 +32,14 @@ class Server(NamedTuple):
 
 
 @contextmanager
-def server() -> Iterator[Server]:
-    """Yield a server with an empty home of its own."""
+def server(home: Path | None = None) -> Iterator[Server]:
+    """Yield a server.
+
+    Args:
+        home: what it serves; None takes an empty one of its own.
+    """
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        home = Path(folder) / "home"
+        home = home or Path(folder) / "home"
         workspace = open_workspace(home, None, owner="bench")
         token = workspace.token("owner")
         workspace.close()
@@ -50,12 +54,18 @@ def server() -> Iterator[Server]:
 
 
 @contextmanager
-def mlflow() -> Iterator[tuple[Server, str]]:
-    """Yield MLflow's server on SQLite, and the Python of an environment that has its client; both are installed for the benchmark."""
+def mlflow(fill: Callable[[Path, str], None] | None = None) -> Iterator[tuple[Server, str]]:
+    """Yield MLflow's server on SQLite, and the Python of an environment that has its client; both are installed for the benchmark.
+
+    Args:
+        fill: puts something into ``mlflow.db`` in a folder before the server begins; its arguments are that folder and the Python.
+    """
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         venv.create(Path(folder) / "environment", with_pip=True)
         python = str(Path(folder) / "environment" / "bin" / "python")
         subprocess.run([python, "-m", "pip", "install", "--quiet", MLFLOW], check=True)
+        if fill is not None:
+            fill(Path(folder), python)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -101,3 +111,19 @@ def cpu_of(pid: int) -> float:
     """
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def cpu_of_group(leader: int) -> float:
+    """Return the CPU seconds of a server with all processes that it has started; one that idles beside it adds next to nothing.
+
+    Args:
+        leader: the server's id, which began a session of its own.
+    """
+    total = 0.0
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.getpgid(int(process.name)) == leader:
+                total += cpu_of(int(process.name))
+        except OSError:
+            continue
+    return total

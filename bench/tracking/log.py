@@ -20,12 +20,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bench.tracking.lines import most, tell
 from bench.tracking.live import Server, mlflow, server
 
 ROOT = Path(__file__).parents[2]
 
 #: Steps of a block, and blocks with and without log calls.
-STEPS, BLOCKS = 1_000, 2
+STEPS, BLOCKS = 1_000, 4
+
+_WANTED = {"median_us": most(10), "p99_us": most(1_000), "cpu_percent": most(2)}
 
 _LOOP = """
 import json, os, sys, time
@@ -61,6 +64,7 @@ def measured(log):
         "noise_p99_us": round(nothing[len(nothing) * 99 // 100], 1),
         "calls_cpu_percent": round(1e-4 * own / len(calls), 2),
         "threads_cpu_percent": round(1e5 * (others[1] - others[0]) / len(calls), 2),
+        "cpu_percent": round(1e-4 * own / len(calls) + 1e5 * (others[1] - others[0]) / len(calls), 2),
     }), flush=True)
 RUN
 """
@@ -98,7 +102,7 @@ def main(peers: bool) -> None:
     for state, disturb in (("well", _leave), ("slow", _slow), ("dead", _stop), ("refusing", _kill)):
         with server() as ready:
             ours[state] = _measure(script, sys.executable, ready, disturb)
-        _tell("plimsoll", state, ours[state])
+        tell({"subject": "plimsoll", "server": state} | ours[state], _WANTED)
     if not peers:
         return
     with mlflow() as (ready, python):
@@ -106,11 +110,8 @@ def main(peers: bool) -> None:
             theirs = _LOOP.replace("SETUP", _MLFLOW).replace("RUN", _RUN_MLFLOW.replace("SYNCHRONOUS", synchronous))
             theirs = theirs.replace("STEPS", str(steps)).replace("BLOCKS", str(BLOCKS))
             line = _measure(theirs, python, ready, _leave)
-            _tell(name, "well", line | {"median_ratio": round(line["median_us"] / ours["well"]["median_us"], 1)})
-
-
-def _tell(subject: str, state: str, line: dict[str, float]) -> None:
-    print(json.dumps({"subject": subject, "server": state} | line | {"load": round(os.getloadavg()[0], 1)}), flush=True)
+            ratio = round(line["median_us"] / ours["well"]["median_us"], 1)
+            tell({"subject": name, "server": "well"} | line | {"median_ratio": ratio})
 
 
 def _measure(script: str, python: str, ready: Server, disturb: Callable[[Server, threading.Event], None]) -> dict[str, float]:

@@ -1,17 +1,14 @@
 """The way of a point: from a client through a server to the disk, and back to a chart. ``python -m bench tracking-points``.
 
-Each line tells the load average beside it: wall-clock times of a busy machine say little, CPU times say more. The points look like
-a training's: steps that count on, times about a second apart, a loss with noise in every bit.
+The points look like a training's: steps that count on, times about a second apart, a loss with noise in every bit.
 """
 
 from __future__ import annotations
 
-import json
-import os
 import random
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ from typing import Any
 from sqlalchemy import text
 
 import plimsoll
+from bench.tracking.lines import least, most, tell, times
 from bench.tracking.live import cpu_of, server
 from plimsoll.records.access import Actor
 from plimsoll.records.run import AppendPoints, FinishRun, GetRun, GetSeries, PointColumns, StartRun
@@ -34,6 +32,13 @@ RUNS, NORMAL = 20_000, 400
 #: Points of the long series, and columns of its chart.
 LONG, WIDTH = 1_000_000, 1_000
 
+_WANTED = {
+    "points_per_s": least(200_000),
+    "disk_bytes_ended": most(12),
+    "chart_p95_ms": most(30),
+    "history_p95_ms": most(3),
+}
+
 _BEGUN = 1_700_000_000_000_000
 
 
@@ -45,7 +50,7 @@ def main(peers: bool) -> None:
     """
     for measure in (_sent, _logged, _written, _charted, _many):
         for line in measure():
-            print(json.dumps(line | {"load": round(os.getloadavg()[0], 1)}), flush=True)
+            tell(line, _WANTED)
 
 
 def _columns(count: int, series: int = 1, first: int = 0, seed: int = 0) -> PointColumns:
@@ -125,17 +130,21 @@ def _logged() -> Iterator[dict[str, Any]]:
 
 def _written() -> Iterator[dict[str, Any]]:
     """What the store itself pays for batches of 1,000 points, and how much it writes."""
-    for series, total in ((1, 200_000), (10, 200_000), (1_000, 100_000)):
+    for series, each, number in ((1, 200_000, 1), (10, 20_000, 1), (1_000, 100, 3)):
         with _home() as (workspace, actor):
-            run = workspace.do(StartRun(experiment="bench"), actor).id
-            batches = [_columns(1_000, series, at // series) for at in range(0, total, 1_000)]
+            total = series * each * number
+            runs = [workspace.do(StartRun(experiment="bench"), actor).id for _ in range(number)]
+            batches = [_columns(1_000, series, at // series) for at in range(0, series * each, 1_000)]
             cpu, io = time.process_time(), _bytes_written()
-            for sequence, points in enumerate(batches, 1):
-                workspace.do(AppendPoints(run_id=run, writer="w", sequence=sequence, points=points), actor)
+            for run in runs:
+                for sequence, points in enumerate(batches, 1):
+                    workspace.do(AppendPoints(run_id=run, writer="w", sequence=sequence, points=points), actor)
             cpu, io = time.process_time() - cpu, _bytes_written() - io
-            line = {"subject": "batches of 1,000 in process", "series": series, "cpu_us": round(1e6 * cpu / total, 2)}
-            line |= {"written_bytes": round(io / total, 1), "disk_bytes": round(_disk(workspace) / total, 2)}
-            workspace.do(FinishRun(id=run), actor)
+            line = {"subject": "batches of 1,000 in process", "runs": number, "series": series, "points": each}
+            line |= {"cpu_us": round(1e6 * cpu / total, 2), "written_bytes": round(io / total, 1)}
+            line |= {"disk_bytes": round(_disk(workspace) / total, 2)}
+            for run in runs:
+                workspace.do(FinishRun(id=run), actor)
             yield line | {"disk_bytes_ended": round(_disk(workspace) / total, 2)}
 
 
@@ -164,14 +173,14 @@ def _charted() -> Iterator[dict[str, Any]]:
         run = workspace.do(StartRun(experiment="bench"), actor).id
         for sequence, first in enumerate(range(0, LONG, 10_000), 1):
             workspace.do(AppendPoints(run_id=run, writer="w", sequence=sequence, points=_columns(10_000, 1, first)), actor)
-        asked = {"run_id": run, "name": "train/m0"}
+        asked: dict[str, Any] = {"run_id": run, "name": "train/m0"}
         yield {
             "subject": "one series of 1,000,000 points",
             "disk_bytes": round(_disk(workspace) / LONG, 2),
-            **_times("chart", lambda: workspace.do(GetSeries(**asked, width=WIDTH), actor), 40),
-            **_times("zoom", lambda: workspace.do(GetSeries(**asked, width=WIDTH, steps=(400_000, 499_999)), actor), 40),
-            **_times("range", lambda: workspace.do(GetSeries(**asked, steps=(500_000, 502_499)), actor), 40),
-            **_times("page", lambda: workspace.do(GetSeries(**asked, first=500_000, limit=2_500), actor), 40),
+            **times(lambda: workspace.do(GetSeries(**asked, width=WIDTH), actor), 40, name="chart_"),
+            **times(lambda: workspace.do(GetSeries(**asked, width=WIDTH, steps=(400_000, 499_999)), actor), 40, name="zoom_"),
+            **times(lambda: workspace.do(GetSeries(**asked, steps=(500_000, 502_499)), actor), 40, name="range_"),
+            **times(lambda: workspace.do(GetSeries(**asked, first=500_000, limit=2_500), actor), 40, name="page_"),
         }
 
 
@@ -195,22 +204,5 @@ def _many() -> Iterator[dict[str, Any]]:
             "subject": f"{RUNS:,} runs with {NORMAL} points",
             "disk_bytes": round(_disk(workspace) / total, 2),
             "file_bytes": round((_file(workspace) - before) / total, 2),
-            **_times("history", lambda: workspace.do(GetSeries(run_id=dice.choice(ids), name="train/m0"), actor), 1_000),
+            **times(lambda: workspace.do(GetSeries(run_id=dice.choice(ids), name="train/m0"), actor), 1_000, name="history_"),
         }
-
-
-def _times(name: str, do: Callable[[], Any], times: int) -> dict[str, float]:
-    """Return milliseconds of ``do``: the median and the 95th percentile of the wall clock, and the mean of the CPU."""
-    do()
-    walls, cpu = [], time.process_time()
-    for _ in range(times):
-        begun = time.perf_counter()
-        do()
-        walls.append(1e3 * (time.perf_counter() - begun))
-    cpu = 1e3 * (time.process_time() - cpu) / times
-    walls.sort()
-    return {
-        f"{name}_ms": round(walls[times // 2], 2),
-        f"{name}_p95_ms": round(walls[times * 95 // 100], 2),
-        f"{name}_cpu_ms": round(cpu, 2),
-    }

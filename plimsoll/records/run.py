@@ -257,8 +257,7 @@ class PointColumns:
     values: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        lengths = {len(self.names), len(self.steps), len(self.times), len(self.values)}
-        if len(lengths) != 1:
+        if not len(self.names) == len(self.steps) == len(self.times) == len(self.values):
             raise InvalidInput("The columns of points have different lengths.", "Send names, steps, times and values of one length.")
         for name in set(self.names):
             check_name("Metric", name)

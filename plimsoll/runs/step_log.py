@@ -116,7 +116,7 @@ class StepLog:
 class Logged:
     """What a step has logged."""
 
-    #: In order: points, up to 4,096 together, and requests for params, tags, artifacts and inputs of the run that the step was part of.
+    #: In order: points, up to 8,192 together, and requests for params, tags, artifacts and inputs of the run that the step was part of.
     parts: tuple[PointColumns | Request[Any], ...] = ()
 
     @property

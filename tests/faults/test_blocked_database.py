@@ -7,14 +7,14 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
-import httpx
 import pytest
 
-from plimsoll import clock, extras
+from plimsoll import clock, codec, extras
 from tests.faults.served import Served
 
 #: Seconds after which the server gives up here.
@@ -87,12 +87,12 @@ def _held(served: Served, what: str) -> contextlib.AbstractContextManager[None]:
     return (_sqlite_held if served.database.startswith("sqlite") else _postgres_held)(served, what)
 
 
-def _slowest_health(served: Served, until: list[Future[tuple[httpx.Response, float]]]) -> float:
-    """Ask how the server is until all of these are answered; return the longest time that an answer took."""
+def _slowest(served: Served, path: str, until: Sequence[Future[Any]]) -> float:
+    """Ask for something until all of these are answered; return the longest time that an answer took."""
     slowest = 0.0
     while not all(each.done() for each in until):
         began = clock.monotonic()
-        assert served.client.get("/health").text == "OK"
+        assert served.client.get(path).status_code == 200
         slowest = max(slowest, clock.monotonic() - began)
         clock.sleep(0.01)
     return slowest
@@ -104,7 +104,7 @@ def test_a_database_that_is_held_stops_neither_health_nor_those_who_need_nothing
         with _held(served, what):
             writes = [crowd.submit(served.ask, "StartRun", key=f"held-{number}") for number in range(MANY)]
             reads = [crowd.submit(served.ask, "ListActors") for _ in range(MANY)]
-            assert _slowest_health(served, writes + reads) < AT_ONCE
+            assert _slowest(served, "/health", writes + reads) < AT_ONCE
         for answer, took in [each.result() for each in writes + (reads if what == "everybody" else [])]:
             assert answer.status_code == 503, answer.text
             assert f"has not answered for {LIMIT:.0f} seconds" in answer.json()["error"]["fact"]
@@ -121,3 +121,17 @@ def test_a_database_that_is_held_stops_neither_health_nor_those_who_need_nothing
     found = served.ask("SearchRuns", limit=1000)[0].json()
     assert len(ids) == MANY
     assert len(found["runs"]) == MANY + 1, found
+
+
+def test_files_are_fetched_while_many_that_were_sent_wait_to_be_named_in_a_held_database(served: Served) -> None:
+    run, digest = served.ask("StartRun", key="before")[0].json(), codec.digest(b"there before")
+    assert served.client.put(f"/blobs/{digest}", content=b"there before").status_code == 200
+    folder = f"/api/2.0/mlflow-artifacts/artifacts/{run['experiment_id']}/{run['id']}/artifacts"
+    with ThreadPoolExecutor(MANY) as crowd:
+        with _held(served, "writers"):
+            sent = [crowd.submit(served.client.put, f"{folder}/{number}", content=bytes(number)) for number in range(MANY)]
+            assert _slowest(served, f"/blobs/{digest}", sent) < AT_ONCE
+            assert {each.result().status_code for each in sent} == {503}
+        again = [crowd.submit(served.client.put, f"{folder}/{number}", content=bytes(number)) for number in range(MANY)]
+        assert {each.result().status_code for each in again} == {200}
+    assert served.client.get(f"{folder}/7").content == bytes(7)

@@ -84,16 +84,16 @@ def _parts(request: SearchRuns, tx: Connection) -> list[_Part]:
     condition = parsed_filter(request.where)
     conditions: Sequence[Condition] = condition.parts if isinstance(condition, Every) else [condition]
     first = order[0][0] if order else _START
-    each = [condition_of(part, dialect) for part in conditions]
     route = routed(tx, conditions, request.experiments, first, request.limit)
-    # What needs the run's own row comes last: the others are asked of indexes.
-    holds = [each[number] for number in route.ask]
+    ask = [conditions[number] for number in route.ask]
+    holds = [condition_of(part, dialect) for part in ask]
     query = select(runs.c.id).where(*holds, *_seen(request, first))
     if route.first is not None:
         return [_rest(query.where(route.first), [], order, indexed=False)]
     if first.kind == "attribute":
         return [_rest(query, [], order)]
-    return _along(query, select(runs.c.id).where(*holds, *_seen(request, _START)), conditions, order, dialect)
+    by_start = select(runs.c.id).where(*holds, *_seen(request, _START))
+    return _along(select(runs.c.id).where(*_seen(request, first)), by_start, ask, order, dialect)
 
 
 def _seen(request: SearchRuns, first: Known) -> list[ColumnElement[bool]]:
@@ -122,12 +122,11 @@ def _along(
     own = [condition for condition in conditions if isinstance(condition, Comparison) and known(condition.name) == name]
     number = name.kind == "metric"
     # What is asked of the value by which they are ordered bounds the way along the index.
-    bounds = [
-        value_holds(name, value, condition.operator, condition.value, dialect)
-        for condition in own
-        if number and condition.operator not in ("IS NULL", "IS NOT NULL")
-    ]
-    joined = query.join(mine, and_(mine.c.run_id == runs.c.id, mine.c.name == name.key))
+    bounding = [condition for condition in own if number and condition.operator not in ("IS NULL", "IS NOT NULL")]
+    bounds = [value_holds(name, value, condition.operator, condition.value, dialect) for condition in bounding]
+    # The others are asked of what that index leads to: most runs do not fulfil them, and their own rows are never read.
+    others = [condition_of(condition, dialect, mine.c.run_id) for condition in conditions if condition not in bounding]
+    joined = query.where(*others).join(mine, and_(mine.c.run_id == runs.c.id, mine.c.name == name.key))
     signs = {condition.operator for condition in own}
     parts = []
     if "IS NULL" not in signs:

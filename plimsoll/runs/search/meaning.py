@@ -80,24 +80,25 @@ def known(name: Name) -> Known:
     return Known(kind, key)
 
 
-def condition_of(condition: Condition, dialect: str) -> ColumnElement[bool]:
+def condition_of(condition: Condition, dialect: str, run_id: ColumnElement[str] = runs.c.id) -> ColumnElement[bool]:
     """Return a filter as an expression over ``runs``.
 
     Args:
         condition: what :func:`parsed_filter` gave.
         dialect: ``sqlite`` or ``postgresql``.
+        run_id: the run's id, of a table whose rows are read before those of ``runs``.
 
     Raises:
         InvalidInput: a name means nothing here, or is compared with what it cannot be.
     """
     match condition:
         case Every(parts):
-            return and_(true(), *(condition_of(part, dialect) for part in parts))
+            return and_(true(), *(condition_of(part, dialect, run_id) for part in parts))
         case Some(parts):
-            return or_(false(), *(condition_of(part, dialect) for part in parts))
+            return or_(false(), *(condition_of(part, dialect, run_id) for part in parts))
         case Not(part):
-            return not_(condition_of(part, dialect))
-    return _compared(condition, dialect)
+            return not_(condition_of(part, dialect, run_id))
+    return _compared(condition, dialect, run_id)
 
 
 def attribute(key: str) -> ColumnElement[Any]:
@@ -142,12 +143,12 @@ def ordered(order: tuple[Order, ...]) -> list[tuple[Known, bool]]:
     return found
 
 
-def _compared(condition: Comparison, dialect: str) -> ColumnElement[bool]:
+def _compared(condition: Comparison, dialect: str, run_id: ColumnElement[str]) -> ColumnElement[bool]:
     name, sign, value = _checked(condition)
     if name.kind == "attribute":
         return _attribute_holds(name.key, sign, value, dialect)
     mine, column = _rows(name)
-    has = and_(_run_of(name) == runs.c.id, *mine)
+    has = and_(_run_of(name) == run_id, *mine)
     if sign == "IS NULL":
         return not_(exists().where(has, value_holds(name, column, "IS NOT NULL", None, dialect)))
     return exists().where(has, value_holds(name, column, sign, value, dialect))

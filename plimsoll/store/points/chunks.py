@@ -3,9 +3,10 @@
 A chunk begins with the CRC-32 of the rest and a byte that says its form. ``PLAIN``, for few points: steps, times and values as
 little-endian 64-bit words. ``PLANES``, for many: steps and times become the gaps between neighbours, less the smallest gap,
 divided by the greatest common divisor of what is left; so steps that count on are zeros, and times that are milliseconds apart
-are small numbers. Of each column the lowest bytes of all words are a plane, the second bytes another, and so on up to 24 planes.
-A plane of one value is that byte; one that looks like noise is kept as it is; the others are deflated together. The lower bytes
-of a loss are noise: deflating them takes most of the time and saves nothing.
+are small numbers. From the upper 16 bits of the values, sign, exponent and a little more, their smallest is taken away. Of each
+column the lowest bytes of all words are a plane, the second bytes another, and so on up to 24 planes. A plane of zeros is
+nothing, one of another value is that byte; one that looks like noise is kept as it is; the others are deflated together. The
+lower bytes of a loss are noise: deflating them takes most of the time and saves nothing.
 
 numpy is loaded on the first chunk with planes, so a server that nobody uses stays small.
 """
@@ -17,11 +18,11 @@ import zlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from plimsoll import extras
+from plimsoll import codec, extras
 from plimsoll.errors import Corrupt, InvalidInput
 
 #: Points in a full chunk.
-FULL = 4096
+FULL = 8192
 
 #: Chunks of fewer points are plain.
 FEW = 64
@@ -33,10 +34,21 @@ _WORD = 8
 #: CRC-32 and form.
 _HEAD = struct.Struct("<IB")
 
-#: First number, smallest gap and divisor of steps and of times; which planes have one value, and which are noise.
-_SCALES = struct.Struct("<qqQqqQII")
-
 _ALL = range(3 * _WORD)
+
+#: What a plane is, two bits each.
+_ZEROS, _SAME, _NOISE, _SOFT = range(4)
+
+_KINDS = 2 * len(_ALL) // 8
+
+#: Bytes of a plane that tell, about, whether it looks like noise.
+_LOOKED_AT = 1024
+
+#: Bits of a value below those from which their smallest is taken away.
+_BELOW = 48
+
+#: First number, smallest gap and divisor of steps and of times, and what was taken away from the values.
+_SCALES = 7
 
 
 class Block(NamedTuple):
@@ -53,6 +65,15 @@ class Block(NamedTuple):
     def size(self) -> int:
         """The number of points."""
         return memoryview(self.values).nbytes // _WORD
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """The smallest and the largest step; there is at least one point."""
+        if self.size < FEW:
+            steps = struct.unpack(f"<{self.size}q", self.steps)
+            return min(steps), max(steps)
+        numbers = extras.require("numpy").frombuffer(self.steps, "<i8")
+        return int(numbers.min()), int(numbers.max())
 
     def cut(self, start: int, stop: int) -> Block:
         """Return the points at positions from ``start`` to before ``stop``.
@@ -142,65 +163,70 @@ def _packed(points: Block) -> bytes:
         words[row, 0] = 0
         words[row, 1:] = above // unit if unit > 1 else above
         scales += [int(numbers[0]), int(least), int(unit)]
-    words[2] = np.frombuffer(points.values, "<u8")
+    values = np.frombuffer(points.values, "<u8")
+    scales.append(int(values.min()) >> _BELOW)
+    np.subtract(values, np.uint64(scales[-1] << _BELOW), out=words[2])
     planes = np.ascontiguousarray(words.view("u1").reshape(3, -1, _WORD).transpose(0, 2, 1)).reshape(len(_ALL), -1)
-    same = (planes == planes[:, :1]).all(axis=1)
-    noisy = [not same[at] and _is_noise(np, planes[at]) for at in _ALL]
-    soft = [at for at in _ALL if not same[at] and not noisy[at]]
+    begins, same = planes[:, 0].tolist(), (planes == planes[:, :1]).all(axis=1).tolist()
+    kinds = [(_SAME if begins[at] else _ZEROS) if same[at] else _NOISE if _is_noise(np, planes[at]) else _SOFT for at in _ALL]
+    soft, told = _which(kinds, _SOFT), codec.to_msgpack(scales)
     return b"".join(
         (
-            _SCALES.pack(*scales, _mask(same), _mask(noisy)),
-            planes[same, 0].tobytes(),
-            planes[noisy].tobytes(),
+            sum(kind << 2 * at for at, kind in enumerate(kinds)).to_bytes(_KINDS, "little"),
+            bytes((len(told), *told, *(begins[at] for at in _which(kinds, _SAME)))),
+            planes[_which(kinds, _NOISE)].tobytes(),
             zlib.compress(planes[soft].tobytes(), 6, -zlib.MAX_WBITS) if soft else b"",
         )
     )
 
 
+def _which(kinds: Sequence[int], kind: int) -> list[int]:
+    """Return the planes that are of one kind."""
+    return [at for at in _ALL if kinds[at] == kind]
+
+
 def _is_noise(np: Any, plane: Any) -> bool:
     """Return whether a plane's bytes meet each other not much more often than random ones do: less than a fifth could be saved."""
-    count = len(plane)
-    met = int((np.bincount(plane) ** 2).sum()) - count
+    some = plane[:: -(-len(plane) // _LOOKED_AT)]
+    count = len(some)
+    met = int((np.bincount(some) ** 2).sum()) - count
     return met < 4.0 * count * (count - 1) / 256
-
-
-def _mask(chosen: Sequence[bool]) -> int:
-    return sum(1 << at for at in _ALL if chosen[at])
 
 
 def _unpacked(rest: memoryview, count: int) -> Block | None:
     np = extras.require("numpy")
-    if len(rest) < _SCALES.size:
-        return None
-    *scales, same, noisy = _SCALES.unpack_from(rest)
-    ones = [at for at in _ALL if same >> at & 1]
-    raw = [at for at in _ALL if noisy >> at & 1]
-    soft = [at for at in _ALL if not (same | noisy) >> at & 1]
-    begin = _SCALES.size + len(ones)
-    end = begin + len(raw) * count
+    told = int.from_bytes(rest[:_KINDS], "little")
+    kinds = [told >> 2 * at & 3 for at in _ALL]
+    ones, raw, soft = (_which(kinds, kind) for kind in (_SAME, _NOISE, _SOFT))
+    begin = _KINDS + 1 + (rest[_KINDS] if len(rest) > _KINDS else 0)
+    middle = begin + len(ones)
+    end = middle + len(raw) * count
     try:
+        scales = codec.from_msgpack(bytes(rest[_KINDS + 1 : begin]), list[int])
         inflated = zlib.decompress(rest[end:], -zlib.MAX_WBITS, len(soft) * count) if soft else b""
-    except zlib.error:
+    except (InvalidInput, zlib.error):
         return None
-    if len(rest) < end or len(inflated) != len(soft) * count:
+    if len(scales) != _SCALES or len(rest) < end or len(inflated) != len(soft) * count:
         return None
-    planes = dict(zip(ones, rest[_SCALES.size : begin], strict=True))
-    for chosen, stored in ((raw, rest[begin:end]), (soft, inflated)):
+    planes = dict(zip(ones, rest[begin:middle], strict=True))
+    for chosen, stored in ((raw, rest[middle:end]), (soft, inflated)):
         planes.update(zip(chosen, np.frombuffer(stored, "u1").reshape(-1, count), strict=True))
-    steps, times, values = (_words(np, [planes[at] for at in range(first, first + _WORD)], count) for first in _ALL[::_WORD])
-    for column, (first, least, unit) in ((steps, scales[:3]), (times, scales[3:])):
+    steps, times, values = (_words(np, planes, first, count) for first in _ALL[::_WORD])
+    for column, (first, least, unit) in ((steps, scales[:3]), (times, scales[3:6])):
         if unit > 1:
             column *= np.uint64(unit).astype("<i8")
         column += least
         column[0] = first
         np.cumsum(column, out=column)
+    if scales[-1]:
+        values += np.uint64(scales[-1] << _BELOW).astype("<i8")
     return Block(steps, times, values)
 
 
-def _words(np: Any, planes: list[Any], count: int) -> Any:
-    """Return one column as int64, from eight planes that are one byte or an array of ``count`` bytes each."""
+def _words(np: Any, planes: dict[int, Any], first: int, count: int) -> Any:
+    """Return one column as int64, from those of its eight planes that are not zeros: one byte or an array of ``count`` bytes each."""
     words = np.zeros((count, _WORD), "u1")
-    for at, plane in enumerate(planes):
-        if not isinstance(plane, int) or plane:
+    for at in range(_WORD):
+        if (plane := planes.get(first + at)) is not None:
             words[:, at] = plane
     return words.view("<i8").reshape(count)

@@ -1,6 +1,6 @@
 """Metric histories: chunks of packed columns, one summary row a series.
 
-A chunk holds up to 4,096 points of one series in the order of arrival. New points become a chunk of their own; it takes
+A chunk holds up to 8,192 points of one series in the order of arrival. New points become a chunk of their own; it takes
 up the chunks before it that are no larger, as carries go through a binary counter. So a series written point by point
 has a dozen small chunks at most, and each point is packed again a dozen times at most.
 
@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Delete, Row, and_, bindparam, delete, func, insert, select, tuple_, update
 
-from plimsoll import clock
 from plimsoll.errors import Conflict, Corrupt, InvalidInput, NotFound
 from plimsoll.records.run import PointColumns, Series, SeriesSummary
 from plimsoll.store.contracts import chunks
@@ -33,6 +32,7 @@ _NAMES = 500
 
 # Made once, since making a statement takes longer than to run it.
 _KNOWN = select(tracking.series).where(_series.run_id == bindparam("of"), _series.name.in_(bindparam("names", expanding=True)))
+_NEWEST = select(func.max(_series.id))
 _NEW_SERIES, _NEW_CHUNKS = insert(tracking.series), insert(tracking.point_chunks)
 _UNSETTLED = (
     select(_series.id, _series.open)
@@ -44,8 +44,8 @@ _UNSETTLED = (
 
 
 #: What a summary is read from.
-_SUMMARY = ("run_id", "name", "count", "last", "min", "max", "last_step", "last_time")
-_DOUBLES = struct.Struct("<3d")
+_SUMMARY = ("run_id", "name", "count", "last", "last_number", "min", "max", "last_step", "last_time")
+_DOUBLES = struct.Struct("<2d")
 
 
 class SqlPoints:
@@ -168,10 +168,11 @@ class SqlPoints:
         for some in chunks(list(dict.fromkeys(run_ids)), _NAMES):
             mine = query.where(_series.run_id.in_(some))
             rows = tx.execute(mine if names is None else mine.where(_series.name.in_(names))).all()
-            for run_id, name, count, *packed, last_step, last_time in rows:
-                last, low, high = _DOUBLES.unpack(b"".join(packed))
+            for run_id, name, count, last, number, low, high, last_step, last_time in rows:
+                least, most = _DOUBLES.unpack(low + high)
+                last = _last(last, number)
                 found.setdefault(run_id, []).append(
-                    SeriesSummary(name=name, count=count, last=last, min=low, max=high, last_step=last_step, last_time=last_time)
+                    SeriesSummary(name=name, count=count, last=last, min=least, max=most, last_step=last_step, last_time=last_time)
                 )
         return {run_id: tuple(rows) for run_id, rows in found.items()}
 
@@ -198,10 +199,12 @@ def _rows(tx: Connection, run_id: str, names: Sequence[str]) -> list[Row[Any]]:
 def _begin(tx: Connection, run_id: str, new: dict[str, _Part]) -> None:
     """Add series that the run does not have yet."""
     if new:
-        cuts = {name: _cut(clock.new_id(), 0, part.points) for name, part in new.items()}
+        # Writers go one at a time, so nobody else takes these numbers.
+        first = (tx.execute(_NEWEST).scalar() or 0) + 1
+        cuts = {name: _cut(id, 0, part.points) for id, (name, part) in enumerate(sorted(new.items()), first)}
         series = [
             {"id": cuts[name][0]["series_id"], "run_id": run_id, "name": name, "open": _open(0, cuts[name]), **_summary(None, part)}
-            for name, part in new.items()
+            for name, part in sorted(new.items())
         ]
         tx.execute(_NEW_SERIES, series)
         tx.execute(_NEW_CHUNKS, [chunk for cut in cuts.values() for chunk in cut])
@@ -220,17 +223,17 @@ def _grow(tx: Connection, parts: list[tuple[Row[Any], _Part]]) -> None:
     tx.execute(update(tracking.series).where(_series.id == bindparam("of")), rows)
 
 
-def _merged(tx: Connection, parts: list[tuple[Row[Any], _Part]]) -> tuple[dict[str, int], dict[str, list[Block]]]:
+def _merged(tx: Connection, parts: list[tuple[Row[Any], _Part]]) -> tuple[dict[int, int], dict[int, list[Block]]]:
     """Return the index of each series' next chunk, and what the chunks from there on hold, which it takes up."""
-    first: dict[str, int] = {}
-    behind: dict[str, int] = {}
+    first: dict[int, int] = {}
+    behind: dict[int, int] = {}
     total = {row.id: part.points.size for row, part in parts}
-    taken: list[tuple[str, int]] = []
+    taken: list[tuple[int, int]] = []
     for some in chunks(parts, _NAMES):
         open = {row.id: row.open for row, _ in some}
         newest = select(_chunks.series_id, _chunks.index, _chunks["count"]).join(tracking.series)
         newest = newest.where(_series.id.in_(list(open)), _chunks.index >= _series.open)
-        closed: set[str] = set()
+        closed: set[int] = set()
         for id, index, count in tx.execute(newest.order_by(_chunks.series_id, _chunks.index.desc())).all():
             first.setdefault(id, behind.setdefault(id, index + 1))
             if id not in closed and count <= total[id] and count + total[id] <= FULL:
@@ -240,14 +243,14 @@ def _merged(tx: Connection, parts: list[tuple[Row[Any], _Part]]) -> tuple[dict[s
                 closed.add(id)
         for id, index in open.items():
             first.setdefault(id, index)
-    old: dict[str, list[Block]] = {}
-    damaged: set[str] = set()
+    old: dict[int, list[Block]] = {}
+    damaged: set[int] = set()
     for some in chunks(sorted(taken), _NAMES):
         old, damaged = _held(tx, tuple_(_chunks.series_id, _chunks.index).in_(some), old, damaged)
     return {id: behind[id] if id in damaged else index for id, index in first.items()}, old
 
 
-def _settle(tx: Connection, open: dict[str, int]) -> None:
+def _settle(tx: Connection, open: dict[int, int]) -> None:
     blocks, _ = _held(tx, and_(_series.id.in_(list(open)), _chunks.index >= _series.open), {}, set())
     small = {id: each for id, each in blocks.items() if len(each) > 1}
     if small:
@@ -256,8 +259,8 @@ def _settle(tx: Connection, open: dict[str, int]) -> None:
 
 
 def _held(
-    tx: Connection, chosen: ColumnElement[bool], found: dict[str, list[Block]], damaged: set[str]
-) -> tuple[dict[str, list[Block]], set[str]]:
+    tx: Connection, chosen: ColumnElement[bool], found: dict[int, list[Block]], damaged: set[int]
+) -> tuple[dict[int, list[Block]], set[int]]:
     """Return what was found before and what the chosen chunks hold, by series; a series with a damaged chunk is named apart.
 
     Such a chunk stays as it is: whoever reads it is told, and the run goes on.
@@ -303,13 +306,13 @@ def _by_name(points: PointColumns) -> dict[str, _Part]:
     return {name: _Part(*columns, block(*columns)) for name, columns in found.items()}
 
 
-def _cut(series_id: str, first: int, points: Block) -> list[dict[str, Any]]:
+def _cut(series_id: int, first: int, points: Block) -> list[dict[str, Any]]:
     """Return the rows of as many chunks as there are, the first of them with the index ``first``."""
     rows = []
     for index, at in enumerate(range(0, points.size, FULL), first):
         part = points.cut(at, at + FULL)
-        steps = struct.unpack(f"<{part.size}q", part.steps)
-        rows.append({"series_id": series_id, "index": index, "count": part.size, "low": min(steps), "high": max(steps), "data": pack(part)})
+        low, high = part.range
+        rows.append({"series_id": series_id, "index": index, "count": part.size, "low": low, "high": high, "data": pack(part)})
     return rows
 
 
@@ -323,21 +326,26 @@ def _double(data: bytes) -> float:
     return value
 
 
+def _last(data: bytes | None, number: float) -> float:
+    """Return a series' last value: what is stored of it, or, where nothing is, the number that search compares."""
+    return number if data is None else _double(data)
+
+
 def _summary(row: Row[Any] | None, new: _Part) -> dict[str, Any]:
     """Return the columns of a series' row after ``new`` points; ``row`` is the one before them."""
-    step = max(new.steps)
-    at = len(new.steps) - 1 - new.steps[::-1].index(step)
+    step, count = max(new.steps), len(new.steps)
+    at = count - 1 - (0 if new.steps[-1] == step else new.steps[::-1].index(step))
     last, time = new.values[at], new.times[at]
-    numbers = list(filterfalse(math.isnan, new.values))
-    count = len(new.steps)
+    # A sum is NaN when one of them is, and otherwise seldom: to look at each takes longer.
+    numbers = list(filterfalse(math.isnan, new.values) if math.isnan(sum(new.values)) else new.values)
     if row is not None:
         count += row._mapping["count"]
         if row.last_step > step:
-            step, last, time = row.last_step, _double(row.last), row.last_time
+            step, last, time = row.last_step, _last(row.last, row.last_number), row.last_time
         numbers.extend(value for value in (_double(row.min), _double(row.max)) if not math.isnan(value))
     return {
         "count": count,
-        "last": struct.pack("<d", last),
+        "last": None if last and not math.isnan(last) else struct.pack("<d", last),
         "last_number": None if math.isnan(last) else last,
         "min": struct.pack("<d", min(numbers, default=math.nan)),
         "max": struct.pack("<d", max(numbers, default=math.nan)),

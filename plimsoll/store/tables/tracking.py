@@ -265,12 +265,13 @@ snapshots = Table(
 series = Table(
     "series",
     metadata,
-    Column("id", Text, nullable=False, unique=True),
+    # A number, since each chunk repeats it, twice.
+    Column("id", BigInteger, nullable=False, unique=True),
     Column("run_id", Text, ForeignKey("runs.id"), primary_key=True),
     Column("name", Text, primary_key=True),
     Column("count", BigInteger, nullable=False),
     # Packed IEEE 754 doubles: SQLite would turn NaN into NULL.
-    Column("last", LargeBinary, nullable=False),
+    Column("last", LargeBinary),
     # The last value again as search compares it: NULL for NaN.
     Column("last_number", Double),
     Column("min", LargeBinary, nullable=False),
@@ -286,7 +287,7 @@ series = Table(
 point_chunks = Table(
     "point_chunks",
     metadata,
-    Column("series_id", Text, ForeignKey("series.id"), primary_key=True),
+    Column("series_id", BigInteger, ForeignKey("series.id"), primary_key=True),
     Column("index", BigInteger, primary_key=True),
     Column("count", BigInteger, nullable=False),
     # Smallest and largest step.

@@ -13,6 +13,7 @@ from plimsoll import codec
 from plimsoll.errors import Corrupt
 from plimsoll.records.run import LogArtifact, LogInput, PointColumns, SetTags
 from plimsoll.runs.step_log import Logged, StepLog, read_log
+from plimsoll.store.points.chunks import FULL
 
 DIGEST = "d" * 64
 
@@ -79,7 +80,7 @@ def test_a_hundred_thousand_points_take_ten_bytes_each_and_come_in_parts() -> No
     assert len(data) < 1_000_000
     parts = read_log(data).parts
     assert sum(len(part.names) for part in parts if isinstance(part, PointColumns)) == 100_000
-    assert max(len(part.names) for part in parts if isinstance(part, PointColumns)) == 4096
+    assert max(len(part.names) for part in parts if isinstance(part, PointColumns)) == FULL
 
 
 #: A log as the first form has it.

@@ -330,11 +330,11 @@ snapshots = Table(
 series = Table(
     "series",
     metadata,
-    Column("id", Text, nullable=False, unique=True),
+    Column("id", BigInteger, nullable=False, unique=True),
     Column("run_id", Text, ForeignKey("runs.id"), primary_key=True),
     Column("name", Text, primary_key=True),
     Column("count", BigInteger, nullable=False),
-    Column("last", LargeBinary, nullable=False),
+    Column("last", LargeBinary),
     Column("last_number", Double),
     Column("min", LargeBinary, nullable=False),
     Column("max", LargeBinary, nullable=False),
@@ -348,7 +348,7 @@ series = Table(
 point_chunks = Table(
     "point_chunks",
     metadata,
-    Column("series_id", Text, ForeignKey("series.id"), primary_key=True),
+    Column("series_id", BigInteger, ForeignKey("series.id"), primary_key=True),
     Column("index", BigInteger, primary_key=True),
     Column("count", BigInteger, nullable=False),
     Column("low", BigInteger, nullable=False),
