@@ -12,7 +12,6 @@ import zlib
 from array import array
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import chain
 from typing import Any
 
 from plimsoll import codec
@@ -188,9 +187,13 @@ def joined(parts: list[PointColumns]) -> PointColumns:
     Args:
         parts: at least one.
     """
-    return PointColumns(
-        names=tuple(chain.from_iterable(part.names for part in parts)),
-        steps=tuple(chain.from_iterable(part.steps for part in parts)),
-        times=tuple(chain.from_iterable(part.times for part in parts)),
-        values=tuple(chain.from_iterable(part.values for part in parts)),
-    )
+    names: list[str] = []
+    steps: list[int] = []
+    times: list[int] = []
+    values: list[float] = []
+    for part in parts:
+        names += part.names
+        steps += part.steps
+        times += part.times
+        values += part.values
+    return PointColumns(names=tuple(names), steps=tuple(steps), times=tuple(times), values=tuple(values))
