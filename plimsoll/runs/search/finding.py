@@ -86,6 +86,12 @@ def _parts(request: SearchRuns, tx: Connection) -> list[_Part]:
     first = order[0][0] if order else _START
     route = routed(tx, conditions, request.experiments, first, request.limit)
     ask = [conditions[number] for number in route.ask]
+    if route.lead is not None:
+        lead = route.lead.subquery("lead")
+        # What is asked of others than the run's own row is asked first: few are left whose own rows are read.
+        others = [condition_of(part, dialect, lead.c.run_id) for part in ask]
+        led = select(runs.c.id).join(lead, lead.c.run_id == runs.c.id).where(*others, *_seen(request, first))
+        return [_rest(led, [], order, indexed=False)]
     holds = [condition_of(part, dialect) for part in ask]
     query = select(runs.c.id).where(*holds, *_seen(request, first))
     if route.first is not None:

@@ -39,8 +39,10 @@ _START = Known("attribute", "start_time")
 class Route(NamedTuple):
     """How the runs are found that fulfil some conditions."""
 
-    #: Leads to all of them; None when they are asked along the order.
+    #: Leads to all of them; None when they are asked along the order, or when :attr:`lead` does.
     first: ColumnElement[bool] | None
+    #: Gives the ids of all of them, each once, as ``run_id``.
+    lead: Select[Any] | None
     #: Indexes of the conditions that are still to be asked, the rarest first.
     ask: list[int]
 
@@ -74,7 +76,7 @@ def routed(tx: Connection, parts: Sequence[Condition], experiments: tuple[str, .
         in_them = select(runs.c.id).where(runs.c.experiment_id.in_(experiments))
         ways.append(_Way([in_them], False, None, len(experiments) == 1 and first == _START))
     if not ways:
-        return Route(None, list(range(len(parts))))
+        return Route(None, None, list(range(len(parts))))
     # About how many runs there are: the last row's number, or what was counted when the table was last looked at.
     about = select(func.max(literal_column("runs.rowid"))).select_from(runs) if dialect == "sqlite" else select(text(_TUPLES))
     last, *counted = tx.execute(select(about.scalar_subquery(), *map(_count, ways))).one()
@@ -87,9 +89,12 @@ def routed(tx: Connection, parts: Sequence[Condition], experiments: tuple[str, .
     asked = min(total, _DOUBT * limit / min(share, 1)) if indexed else total
     fewest = min(counted)
     if fewest >= _MANY or fewest * _LOOK_UP > asked * _ASK:
-        return Route(None, ask)
+        return Route(None, None, ask)
     way = ways[counted.index(fewest)]
-    return Route(or_(*map(runs.c.id.in_, way.queries)), [number for number in ask if not (way.exactly and number == way.number)])
+    ask = [number for number in ask if not (way.exactly and number == way.number)]
+    if way.number is not None and _is_once(parts[way.number]):
+        return Route(None, way.queries[0], ask)
+    return Route(or_(*map(runs.c.id.in_, way.queries)), None, ask)
 
 
 def _led(condition: Condition, dialect: str) -> tuple[list[Select[Any]], bool] | None:
@@ -106,6 +111,11 @@ def _led(condition: Condition, dialect: str) -> tuple[list[Select[Any]], bool] |
             # The first that an index leads to: each of them lets all through that fulfil all.
             return next(((led[0], False) for part in parts if (led := _led(part, dialect))), None)
     return None
+
+
+def _is_once(condition: Condition) -> bool:
+    """Return whether a run has at most one row of what a condition is about."""
+    return isinstance(condition, Comparison) and known(condition.name).kind in ("metric", "parameter", "tag")
 
 
 def _is_metric(condition: Condition) -> bool:

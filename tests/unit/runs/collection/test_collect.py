@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import String, func, select
 
 from plimsoll import clock, codec
 from plimsoll.data.values import save
@@ -111,7 +111,8 @@ def named(yard: Yard, id: str) -> list[str]:
     found = []
     with yard.workspace.stores.database.read() as tx:
         for table in metadata.sorted_tables:
-            columns = [column for column in table.columns if column.name in ("id", "run_id", "owner", "model_id", "trace_id", "stream")]
+            ids = ("id", "run_id", "owner", "model_id", "trace_id", "stream")
+            columns = [column for column in table.columns if column.name in ids and isinstance(column.type, String)]
             if any(tx.execute(select(func.count()).where(column == id)).scalar_one() for column in columns):
                 found.append(table.name)
     return found
