@@ -124,7 +124,7 @@ def search(
     Raises:
         InvalidInput: it is no pipeline, the space names no parameter of it, or its runs do not give the metrics.
         MissingExtra: Optuna is not installed.
-        StepFailed: the first trials have all failed.
+        StepFailed: the first trials, or all, have failed.
     """
     project, chosen = prepared(function, profile)
     settled = settle(function, params, project, profile=chosen)

@@ -19,6 +19,7 @@ from plimsoll.pipelines.search.winner import register as number
 from plimsoll.pipelines.search.winner import winner
 from plimsoll.records.pipelines.part import ExecutorName
 from plimsoll.records.pipelines.search import GetSearch, ListSearches, Pruner, Sampler, SearchDetail, SearchPlan, Trial
+from plimsoll.records.run import GetRun
 
 app = App(name="search")
 
@@ -49,7 +50,7 @@ def start(
     """Search for a pipeline's best parameters. The same command goes on with a search that was interrupted.
 
     Args:
-        pipeline: ``path.py:name``; without it, the pipeline of the project's only model.
+        pipeline: ``path.py:name`` or ``folder:name``; without it, the pipeline of the project's only model.
         trials: how many.
         space: what may vary, as ``depth=int(2,10)``, ``lr=log(1e-4,1e-1)``, ``kind=choice(a,b)``; may be given several times.
         maximize: metric to make as large as possible; with several objectives the trade-offs between them are searched for.
@@ -175,14 +176,17 @@ def best(id: str, *, trial: int | None = None, register: Annotated[bool, Paramet
         if not register:
             meant = [one for one in detail.trials if one.number in detail.best] if trial is None else [winner(detail, trial)]
             show_list([_row(one, detail) for one in meant], form, "No trial has a value that keeps the constraints.")
-            if meant and meant[0].run_id and not form.json:
+            made = () if not meant or form.json or meant[0].run_id is None else opened.do(GetRun(id=meant[0].run_id)).artifacts
+            if any(artifact.kind == "model" for artifact in made):
                 next_step(f"plimsoll search best {detail.search.id[:16]} --register")
             return
-        made = number(winner(detail, trial), opened.do, opened.blobs)
-    rows = [{"version": f"{version.model}/{version.number}", "run": Id(version.run_id), "digest": version.digest[:12]} for version in made]
+        versions = number(winner(detail, trial), opened.do, opened.blobs)
+    rows = [
+        {"version": f"{version.model}/{version.number}", "run": Id(version.run_id), "digest": version.digest[:12]} for version in versions
+    ]
     show_list(rows, form, "")
     if not form.json:
-        next_step(f"plimsoll checks run {made[0].model}/{made[0].number}")
+        next_step(f"plimsoll checks run {versions[0].model}/{versions[0].number}")
 
 
 def _row(trial: Trial, detail: SearchDetail) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def search(
         InvalidInput: the space names no parameter, a pipeline cannot be planned with it, or runs do not give the metrics.
         MissingExtra: Optuna is not installed.
         Conflict: another process has gone on with this very search.
-        StepFailed: the first trials have all failed.
+        StepFailed: the first trials, or all, have failed.
     """
     space, steps = check(function, plan, params, trials=trials, jobs=place.jobs)
     params = {name: value for name, value in params.items() if name not in space}
@@ -205,20 +205,23 @@ class _Work:
         self._mistake: PlimsollError | None = None
         self._waiting = list(study.open())
         self._left = search.trials - len({trial.number for trial in known} | set(self._waiting))
+        self._first = next((trial.error or "" for trial in known if trial.state == "failed"), "")
         self._went_well = sum(trial.state in ("finished", "pruned") for trial in known)
         self._failed = sum(trial.state == "failed" for trial in known)
+        self._details: dict[str, Any] = {}
         self._series = search.plan.report or search.plan.objectives[0].metric
 
     def through(self, steps: tuple[Callable[..., Any], ...], origin: Origin) -> None:
         """Run every trial that is missing."""
-        if not self._waiting and self._left <= 0:
-            return
-        opened = open_executor(self._place.executor, self._in_process, self._place.blobs, steps)
-        with contextlib.closing(self._in_process), opened as executor:
-            if self._place.jobs == 1:
-                self._work(origin, executor)
-            else:
-                self._at_once(origin, executor)
+        if self._waiting or self._left > 0:
+            opened = open_executor(self._place.executor, self._in_process, self._place.blobs, steps)
+            with contextlib.closing(self._in_process), opened as executor:
+                if self._place.jobs == 1:
+                    self._work(origin, executor)
+                else:
+                    self._at_once(origin, executor)
+        if self._failed and not self._went_well:
+            raise _Mistaken(self._all_failed(f"All {self._failed} trials"))
 
     def _at_once(self, origin: Origin, executor: Executor) -> None:
         with ThreadPoolExecutor(self._place.jobs, thread_name_prefix="plimsoll-trial") as threads:
@@ -344,11 +347,15 @@ class _Work:
     def _fail(self, trial: Trial, error: Exception) -> Trial:
         with self._turn:
             self._failed += 1
+            self._first = self._first or _fact(error)
+            self._details = self._details or (error.details if isinstance(error, PlimsollError) else {})
             if self._failed >= _GIVE_UP and not self._went_well and self._mistake is None:
-                fact = f"The first {self._failed} trials of the search {self._search.id} failed, the last one so: {_fact(error)}"
-                details = error.details if isinstance(error, PlimsollError) else {}
-                self._mistake = StepFailed(fact, "Correct the pipeline or the space and search again.", **details)
+                self._mistake = self._all_failed(f"The first {self._failed} trials")
         return replace(trial, state="failed", error=_fact(error))
+
+    def _all_failed(self, which: str) -> StepFailed:
+        fact = f"{which} of the search {self._search.id} failed, the first one so: {self._first}"
+        return StepFailed(fact, "Correct the pipeline or the space and search again.", **self._details)
 
     def _end(self, trial: Trial) -> None:
         self.study.tell(trial)

@@ -148,6 +148,16 @@ def test_each_trial_is_an_ordinary_run_and_features_are_computed_once(ready: Ben
     assert {step.state for step in again.steps} == {"hit"}
 
 
+def test_a_search_whose_trials_all_fail_fails_with_the_first_reason(ready: Bench) -> None:
+    """Also one of fewer trials than are tried before it is given up, and one that goes on with what failed before."""
+    ready.write("pipe.py", PIPE.replace("depth - 5", "depth / 0"))
+    with pytest.raises(StepFailed, match=r"All 2 trials of the search \w+ failed, the first one so: .*division by zero"):
+        run(ready, plan(), 2)
+    assert ready.do(ListSearches())[0].state == "finished"
+    with pytest.raises(StepFailed, match=r"The first 3 trials of the search \w+ failed, the first one so: .*division by zero"):
+        run(ready, plan(), 5)
+
+
 def test_a_search_repeats_and_its_trials_are_found_in_the_cache(ready: Bench) -> None:
     first, second = run(ready, plan(), 6), run(ready, plan(), 6)
     assert first.search.id != second.search.id
