@@ -14,7 +14,7 @@ from typing import Any, get_type_hints
 
 from plimsoll import codec
 from plimsoll.data.project import PROJECT_FILE, ProjectTable, nearest, pipeline_ref, read_project
-from plimsoll.errors import NotFound
+from plimsoll.errors import InvalidInput, NotFound
 
 #: What stands for every declared variation.
 ALL = "all"
@@ -45,7 +45,7 @@ def settle(
 
     Raises:
         NotFound: the variation or the profile is not declared.
-        InvalidInput: a declared value does not fit the annotation of its parameter, or the project's table is wrong.
+        InvalidInput: a given or a declared value does not fit the annotation of its parameter, or the project's table is wrong.
     """
     table = _table(project)
     ref = pipeline_ref(ref) if ref else _defined(function, project)
@@ -63,6 +63,7 @@ def settle(
         assert table is not None
         found |= table.variations[ref][variation]
     tags = {name: value for name, value in (("variation", variation), ("profile", profile)) if value}
+    _check(function, given)
     return Settled(params={**typed_params(function, found), **given}, tags=tags)
 
 
@@ -116,13 +117,40 @@ def typed_params(function: Callable[..., Any], params: Mapping[str, Any]) -> dic
     Raises:
         InvalidInput: a value does not fit its annotation; the message names the parameter.
     """
-    try:
-        hints = get_type_hints(inspect.unwrap(function))
-    except (NameError, TypeError, AttributeError):
-        return dict(params)  # names that only a type checker sees
+    hints = _hints(function)
     return {
         name: codec.convert(value, hints[name], f"The parameter {name!r}") if name in hints else value for name, value in params.items()
     }
+
+
+def _check(function: Callable[..., Any], given: Mapping[str, Any]) -> None:
+    """Refuse a value that ``--set`` would refuse too. What fits stays as it is, so that the pipeline gets what a plain call gives it."""
+    hints = _hints(function)
+    taken = inspect.signature(function).parameters
+    for name, value in given.items():
+        # Only what JSON could say as well: of frames and arrays, Python's own scalars' likes and objects, annotations tell too little.
+        if name not in hints or not _is_json(value) or (name in taken and value is taken[name].default):
+            continue
+        try:
+            codec.convert(value, hints[name], f"The parameter {name!r}")
+        except InvalidInput as error:
+            if not isinstance(error.__cause__, TypeError):  # an annotation that cannot be checked
+                raise
+
+
+def _is_json(value: Any) -> bool:
+    if type(value) is dict:
+        return all(_is_json(key) and _is_json(item) for key, item in value.items())
+    if type(value) in (list, tuple, set, frozenset):
+        return all(map(_is_json, value))
+    return type(value) in (bool, int, float, str, bytes, type(None))
+
+
+def _hints(function: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        return get_type_hints(inspect.unwrap(function))
+    except (NameError, TypeError, AttributeError):
+        return {}  # names that only a type checker sees
 
 
 def _table(project: Path) -> ProjectTable | None:

@@ -1,0 +1,79 @@
+"""Parameters from Python are checked against the pipeline's annotations as those of the command line are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import plimsoll
+from plimsoll.errors import InvalidInput
+from plimsoll.pipelines.settled import settle, typed_params
+from plimsoll.records.pipeline import ListSteps
+from plimsoll.records.tracking.find import SearchRuns
+from tests.unit.pipelines.bench import Bench
+
+
+def flow(w: float = 1.0, n: int = 1, months: tuple[int, ...] = (), names: list[str] | None = None, none: int = None, any=None) -> None:  # type: ignore[no-untyped-def, assignment]  # noqa: RUF013
+    """Stands for a pipeline."""
+
+
+@pytest.mark.parametrize(
+    "given", [{"w": "a"}, {"w": True}, {"n": True}, {"n": 1.0}, {"n": "1"}, {"months": ["a"]}, {"names": "ab"}, {"names": [1]}, {"w": None}]
+)
+def test_what_the_command_line_refuses_python_refuses_in_the_same_words(given: dict[str, Any], tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput) as typed:
+        typed_params(flow, given)
+    with pytest.raises(InvalidInput) as plain:
+        settle(flow, given, tmp_path)
+    assert plain.value.fact == typed.value.fact
+    assert next(iter(given)) in plain.value.fact
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"w": 1},
+        {"n": np.int64(3)},
+        {"w": np.float32(1)},
+        {"months": [1, 2]},
+        {"months": (1,)},
+        {"names": None},
+        {"none": None},
+        {"any": object()},
+    ],
+)
+def test_what_fits_goes_on_as_it_is(given: dict[str, Any], tmp_path: Path) -> None:
+    ((name, value),) = settle(flow, given, tmp_path).params.items()
+    assert value is given[name]
+
+
+PIPE = """
+from plimsoll.pipelines.step import pipeline, step
+
+@step
+def show(value):
+    return repr(value)
+
+@pipeline
+def flow(w: float = 0.5, free=None):
+    return [show(w), show(free)]
+"""
+
+
+def test_a_run_from_python_is_refused_before_it_begins_and_true_is_not_one(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.write("pyproject.toml", "[tool.plimsoll]\n")
+    bench.write("pipe.py", PIPE)
+    monkeypatch.chdir(bench.project)
+    monkeypatch.setenv("PLIMSOLL_HOME", str(bench.workspace.home))
+    monkeypatch.delenv("PLIMSOLL_URL", raising=False)
+    loaded = bench.load()
+    with pytest.raises(InvalidInput, match="The parameter 'w' is not valid: Expected `float`, got `str`"):
+        plimsoll.run(loaded, w="a", executor="in_process")
+    assert bench.do(SearchRuns()).runs == ()
+    gave = [plimsoll.run(loaded, free=value, executor="in_process").value[1] for value in (1, True, 1.0, "1")]
+    assert gave == ["1", "True", "1.0", "'1'"]
+    keys = {step.key for detail in bench.do(SearchRuns()).runs for step in bench.do(ListSteps(run_id=detail.run.id)) if step.index == 1}
+    assert len(keys) == 4
