@@ -42,6 +42,8 @@ from plimsoll.data.trace.watched.called import ABSENT, CALLED, CALLED_BY_OTHERS,
 _HERE = os.path.dirname(__file__)
 _TOOLS = (4, 3, 2)
 _NAME = "plimsoll"
+#: Why something is not followed, as the end of a sentence.
+_NOT_HERE = "which only Python 3.12 and later let Plimsoll follow"
 _FINALIZER = weakref.finalize.__call__.__code__
 _UNPACKS = dis.opmap["CALL_FUNCTION_EX"]
 _CALLS = {number for name, number in dis.opmap.items() if name.startswith("CALL")}
@@ -237,9 +239,9 @@ class Tracing:
         for value in (*self._held, *(each for each in taken if callable(each) and is_watched_call(each, "user"))):
             self._found.look(as_written, self._found, value)
         if self._states:
-            self._found.effect("may have asked for a file's state by os.DirEntry.stat, which this Python cannot see")
+            self._found.effect(f"may have asked for a file's state by os.DirEntry.stat, {_NOT_HERE}")
         if self._streams:
-            self._found.effect("read files by a file system's streams, which this Python cannot see")
+            self._found.effect(f"read files by a file system's streams, {_NOT_HERE}")
         if self._needed:
             self._before = sys.gettrace(), threading.gettrace()
             if self._before[0] is None:

@@ -103,7 +103,8 @@ def _opened(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
     if found.origins.reads_once(frame) and not found.inside(path):
         return
     if flags & _WRITES:
-        found.write(path, bool(flags & (os.O_TRUNC | os.O_EXCL)))
+        adds = bool(flags & os.O_APPEND) and not flags & (os.O_RDWR | os.O_TRUNC)
+        found.write(path, bool(flags & (os.O_TRUNC | os.O_EXCL)), adds)
     else:
         found.read(path)
 

@@ -42,6 +42,14 @@ _PACKED = "_plimsoll_"
 _OURS = frozenset({"plimsoll", "sqlalchemy", "alembic", "httpx", "httpcore", "anyio", "starlette", "uvicorn", "psycopg", "psycopg_pool"})
 
 
+#: What became of a file that another run would find otherwise, and for what is easily mended, how.
+_CHANGED = {
+    "added": 'appended to {name}, which a reused result would not do (write a file of its own, or declare cache="forever")',
+    "written": "read and rewrote {name}",
+    "": "read a file that changed meanwhile, {name}",
+}
+
+
 @dataclass(slots=True)
 class _File:
     seen: Mark | None
@@ -88,7 +96,7 @@ class Found:
         self.handed = Handed(places)
         self._aspects: dict[tuple[str, str], tuple[str, str]] = {}
         self._names: dict[str, tuple[str, ...] | None] = {}
-        self._written, self._own, self._made = set[str](), set[str](), set[str]()
+        self._written, self._added, self._own, self._made = set[str](), set[str](), set[str](), set[str]()
         self._variables: dict[str, tuple[str, str]] = {}
         self._set: set[str] = set(own)
         self.own = own
@@ -244,12 +252,13 @@ class Found:
             for name in files:
                 self.read(os.path.join(parent, name))
 
-    def write(self, given: Any, fresh: bool) -> None:
+    def write(self, given: Any, fresh: bool, adds: bool = False) -> None:
         """Note that a file is opened to be written.
 
         Args:
             given: its path.
             fresh: nothing of what it held can be seen by the step.
+            adds: the step can only write behind what it held.
         """
         path = self.path(given)
         if path is None or self._is_own(path):
@@ -257,6 +266,8 @@ class Found:
         if path not in self._files and (fresh or mark(path) is None):
             self._own.add(path)
             return
+        if adds and path not in self._files:
+            self._added.add(path)
         self.read(path)
         self._written.add(path)
 
@@ -438,7 +449,7 @@ class Found:
             name = self._places.name(path)
             now = content(path)
             if mark(path) != file.seen and now != file.content:
-                self.effect(f"{'read and rewrote' if path in self._written else 'read a file that changed meanwhile,'} {name}")
+                self.effect(_CHANGED["added" if path in self._added else "written" if path in self._written else ""].format(name=name))
             elif file.content is not None and now != file.content:
                 self.effect(f"read a file that changed meanwhile, {name}")
             digest, text = file.content or now

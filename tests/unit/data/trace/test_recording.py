@@ -123,6 +123,19 @@ def test_a_file_that_is_appended_to_counts_and_makes_the_result_unique(find: Fin
     assert effects == ("read and rewrote log",)
 
 
+def test_what_only_appends_says_so_and_what_to_do(find: Find, tmp_path: Path) -> None:
+    """It has seen nothing of the file; but a reused result would not append again."""
+    (tmp_path / "log").write_text("1")
+
+    def work() -> None:
+        with open("log", "a") as file:
+            file.write("2")
+
+    (effect,) = find(work)[1]
+    assert effect.startswith("appended to log, which a reused result would not do")
+    assert 'cache="forever"' in effect
+
+
 def test_databases_count_with_the_log_beside_them(find: Find, tmp_path: Path) -> None:
     """A change may be in either."""
     sqlite3.connect(tmp_path / "a.db").close()
