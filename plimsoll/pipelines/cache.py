@@ -301,14 +301,16 @@ def differing(before: Mapping[tuple[str, str], KeyPart], after: Mapping[tuple[st
         before: kind and name -> part of the earlier key.
         after: the same of the key as it is now.
     """
-    found = [place for place in {*before, *after} if before.get(place, _NOTHING).digest != after.get(place, _NOTHING).digest]
+    # What was chosen shows in what was taken.
+    places = (place for place in {*before, *after} if place[0] != "choice")
+    found = [place for place in places if before.get(place, _NOTHING).digest != after.get(place, _NOTHING).digest]
     items = [name for kind, name in found if kind == "item"]
     kept = [(kind, name) for kind, name in found if kind != "input" or not any(item.startswith(f"{name}[") for item in items)]
     # What came or went with a change of something else stands after it.
     return sorted(kept, key=lambda place: (_ORDER.get(place[0], 9), place not in before or place not in after, place[1]))
 
 
-_ORDER = {"param": 0, "input": 1, "item": 1, "file": 2, "variable": 3, "code": 4, "module": 5, "project": 6, "environment": 7}
+_ORDER = {"param": 0, "input": 1, "list": 1, "item": 1, "file": 2, "variable": 3, "code": 4, "module": 5, "project": 6, "environment": 7}
 _NOTHING = KeyPart(kind="", name="", digest="")
 #: Of a line that is shown in one with others.
 _LINE = 60
@@ -326,7 +328,7 @@ def _difference(old: KeyPart | None, new: KeyPart | None, step: str) -> str:
     # Names of the step's own module stand in a key without it.
     if part.kind == "code" and step and f".{step}".endswith(f".{part.name}"):
         return "its own code changed"
-    what = {"item": "input", "environment": "", "project": ""}.get(part.kind, part.kind)
+    what = {"item": "input", "list": "input", "environment": "", "project": ""}.get(part.kind, part.kind)
     if part.kind == "code":
         what = "helper" if _is_code(old) or _is_code(new) else "constant"
     named = f"{what} {part.name}".strip()

@@ -24,11 +24,11 @@ from plimsoll.errors import Corrupt, PlimsollError, StepFailed
 from plimsoll.pipelines.executors.call import Call, Executor, Ran, Unsuitable
 from plimsoll.pipelines.executors.hosted import Hosted
 from plimsoll.pipelines.executors.in_process import InProcess
-from plimsoll.pipelines.keys import digest_parts, entry_key, seed_of
+from plimsoll.pipelines.keys import entry_key, seed_of
 from plimsoll.pipelines.loop.attempt import Attempt
 from plimsoll.pipelines.loop.late import LateBlobs
 from plimsoll.pipelines.loop.lookup import Found, Key, LookUp, discard, forget
-from plimsoll.pipelines.loop.outcome import Outcome, granted, outcome_of
+from plimsoll.pipelines.loop.outcome import Outcome, granted, list_end, outcome_of
 from plimsoll.pipelines.loop.partial import WHOLE, Part
 from plimsoll.pipelines.loop.progress import Progress, Turn
 from plimsoll.pipelines.loop.writer import Writer
@@ -125,7 +125,7 @@ class _Engine:
         self._writer = Writer(run.id, means.do, self._store, means.in_process.alarms)
         for node in plan.nodes:
             self._look.read(node)
-        self._progress = Progress(plan, means.blobs, part.left_out)
+        self._progress = Progress(plan, means.blobs, part.left_out, part.alone)
         self._records: dict[int, StepRecord] = {}
         #: Positions whose output this run has computed itself.
         self._made: set[int] = set()
@@ -210,6 +210,8 @@ class _Engine:
             self._progress.ask(node.index)
             return
         key = self._look.key(node, self._progress.outputs, {index: self._progress.name(index) for index in node.inputs})
+        if node is not turn.node:
+            key = replace(key, parts=(*key.parts, *self._progress.choices(turn.node)))
         if key.call is not None and key.call in self._busy:
             self._busy[key.call].append(node.index)
             return
@@ -221,7 +223,7 @@ class _Engine:
             return
         if not attempt.claims:
             attempt.why = key.why or "it is declared with cache=False"
-        elif origin in self._part.anew:
+        elif self._part.is_anew(origin, self._progress.number(node.index)):
             attempt.why, attempt.claims = "it was asked to run anew", False
         elif self._found(attempt, self._look.find(node, str(key.call), self._damaged.pop(node.name, ""))):
             return
@@ -318,6 +320,7 @@ class _Engine:
             heard=heard,
             again=log.clear,
             known=known,
+            shared=self._progress.shared(node),
             beside=self._progress.beside(node.index),
             gpus=tuple(attempt.place.gpus) if attempt.place else (),
             variables=attempt.guest.variables if attempt.guest else {},
@@ -365,6 +368,8 @@ class _Engine:
         keep = key.call is not None and cache is not False and (cache is not True or not ran.effects)
         if cache is True and ran.effects:
             why = f"{why}; not kept for later runs, because it {', and '.join(ran.effects)}"
+        if ran.changed:
+            why = f"{why}; it changed its argument {', '.join(ran.changed)} in place, which later steps do not see: return a changed copy"
         name = None if key.call is None else entry_key(key.call, ran.trace)
         record = self._record_of(node, "ran", why, attempt.started, key=name, output=ran.output)
         self._made.add(node.index)
@@ -465,21 +470,9 @@ class _Engine:
 
     def _end_list(self, node: Node) -> None:
         """End the node of a list whose items have all ended."""
-        items = [self._records[index] for index in self._progress.items(node.index)]
-        failed = [record for record in items if record.state == "failed"]
-        ran = sum(record.state == "ran" for record in items)
-        parts = tuple(KeyPart(kind="item", name=record.name, digest=record.key) for record in items if record.key is not None)
-        started = min((record.started for record in items), default=clock.now())
-        if failed:
-            labels = ", ".join(self._progress.label(record.index) for record in failed[:3])
-            why = f"{labels}{' and others' if len(failed) > 3 else ''} failed: {failed[0].why}"
-            record = self._record_of(node, "failed", why, started, error=failed[0].error)
-        else:
-            reasons = {record.why for record in items if record.state == "ran"}
-            why = f"{ran} of {len(items)} items ran{f': {reasons.pop()}' if len(reasons) == 1 else ''}" if ran else ""
-            key = digest_parts(parts) if len(parts) == len(items) else None
-            record = self._record_of(node, "ran" if ran else "hit", why, started, key=key)
-        self._end(EndedStep(record=record, parts=parts if record.key is not None else ()))
+        end = list_end(node, self._progress, self._records)
+        record = self._record_of(node, end.state, end.why, end.started, key=end.key, error=end.error)
+        self._end(EndedStep(record=record, parts=end.parts))
 
     def _free(self, call: str | None) -> None:
         """Let the nodes that wait for a call look for its entry."""

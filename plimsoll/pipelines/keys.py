@@ -27,6 +27,12 @@ _FRAMES = ("numpy", "polars", "pandas")
 
 _SHOWN = 40
 
+#: Kinds of parts that only explain: what they are about is in another part.
+_TOLD = ("item", "choice")
+
+#: Stands between an argument and what decided it in the name of a part of kind ``choice``.
+CHOSEN_BY = " by "
+
 
 def code_parts(function: Callable[..., Any], sources: Sources | None = None) -> tuple[KeyPart, ...]:
     """Return what a key says of a step's code and of the environment that its code reaches.
@@ -122,9 +128,9 @@ def call_key(code: str, parts: tuple[KeyPart, ...]) -> str:
 
     Args:
         code: what :func:`digest_parts` gave for the step's code.
-        parts: what :func:`argument_parts` gave. An item of a list is already in the part of its parameter.
+        parts: what :func:`argument_parts` gave. An item of a list is already in the part of its parameter, and so is a choice.
     """
-    return codec.digest(codec.canonical([_FORMAT, code, [[part.kind, part.name, part.digest] for part in parts if part.kind != "item"]]))
+    return codec.digest(codec.canonical([_FORMAT, code, [[part.kind, part.name, part.digest] for part in parts if part.kind not in _TOLD]]))
 
 
 def digest_parts(parts: tuple[KeyPart, ...]) -> str:

@@ -313,6 +313,22 @@ def beside(plan: Plan) -> tuple[int, ...]:
     return tuple(counts[depth] for depth in depths)
 
 
+def last_uses(plan: Plan) -> dict[tuple[int, str], int]:
+    """Return for each output that anything takes, by node and field, the position of the last node that does.
+
+    What the pipeline returns is taken after all of them.
+
+    Args:
+        plan: what is run.
+    """
+    found: dict[tuple[int, str], int] = {}
+    for node in plan.nodes:
+        for argument in node.bound.values():
+            found.update(((ref.index, ref.field), node.index) for ref in references(argument))
+    found.update(((ref.index, ref.field), len(plan.nodes)) for ref in references(plan.result))
+    return found
+
+
 def references(argument: Argument) -> Iterator[Reference]:
     """Yield every reference inside an argument, from left to right.
 

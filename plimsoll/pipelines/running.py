@@ -26,8 +26,9 @@ from plimsoll.pipelines.executors.choice import Chosen, chosen_executor, open_ex
 from plimsoll.pipelines.executors.hosted import hosting
 from plimsoll.pipelines.executors.in_process import InProcess
 from plimsoll.pipelines.loop.late import LateBlobs
+from plimsoll.pipelines.loop.lookup import LookUp
 from plimsoll.pipelines.loop.outcome import Outcome, granted
-from plimsoll.pipelines.loop.partial import Part, part_of
+from plimsoll.pipelines.loop.partial import Part, check_cached, part_of
 from plimsoll.pipelines.loop.shown import table
 from plimsoll.pipelines.plan import Plan, references, resolve, trace
 from plimsoll.pipelines.settled import settle, typed_params
@@ -249,6 +250,7 @@ def execute(
     with nullcontext() if in_process else closing(own), open_executor(executor, own, blobs, [s.function for s in steps]) as runner:
         runner.room.check(steps)
         origin = origin or origin_of(function, blobs, project)
+        check_cached(plan, chosen, LookUp(do, late, project, origin.sources), late)
         start = replace(_start(function, plan, origin, experiment), tags=chosen.tags | dict(tags), cause=cause, key=key)
         with hosting(do, late, runner, project) as hosted:
             run = do(start) if begin is None else begin(start)

@@ -19,8 +19,9 @@ StepState = Literal["hit", "ran", "failed", "skipped"]
 class KeyPart:
     """One thing that a step's key depends on, so that a miss can be explained."""
 
-    #: Known before the step runs: ``code``, ``param``, ``input``, ``item`` (of a list or dict that is an input), ``project`` or
-    #: ``environment``. Found while it ran: ``file``, ``variable``, ``module`` or ``environment``.
+    #: Known before the step runs: ``code``, ``param``, ``input``, ``item`` (of a list or dict that is an input, or of a list that is
+    #: mapped), ``list`` (that is mapped), ``choice`` (what decided an argument or a branch; it is told, and counts for no key),
+    #: ``project`` or ``environment``. Found while it ran: ``file``, ``variable``, ``module`` or ``environment``.
     kind: str
     #: Qualified name: a function, a parameter, a package.
     name: str

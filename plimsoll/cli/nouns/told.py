@@ -7,8 +7,8 @@ from typing import Any
 
 from plimsoll.records.pipelines.history import Difference
 
-#: Lines of one diff that are printed; ``--json`` has all.
-_LINES = 40
+#: Lines of one diff, and steps of one difference, that are printed; ``--json`` has all.
+_LINES, _STEPS = 40, 5
 
 
 def difference_rows(differences: Iterable[Difference]) -> list[dict[str, Any]]:
@@ -38,7 +38,8 @@ def difference_lines(differences: Iterable[Difference]) -> list[str]:
     """
     lines: list[str] = []
     for each in differences:
-        where = " <- ".join(each.via) if each.via else ", ".join(step.rpartition(".")[2] for step in each.steps)
+        more = f" and {len(each.steps) - _STEPS} more" if len(each.steps) > _STEPS else ""
+        where = " <- ".join(each.via) if each.via else ", ".join(step.rpartition(".")[2] for step in each.steps[:_STEPS]) + more
         lines += ["", f"{each.category}: {each.text}" + (f"   [{where}]" if where else "")]
         if each.kind == "file":
             lines.append(f"  {_file(each.old, each.old_digest)} -> {_file(each.new, each.new_digest)}")

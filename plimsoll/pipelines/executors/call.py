@@ -12,12 +12,14 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from plimsoll import errors
 from plimsoll.data import values
 from plimsoll.data.trace.recording import Recording
 from plimsoll.errors import Corrupt, NotFound, Refused, StepFailed, Unfingerprintable
+from plimsoll.fingerprint import digest_value
 from plimsoll.pipelines.loop.room import Room
 from plimsoll.pipelines.plan import Node
 from plimsoll.pipelines.step import outputs_of
@@ -27,6 +29,9 @@ from plimsoll.records.run import PointColumns
 from plimsoll.runs.guests.surroundings import Surroundings
 from plimsoll.runs.logger import RunLogger, current
 from plimsoll.store.contracts import Blobs
+
+#: Bytes of a stored input up to which it is looked at again after the call.
+_LOOKED_AT = 64 << 20
 
 
 class Unsuitable(Refused):
@@ -57,6 +62,8 @@ class Call:
     trusted: frozenset[int] = frozenset()
     #: Distributions that its key names.
     known: frozenset[str] = frozenset()
+    #: Positions of the inputs that a later call gets as well -> name of the argument.
+    shared: Mapping[int, str] = field(default_factory=dict)
     #: Calls of the plan that may run at the same time, this one included; they share the processors.
     beside: int = 1
     #: Names of the graphics processors that it may use; empty when it has asked for none.
@@ -75,6 +82,8 @@ class Ran:
     trace: tuple[KeyPart, ...] = ()
     #: What it did that another run need not repeat alike, each as the end of a sentence: ``opened a network connection``.
     effects: tuple[str, ...] = ()
+    #: Arguments of which a later call gets the same, and that it has changed in place.
+    changed: tuple[str, ...] = ()
 
 
 class Executor(Protocol):
@@ -105,6 +114,7 @@ def perform(
     project: Path,
     recording: Recording,
     variables: Mapping[str, str],
+    shared: Mapping[str, Any] = MappingProxyType({}),
 ) -> Ran:
     """Call a step's function with its run as the current one, store what it returns, and tell what was found meanwhile.
 
@@ -117,10 +127,12 @@ def perform(
         project: folder of the project.
         recording: of this very call; the random generators are set by it.
         variables: set for the time of the call; what reads them has not read the user's.
+        shared: arguments by name that later calls get as well.
 
     Raises:
         StepFailed: it raised, or returned what cannot be stored; ``details["traceback"]`` is the user's traceback.
     """
+    marks = {name: _mark(value) for name, value in shared.items()}
     token = current.set(logger)
     try:
         with Surroundings(variables), recording:
@@ -139,10 +151,32 @@ def perform(
             recording.read(part)
         output = values.save(value, blobs, project) if outputs is None else values.save_outputs(value._asdict(), blobs, project)
         trace = recording.trace()
-        return Ran(output=output, trace=trace.parts, effects=trace.effects)
+        changed = tuple(name for name, mark in marks.items() if mark is not None and _mark(shared[name]) != mark)
+        return Ran(output=output, trace=trace.parts, effects=trace.effects, changed=changed)
     except (Unfingerprintable, errors.InvalidInput) as error:
         fact = f"What {function.__qualname__} returned cannot be stored: {error.fact}"
         raise StepFailed(fact, error.remedy, traceback=f"{fact}\n{error.remedy}\n") from error
+
+
+def changeable(shared: Mapping[int, str], inputs: Mapping[int, Output], loaded: Mapping[int, Any]) -> dict[str, Any]:
+    """Return name of an argument -> its value, of those that are looked at again after the call; large ones are not, since it takes time.
+
+    Args:
+        shared: position -> name of the argument, of those that later calls get as well.
+        inputs: position -> what is stored.
+        loaded: position -> its value.
+    """
+    return {name: loaded[index] for index, name in shared.items() if index in loaded and inputs[index].size <= _LOOKED_AT}
+
+
+def _mark(value: Any) -> str | None:
+    """Return what changes when a value is changed in place; None for what cannot be, or cannot be seen."""
+    if isinstance(value, (bool, int, float, complex, str, bytes, type(None))):
+        return None
+    try:
+        return digest_value(value)
+    except Unfingerprintable:
+        return None
 
 
 def _checked(function: Callable[..., Any], value: Any, outputs: type[tuple[Any, ...]]) -> tuple[Any, ...]:

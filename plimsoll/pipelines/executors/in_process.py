@@ -12,7 +12,7 @@ from plimsoll.clock import Alarms
 from plimsoll.data import values
 from plimsoll.data.trace.recording import Recorder
 from plimsoll.errors import PlimsollError
-from plimsoll.pipelines.executors.call import Call, Ran, load_input, perform
+from plimsoll.pipelines.executors.call import Call, Ran, changeable, load_input, perform
 from plimsoll.pipelines.loop.late import LateBlobs
 from plimsoll.pipelines.loop.room import one_at_a_time
 from plimsoll.pipelines.plan import Argument, Literal, Node, resolve
@@ -54,10 +54,11 @@ class InProcess:
             }
             args, kwargs = _plain_arguments(call.node, loaded)
             logger = RunLogger(call.run_id, call.heard, lambda value: values.save(value, self._blobs, self.project))
+            shared = changeable(call.shared, call.inputs, loaded)
             with self._turn:
                 function, variables = call.node.step.function, call.variables
                 recording = self._recorder.recording(function, call.known, call.seed, variables, [*args, *kwargs.values()])
-                future.set_result(perform(function, args, kwargs, logger, self._blobs, self.project, recording, variables))
+                future.set_result(perform(function, args, kwargs, logger, self._blobs, self.project, recording, variables, shared))
         except PlimsollError as error:
             future.set_exception(error)
         return future

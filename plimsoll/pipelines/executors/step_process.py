@@ -23,7 +23,7 @@ from plimsoll import codec, errors
 from plimsoll.data import exact, values
 from plimsoll.data.trace.recording import Recorder
 from plimsoll.errors import PlimsollError, StepFailed, Unfingerprintable
-from plimsoll.pipelines.executors.call import Ran, load_input, perform
+from plimsoll.pipelines.executors.call import Ran, changeable, load_input, perform
 from plimsoll.pipelines.keys import code_parts, digest_parts
 from plimsoll.pipelines.step import step_of
 from plimsoll.records.pipeline import Output
@@ -147,7 +147,8 @@ def _call(function: Callable[..., Any], spec: dict[str, Any], send: Send) -> Ran
     kwargs = {name: value(node) for name, node in spec["kwargs"].items()}
     recorder = Recorder(project, [blobs.folder], spec["changed"], alone=True)
     recording = recorder.recording(function, spec["known"], spec["seed"], spec["variables"], [*args, *kwargs.values()])
-    return perform(function, args, kwargs, logger, blobs, project, recording, spec["variables"])
+    shared = changeable({int(index): name for index, name in spec["shared"].items()}, outputs, loaded)
+    return perform(function, args, kwargs, logger, blobs, project, recording, spec["variables"], shared)
 
 
 def _no_files(node: list[Any]) -> Any:

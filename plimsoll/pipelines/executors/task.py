@@ -51,6 +51,7 @@ def task_of(call: Call, blobs: LocalBlobs, project: Path) -> dict[str, Any]:
         "run_id": call.run_id,
         "inputs": {str(index): codec.plain(output) for index, output in call.inputs.items()},
         "trusted": sorted(call.trusted),
+        "shared": {str(index): name for index, name in call.shared.items()},
         "args": [_encoded(argument, blobs, project) for argument in call.node.args],
         "kwargs": {name: _encoded(argument, blobs, project) for name, argument in call.node.kwargs.items()},
     }

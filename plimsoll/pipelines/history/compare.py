@@ -9,7 +9,7 @@ from typing import Any
 from plimsoll import codec
 from plimsoll.errors import PlimsollError
 from plimsoll.pipelines.history.differences import compare_steps, only_here
-from plimsoll.pipelines.history.past import Past, same_step
+from plimsoll.pipelines.history.past import Past
 from plimsoll.pipelines.history.why import merged, told
 from plimsoll.records.pipeline import StepRecord
 from plimsoll.records.pipelines.history import Category, Change, CompareRuns, Difference, RunComparison, StepChange
@@ -59,10 +59,10 @@ def _steps(past: Past, old: Run, new: Run) -> tuple[list[StepChange], list[Diffe
     found: list[Difference] = []
     paired = set()
     for record in after:
-        like = same_step(before, record)
+        like = past.like(old.id, record)
         changes.append(_step(record.name, like, record))
         if like is None:
-            found.append(only_here(past, record, old.id, gone=False))
+            found += only_here(past, record, old.id, gone=False)
             continue
         paired.add(like.index)
         local = compare_steps(past, like, record)
@@ -70,7 +70,7 @@ def _steps(past: Past, old: Run, new: Run) -> tuple[list[StepChange], list[Diffe
     for record in before:
         if record.index not in paired:
             changes.append(_step(record.name, record, None))
-            found.append(only_here(past, record, new.id, gone=True))
+            found += only_here(past, record, new.id, gone=True)
     return changes, merged(found)
 
 

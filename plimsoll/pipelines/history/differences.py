@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from plimsoll.errors import Corrupt, NotFound
 from plimsoll.pipelines.cache import differing, explain
+from plimsoll.pipelines.history.links import Links, not_run
 from plimsoll.pipelines.history.past import Parts, Past, short
 from plimsoll.records.pipeline import KeyPart, StepRecord
 from plimsoll.records.pipelines.history import Category, Difference
@@ -14,7 +15,7 @@ from plimsoll.records.pipelines.history import Category, Difference
 #: Kind of a key's part -> which of the four it is one of. A parameter of a step is looked at more closely.
 _CATEGORIES: dict[str, Category] = {
     "param": "parameters", "item": "parameters", "project": "parameters", "code": "code", "module": "code", "input": "data",
-    "file": "data", "variable": "environment", "environment": "environment",
+    "list": "data", "file": "data", "variable": "environment", "environment": "environment",
 }  # fmt: skip
 
 #: Kinds that only a step that ended well can have: what it read by itself.
@@ -47,6 +48,11 @@ def compare_steps(past: Past, old: StepRecord, new: StepRecord) -> Local:
         new: the step of the later run.
     """
     found = Local()
+    if "skipped" in (old.state, new.state) and old.state != new.state:
+        found.upstream += not_run(past, old, new)
+        skipped = old if old.state == "skipped" else new
+        found.notes.append(f"Step {short(skipped.name)} of run {skipped.run_id[:16]} did not run: {skipped.why}.")
+        return found
     before, after = past.parts(old), past.parts(new)
     if before is None or after is None:
         _without_key(found, old, new, before, after)
@@ -60,38 +66,33 @@ def compare_steps(past: Past, old: StepRecord, new: StepRecord) -> Local:
             for place in [place for place in lacking if place[0] == "environment" and place not in other]:
                 del lacking[place]
         found.notes.append("What a failed step read by itself (files, variables) is not recorded, so it is not compared.")
+    links = Links(past, old, new, before, after)
     for place in differing(before, after):
         difference = _of_part(past, before.get(place), after.get(place), old, new)
         found.all.append(difference)
-        if place[0] in ("input", "item"):
-            _follow(past, found, before.get(place), after.get(place), old, new, difference)
-        else:
-            found.roots.append(difference)
+        behind = links.behind(place)
+        found.upstream += behind
+        if not behind:
+            found.roots.append(_root(past, links, place, difference, old, new))
     if not found.all and old.output and new.output and old.output.digest != new.output.digest:
         found.roots.append(_another_result(old, new))
     return found
 
 
-def _follow(
-    past: Past, found: Local, before: KeyPart | None, after: KeyPart | None, old: StepRecord, new: StepRecord, difference: Difference
-) -> None:
-    """Note which steps gave an input that differs, or that the input itself is what differs."""
-    first = past.producer(old, before) if before else None
-    second = past.producer(new, after) if after else None
-    if first is not None and second is not None and short(first.name) == short(second.name):
-        found.upstream.append((first, second))
-        return
-    if first is None and second is None and difference.kind == "param":
-        found.roots.append(difference)
-        return
+def _root(past: Past, links: Links, place: tuple[str, str], difference: Difference, old: StepRecord, new: StepRecord) -> Difference:
+    """Return a difference as one that no other step explains: of an input, where it comes from."""
+    first, second = links.producers(place) if place[0] in ("input", "item", "list") else (None, None)
+    if place[0] not in ("input", "item", "list") or (first is None and second is None and difference.kind == "param"):
+        return difference
     said = {True: "nothing", False: "a value"}
     texts = [
-        f"step {short(step.name)}" if step is not None else (part.text or said[part is None]) if part else None
-        for step, part in ((first, before), (second, after))
+        f"step {short(step.name)}" if step is not None else text or said[text is None]
+        for step, text in ((first, difference.old), (second, difference.new))
     ]
+    shown = [None if text == "nothing" else text for text in texts]
     category: Category = "data" if first is None and second is None else _wired(past, old, new)
-    root = replace(difference, category=category, old=texts[0], new=texts[1])
-    found.roots.append(replace(root, text=f"input {root.name} comes from {texts[1]} instead of {texts[0]}") if all(texts) else root)
+    root = replace(difference, category=category, old=shown[0], new=shown[1])
+    return replace(root, text=f"input {root.name} comes from {texts[1]} instead of {texts[0]}") if all(shown) else root
 
 
 def _without_key(found: Local, old: StepRecord, new: StepRecord, before: Parts | None, after: Parts | None) -> None:
@@ -102,7 +103,8 @@ def _without_key(found: Local, old: StepRecord, new: StepRecord, before: Parts |
     if old.output and new.output and old.output.digest != new.output.digest:
         category: Category = "unknown"
         note = "What it depends on is not known, because it has no key."
-        found.roots.append(replace(_another_result(old, new), category=category, note=note))
+        text = f"step {short(new.name)} gave something else"
+        found.roots.append(replace(_another_result(old, new), category=category, note=note, text=text))
 
 
 def _another_result(old: StepRecord, new: StepRecord) -> Difference:
@@ -122,8 +124,8 @@ def _another_result(old: StepRecord, new: StepRecord) -> Difference:
     )
 
 
-def only_here(past: Past, record: StepRecord, run_id: str, *, gone: bool) -> Difference:
-    """Return the difference that a step makes which only one of two runs has.
+def only_here(past: Past, record: StepRecord, run_id: str, *, gone: bool) -> tuple[Difference, ...]:
+    """Return the difference that a step makes which only one of two runs has; none for an item that its list explains.
 
     Args:
         past: where runs are read.
@@ -131,12 +133,16 @@ def only_here(past: Past, record: StepRecord, run_id: str, *, gone: bool) -> Dif
         run_id: the run that lacks it.
         gone: it is the later run that lacks it.
     """
+    of = past.list_of(record)
+    like = None if of is None else past.like(run_id, of)
+    if of is not None and like is not None and (like.state in ("skipped", "failed") or (past.parts(of) and past.parts(like))):
+        return ()
     name = short(record.name)
     other = next(iter(past.steps(run_id)), None)
     category = _wired(past, record, other) if other is not None else "code"
     old, new = ("a step", None) if gone else (None, "a step")
     text = f"step {name} is not there any more" if gone else f"step {name} is new"
-    return Difference(category=category, kind="step", name=name, old=old, new=new, steps=(record.name,), text=text)
+    return (Difference(category=category, kind="step", name=name, old=old, new=new, steps=(record.name,), text=text),)
 
 
 def _wired(past: Past, old: StepRecord, new: StepRecord) -> Category:
@@ -148,7 +154,7 @@ def _of_part(past: Past, before: KeyPart | None, after: KeyPart | None, old: Ste
     part = after or before
     assert part is not None
     kind = "param" if part.kind == "item" and not _is_input(past, before, old) and not _is_input(past, after, new) else part.kind
-    kind = "input" if kind == "item" else kind
+    kind = "input" if kind in ("item", "list") else kind
     texts = before.text if before else None, after.text if after else None
     category, note = _CATEGORIES.get(part.kind, "unknown"), _note(before, after)
     if kind == "input":

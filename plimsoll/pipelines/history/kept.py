@@ -66,8 +66,12 @@ def size_of(outputs: Iterable[Output]) -> int:
 def _wanted(of: str, found: Sequence[EntryUse], tx: Connection) -> Callable[[CacheEntry], bool]:
     """Return which entries a name means: those of a step, of a pipeline's runs, or of a run."""
     names = {use.entry.step for use in found}
-    if of in names or of in {short(name) for name in names}:
-        return lambda entry: of in (entry.step, short(entry.step))
+    # A name without the number of an item, or of the call, stands for all of them.
+    for end in ("", "[", "#"):
+        bare = {name: name.partition(end)[0] if end else name for name in names}
+        steps_meant = {name for name in names if of in (bare[name], short(bare[name]))}
+        if steps_meant:
+            return lambda entry: entry.step in steps_meant
     made = {
         row.id: codec.convert(row.code, CodeVersion, "The stored run").entry or "" for row in tx.execute(select(runs.c.id, runs.c.code))
     }

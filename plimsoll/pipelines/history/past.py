@@ -20,6 +20,21 @@ from plimsoll.store.tables.tracking import runs
 Parts = dict[tuple[str, str], KeyPart]
 
 
+class _Known:
+    """A run's steps, to be found without looking at each."""
+
+    def __init__(self, steps: tuple[StepRecord, ...]) -> None:
+        #: The first of each name, of each short name, and all that gave something, by its digest.
+        self.names: dict[str, StepRecord] = {}
+        self.shorts: dict[str, StepRecord] = {}
+        self.gave: dict[str, list[StepRecord]] = {}
+        for step in steps:
+            self.names.setdefault(step.name, step)
+            self.shorts.setdefault(short(step.name), step)
+            if step.output is not None:
+                self.gave.setdefault(step.output.digest, []).append(step)
+
+
 class Past:
     """Reads runs, steps and keys through one transaction, each once.
 
@@ -30,6 +45,7 @@ class Past:
     def __init__(self, context: Context) -> None:
         self.context = context
         self._steps: dict[str, tuple[StepRecord, ...]] = {}
+        self._indexes: dict[str, _Known] = {}
         self._parts: dict[str, Parts | None] = {}
         self._runs: dict[str, RunDetail] = {}
 
@@ -88,18 +104,55 @@ class Past:
             record: the step that took it.
             part: the input, as its key has it.
         """
-        item = next((step for step in self.steps(record.run_id) if step.key == part.digest and step.name == part.name), None)
-        if item is not None:
+        if part.kind == "list":
+            return self.named(record.run_id, part.text)
+        known = self._known(record.run_id)
+        item = known.names.get(part.name)
+        if item is not None and item.key == part.digest:
             return item  # the call for an item of a list, which the call for the list names by its key
         # The calls for the items of a list are recorded after the calls of the plan, so the order says nothing.
-        others = [step for step in self.steps(record.run_id) if step.index != record.index and step.output is not None]
-        gave = [step for step in others if step.output is not None and step.output.digest == part.digest]
+        gave = [step for step in known.gave.get(part.digest, ()) if step.index != record.index]
         # Two steps may have given the same; the part says which was meant, unless another run of another pipeline has written it.
-        named = [step for step in gave if step.name == part.text] or gave
-        if named:
-            return named[0]
+        meant = [step for step in gave if step.name == part.text] or gave
+        if meant:
+            return meant[0]
         # One of several outputs has a digest of its own, and the name of its step before its own.
-        return next((step for step in others if part.text.startswith(f"{step.name}.") and "." not in part.text[len(step.name) + 1 :]), None)
+        several = known.names.get(part.text.rpartition(".")[0])
+        return several if several is not None and several.output is not None and several.index != record.index else None
+
+    def named(self, run_id: str, name: str) -> StepRecord | None:
+        """Return the step of a run that has a name, or that gave the output of that name, or None.
+
+        Args:
+            run_id: the run's whole id.
+            name: of a step, or with that of one of its outputs behind it.
+        """
+        names = self._known(run_id).names
+        return names.get(name) or names.get(name.rpartition(".")[0])
+
+    def like(self, run_id: str, record: StepRecord) -> StepRecord | None:
+        """Return the step of another run that answers to a step, as :func:`same_step` does.
+
+        Args:
+            run_id: the other run's whole id.
+            record: the step.
+        """
+        known = self._known(run_id)
+        return known.names.get(record.name) or known.shorts.get(short(record.name))
+
+    def _known(self, run_id: str) -> _Known:
+        if run_id not in self._indexes:
+            self._indexes[run_id] = _Known(self.steps(run_id))
+        return self._indexes[run_id]
+
+    def list_of(self, record: StepRecord) -> StepRecord | None:
+        """Return the step of the same run that stands for all items of a list, for the call of one of them; None for any other.
+
+        Args:
+            record: the step.
+        """
+        name, bracket, _ = record.name.rpartition("[")
+        return self._known(record.run_id).names.get(name) if bracket and record.name.endswith("]") else None
 
     def before(self, record: StepRecord) -> StepRecord | None:
         """Return the same step of the newest earlier run that has a key for it; a run of the same experiment comes first.
@@ -131,25 +184,47 @@ def short(name: str) -> str:
     return name.rpartition(".")[2]
 
 
-def find_step(steps: tuple[StepRecord, ...], name: str, run_id: str) -> StepRecord:
-    """Return a step by its qualified or short name.
+def labels_of(steps: tuple[StepRecord, ...]) -> dict[str, StepRecord]:
+    """Return the steps of a run by the names that the run printed for them: ``clean``, ``clean#2``, ``clean[1]`` for an item of a list.
 
     Args:
-        steps: all steps of the run.
+        steps: all steps of the run, in the order of the plan.
+    """
+    found: dict[str, StepRecord] = {}
+    labels: dict[str, str] = {}
+    counts: dict[str, int] = {}
+    for step in steps:
+        of, bracket, number = step.name.rpartition("[")
+        if bracket and of in labels:
+            label = f"{labels[of]}[{number}"
+        else:
+            own = short(step.name.partition("#")[0])
+            counts[own] = counts.get(own, 0) + 1
+            label = own if counts[own] == 1 else f"{own}#{counts[own]}"
+        labels[step.name] = label
+        found.setdefault(label, step)
+    return found
+
+
+def find_step(steps: tuple[StepRecord, ...], name: str, run_id: str) -> StepRecord:
+    """Return a step by its qualified or short name, or by what the run printed for it.
+
+    Args:
+        steps: all steps of the run, in the order of the plan.
         name: what a person wrote.
         run_id: the run, for the message.
 
     Raises:
         NotFound: the run has no such step; the message names those that are near.
     """
-    for called in (lambda step: step.name, lambda step: short(step.name)):
-        found = next((step for step in steps if called(step) == name), None)
-        if found is not None:
-            return found
-    known = [short(step.name) for step in steps]
-    if not known:
+    labels = labels_of(steps)
+    found = {step.name: step for step in steps}.get(name) or labels.get(name) or labels.get(name.removesuffix("#1"))
+    found = found or next((step for step in steps if short(step.name) == name), None)
+    if found is not None:
+        return found
+    if not labels:
         raise NotFound(f"The run {run_id[:16]} has no steps.", "Name a run of a pipeline; list runs with: plimsoll runs list")
-    near = difflib.get_close_matches(short(name), known, n=3) or known[:20]
+    near = difflib.get_close_matches(short(name), labels, n=3) or list(labels)[:20]
     raise NotFound(f"The run {run_id[:16]} has no step {name!r}.", f"Did you mean: {', '.join(near)}?")
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from plimsoll.pipelines.history.differences import Local, compare_steps
-from plimsoll.pipelines.history.past import Past, find_step, same_step, short
+from plimsoll.pipelines.history.past import Past, find_step, short
 from plimsoll.records.pipeline import StepRecord
 from plimsoll.records.pipelines.history import Difference, ExplainStep, StepExplanation
 from plimsoll.store.contracts import Context
@@ -28,16 +28,15 @@ def explain_step(request: ExplainStep, context: Context) -> StepExplanation:
     past = Past(context)
     run = past.run(request.run_id)
     record = find_step(past.steps(run.id), request.step, run.id)
-    if request.against:
-        other = past.run(request.against)
-        against = same_step(past.steps(other.id), record) or find_step(past.steps(other.id), short(record.name), other.id)
-    else:
-        found = past.before(record)
-        if found is None:
-            summary = f"{_said(record)}; no earlier run has this step to compare with"
-            return StepExplanation(step=record, against=None, summary=summary, differences=(), roots=())
-        against = found
-    first, roots, notes = _follow(past, against, record)
+    against = _against(past, record, request.against)
+    if against is None:
+        summary = f"{_said(record)}; no earlier run has this step to compare with"
+        return StepExplanation(step=record, against=None, summary=summary, differences=(), roots=())
+    compared = record
+    if "[" not in short(against.name) and (of := past.list_of(record)) is not None:
+        # The list had no such item: why it has one now is what there is to be told.
+        compared = of
+    first, roots, notes = _follow(past, against, compared)
     return StepExplanation(
         step=record,
         against=against,
@@ -46,6 +45,16 @@ def explain_step(request: ExplainStep, context: Context) -> StepExplanation:
         roots=tuple(roots),
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _against(past: Past, record: StepRecord, run_id: str) -> StepRecord | None:
+    """Return what a step is compared with; of an item that the other run's list lacks, what stands for the list."""
+    of = past.list_of(record)
+    if not run_id:
+        return past.before(record) or (None if of is None else past.before(of))
+    other = past.run(run_id).id
+    found = past.like(other, record) or (None if of is None else past.like(other, of))
+    return found or find_step(past.steps(other), short(record.name), other)
 
 
 def _follow(past: Past, old: StepRecord, new: StepRecord) -> tuple[Local, list[Difference], list[str]]:
@@ -106,7 +115,8 @@ def _said(record: StepRecord) -> str:
 def _summary(record: StepRecord, against: StepRecord, roots: list[Difference]) -> str:
     name, run = short(record.name), against.run_id[:16]
     if roots:
-        return f"{name} {_VERBS[record.state]}; since run {run}: {told(roots)}"
+        said = _said(record) if record.state == "skipped" else f"{name} {_VERBS[record.state]}"
+        return f"{said}; since run {run}: {told(roots)}"
     if record.key is None or against.key is None:
         return f"{_said(record)}; nothing can be compared with run {run}"
     return f"{_said(record)}; nothing that it depends on differs from run {run}"

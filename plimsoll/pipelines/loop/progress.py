@@ -9,14 +9,17 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 from plimsoll.data.snapshot import get_manifest
 from plimsoll.data.values import outputs_in
 from plimsoll.errors import Corrupt, PlimsollError, StepFailed
+from plimsoll.fingerprint import digest_value
 from plimsoll.pipelines.executors.call import load_input
-from plimsoll.pipelines.plan import Argument, Choice, Group, Literal, Node, Plan, Reference, beside
-from plimsoll.records.pipeline import Output
+from plimsoll.pipelines.keys import CHOSEN_BY
+from plimsoll.pipelines.plan import Argument, Choice, Group, Literal, Node, Plan, Reference, beside, last_uses, references
+from plimsoll.records.pipeline import KeyPart, Output
 from plimsoll.store.contracts import Blobs
 
 #: Calls beside each item's call: as a list may grow, and the number of threads must not change with it, each gets one.
@@ -46,17 +49,20 @@ class Progress:
         plan: what is run.
         blobs: where outputs are; values that decide, and lists, are read from there.
         left_out: position -> why that node is not run.
+        alone: position of a list's node -> number of the only item that is run, and why the others are not.
     """
 
-    def __init__(self, plan: Plan, blobs: Blobs, left_out: Mapping[int, str]) -> None:
+    def __init__(
+        self, plan: Plan, blobs: Blobs, left_out: Mapping[int, str], alone: Mapping[int, tuple[int, str]] = MappingProxyType({})
+    ) -> None:
         self._blobs = blobs
-        self._left_out = left_out
+        self._left_out, self._alone = dict(left_out), alone
         self._result = plan.result
         #: The calls of the plan, and behind them those of items.
         self.nodes = list(plan.nodes)
         #: Position -> output. Negative positions are those of the several outputs of one step.
         self.outputs: dict[int, Output] = {}
-        self._beside = beside(plan)
+        self._beside, self._last = beside(plan), last_uses(plan)
         self._static = len(plan.nodes)
         self._ended: set[int] = set()
         self._needs: dict[int, Iterator[int]] = {}
@@ -122,13 +128,19 @@ class Progress:
             node: one with ``each``.
 
         Raises:
-            StepFailed: what it takes is no list.
+            StepFailed: what it takes is no list, or has not the item that was asked for.
             Corrupt: the list is damaged; ``details["input"]`` is its position.
         """
         first = next(iter(node.bound))
         known, found = self.known(replace(node, guards=())), list[Node]()
-        for number, item in enumerate(self._items_of(known.bound[first], node)):
+        items = self._items_of(known.bound[first], node)
+        only, why = self._alone.get(node.index, (None, ""))
+        if only is not None and only >= len(items):
+            raise StepFailed(f"There is no {node.label}[{only}]: the list has {len(items)} items.", "Name one that there is, from [0] on.")
+        for number, item in enumerate(items):
             index = len(self.nodes)
+            if only not in (None, number):
+                self._left_out[index] = why
             args, bound = (item, *known.args[1:]), {**known.bound, first: item}
             name, label = f"{node.name}[{number}]", f"{node.label}[{number}]"
             found.append(replace(known, index=index, name=name, label=label, args=args, bound=bound, each=False))
@@ -147,6 +159,41 @@ class Progress:
             index: position of the list's node.
         """
         return tuple(item.index for item in self._lists[index].items if isinstance(item, Reference))
+
+    def choices(self, node: Node) -> tuple[KeyPart, ...]:
+        """Return what a key tells, for people, of what decided the arguments of a call, and whether it is made at all.
+
+        Args:
+            node: as the plan has it, one whose turn it is.
+        """
+        found = [("", flag) for flag, _ in node.guards]
+        for name, argument in node.bound.items():
+            found += [(name, flag) for flag in _flags(argument)]
+        parts = {}
+        for name, flag in found:
+            try:
+                digest = digest_value(self._is_true(flag))
+            except KeyError:
+                continue  # of the branch that was not taken
+            for reference in _deciding(flag):
+                by = self.name(self._place(reference))
+                parts[name, by] = KeyPart(kind="choice", name=f"{name}{CHOSEN_BY}{by}", digest=digest, text=by)
+        return tuple(parts.values())
+
+    def mapped(self, node: Node) -> tuple[str, Argument, Reference | None]:
+        """Return the parameter of a node with ``each`` that is mapped, what it is, and the output or the list that this is.
+
+        Args:
+            node: as the plan has it, one whose items have ended.
+        """
+        name = next(iter(node.bound))
+        source = node.bound[name]
+        while isinstance(source, Choice):
+            source = source.then if self._is_true(source.flag) else source.otherwise
+        known = self._known(source)
+        if isinstance(source, Reference):
+            return name, known, Reference(self._place(source))
+        return name, known, None
 
     def reopen(self, position: int) -> int:
         """Forget an output that is damaged, and return the position of its node, which is to be asked again.
@@ -221,6 +268,14 @@ class Progress:
         """
         return self._items.get(index, index)
 
+    def number(self, index: int) -> int | None:
+        """Return which item of its list a node is the call for, from 0; None for a node of the plan.
+
+        Args:
+            index: its position.
+        """
+        return None if index not in self._items else index - self.items(self._items[index])[0]
+
     def is_item(self, position: int) -> bool:
         """Return whether an output is that of an item's call.
 
@@ -236,6 +291,23 @@ class Progress:
             index: its position.
         """
         return self._beside[index] if index < self._static else _MANY
+
+    def shared(self, node: Node) -> dict[int, str]:
+        """Return the positions of the outputs that a later call, or the pipeline's caller, gets as well -> name of the argument.
+
+        Args:
+            node: the call, as :meth:`known` gave it.
+        """
+        at, mapped = self.origin(node.index), next(iter(node.bound), "") if node.index in self._items else ""
+        found = {}
+        for name, argument in node.bound.items():
+            for reference in references(argument):
+                place = reference.index
+                owner = self._owners[-1 - place] if place < 0 else (self.origin(place), "")
+                # What is no item goes to the calls for all of them.
+                if self._last.get(owner, -1) > at or (mapped and name != mapped):
+                    found[place] = name
+        return found
 
     def _decided(self, argument: Argument) -> Argument:
         if isinstance(argument, Group):
@@ -318,8 +390,8 @@ class Progress:
     def _items_of(self, argument: Argument, node: Node) -> tuple[Argument, ...]:
         if isinstance(argument, Group) and argument.kind in ("list", "tuple"):
             return argument.items
-        if isinstance(argument, Reference):
-            value = self._value(argument.index)
+        if isinstance(argument, Reference | Literal):
+            value = argument.value if isinstance(argument, Literal) else self._value(argument.index)
             if type(value) in (list, tuple):
                 return tuple(Literal(item) for item in value)
             name = type(value).__qualname__
@@ -339,6 +411,17 @@ class Progress:
 
     def _place(self, reference: Reference) -> int:
         return self._slot(reference.index, reference.field) if reference.field else reference.index
+
+
+def _flags(argument: Argument) -> Iterator[Argument]:
+    """Yield all that decides inside an argument."""
+    if isinstance(argument, Choice):
+        yield argument.flag
+        for part in (argument.flag, argument.then, argument.otherwise):
+            yield from _flags(part)
+    elif isinstance(argument, Group):
+        for item in argument.items:
+            yield from _flags(item)
 
 
 def _deciding(argument: Argument) -> Iterator[Reference]:
