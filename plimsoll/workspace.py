@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, func, select
 
 from plimsoll import access, clock, codec, verbs
+from plimsoll.data.refs.pipeline import check_pipeline
 from plimsoll.errors import Conflict, Denied, InvalidInput, NotFound, PlimsollError, StorageFull
 from plimsoll.records.access import Actor, Job
 from plimsoll.records.request import Request
@@ -74,6 +75,7 @@ class Workspace:
         """
         verb = verbs.find(type(request).__name__)
         access.require(actor, verb.role, verb.name)
+        self._look(request)
         function = verb.load()
         if verb.kind == "job":
             return self.work(request, actor, _silent)
@@ -83,6 +85,19 @@ class Workspace:
             if verb.audited and verb.kind == "write":
                 self.stores.events.append(tx, actor.name, verb.name, verbs.subject_of(request, result), codec.plain(request))
         return result
+
+    def _look(self, request: Request[Any]) -> None:
+        """Refuse what names a pipeline that the project's files have not, while somebody is there to be told.
+
+        A declared trigger is taken as it is: the table may be ahead of the code, and its home must open all the same.
+        """
+        # By name: importing their classes costs every command more than the question does.
+        asked: Any = request
+        name = type(request).__name__
+        if name == "RunPipeline":
+            check_pipeline(self.project, asked.pipeline)
+        elif name == "SetTrigger" and not asked.declared:
+            check_pipeline(self.project, asked.rule.pipeline)
 
     def work(self, request: Request[R], actor: Actor, progress: Callable[[str], None]) -> R:
         """Do a job in this process, as the worker does it.
@@ -120,6 +135,7 @@ class Workspace:
         access.require(actor, verb.role, verb.name)
         if verb.kind != "job":
             raise InvalidInput(f"{verb.name} is no job.", "Do it directly.")
+        self._look(request)
         with self.stores.database.write() as tx:
             of_key = select(func.count()).select_from(jobs).where(jobs.c.key == key)
             known = tx.execute(of_key).scalar_one()

@@ -8,7 +8,8 @@ import sys
 from importlib.metadata import version
 from typing import Any, NoReturn
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, MissingArgumentError, Parameter, UnusedCliTokensError
+from cyclopts.exceptions import ConsumeMultipleError
 
 from plimsoll.errors import PlimsollError
 
@@ -77,7 +78,7 @@ def main() -> None:
         sys.stdout.flush()
     except CycloptsError as error:
         words = [word for word in error.command_chain or () if word != "plimsoll"]
-        _fail(str(error), f"Run: {' '.join(['plimsoll', *words, '--help'])}", 2)
+        _fail(_said(error, " ".join(words)), f"Run: {' '.join(['plimsoll', *words, '--help'])}", 2)
     except KeyboardInterrupt:
         _fail("Interrupted.", "", 130)
     except (BrokenPipeError, SystemExit):
@@ -97,6 +98,21 @@ def main() -> None:
             raise
         _fail(f"Plimsoll failed: {type(defect).__name__}: {defect}", "Run it again with --debug and report the traceback.", 1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _said(error: CycloptsError, command: str) -> str:
+    """Return what is wrong with a command line, in our words where the parser's are about its own matters."""
+    if isinstance(error, UnusedCliTokensError):
+        return f"plimsoll {command} does not take {' '.join(error.unused_tokens or ())}."
+    if not isinstance(error, MissingArgumentError) or isinstance(error, ConsumeMultipleError) or error.argument is None:
+        return str(error)
+    given = [token.keyword for token in error.argument.tokens if token.keyword]
+    name = error.argument.name
+    if given or error.keyword or error.tokens_so_far:
+        count = error.argument.token_count()[0]
+        return f"{error.keyword or (given[-1] if given else name)} needs {'a value' if count < 2 else f'{count} values'}."
+    positional = error.argument.field_info.is_positional
+    return f"plimsoll {command} needs {name.removeprefix('--').replace('-', '_').upper() if positional else name}."
 
 
 #: What to do about an error of the operating system that no part of Plimsoll expected.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from plimsoll import codec
+from plimsoll.cli.output import say
 from plimsoll.data.project import chosen_profile, find_project, load_object, read_project
+from plimsoll.data.refs.pipeline import pipeline_in
 from plimsoll.errors import InvalidInput, NotFound, PlimsollError
 from plimsoll.pipelines.settled import Settled, settle, typed_params, variations
 from plimsoll.pipelines.step import is_pipeline
@@ -93,15 +96,19 @@ def asked(pipeline: str | None, told: Told) -> Asked:
     """Return what a command line asks for, checked as far as that goes without importing the pipeline.
 
     Args:
-        pipeline: ``path.py:name``; None takes the pipeline of the project's only model.
+        pipeline: ``path.py:name``, or ``folder:name`` of the one file in that folder which has it; None takes the pipeline of the
+            project's only model.
         told: what else it says; without a profile, ``PLIMSOLL_PROFILE`` names it.
 
     Raises:
-        NotFound: there is no project, or nothing of such a name is declared.
+        NotFound: there is no project, or nothing of such a name is declared, or in the folder.
         InvalidInput: a parameter is not written as ``name=value``.
     """
     project = find_project(Path.cwd())
-    ref = pipeline or _only_pipeline(project)
+    if pipeline is None:
+        ref = _only_pipeline(project)
+    else:
+        project, ref = _located(project, pipeline)
     return Asked(
         project=project,
         ref=ref,
@@ -119,6 +126,16 @@ def _only_pipeline(project: Path) -> str:
     if len(refs) != 1:
         raise NotFound(f"The project declares {len(refs)} pipelines.", "Name one: plimsoll run path.py:name")
     return refs.pop()
+
+
+def _located(project: Path, written: str) -> tuple[Path, str]:
+    """Return the project and the reference of a pipeline; work in another project's folder when it is there."""
+    found, ref = pipeline_in(project, written)
+    if found != project:
+        # Settings, home and relative paths are those of the project, as if one had gone there.
+        os.chdir(found)
+        say(f"{found.relative_to(project)} is a project of its own. Its runs: cd {found.relative_to(project)}")
+    return found, ref
 
 
 def parameters(pairs: Iterable[str]) -> dict[str, Any]:

@@ -52,6 +52,7 @@ def test_killed_at_any_point_every_minute_is_fired_once_and_has_one_job(
     told = tmp_path / "time"
     told.write_text(str(start))
     workspace = open_workspace(tmp_path / "home", owner="dana", database=database_url)
+    (tmp_path / "p.py").write_text("f = None\n")
     rule = TriggerRule(on="schedule", cron="* * * * *", pipeline="p.py:f", catch_up="all", catch_up_limit=1000, concurrency=100)
     with monkeypatch.context() as patched:
         patched.setattr("plimsoll.clock.now", lambda: start)

@@ -68,6 +68,7 @@ def told(yard: Yard, request: Request[Any], actor: Actor) -> Event:
 
 
 def test_every_audited_verb_leaves_exactly_one_line_with_actor_subject_and_request(yard: Yard) -> None:
+    (yard.workspace.project / "pipe.py").write_text("flow = None\n")
     run = yard.workspace.do(StartRun(), yard.dana)
     tree = yard.workspace.stores.blobs.put(codec.canonical(Manifest(kind="tree", files=(), meta={})))
     package = yard.package("one")

@@ -249,7 +249,7 @@ def _trigger(tx: Connection, row: Row[Any], active: int, held: int) -> Trigger:
 
 def _shown() -> Select[Any]:
     joined = firings.outerjoin(jobs, jobs.c.id == firings.c.job_id).outerjoin(runs, runs.c.key == literal("firing/") + firings.c.id)
-    return select(firings, jobs.c.state.label("job_state"), runs.c.id.label("run_id")).select_from(joined)
+    return select(firings, jobs.c.state.label("job_state"), jobs.c.error, runs.c.id.label("run_id")).select_from(joined)
 
 
 def _these(tx: Connection, ids: list[str]) -> tuple[Firing, ...]:
@@ -268,7 +268,7 @@ def _firing(row: Row[Any]) -> Firing:
         params=row.request["params"],
         at=row.at,
         state=row.state,
-        reason=row.reason,
+        reason=row.reason or (row.error or {}).get("fact", ""),
         job_id=row.job_id,
         job_state=row.job_state,
         run_id=row.run_id,

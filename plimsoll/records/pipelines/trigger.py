@@ -223,7 +223,7 @@ class Firing:
     at: int
     #: What became of it.
     state: FiringState
-    #: Why it was held or skipped, in one sentence; empty otherwise.
+    #: Why it was held or skipped, or why its job failed, in one sentence; empty otherwise.
     reason: str
     #: Its job, once it has one.
     job_id: str | None

@@ -52,6 +52,24 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def test_a_folder_with_a_project_of_its_own_is_run_there(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As ``plimsoll run examples/flights:train`` from the top of a repository."""
+    inner = project / "examples" / "flights"
+    inner.mkdir(parents=True)
+    (inner / "pyproject.toml").write_text("[tool.plimsoll]\n")
+    (inner / "nested_flow.py").write_text(PIPE)
+    run("examples/flights:flow")
+    said = capsys.readouterr()
+    assert "examples/flights is a project of its own" in said.err
+    assert (inner / ".plimsoll").is_dir()
+    assert not (project / ".plimsoll").exists()
+    monkeypatch.chdir(project)
+    run("examples/flights:flow")
+    assert "Nothing changed" in capsys.readouterr().err
+
+
 def test_one_variation_runs_by_its_name_and_again_from_the_cache(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     printed = []
     for _ in range(2):

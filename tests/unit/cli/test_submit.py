@@ -12,10 +12,12 @@ import pytest
 from plimsoll.cli.access.jobs import show
 from plimsoll.cli.asked import Told
 from plimsoll.cli.automation.submit import submit
+from plimsoll.cli.automation.triggers import history, set_
 from plimsoll.cli.output import Format
 from plimsoll.errors import InvalidInput, NotFound, StepFailed, Unavailable
 from plimsoll.records.access import GetJob, ListJobs
 from plimsoll.records.pipeline import ListSteps
+from plimsoll.records.pipelines.trigger import FireTrigger, ListTriggers
 from plimsoll.records.run import GetRun
 from plimsoll.workspace import open_workspace
 from tests.unit.conftest import Running
@@ -117,10 +119,38 @@ def test_a_run_that_fails_is_the_commands_own_failure(here: Running) -> None:
             submit("nothing.py:flow", wait=True)
 
 
+def test_a_pipeline_that_the_servers_project_has_not_is_refused_at_once(here: Running) -> None:
+    """And leaves no job, of the command line as of a trigger."""
+    with pytest.raises(NotFound, match=r"tiny\.py has no 'flaw'") as caught:
+        submit("tiny.py:flaw")
+    assert "flow" in caught.value.remedy
+    with pytest.raises(InvalidInput, match="not a reference to code"):
+        submit("tiny:flow")
+    with pytest.raises(NotFound, match=r"tiny\.py has no 'nope'"):
+        set_("nightly", on="call", pipeline="tiny.py:nope")
+    with pytest.raises(NotFound, match=r"no file 'tin\.py'"):
+        set_("nightly", on="call", pipeline="tin.py:flow")
+    assert here.http().do(ListJobs()) == ()
+    assert here.http().do(ListTriggers()) == ()
+    set_("nightly", on="call", pipeline="tiny.py:flow")
+
+
+def test_the_history_of_a_trigger_says_why_a_run_failed(here: Running, capsys: pytest.CaptureFixture[str]) -> None:
+    set_("small", on="call", pipeline="tiny.py:flow", param=["size=-1"])
+    with here.working():
+        (firing,) = here.http().do(FireTrigger(name="small"))
+        here.http().wait(here.http().do(GetJob(id=firing.job_id)))
+    history("small", form=Format(json=True))
+    (row,) = json.loads(capsys.readouterr().out)
+    assert "failed" in row["job"]
+    assert "too small" in row["reason"]
+
+
 def test_a_home_that_nobody_works_on_is_refused_and_one_that_is_up_is_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "pyproject.toml").write_text(PROJECT)
+    (tmp_path / "tiny.py").write_text(PIPE)
     workspace = open_workspace(tmp_path / ".plimsoll", owner="dana")
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PLIMSOLL_URL", raising=False)

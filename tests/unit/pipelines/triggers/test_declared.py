@@ -51,6 +51,7 @@ pipeline = "pipe.py:flow"
 @pytest.fixture
 def workspace(tmp_path: Path) -> Iterator[Workspace]:
     """A new home beside a project."""
+    (tmp_path / "pipe.py").write_text("flow = None\n")
     opened = open_workspace(tmp_path / ".plimsoll", owner="dana")
     yield opened
     opened.close()

@@ -47,6 +47,7 @@ class Bench:
 
     def __init__(self, home: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         self.workspace = open_workspace(home, owner="dana", database=url)
+        (self.workspace.project / "pipe.py").write_text("flow = None\n")
         self.time = START
         monkeypatch.setattr("plimsoll.clock.now", lambda: self.time)
 
