@@ -121,6 +121,7 @@ def test_a_run_that_fails_is_the_commands_own_failure(here: Running) -> None:
 
 def test_a_pipeline_that_the_servers_project_has_not_is_refused_at_once(here: Running) -> None:
     """And leaves no job, of the command line as of a trigger."""
+    before = here.http().do(ListJobs())
     with pytest.raises(NotFound, match=r"tiny\.py has no 'flaw'") as caught:
         submit("tiny.py:flaw")
     assert "flow" in caught.value.remedy
@@ -130,8 +131,8 @@ def test_a_pipeline_that_the_servers_project_has_not_is_refused_at_once(here: Ru
         set_("nightly", on="call", pipeline="tiny.py:nope")
     with pytest.raises(NotFound, match=r"no file 'tin\.py'"):
         set_("nightly", on="call", pipeline="tin.py:flow")
-    assert here.http().do(ListJobs()) == ()
-    assert here.http().do(ListTriggers()) == ()
+    assert here.http().do(ListJobs()) == before
+    assert "nightly" not in {trigger.name for trigger in here.http().do(ListTriggers())}
     set_("nightly", on="call", pipeline="tiny.py:flow")
 
 
