@@ -238,11 +238,11 @@ def execute(
         versions: whether models become versions at once.
         part: which steps are run.
         on_step: is told of every start and end of a step.
-        heard: is told of every point that a step logs, as soon as it is here, in any thread; it may raise :class:`RunStopped`.
+        heard: is told of every point that a step logs, as soon as it is here, in any thread; a ``RunStopped`` from it ends the run.
 
     Raises:
         InvalidInput: the function is no pipeline or does not take these parameters, or a step asks for more than there is.
-        RunStopped: ``heard`` has raised it; the run has ended as stopped.
+        Refused: a result that the part needs is not in the cache.
         StepFailed: a step failed; ``details`` has ``run_id``, ``step`` and the user's ``traceback``.
     """
     project, plan, late = project.resolve(), trace(function, params), blobs if isinstance(blobs, LateBlobs) else LateBlobs(blobs)
@@ -250,13 +250,12 @@ def execute(
     with nullcontext() if in_process else closing(own), open_executor(executor, own, blobs, [s.function for s in steps]) as runner:
         runner.room.check(steps)
         origin = origin or origin_of(function, blobs, project)
-        check_cached(plan, chosen, LookUp(do, late, project, origin.sources), late)
+        check_cached(plan, chosen, LookUp(do, late, project, origin.sources))
         start = replace(_start(function, plan, origin, experiment), tags=chosen.tags | dict(tags), cause=cause, key=key)
         with hosting(do, late, runner, project) as hosted:
-            run = do(start) if begin is None else begin(start)
             means = Means(do=do, blobs=late, executor=runner, in_process=own, sources=origin.sources, hosted=hosted, heard=heard)
             means = means if on_step is None else replace(means, on_step=on_step)
-            return _Execution(plan, chosen, run, do, late, project, versions).through(means)
+            return _Execution(plan, chosen, (begin or do)(start), do, late, project, versions).through(means)
 
 
 def _trusted(records: Iterable[StepRecord], do: Do) -> frozenset[int]:

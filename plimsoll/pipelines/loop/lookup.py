@@ -70,7 +70,9 @@ class LookUp:
     """
 
     def __init__(self, do: Do, blobs: Blobs, project: Path, sources: Sources | None = None) -> None:
-        self._do, self._blobs, self._project = do, blobs, project
+        #: Where outputs are.
+        self.blobs = blobs
+        self._do, self._project = do, project
         self._sources = sources or Sources()
         self._now = Now(project)
         self._code: dict[int, Code | Unfingerprintable] = {}
@@ -144,13 +146,13 @@ class LookUp:
             if not fresh(entry, cache):
                 why = why or f"its earlier result is older than {cache:g} s"
                 continue
-            wrong = broken or damage(self._blobs, entry.output.digest)
+            wrong = broken or damage(self.blobs, entry.output.digest)
             try:
                 if not wrong:
-                    return Found(entry=entry, logged=log_of(self._blobs, entry.logged))
+                    return Found(entry=entry, logged=log_of(self.blobs, entry.logged))
             except Corrupt as error:
                 wrong = error.fact
-            forget(self._do, self._blobs, entry.key, entry.output, wrong, entry.logged)
+            forget(self._do, self.blobs, entry.key, entry.output, wrong, entry.logged)
             broken, why = "", f"its stored output was damaged ({wrong})"
         return Found(why=f"its stored output was damaged ({broken})" if broken else why, seen=tuple(seen))
 

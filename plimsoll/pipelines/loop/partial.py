@@ -14,7 +14,6 @@ from plimsoll.pipelines.loop.progress import Progress
 from plimsoll.pipelines.plan import Node, Plan
 from plimsoll.records.pipeline import Output
 from plimsoll.records.pipelines.part import PartAsked
-from plimsoll.store.contracts import Blobs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,14 +112,13 @@ def part_of(plan: Plan, asked: PartAsked) -> Part:
     )
 
 
-def check_cached(plan: Plan, part: Part, look: LookUp, blobs: Blobs) -> None:
+def check_cached(plan: Plan, part: Part, look: LookUp) -> None:
     """Refuse a part that needs an earlier result which is not there, before a run exists.
 
     Args:
         plan: the whole.
         part: what of it is run.
         look: looks among earlier results.
-        blobs: where outputs are.
 
     Raises:
         Refused: a result is not there.
@@ -128,7 +126,7 @@ def check_cached(plan: Plan, part: Part, look: LookUp, blobs: Blobs) -> None:
     if not part.cached:
         return
     needed = {node.index: "it is not needed" for node in plan.nodes if node.index not in part.cached}
-    progress = Progress(plan, blobs, needed)
+    progress = Progress(plan, look.blobs, needed)
     try:
         for turn in progress.turns():
             if turn.error is not None:
