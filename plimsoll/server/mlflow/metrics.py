@@ -27,12 +27,15 @@ def _point(series: Series, index: int) -> dict[str, Any]:
 
 def history(asked: Asked) -> dict[str, Any]:
     """Return a metric's history in order of (step, arrival), whole or a page of it."""
-    run, key = known(asked, asked.run_id()).run, asked.text("metric_key")
+    run_id, key = asked.run_id(), asked.text("metric_key")
     limit = asked.whole("max_results", 0)
     if "max_results" in asked.fields and limit <= 0:
         raise Spoken(INVALID, f"Invalid value {limit} for parameter 'max_results' supplied. It must be a positive integer.")
     begin = max(0, asked.whole("page_token", 0))
-    series = _series(asked, GetSeries(run_id=run.id, name=key, first=begin, limit=limit or None))
+    series = _series(asked, GetSeries(run_id=run_id, name=key, first=begin, limit=limit or None))
+    if not series.count:
+        # Asked last: a run has no history more seldom than it takes to read all that is known of one.
+        known(asked, run_id)
     end = begin + len(series.steps)
     more = {"next_page_token": str(end)} if end < series.count and series.steps else {}
     return {"metrics": [_point(series, index) for index in range(len(series.steps))], **more}

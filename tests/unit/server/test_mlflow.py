@@ -164,6 +164,16 @@ def test_a_history_comes_whole_by_page_thinned_and_by_range(client: httpx.Client
     assert [(point["run_id"], point["step"]) for point in part] == [(run, 10), (run, 11), (run, 12)]
 
 
+def test_the_history_of_a_metric_that_is_not_there_is_empty_and_that_of_a_run_that_is_not_there_is_refused(
+    client: httpx.Client, run: str
+) -> None:
+    assert get(client, "metrics/get-history", run_id=run, metric_key="m") == {"metrics": []}
+    for id in ("0" * 32, run[:8], "x"):
+        answer = client.get("/api/2.0/mlflow/metrics/get-history", params={"run_id": id, "metric_key": "m"})
+        assert (answer.status_code, answer.json()["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST")
+        assert answer.json()["message"] == f"Run with id={id} not found"
+
+
 def test_a_param_is_written_once(client: httpx.Client, run: str) -> None:
     for _ in range(2):
         post(client, "runs/log-parameter", run_id=run, key="depth", value="5")
