@@ -45,6 +45,11 @@ _UNSETTLED = (
 
 #: What a summary is read from.
 _SUMMARY = ("run_id", "name", "count", "last", "last_number", "min", "max", "last_step", "last_time")
+_SUMMARIES = (
+    select(*(_series[name] for name in _SUMMARY))
+    .where(_series.run_id.in_(bindparam("of", expanding=True)))
+    .order_by(_series.run_id, _series.name)
+)
 _DOUBLES = struct.Struct("<2d")
 
 
@@ -163,11 +168,10 @@ class SqlPoints:
             run_ids: any number of runs.
             names: metrics that are read; None is all of them.
         """
-        query = select(*(_series[name] for name in _SUMMARY)).order_by(_series.run_id, _series.name)
+        query = _SUMMARIES if names is None else _SUMMARIES.where(_series.name.in_(names))
         found: dict[str, list[SeriesSummary]] = {}
         for some in chunks(list(dict.fromkeys(run_ids)), _NAMES):
-            mine = query.where(_series.run_id.in_(some))
-            rows = tx.execute(mine if names is None else mine.where(_series.name.in_(names))).all()
+            rows = tx.execute(query, {"of": some}).all()
             for run_id, name, count, last, number, low, high, last_step, last_time in rows:
                 least, most = _DOUBLES.unpack(low + high)
                 last = _last(last, number)
