@@ -10,13 +10,13 @@ from plimsoll.records.mlflow.words import NAME_TAG, STATES, STATUS, STATUS_NUMBE
 from plimsoll.records.run import GetRun, ModelUse, PointColumns, Run, RunDetail, StartRun
 from plimsoll.records.tracking.change import DeleteRun, LogBatch, LogDatasets, RemoveTags, RestoreRun, UpdateRun
 from plimsoll.records.tracking.dataset import Dataset, DatasetUse
-from plimsoll.records.tracking.experiment import DEFAULT_EXPERIMENT_ID
+from plimsoll.records.tracking.experiment import DEFAULT_EXPERIMENT_ID, LONGEST_TAG
 from plimsoll.records.tracking.find import SearchRuns
 from plimsoll.records.tracking.logged_model import LinkModels, LogModelMetrics, ModelMetric
 from plimsoll.runs.described import param_text
 from plimsoll.server.mlflow.experiments import active, view_of
 from plimsoll.server.mlflow.logged_models import known_logged
-from plimsoll.server.mlflow.speech import INVALID, MISSING, Asked, Spoken, number, pairs, shown_number, texts, whole
+from plimsoll.server.mlflow.speech import INVALID, MISSING, Asked, Spoken, checked_name, number, pairs, shown_number, texts, whole
 
 _LIMITS = {"metrics": 1000, "params": 100, "tags": 100}
 _TOGETHER = "metrics, params, and tags"
@@ -125,7 +125,7 @@ def create(asked: Asked) -> dict[str, Any]:
     user = asked.text("user_id", required=False)
     if user:
         tags.setdefault(USER_TAG, user)
-    request = StartRun(experiment_id=experiment.id, name=name or tagged, tags=tags, started=started * 1000 or None)
+    request = StartRun(experiment_id=experiment.id, name=name or tagged, tags=_cut(tags), started=started * 1000 or None)
     return {"run": _told(RunDetail(run=asked.do(request), metrics=(), artifacts=(), inputs=()))}
 
 
@@ -154,17 +154,16 @@ def update(asked: Asked) -> dict[str, Any]:
 
 
 def delete(asked: Asked) -> dict[str, Any]:
-    """Delete a run; it can be restored."""
-    asked.do(DeleteRun(id=changeable(asked, asked.run_id()).id))
+    """Delete a run; it can be restored. Deleting it again changes nothing."""
+    asked.do(DeleteRun(id=known(asked, asked.run_id()).run.id))
     return {}
 
 
 def restore(asked: Asked) -> dict[str, Any]:
-    """Restore a run."""
+    """Restore a run; one that is not deleted stays as it is."""
     run = known(asked, asked.run_id()).run
-    if run.deleted is None:
-        raise Spoken(INVALID, f"The run {run.id} must be in the 'deleted' state. Current state is active.")
-    asked.do(RestoreRun(id=run.id))
+    if run.deleted is not None:
+        asked.do(RestoreRun(id=run.id))
     return {}
 
 
@@ -193,6 +192,7 @@ def _points(rows: list[Any], prefix: str = "metrics") -> PointColumns:
         at = f"{prefix}[{index}]"
         if not isinstance(row, dict) or not row.get("key"):
             raise Spoken(INVALID, f"Missing value for required parameter '{at}.key'.")
+        checked_name("Metric name", "name", str(row["key"]))
         names.append(str(row["key"]))
         values.append(number(f"{at}.value", row.get("value")))
         times.append(_time(f"{at}.timestamp", row.get("timestamp"), names[-1], values[-1]) * 1000)
@@ -216,9 +216,10 @@ def _time(name: str, sent: Any, key: str, value: float) -> int:
 
 def _log(asked: Asked, run: Run, metrics: list[Any], params: dict[str, str], tags: dict[str, str]) -> dict[str, Any]:
     name = tags.pop(NAME_TAG, None)
+    # MLflow's server cuts what is longer, and existing code relies on that it does not raise.
+    params = {key: value[:_LONGEST_PARAM] for key, value in params.items()}
     for key, value in params.items():
-        if len(value) > _LONGEST_PARAM:
-            raise Spoken(INVALID, f"Param value '{value[:50]}...' of '{key}' exceeds the maximum length of {_LONGEST_PARAM} characters")
+        checked_name("Param key", "key", key)
         if key in run.params and param_text(run.params[key]) != value:
             raise Spoken(
                 INVALID,
@@ -226,12 +227,18 @@ def _log(asked: Asked, run: Run, metrics: list[Any], params: dict[str, str], tag
                 f"'{param_text(run.params[key])}' for run ID='{run.id}'. Attempted logging new value '{value}'.",
             )
     measured = _measured(run.id, metrics)
-    asked.do(LogBatch(run_id=run.id, points=_points(metrics) if metrics else None, params=dict(params), tags=tags))
+    asked.do(LogBatch(run_id=run.id, points=_points(metrics) if metrics else None, params=params, tags=_cut(tags)))
     if measured:
         asked.do(LogModelMetrics(metrics=tuple(measured)))
     if name:
         asked.do(UpdateRun(id=run.id, name=name))
     return {}
+
+
+def _cut(tags: dict[str, str]) -> dict[str, str]:
+    for key in tags:
+        checked_name("key", "key", key)
+    return {key: value[:LONGEST_TAG] for key, value in tags.items()}
 
 
 def _measured(run_id: str, rows: list[Any]) -> list[ModelMetric]:

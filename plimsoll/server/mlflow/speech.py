@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import posixpath
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +25,10 @@ from plimsoll.errors import (
     Unavailable,
     Unreachable,
 )
+from plimsoll.records.request import check_name
 from plimsoll.store.contracts import Blobs, Do
+
+_LONGEST_NAME = 250
 
 INVALID = "INVALID_PARAMETER_VALUE"
 MISSING = "RESOURCE_DOES_NOT_EXIST"
@@ -220,6 +224,31 @@ def texts(name: str, rows: Iterable[Any]) -> dict[str, str]:
         value = row.get("value")
         found[str(key)] = "" if value is None else str(value)
     return found
+
+
+def checked_name(what: str, field: str, name: str) -> None:
+    """Refuse a name of a metric, a param or a tag in MLflow's words.
+
+    Args:
+        what: how MLflow calls it when it is too long.
+        field: how it calls it otherwise.
+        name: what was sent.
+
+    Raises:
+        Spoken: names are not like that.
+    """
+    try:
+        check_name(what, name)
+    except InvalidInput:
+        if len(name) > _LONGEST_NAME:
+            raise Spoken(INVALID, f"'{what}' exceeds the maximum length of {_LONGEST_NAME} characters") from None
+        begin, resolved = f"Invalid value {json.dumps(name)} for parameter '{field}' supplied: Names may", posixpath.normpath(name)
+        if resolved != name or resolved.startswith(("..", "/")) or resolved == ".":
+            shown = f"This name would resolve to {json.dumps(resolved)}"
+            as_files = "be treated as files in certain cases, and must not resolve to other names when treated as such."
+            raise Spoken(INVALID, f"{begin} {as_files} {shown}") from None
+        allowed = "alphanumerics, underscores (_), dashes (-), periods (.), spaces ( ), colon(:) and slashes (/)"
+        raise Spoken(INVALID, f"{begin} only contain {allowed}, and begin with none but the first two.") from None
 
 
 def whole(name: str, value: Any, default: int) -> int:

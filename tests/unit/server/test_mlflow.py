@@ -210,9 +210,16 @@ def test_a_param_is_written_once(client: httpx.Client, run: str) -> None:
         ("experiments/update", {"experiment_id": "0"}, "Missing value for required parameter 'new_name'."),
         ("runs/log-batch", {"run_id": "RUN", "metrics": 5}, "Invalid value 5 for parameter 'metrics' supplied"),
         ("runs/log-batch", {"run_id": "RUN", "params": [{"key": str(i), "value": ""} for i in range(101)]}, "at most 100 params"),
-        ("runs/log-parameter", {"run_id": "RUN", "key": "a", "value": "x" * 6001}, "exceeds the maximum length of 6000"),
+        (
+            "runs/log-parameter",
+            {"run_id": "RUN", "key": "a,b", "value": ""},
+            "Invalid value \"a,b\" for parameter 'key' supplied: Names may only",
+        ),
+        ("runs/log-metric", {"run_id": "RUN", "key": "../a", "value": 1}, 'This name would resolve to "../a"'),
+        ("runs/log-metric", {"run_id": "RUN", "key": "a" * 251, "value": 1}, "'Metric name' exceeds the maximum length of 250 characters"),
+        ("runs/log-batch", {"run_id": "RUN", "params": [{"key": "a", "value": v} for v in "xy"]}, "only one param value per param key"),
         ("runs/update", {"run_id": "RUN", "status": "DONE"}, "Invalid value \"DONE\" for parameter 'status'"),
-        ("runs/set-tag", {"run_id": "RUN", "key": "bad\nkey", "value": ""}, "not a valid name"),
+        ("runs/set-tag", {"run_id": "RUN", "key": "bad\nkey", "value": ""}, "for parameter 'key' supplied: Names may only contain"),
     ],
 )
 def test_bad_fields_are_refused_by_name(client: httpx.Client, run: str, path: str, fields: dict[str, Any], says: str) -> None:
@@ -244,6 +251,37 @@ def test_a_deleted_run_is_not_changed_until_it_is_restored(client: httpx.Client,
         "RESOURCE_DOES_NOT_EXIST",
         f"No tag with name: a in run with id {run}",
     )
+
+
+def test_deleting_and_restoring_again_changes_nothing(client: httpx.Client, run: str) -> None:
+    for path, stage in (("runs/delete", "deleted"), ("runs/restore", "active")):
+        for _ in range(2):
+            post(client, path, run_id=run)
+            assert get(client, "runs/get", run_id=run)["run"]["info"]["lifecycle_stage"] == stage
+
+
+def test_values_longer_than_mlflow_keeps_are_cut_as_it_cuts_them(client: httpx.Client, run: str) -> None:
+    for _ in range(2):
+        post(client, "runs/log-parameter", run_id=run, key="long", value="x" * 7000)
+    post(client, "runs/set-tag", run_id=run, key="long", value="y" * 9000)
+    data = get(client, "runs/get", run_id=run)["run"]["data"]
+    assert [each["value"] for each in data["params"]] == ["x" * 6000]
+    assert [len(each["value"]) for each in data["tags"] if each["key"] == "long"] == [8000]
+    made = post(client, "runs/create", experiment_id="0", tags=[{"key": "long", "value": "z" * 9000}])["run"]["data"]["tags"]
+    assert [len(each["value"]) for each in made if each["key"] == "long"] == [8000]
+
+
+def test_a_folder_may_end_with_a_slash_and_a_scheme_within_a_run_is_none(client: httpx.Client, run: str) -> None:
+    root = f"0/{run}/artifacts"
+    assert client.put(f"/api/2.0/mlflow-artifacts/artifacts/{root}/plots/a.txt", content=b"hi").status_code == 200
+    assert [each["path"] for each in get(client, "artifacts/list", run_id=run, path="plots/")["files"]] == ["plots/a.txt"]
+    listing = "/api/2.0/mlflow-artifacts/artifacts"
+    assert [each["path"] for each in client.get(listing, params={"path": f"{root}/plots/"}).json()["files"]] == ["a.txt"]
+    for wrong in ("/", "//", "plots//", "../", "c:/x", "file:/etc"):
+        assert client.get("/api/2.0/mlflow/artifacts/list", params={"run_id": run, "path": wrong}).status_code == 400, wrong
+        if ":" in wrong:
+            for method in ("GET", "PUT", "DELETE"):
+                assert client.request(method, f"{listing}/{root}/{wrong}").status_code == 400, (method, wrong)
 
 
 def test_artifacts_go_up_are_listed_come_down_and_go_away(client: httpx.Client, run: str) -> None:

@@ -45,6 +45,11 @@ def safe(path: str) -> str:
     return path
 
 
+def _folder(path: str) -> str:
+    """Return a folder within a run, which clients may end with a slash; empty for all of it."""
+    return safe(path.removesuffix("/") or path) if path else ""
+
+
 def _listed(files: Iterable[FileEntry], folder: str) -> list[dict[str, Any]]:
     """Return what lies directly in a folder, by full path."""
     prefix = f"{folder}/" if folder else ""
@@ -63,7 +68,7 @@ def listing(asked: Asked) -> dict[str, Any]:
     path = asked.text("path", required=False)
     detail = known(asked, asked.run_id())
     files = flat_files(asked.blobs, detail.artifacts)
-    return {"root_uri": artifact_root(detail.run), "files": _listed(files, safe(path) if path else "")}
+    return {"root_uri": artifact_root(detail.run), "files": _listed(files, _folder(path))}
 
 
 def model_listing(asked: Asked) -> dict[str, Any]:
@@ -71,7 +76,7 @@ def model_listing(asked: Asked) -> dict[str, Any]:
     path = asked.text("artifact_directory_path", required=False)
     model = known_logged(asked, asked.text("model_id"))
     files = flat_files(asked.blobs, asked.do(ListModelFiles(id=model.id)))
-    return {"root_uri": files_root(model), "files": _listed(files, safe(path) if path else "")}
+    return {"root_uri": files_root(model), "files": _listed(files, _folder(path))}
 
 
 #: What keeps files that a client may change.
@@ -104,6 +109,8 @@ def _addressed(asked: Asked, path: str) -> Place:
         detail = known(asked, head)
         owner, files = detail.run, flat_files(asked.blobs, detail.artifacts)
     fixed, _, name = rest.partition("/")
+    if name:
+        safe(name)
     if fixed != "artifacts" or owner.experiment_id != experiment:
         raise _missing(path)
     return Place(owner, files, name)
@@ -124,7 +131,7 @@ def _version_files(asked: Asked, digest: str) -> Sequence[FileEntry]:
 
 def proxied(asked: Asked) -> dict[str, Any]:
     """Return what lies directly in a folder, by its last name only."""
-    place = _addressed(asked, asked.text("path"))
+    place = _addressed(asked, _folder(asked.text("path")))
     return {"files": [{**each, "path": each["path"].rpartition("/")[2]} for each in _listed(place.files, place.name)]}
 
 
