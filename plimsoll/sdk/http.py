@@ -257,7 +257,7 @@ class HttpDoor:
 
 
 def _unreachable(client: httpx.Client, error: Exception) -> Unreachable:
-    return Unreachable(f"The server at {client.base_url} does not answer: {error}.", "Start it with: plimsoll up")
+    return Unreachable(f"The server at {client.base_url} does not answer: {str(error).rstrip('.')}.", "Start it with: plimsoll up")
 
 
 def _send(client: httpx.Client, method: str, path: str, **kwargs: Any) -> httpx.Response:

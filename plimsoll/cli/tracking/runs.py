@@ -18,12 +18,15 @@ from plimsoll.records.run import GetRun, GetSeries, RunDetail, RunState
 from plimsoll.records.tracking.change import DeleteRun, RestoreRun
 from plimsoll.records.tracking.experiment import GetExperiment
 from plimsoll.records.tracking.find import SearchRuns
-from plimsoll.records.tracking.machine import Machine
+from plimsoll.records.tracking.machine import SYSTEM, Machine
 from plimsoll.runs.outputs.files import flat_files
 from plimsoll.runs.search.columns import TIMES, cell, columns_of, heading, wanted
 from plimsoll.runs.search.language import Name
 
 app = App(name="runs")
+
+#: Metrics that a person is shown of each run when nothing is asked for.
+_SOME = 5
 
 #: The lowest and the highest step that there can be.
 _FIRST, _LAST = -(2**63), 2**63 - 1
@@ -66,11 +69,15 @@ def list_(
             **wanted(shown or None),
         )
         found = opened.do(asked).runs
-    rows = [_row(detail) if not shown else {heading(column): _cell(detail, column) for column in shown} for detail in found]
+    whole = form.json or form.csv
+    rows = [_row(detail, whole) if not shown else {heading(column): _cell(detail, column) for column in shown} for detail in found]
     show_list(rows, form, "There are no such runs." if where else "There are no runs yet. Start one with: plimsoll run PIPELINE")
 
 
-def _row(detail: RunDetail) -> dict[str, Any]:
+def _row(detail: RunDetail, whole: bool) -> dict[str, Any]:
+    metrics = {metric.name: metric.last for metric in detail.metrics if whole or not metric.name.startswith(SYSTEM)}
+    more = 0 if whole else len(metrics) - _SOME
+    shown: Any = metrics if more <= 0 else f"{text_of(dict(list(metrics.items())[:_SOME]))}, and {more:,} more"
     return {
         "id": Id(detail.run.id),
         "experiment": detail.run.experiment,
@@ -79,7 +86,7 @@ def _row(detail: RunDetail) -> dict[str, Any]:
         "author": detail.run.author,
         "cause": f"{detail.run.cause.kind} {detail.run.cause.id[:16]}".strip(),
         "started": when(detail.run.started),
-        "metrics": {metric.name: metric.last for metric in detail.metrics},
+        "metrics": shown,
     }
 
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+#: How the names of the series begin that tell what the machine does while a run goes on.
+SYSTEM = "system/"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -159,6 +160,30 @@ def _sent(journal: Journal, last: int, doors: Callable[[str], Door | None], sile
         if isinstance(error, Unreachable):
             silent[address] = str(error)
         return replace(found, fact=str(error))
+
+
+def told(found: Iterable[Left], folder: Path, address: str) -> Iterator[str]:
+    """Send what :func:`replay` finds, and yield what a person should know of it; that many wait for the same reason is one line.
+
+    Args:
+        found: of the folder.
+        folder: of the journals.
+        address: the platform that is asked.
+    """
+    others: set[str] = set()
+    waiting: Counter[str] = Counter()
+    for left in found:
+        if left.state == "waiting" and left.address not in ("", address):
+            others.add(left.address)
+        elif left.state == "waiting" and waiting[left.fact]:
+            waiting[left.fact] += 1
+        elif left.fact and left.state != "busy":
+            waiting[left.fact] += left.state == "waiting"
+            yield f"{left.fact} ({left.path.name}, of an earlier run)"
+    if more := sum(count - 1 for count in waiting.values()):
+        yield f"{more} more of the journals in {folder} wait as well."
+    if others:
+        yield f"Runs on {', '.join(sorted(others))} have left journals in {folder}. Send them with: plimsoll sync"
 
 
 def _address(journal: Journal) -> str:

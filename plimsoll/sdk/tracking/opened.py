@@ -43,7 +43,7 @@ from plimsoll.sdk.journal import Journal, Kept
 from plimsoll.sdk.sender import Sender
 from plimsoll.sdk.tracking.asked import RunAsked
 from plimsoll.sdk.tracking.forked import TURN, Forked, left_by_children
-from plimsoll.sdk.tracking.left import journals, replay, send
+from plimsoll.sdk.tracking.left import journals, replay, send, told
 from plimsoll.sdk.tracking.machine import Watch
 from plimsoll.sdk.tracking.spool import Spool
 from plimsoll.store.contracts import Blobs
@@ -312,16 +312,11 @@ class OpenRun(RunLogger):
 
     def _send_left(self, folder: Path, door: Door) -> None:
         """Send what earlier runs on the same platform have left; what cannot be sent now is told and stays."""
-        others: set[str] = set()
-        for left in replay(folder, lambda address: door if address == door.address and not self._closing.is_set() else None):
+        found = replay(folder, lambda address: door if address == door.address and not self._closing.is_set() else None)
+        for line in told(found, folder, door.address):
             if self._closing.is_set():
                 return
-            if left.state == "waiting" and left.address not in ("", door.address):
-                others.add(left.address)
-            elif left.fact and left.state != "busy":
-                warn(f"{left.fact} ({left.path.name}, of an earlier run)")
-        if others:
-            warn(f"Runs on {', '.join(sorted(others))} have left journals in {folder}. Send them with: plimsoll sync")
+            warn(line)
 
     def _send_forked(self, own: Path, door: Door, ended: bool) -> None:
         """Send what forked processes have let go; what is left at the end is told."""

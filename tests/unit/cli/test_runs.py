@@ -119,3 +119,20 @@ def test_what_a_run_keeps_is_written_to_files_and_nothing_is_replaced(
     assert capsys.readouterr().out == "part/out/deep/a.bin\n"
     with pytest.raises(NotFound, match="no artifact 'outside'"):
         download(run.id, "outside", to="part")
+
+
+def test_a_person_sees_some_metrics_of_each_run_and_a_program_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    yard = open_yard(tmp_path / "home")
+    names = ("system/cpu_percent", *(f"m{number}" for number in range(7)))
+    run = yard.workspace.do(StartRun(), WORKER)
+    points = PointColumns(names=names, steps=(0,) * 8, times=(0,) * 8, values=(1.0,) * 8)
+    yard.workspace.do(AppendPoints(run_id=run.id, writer="w", sequence=1, points=points), WORKER)
+    yard.workspace.close()
+    monkeypatch.setenv("PLIMSOLL_URL", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    list_()
+    assert capsys.readouterr().out.splitlines()[1].endswith("m0=1, m1=1, m2=1, m3=1, m4=1, and 2 more")
+    list_(form=Format(json=True))
+    assert sorted(json.loads(capsys.readouterr().out)[0]["metrics"]) == sorted(names)

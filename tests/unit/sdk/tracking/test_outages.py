@@ -169,3 +169,17 @@ def test_a_process_that_is_killed_leaves_a_lost_run_with_all_that_it_had_flushed
     found = detail(running, id)
     assert [metric.last for metric in found.metrics] == [1.0]
     assert found.run.state == "lost"
+
+
+def test_that_many_journals_wait_for_the_same_reason_is_told_once(
+    weather: Weather, running: Running, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weather.turn("500")
+    for _ in range(4):
+        plimsoll.run(experiment="waits").start().finish()
+    lines = capsys.readouterr().err.splitlines()
+    assert sum("of an earlier run)" in line for line in lines) == 3
+    assert [line.partition(" in /")[0] for line in lines if "wait as well" in line] == [
+        "plimsoll: 1 more of the journals",
+        "plimsoll: 2 more of the journals",
+    ]
