@@ -30,8 +30,11 @@ from plimsoll.runs.guests.surroundings import Surroundings
 from plimsoll.runs.logger import RunLogger, current
 from plimsoll.store.contracts import Blobs
 
-#: Bytes of a stored input up to which it is looked at again after the call.
-_LOOKED_AT = 64 << 20
+#: Bytes of a stored input up to which it is looked at again after the call: of what is digested at the speed of memory, and of all else.
+_LOOKED_AT, _DEAR = 64 << 20, 2 << 20
+
+#: Packages of what is digested so.
+_QUICK = ("numpy", "polars")
 
 
 class Unsuitable(Refused):
@@ -166,7 +169,12 @@ def changeable(shared: Mapping[int, str], inputs: Mapping[int, Output], loaded: 
         inputs: position -> what is stored.
         loaded: position -> its value.
     """
-    return {name: loaded[index] for index, name in shared.items() if index in loaded and inputs[index].size <= _LOOKED_AT}
+    found = {}
+    for index, name in shared.items():
+        quick = type(loaded[index]).__module__.partition(".")[0] in _QUICK if index in loaded else False
+        if index in loaded and inputs[index].size <= (_LOOKED_AT if quick else _DEAR):
+            found[name] = loaded[index]
+    return found
 
 
 def _mark(value: Any) -> str | None:

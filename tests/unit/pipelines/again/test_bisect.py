@@ -61,6 +61,52 @@ def found(bench: Bench, old: str, new: str, metric: str = "") -> Bisection:
     )  # fmt: skip
 
 
+MAPPED = """
+from first import first
+from second import second
+from plimsoll.pipelines.step import map as each_of, pipeline, step, when
+
+@step
+def load(count=4):
+    return [first(each) for each in range(count)]
+
+@step
+def double(row):
+    return second(row) * 2
+
+@step
+def many(rows):
+    return sum(rows) > 20
+
+@step
+def low(rows):
+    return 0.0
+
+@step
+def high(rows):
+    return float(sum(rows))
+
+@pipeline
+def flow(count=4):
+    rows = each_of(double, load(count))
+    return {"auc": when(many(rows), lambda: high(rows), lambda: low(rows))}
+"""
+
+
+def test_a_cause_behind_a_mapped_step_and_a_branch_is_named(kept: Bench) -> None:
+    """The list has other items, and the branch is another one; what else was edited moved nothing."""
+    kept.write("pipe.py", MAPPED)
+    git(kept.project, "commit", "-qam", "mapped")
+    old = kept.run()
+    kept.write("first.py", FILES["first.py"].replace("return value", "return value + 3"))
+    kept.write("second.py", FILES["second.py"].replace("return value", "return value + 0"))
+    new = kept.run()
+    assert (old.value["auc"], new.value["auc"]) == (0.0, 36.0)
+    answer = found(kept, old.id, new.id)
+    assert (answer.metric, answer.old, answer.new, answer.complete) == ("auc", 0.0, 36.0, True)
+    assert [each.name for each in answer.guilty] == ["first.py:first"]
+
+
 def test_the_one_constant_among_two_functions_a_constant_and_a_parameter_is_named_with_both_values(kept: Bench) -> None:
     old = kept.run()
     kept.write("second.py", "import math\n\nLIMIT = 2\n\n\ndef second(value):\n    return value * LIMIT\n")
