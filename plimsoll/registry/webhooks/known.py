@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from sqlalchemy import Connection, Row, func, insert, select, update
 
@@ -107,5 +108,5 @@ def delete_webhook(request: DeleteWebhook, context: Context) -> Webhook:
 def _note(context: Context, verb: str, webhook: Webhook) -> None:
     # Not the request itself: it has the secret. Nor the whole address: its path may be one.
     kept = ("name", "happenings", "description", "active", "signed")
-    told = {**{name: getattr(webhook, name) for name in kept}, "host": check_place(webhook.url).hostname}
+    told = {**{name: getattr(webhook, name) for name in kept}, "host": urlsplit(webhook.url).hostname}
     context.stores.events.append(context.tx, context.actor.name, verb, f"webhook:{webhook.id}", told)

@@ -128,7 +128,8 @@ def _posted(url: str, body: bytes, headers: dict[str, str]) -> Told:
             opened = secured.wrap_socket(opened, server_hostname=host, do_handshake_on_connect=False)
         connection.sock = opened
         # Time-outs of a socket are for each piece: whoever sends a byte at a time is cut off all the same.
-        timer = threading.Timer(max(0.0, LIMIT - (clock.monotonic() - began)), _cut, (opened,))
+        late = threading.Event()
+        timer = threading.Timer(max(0.0, LIMIT - (clock.monotonic() - began)), _cut, (opened, late))
         timer.daemon = True
         timer.start()
         try:
@@ -137,7 +138,9 @@ def _posted(url: str, body: bytes, headers: dict[str, str]) -> Told:
                 opened.do_handshake()
             connection.request("POST", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), body, headers)
             answer = connection.getresponse()
-            return Told(status=answer.status, body=answer.read(_READ).decode(errors="replace"))
+            told = Told(status=answer.status, body=answer.read(_READ).decode(errors="replace"))
+            # What was cut off within its headers looks like a whole answer.
+            return Told(error=f"It has not answered within {LIMIT:.0f} seconds.") if late.is_set() else told
         finally:
             timer.cancel()
     finally:
@@ -145,7 +148,8 @@ def _posted(url: str, body: bytes, headers: dict[str, str]) -> Told:
         opened.close()
 
 
-def _cut(opened: socket.socket) -> None:
+def _cut(opened: socket.socket, late: threading.Event) -> None:
+    late.set()
     with contextlib.suppress(OSError):
         # Of TLS the socket below: whoever reads finds its end.
         socket.socket.shutdown(opened, socket.SHUT_RDWR)

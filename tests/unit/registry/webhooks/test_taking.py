@@ -267,6 +267,13 @@ def test_what_no_webhook_can_be_is_refused(yard: Yard) -> None:
             yard.workspace.do(UpdateWebhook(id=known.id, url=url), yard.nora)
 
 
+def test_one_whose_host_is_allowed_no_more_can_still_be_switched_off(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ALLOWED, "127.0.0.1")
+    known = webhook(yard, url="http://127.0.0.1:9/")
+    monkeypatch.delenv(ALLOWED)
+    assert not yard.workspace.do(UpdateWebhook(id=known.id, active=False), yard.nora).active
+
+
 def test_one_that_does_not_answer_holds_up_no_other(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(ALLOWED, "127.0.0.1")
     with receiving() as slow, receiving() as quick:
