@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from plimsoll import clock, verbs
+from plimsoll import access, clock, verbs
 from plimsoll.errors import Conflict, Denied, InvalidInput, NotFound, PlimsollError, Refused
 from plimsoll.records import access as a
 from plimsoll.records import deployment as dep
@@ -333,6 +333,7 @@ def test_no_verb_but_the_approval_brings_a_proposed_release_live(yard: Yard, sta
         "SetRetrainPolicy",
         "SetTrigger",
         "RemoveTrigger",
+        "CreateWebhook",
     }
     assert yard.approve(release).state == "approved"
 
@@ -357,7 +358,7 @@ def test_each_role_opens_its_own_verbs_only_and_admin_all_but_the_programs(yard:
                 with pytest.raises(Denied):
                     yard.workspace.do(request, Actor(name="x", roles=(role,)))
             else:
-                verbs.access.require(Actor(name="x", roles=(role,)), verb.role, verb.name)
+                access.require(Actor(name="x", roles=(role,)), verb.role, verb.name)
 
 
 def test_the_way_of_two_releases_is_the_same_on_each_database(database_url: str, tmp_path: Path) -> None:
