@@ -18,7 +18,8 @@ from dataclasses import replace
 from typing import Any
 
 from plimsoll import clock
-from plimsoll.errors import FINAL, Conflict, InvalidInput, NotFound, PlimsollError, StorageFull, Unreachable
+from plimsoll.errors import FINAL, Conflict, Internal, InvalidInput, NotFound, PlimsollError, StorageFull, Unreachable
+from plimsoll.records.request import Request
 from plimsoll.records.run import AppendPoints, BeatRun, FinishRun, GetRun, PointColumns, ResumeRun, Run, StartRun
 from plimsoll.runs.pulse import BEAT
 from plimsoll.runs.step_log import joined
@@ -293,8 +294,8 @@ class Sender:
                 raise
 
     def _tell(self, error: PlimsollError) -> None:
-        """Warn, once an outage."""
-        if not self._out:
+        """Warn, once an outage. What fails since the door was closed is none."""
+        if not (self._out or self._given_up):
             self._out = True
             self._warn(f"{error} What the run logs stays in {self.journal.path} for now; the run goes on.")
 
@@ -313,10 +314,6 @@ class Sender:
                 self._refuse(error)
                 self._tell(error)
                 self._stopping.wait(_PAUSE)
-            except Exception:
-                # The door was closed in the middle of a request; the journal has not lost anything.
-                if not self._given_up:
-                    raise
 
     def _refuse(self, error: PlimsollError) -> bool:
         """Remember why the run has not begun yet, and return whether somebody waits to be told."""
@@ -330,7 +327,7 @@ class Sender:
         """Say that the process lives."""
         if isinstance(self._begun, Run) and clock.monotonic() >= self._beaten + BEAT:
             self._beaten = clock.monotonic()
-            self._do(BeatRun(id=self.journal.run_id))
+            _done(self._do, BeatRun(id=self.journal.run_id))
             self.journal.touch()
 
     def _send(self) -> None:
@@ -356,7 +353,7 @@ def _post(journal: Journal, do: Do, number: int, warn: Callable[[str], None]) ->
     """Do one thing and return the answer; the run that it begins is the journal's from then on."""
     request = journal.request(number)
     try:
-        answer: Any = do(request)
+        answer = _done(do, request)
     except REFUSED as error:
         if isinstance(request, AppendPoints | StartRun | ResumeRun) or (journal.forked and not _begun(journal.run_id, do)):
             raise
@@ -367,6 +364,17 @@ def _post(journal: Journal, do: Do, number: int, warn: Callable[[str], None]) ->
         journal.adopt(answer.id)
         return answer
     return None
+
+
+def _done(do: Do, request: Request[Any]) -> Any:
+    """Do a request; a defect of the platform, which may be in this very process, is an outage like others: training does not die of it."""
+    try:
+        return do(request)
+    except PlimsollError:
+        raise
+    except Exception as defect:
+        fact = f"The platform failed at {type(request).__name__}: {type(defect).__name__}: {defect}"
+        raise Internal(fact.rstrip(".") + ".", "Run: plimsoll doctor, and report it.") from defect
 
 
 def _begun(run_id: str, do: Do) -> bool:
@@ -397,7 +405,7 @@ def deliver(journal: Journal, do: Do, end: FinishRun | None, warn: Callable[[str
     if end is None:
         return None
     try:
-        ended: Run = do(replace(end, id=journal.run_id))
+        ended: Run = _done(do, replace(end, id=journal.run_id))
     except Conflict as error:
         known: Run = do(GetRun(id=journal.run_id)).run
         if known.deleted is not None:

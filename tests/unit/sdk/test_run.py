@@ -19,13 +19,14 @@ from plimsoll.data.snapshot import get_manifest
 from plimsoll.data.table import get_table
 from plimsoll.errors import Conflict, InvalidInput, NotFound, StorageFull, Unfingerprintable, Unreachable
 from plimsoll.records.request import Request
-from plimsoll.records.run import CodeVersion, FinishRun, GetRun, GetSeries, RunDetail
+from plimsoll.records.run import AppendPoints, CodeVersion, FinishRun, GetRun, GetSeries, RunDetail, StartRun
 from plimsoll.records.tracking.change import DeleteRun
 from plimsoll.records.tracking.experiment import CreateExperiment, DeleteExperiment
 from plimsoll.records.tracking.find import SearchRuns
 from plimsoll.sdk.door import FolderDoor
 from plimsoll.sdk.journal import Journal
 from plimsoll.sdk.run import run
+from plimsoll.sdk.tracking.left import send
 from plimsoll.sdk.tracking.opened import OpenRun
 from plimsoll.store.blobs import LocalBlobs
 from plimsoll.workspace import open_workspace
@@ -493,6 +494,35 @@ def test_an_end_that_is_none_is_refused_and_the_run_goes_on(door: FolderDoor) ->
         opened.log(loss=0.5)
     assert (detail(door, opened).run.state, repr(opened)) == ("finished", f"<run {opened.id}, finished>")
     assert [each.count for each in detail(door, opened).metrics] == [1]
+
+
+class Broken(FolderDoor):
+    """A platform with a defect."""
+
+    broken: type[Request[Any]] | None = None
+
+    def do(self, request: Request[Any], /) -> Any:
+        """Do what the defect lets through."""
+        if self.broken is not None and isinstance(request, self.broken):
+            raise TypeError("can only concatenate str")
+        return super().do(request)
+
+
+@pytest.mark.parametrize("broken", [StartRun, AppendPoints, FinishRun])
+def test_training_does_not_die_of_a_defect_of_the_platform_and_loses_nothing(
+    door: FolderDoor, broken: type[Request[Any]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("plimsoll.sdk.tracking.opened._PATIENCE", 0.5)
+    defective = Broken(door.workspace, door.actor)
+    defective.broken = broken
+    with run(door=defective, experiment="hurt") as opened:
+        opened.log(loss=0.5)
+    told = capsys.readouterr().err
+    assert f"The platform failed at {broken.__name__}: TypeError: can only concatenate str." in told
+    assert "Send them with: plimsoll sync" in told
+    (left,) = send(list(door.workspace.home.glob("journal/*.journal")), lambda address: door)
+    assert (left.state, left.end) == ("sent", "finished")
+    assert [(each.name, each.count) for each in detail(door, opened).metrics] == [("loss", 1)]
 
 
 def test_what_is_no_pipeline_is_refused(door: FolderDoor) -> None:
