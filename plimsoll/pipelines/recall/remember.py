@@ -78,9 +78,11 @@ def remember(path: Path, plan: Plan, records: Sequence[StepRecord], asked: Seque
 
 def _own(sources: Sources) -> Iterator[ModuleType]:
     """Yield the imported modules that are the user's own."""
+    begun = sys.modules.get("__main__")
     for name, module in sorted(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        if name != "__main__" and file and sources.origin(name, file) == "user":
+        # What was begun is the command itself, also under the other name that libraries of processes give it.
+        if module is not begun and file and sources.origin(name, file) == "user":
             yield module
 
 

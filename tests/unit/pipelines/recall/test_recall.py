@@ -103,6 +103,8 @@ def test_the_installed_command_whose_own_folder_python_searches_first_remembers_
     command = project / "bin" / "plimsoll"
     command.parent.mkdir()
     command.write_text("from plimsoll.cli.app import main\nmain()\n")
+    # As joblib does, so that its processes find what they are begun from.
+    (project / "factors.py").write_text("import sys\nsys.modules['__mp_main__'] = sys.modules['__main__']\nFACTOR = 2\n")
     assert [run(project, begun=[str(command)]).recalled for _ in range(2)] == [False, True]
 
 
