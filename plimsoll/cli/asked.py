@@ -130,11 +130,12 @@ def _only_pipeline(project: Path) -> str:
 
 def _located(project: Path, written: str) -> tuple[Path, str]:
     """Return the project and the reference of a pipeline; work in another project's folder when it is there."""
-    found, ref = pipeline_in(project, written)
+    found, ref = pipeline_in(project, written, Path.cwd())
     if found != project:
+        named = os.path.relpath(found)
         # Settings, home and relative paths are those of the project, as if one had gone there.
         os.chdir(found)
-        say(f"{found.relative_to(project)} is a project of its own. Its runs: cd {found.relative_to(project)}")
+        say(f"{named} is a project of its own. Look at its runs from there: cd {named}")
     return found, ref
 
 

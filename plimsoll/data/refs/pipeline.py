@@ -46,7 +46,7 @@ def check_pipeline(project: Path, ref: str) -> None:
         raise InvalidInput(f"{text}:{name} is not a pipeline.", "Decorate it with @plimsoll.pipeline.")
 
 
-def pipeline_in(project: Path, written: str) -> tuple[Path, str]:
+def pipeline_in(project: Path, written: str, here: Path) -> tuple[Path, str]:
     """Return the project and the reference ``path.py:name`` of a pipeline that was written as ``folder:name`` or already so.
 
     A folder that is a project of its own, or lies in one, is looked at as that project.
@@ -54,14 +54,15 @@ def pipeline_in(project: Path, written: str) -> tuple[Path, str]:
     Args:
         project: folder of the project.
         written: what somebody wrote.
+        here: folder within the project from which a folder's path may count as well.
 
     Raises:
         NotFound: no file of the folder has such a pipeline.
         InvalidInput: several have it, or it is no reference.
     """
     text, _, name = written.partition(":")
-    folder = project / text
-    if text.endswith(".py") or not name.isidentifier() or not text or not folder.is_dir():
+    folder = next((each for each in (here / text, project / text) if each.is_dir()), None)
+    if text.endswith(".py") or not name.isidentifier() or not text or folder is None:
         return project, written
     inside = find_project(folder)
     root = inside if inside.is_relative_to(project) else project

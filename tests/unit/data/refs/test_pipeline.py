@@ -71,20 +71,21 @@ def test_what_is_surely_not_there_is_refused_with_what_is_near(project: Path) ->
 
 
 def test_a_folder_stands_for_its_only_file_that_has_the_pipeline(project: Path) -> None:
-    assert pipeline_in(project, "flights:train") == (project, "flights/late/pipe.py:train")
-    assert pipeline_in(project, "pipe.py:train") == (project, "pipe.py:train")
+    assert pipeline_in(project, "flights:train", project) == (project, "flights/late/pipe.py:train")
+    assert pipeline_in(project, "pipe.py:train", project) == (project, "pipe.py:train")
+    assert pipeline_in(project, "late:train", project / "flights") == (project, "flights/late/pipe.py:train")
     with pytest.raises(NotFound, match="The folder flights has no pipeline 'trian'") as caught:
-        pipeline_in(project, "flights:trian")
+        pipeline_in(project, "flights:trian", project)
     assert "flights:train" in caught.value.remedy
     (project / "flights" / "again.py").write_text(PIPE)
     with pytest.raises(InvalidInput, match="has 2 pipelines 'train'") as several:
-        pipeline_in(project, "flights:train")
+        pipeline_in(project, "flights:train", project)
     assert "flights/again.py:train, flights/late/pipe.py:train" in several.value.remedy
 
 
 def test_a_folder_that_is_a_project_of_its_own_is_that_project(project: Path) -> None:
     (project / "flights" / "pyproject.toml").write_text("[tool.plimsoll]\n")
-    assert pipeline_in(project, "flights:train") == (project / "flights", "late/pipe.py:train")
+    assert pipeline_in(project, "flights:train", project) == (project / "flights", "late/pipe.py:train")
     # From above it is not looked into.
     with pytest.raises(NotFound):
-        pipeline_in(project, ".:train")
+        pipeline_in(project, ".:train", project)
