@@ -50,7 +50,12 @@ def build() -> App:
     app.command("plimsoll.cli.tracking.moving:app", name="import", help="Move in from another platform.")
     app.command("plimsoll.cli.tracking.moving:export_", name="export", help="Write everything as Parquet and blobs.")
     app.command("plimsoll.cli.tracking.sync:sync", name="sync", help="Send what runs have left in their journals.")
-    access = {"actors": "Who may do what.", "jobs": "What the worker does and has done.", "events": "The audit log."}
+    access = {
+        "actors": "Who may do what.",
+        "jobs": "What the worker does and has done.",
+        "events": "The audit log.",
+        "webhooks": "Who is told of what happens to models.",
+    }
     nouns = {
         "cache": "What steps gave, kept for later runs, and why a step could not be reused.",
         "models": "Registered models and their versions.",

@@ -74,6 +74,7 @@ LOOKS = (
     "triggers list",
     "triggers history",
     "events list",
+    "webhooks list",
 )
 
 #: Commands that change something in a home that is there.
@@ -102,12 +103,14 @@ CHANGES = (
     "triggers fire nightly",
     "triggers remove nightly",
     "actors add nina read",
+    "webhooks remove HOOK",
     "import mlflow mlruns",
 )
 
 #: Commands that need a home, and none of the above.
 OTHERS = (
     "events verify",
+    "webhooks try HOOK",
     "cache verify",
     "cache prune --keep-last 1",
     "collect",

@@ -18,6 +18,7 @@ from plimsoll.records.monitor import AppendPredictions, Finding, PredictionColum
 from plimsoll.records.pipeline import EndedStep, KeyPart, RecordSteps, StepRecord
 from plimsoll.records.pipelines.search import FinishSearch, Objective, RecordTrials, SearchPlan, StartSearch, Trial
 from plimsoll.records.pipelines.trigger import FireTrigger, SetTrigger, TriggerRule
+from plimsoll.records.registry.webhooks import CreateWebhook
 from plimsoll.records.run import CodeVersion, FinishRun, StartRun
 from plimsoll.workspace import PLANE, WORKER
 from tests.faults.command_line import Filled, Run, Said, project
@@ -95,8 +96,10 @@ def fill(folder: Path) -> Filled:
     best = Trial(number=0, run_id=third.run_id, state="finished", params={"count": 3}, point={"count": 3.0}, values=(4.0,))
     do(RecordTrials(search_id=begun.id, holder="h", trials=(best,)), yard.dana)
     do(FinishSearch(id=begun.id, holder="h"), yard.dana)
+    hook = do(CreateWebhook(name="hook", url="https://hooks.invalid/", happenings=("model_version.created",), active=False), yard.owner)
     yard.workspace.close()
     names = {
+        "HOOK": hook.id,
         "SEARCH": begun.id,
         "RUN": third.run_id,
         "BEFORE": stepped[0],

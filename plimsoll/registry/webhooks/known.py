@@ -46,7 +46,7 @@ def webhook_row(tx: Connection, id: str) -> Row[Any]:
     """
     row = tx.execute(select(webhooks).where(webhooks.c.id == id)).one_or_none()
     if row is None:
-        raise NotFound(f"Webhook with ID {id} not found.", "List webhooks with MlflowClient().list_webhooks().")
+        raise NotFound(f"Webhook with ID {id} not found.", "List webhooks with: plimsoll webhooks list")
     return row
 
 
