@@ -111,6 +111,8 @@ CHANGES = (
 OTHERS = (
     "events verify",
     "webhooks try HOOK",
+    "runs series RUN loss",
+    "runs download RUN --to out",
     "cache verify",
     "cache prune --keep-last 1",
     "collect",
