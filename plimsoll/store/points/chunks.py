@@ -219,16 +219,24 @@ def _unpacked(rest: memoryview, count: int) -> Block | None:
     planes = dict(zip(ones, rest[begin:middle], strict=True))
     for chosen, stored in ((raw, rest[middle:end]), (soft, inflated)):
         planes.update(zip(chosen, np.frombuffer(stored, "u1").reshape(-1, count), strict=True))
-    steps, times, values = (_words(np, planes, first, count) for first in _ALL[::_WORD])
-    for column, (first, least, unit) in ((steps, scales[:3]), (times, scales[3:6])):
-        if unit > 1:
-            column *= np.uint64(unit).astype("<i8")
-        column += least
-        column[0] = first
-        np.cumsum(column, out=column)
+    steps, times = (_counted(np, planes, at, count, scales[3 * at : 3 * at + 3]) for at in range(2))
+    values = _words(np, planes, 2 * _WORD, count)
     if scales[-1]:
         values += np.uint64(scales[-1] << _BELOW).astype("<i8")
     return Block(steps, times, values)
+
+
+def _counted(np: Any, planes: dict[int, Any], at: int, count: int, scales: list[int]) -> Any:
+    """Return the steps (0) or the times (1) from what is above the smallest gap; it wraps around as it did when it was packed."""
+    first, least, unit = scales
+    if not any(place in planes for place in range(at * _WORD, (at + 1) * _WORD)):
+        return np.arange(count, dtype="<i8") * least + first
+    column = _words(np, planes, at * _WORD, count)
+    if unit > 1:
+        column *= np.uint64(unit).astype("<i8")
+    column += least
+    column[0] = first
+    return np.cumsum(column, out=column)
 
 
 def _words(np: Any, planes: dict[int, Any], first: int, count: int) -> Any:

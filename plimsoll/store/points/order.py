@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from plimsoll import extras
@@ -132,24 +132,24 @@ class Chart:
         holes = np.isnan(values)
         if not holes.any():
             holes = None
-        kept: set[int] = set()
+        kept: list[int] = []
         start = 0
         for stop in stops:
-            if stop - start > 2:
-                kept.update(self._extremes(values, holes, start, stop))
             if stop > start:
-                kept.update((start, stop - 1))
+                kept += (start, stop - 1)
+            if stop - start > 2:
+                part = values[start:stop]
+                if holes is None or not holes[start:stop].any():
+                    kept += (start + int(part.argmin()), start + int(part.argmax()))
+                else:
+                    kept += self._beside_holes(values, holes, start, stop)
             start = stop
-        return columns.at(np.array(sorted(kept), "<i8"))
+        return columns.at(np.array(sorted(set(kept)), "<i8"))
 
-    def _extremes(self, values: Any, holes: Any, start: int, stop: int) -> Iterator[int]:
-        part = values[start:stop]
-        if holes is None or not holes[start:stop].any():
-            yield start + int(part.argmin())
-            yield start + int(part.argmax())
-            return
-        yield start + int(holes[start:stop].argmax())
+    def _beside_holes(self, values: Any, holes: Any, start: int, stop: int) -> list[int]:
+        """Return the first NaN of a column, and the smallest and the largest of its numbers."""
         numbers = start + self._np.flatnonzero(~holes[start:stop])
+        found = [start + int(holes[start:stop].argmax())]
         if len(numbers):
-            yield int(numbers[values[numbers].argmin()])
-            yield int(numbers[values[numbers].argmax()])
+            found += (int(numbers[values[numbers].argmin()]), int(numbers[values[numbers].argmax()]))
+        return found
