@@ -91,10 +91,14 @@ def answers(workspace: Platform, function: Answering, writes: bool) -> Endpoint:
         writes: whether it may change something.
     """
 
+    def told(found: Asked) -> bytes:
+        # Within the turn: nobody else's answer waits for a long one to be written.
+        return written(function(found))
+
     @guarded
     async def answer(request: HttpRequest) -> Response:
         found = asked(workspace, request, {**await fields(request), **request.path_params})
-        return Response(written(await in_turn(request, writes, function, found)), media_type="application/json")
+        return Response(await in_turn(request, writes, told, found), media_type="application/json")
 
     return answer
 
