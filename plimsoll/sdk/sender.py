@@ -263,7 +263,6 @@ class Sender:
     def _write(self) -> None:
         while not self._stopping.is_set():
             self._news.wait()
-            self._news.clear()
             try:
                 with self.journal.lock:
                     self._store()
@@ -274,8 +273,12 @@ class Sender:
                 if not self._full:
                     self._full = True
                     self._warn(f"{error} What the run logs waits in memory for now.")
-                self._news.set()
             self._stopping.wait(_INTERVAL)
+            if not self._fresh:
+                # While points keep coming nobody is woken: to wake a thread costs a loop ten times what a call does.
+                self._news.clear()
+                if self._fresh:
+                    self._news.set()
 
     def _store(self) -> None:
         """Write what waits in memory to the journal; the caller holds its lock."""

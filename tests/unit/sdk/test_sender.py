@@ -399,7 +399,7 @@ import plimsoll, plimsoll.sdk.sender
 plimsoll.sdk.sender._INTERVAL = 60.0
 run = plimsoll.run().start()
 run.log(loss=-1.0)
-while not run._sender._stopping.wait(0.01) and run._sender._news.is_set():
+while not run._sender._stopping.wait(0.01) and run._sender._fresh:
     pass
 for step in range(1000):
     run.log(loss=float(step))
