@@ -71,7 +71,11 @@ def list_(
         found = opened.do(asked).runs
     whole = form.json or form.csv
     rows = [_row(detail, whole) if not shown else {heading(column): _cell(detail, column) for column in shown} for detail in found]
-    show_list(rows, form, "There are no such runs." if where else "There are no runs yet. Start one with: plimsoll run PIPELINE")
+    show_list(
+        rows,
+        form,
+        "There are no such runs." if where or experiment or deleted else "There are no runs yet. Start one with: plimsoll run PIPELINE",
+    )
 
 
 def _row(detail: RunDetail, whole: bool) -> dict[str, Any]:
@@ -112,6 +116,7 @@ def show(id: str, *, form: Format = Format()) -> None:
         "name": run.name,
         "experiment": run.experiment,
         "state": run.state,
+        **({} if run.deleted is None else {"deleted": when(run.deleted)}),
         "error": run.error,
         "author": run.author,
         "cause": f"{run.cause.kind} {run.cause.id}".strip(),

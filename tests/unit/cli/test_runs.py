@@ -12,7 +12,7 @@ import pytest
 import plimsoll
 from plimsoll.cli.output import Format
 from plimsoll.cli.tracking import experiments
-from plimsoll.cli.tracking.runs import delete, download, list_, restore, series
+from plimsoll.cli.tracking.runs import delete, download, list_, restore, series, show
 from plimsoll.errors import Conflict, InvalidInput, NotFound
 from plimsoll.records.run import AppendPoints, PointColumns, StartRun
 from plimsoll.workspace import WORKER
@@ -60,7 +60,13 @@ def test_experiments_and_runs_are_deleted_and_restored(
     delete(first.id[:30])
     assert f"plimsoll runs restore {first.id}" in capsys.readouterr().err
     assert (listed(), listed(deleted=True)) == ([second.id], [first.id])
+    show(first.id)
+    assert "\ndeleted  " in capsys.readouterr().out
+    list_(experiment="trees")
+    assert capsys.readouterr().err == "There are no such runs.\n"
     restore(first.id)
+    show(first.id)
+    assert "deleted" not in capsys.readouterr().out
     experiments.rename("nets", "networks")
     experiments.delete(second.experiment_id)
     assert (listed(), named(), named(deleted=True)) == ([first.id], ["Default", "trees"], ["Default", "networks", "trees"])
