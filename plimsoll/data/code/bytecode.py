@@ -5,7 +5,7 @@ from __future__ import annotations
 import dis
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any
@@ -13,6 +13,13 @@ from typing import Any
 #: Parts of an operation that stands for two: ``LOAD_FAST_LOAD_FAST``.
 FAST = re.compile(r"(?:LOAD|STORE)_FAST(?:_BORROW|_CHECK)?")
 
+
+#: Ways to find an attribute by its name.
+FINDERS = frozenset({"getattr", "attrgetter", "methodcaller"})
+#: What looks up in the caller's globals the names in a text that it is given: ``frame.query("a > @LIMIT")``.
+_READS_NAMES = frozenset({"query", "eval", "sql", "SQLContext", "evaluate", "from_formula", "ols", "logit", "glm", "mixedlm"})
+_EXPRESSION = re.compile(r"[\w)] *[-+*/<>=!&|]+ *[\w@(]")
+_WORD = re.compile(r"[^\W\d]\w*")
 
 _SKIPPED = ""
 
@@ -88,8 +95,40 @@ def names_used(code: CodeType) -> frozenset[str]:
     """
     named = [name for inner in codes(code) for name in inner.co_names]
     # getattr(function, "__doc__") reads it as well.
-    named += [text for inner in codes(code) for text in inner.co_consts if isinstance(text, str) and text.startswith("__")]
+    finds = not FINDERS.isdisjoint(named)
+    named += [text for text in _texts(code) if text.startswith("__") or (finds and text.isidentifier())]
+    named += ["lineno" for text in _texts(code) if "%(lineno)" in text or "{lineno" in text]  # of a log's record
     return frozenset(named)
+
+
+def named_in_text(code: CodeType, names: Mapping[str, Any]) -> frozenset[Reference]:
+    """Return references to the globals that a text may name for a library that looks them up: ``frame.query("a > @LIMIT")``.
+
+    Args:
+        code: a function's code; its texts, and the constants that it names, are looked through.
+        names: its globals.
+    """
+    used = {name for inner in codes(code) for name in inner.co_names}
+    if used.isdisjoint(_READS_NAMES):
+        return frozenset()
+    texts = [*_texts(code), *(text for name in used if isinstance(text := names.get(name), str))]
+    return frozenset(Reference("global", word) for text in texts for word in _WORD.findall(text) if word in names)
+
+
+def reads_unknown_names(code: CodeType, names: Mapping[str, Any]) -> bool:
+    """Return whether code gives a library a text in which it looks up names, and holds no text that this could be.
+
+    Args:
+        code: a function's code.
+        names: its globals.
+    """
+    used = {name for inner in codes(code) for name in inner.co_names}
+    texts = [*_texts(code), *(text for name in used if isinstance(text := names.get(name), str))]
+    return not used.isdisjoint({"query", "eval"}) and not any(_EXPRESSION.search(text) for text in texts)
+
+
+def _texts(code: CodeType) -> Iterator[str]:
+    return (text for inner in codes(code) for text in inner.co_consts if isinstance(text, str))
 
 
 def references(code: CodeType) -> list[Reference]:

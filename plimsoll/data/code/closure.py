@@ -32,8 +32,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from plimsoll.data.code.bytecode import Reference, bytecode, names_used, references
-from plimsoll.data.code.effects import SECRET, around, effects, imported
+from plimsoll.data.code.bytecode import Reference, bytecode, named_in_text, names_used, references
+from plimsoll.data.code.effects import ASKS_LOGGERS, SECRET, around, effects, imported
 from plimsoll.data.code.names import Mention, Names, contents
 from plimsoll.data.code.normal import Normal
 from plimsoll.data.code.objects import ALIASES, class_content, inside, reduction, resolve
@@ -45,8 +45,7 @@ from plimsoll.fingerprint import digest_value
 from plimsoll.records.pipeline import KeyPart
 
 #: Attributes that lead from a function to any other of its module.
-_ANYWHERE = {"__globals__", "f_globals", "f_builtins"}
-_ASKS_LOGGERS = {"isEnabledFor", "getEffectiveLevel", "getLevelName", "hasHandlers"}
+_ANYWHERE = {"__globals__", "f_globals", "f_builtins", "__loader__", "get_source", "get_code", "exec_module", "load_module"}
 _DESCRIPTORS = (
     types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassMethodDescriptorType, types.MethodWrapperType,
     types.GetSetDescriptorType, types.MemberDescriptorType,
@@ -183,6 +182,8 @@ class _Walk:
 
     def finish(self) -> tuple[KeyPart, ...]:
         looked_at: set[str] = set()
+        for name in ("sitecustomize", "usercustomize"):  # Python has imported them before all others
+            self.reach(name)
         while self.queue:
             label, work = self.queue.popleft()
             work(label)
@@ -238,7 +239,7 @@ class _Walk:
         """Note what a module's import did beyond its own names, and go on to the modules that it imported."""
         for other in imported(module, self.sources):
             self.reach(other.__name__)
-        statements = effects(module, self.sources, _ASKS_LOGGERS.isdisjoint(self.used))
+        statements = effects(module, self.sources, ASKS_LOGGERS.isdisjoint(self.used))
         if statements:
             label = self.label(module.__name__, "<import>")
             self.queue.append((label, lambda label: self.work_import(label, module, statements)))
@@ -313,6 +314,7 @@ class _Walk:
         return self.sources.native(file) if compiled else ""
 
     def builtin(self, value: Any) -> tuple[str, Any]:
+        self.used.add(value.__name__)
         owner = getattr(value, "__objclass__", None)
         bound = getattr(value, "__self__", None)
         if owner is None and bound is not None and not isinstance(bound, (types.ModuleType, type)):
@@ -331,6 +333,7 @@ class _Walk:
             self.reach(module)
             return "code", self.meet(value, module, code.co_qualname, lambda label: self.work_function(label, value))
         self.touch(module, origin)
+        self.used.add(value.__name__)
         registry = getattr(value, "registry", None)
         if isinstance(registry, types.MappingProxyType) and hasattr(value, "dispatch"):
             found = [(f"{key.__module__}.{key.__qualname__}", key, each) for key, each in registry.items()]
@@ -347,8 +350,10 @@ class _Walk:
 
     def klass(self, cls: type) -> tuple[str, Any]:
         origin = self.sources.origin(cls.__module__, None)
-        if origin != "user":
+        # Python 3.11 names a class for the module that makes it: dataclasses.make_dataclass.
+        if origin != "user" and (cls.__module__ != "types" or resolve("types", cls.__qualname__) is cls):
             self.touch(cls.__module__, origin)
+            self.used.add(cls.__name__)
             return "library", f"{cls.__module__}.{cls.__qualname__}"
         self.reach(cls.__module__)
         return "code", self.meet(cls, cls.__module__, cls.__qualname__, lambda label: self.work_class(label, cls))
@@ -377,6 +382,7 @@ class _Walk:
         found = [
             each for each in references(code) if normal is None or each.kind == "import" or each.name in normal.names or "__" in each.name
         ]
+        found += named_in_text(code, function.__globals__) - set(found)
         mentions = self.mentions(label, function, found, normal.renamed if normal else {})
         content: list[Any] = [normal.canonical if normal else bytecode(code), mentions]
         decorators = [self.decorator(function, each) for each in normal.decorators] if normal else []
@@ -459,10 +465,9 @@ class _Walk:
             if not name.startswith("__") or name in ("__all__", "__getattr__", "__dir__"):
                 what = f"{label.removesuffix('*')}{name}, reached because its module is used as a value,"
                 content.append((name, self.digest(os if value is os.environ else value, what)))
-        file = Path(getattr(module, "__file__", None) or "")
-        self.silent[label] = Silent(
-            docs=repr(module.__doc__ or ""), source=file.read_text(errors="replace") if file.suffix == ".py" and file.is_file() else ""
-        )
+        file, hints = Path(getattr(module, "__file__", None) or ""), _shown(list(inspect.get_annotations(module).items()))
+        source = file.read_text(errors="replace") if file.suffix == ".py" and file.is_file() else ""
+        self.silent[label] = Silent(hints, repr(module.__doc__ or ""), source=source)
         self.add(label, self.digest(content, label), f"all of {module.__name__}")
 
     def constant(self, module: str, name: str, value: Any) -> Mention:

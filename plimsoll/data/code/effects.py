@@ -19,9 +19,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from plimsoll.data.code.bytecode import codes
+from plimsoll.data.code.names import contents
 from plimsoll.data.code.source import Sources
 from plimsoll.fingerprint import digest_value
 
+#: Names by which a result may hang on the settings of loggers.
+ASKS_LOGGERS = {
+    "isEnabledFor", "getEffectiveLevel", "getLevelName", "hasHandlers", "level", "disabled", "handlers", "addHandler", "assertLogs",
+    "Handler",
+}  # fmt: skip
 #: Functions that are called for what they do, also where their result is kept (``old = numpy.seterr(...)``).
 _SETS = re.compile(r"_?(set|seed|use|enable|disable|register|patch|configure|config|init|install|manual_seed|filterwarnings|simplefilter)")
 #: Packages whose calls at import change no result: what they keep is for people.
@@ -42,6 +48,12 @@ SECRET = re.compile(r"key|secret|token|passw|credential", re.IGNORECASE)
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 #: What marks a class of records -> what each of them runs when it is made.
 _RECORDS = {"__dataclass_fields__": "__post_init__", "__attrs_attrs__": "__attrs_post_init__", "__struct_fields__": "__post_init__"}
+#: Methods that a class may run where it is only called, besides the one that makes it.
+_ENTERS = ("__enter__", "__exit__")
+#: Modules whose functions call those that they are given, and do nothing else.
+_PASSES_ON = ("builtins", "itertools", "functools")
+#: Installed packages that keep no list of the classes that are derived from theirs.
+_KEEP_NONE = {"sklearn", "pandas", "polars", "pyarrow", "scipy", "xgboost", "lightgbm", "catboost"}
 _MISSING = object()
 
 
@@ -60,10 +72,7 @@ def effects(module: types.ModuleType, sources: Sources, quiet_logging: bool) -> 
     found: list[ast.stmt] = []
     for statement in sources.tree(file, vars(module)).body:
         if isinstance(statement, _DEFINITIONS):
-            noted = [each for each in statement.decorator_list if finder.registers(each, vars(module))]
-            if noted:
-                load = ast.Name(statement.name, ast.Load())
-                found.append(ast.fix_missing_locations(ast.Expr(ast.Tuple([*noted, load], ast.Load()))))
+            found += finder.of_definition(statement, vars(module))
         elif not _is_guarded(statement, module.__name__) and finder.any_acts([statement], vars(module), frozenset()):
             found.append(statement)
     if finder.fills:
@@ -231,6 +240,8 @@ class _Finder:
         self.quiet = _FOR_PEOPLE | ({"logging"} if quiet_logging else set())
         #: Function -> whether it acts beyond its module; False while that is being found out.
         self.known: dict[tuple[int, bool], bool] = {}
+        #: Names of a module, which are kept so that no identity is used twice, and the methods of the classes among them.
+        self.tables: dict[int, tuple[dict[str, Any], dict[str, list[types.FunctionType]]]] = {}
         #: Whether a function that keeps its results is called.
         self.fills = False
 
@@ -246,6 +257,12 @@ class _Finder:
             targets = [node.target]
         if any(self.target_acts(target, names, local) for target in targets):
             return True
+        if isinstance(node, ast.With):
+            entered = [names.get(_root(each.context_expr)[0]) for each in node.items if not isinstance(each.context_expr, ast.Call)]
+            if any(self.member_acts(type(each), name) for each in entered for name in _ENTERS):
+                return True
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.BinOp):
+            return True  # an operator whose result nobody wants
         call = node.value if isinstance(node, ast.Expr) else node
         call = call.value if isinstance(call, ast.Await) else call
         if not isinstance(call, ast.Call):
@@ -260,18 +277,29 @@ class _Finder:
         if name in local:
             # A part of some library may have been taken out before: ctx = decimal.getcontext(); ctx.prec = 5.
             return name not in ("self", "cls") and isinstance(target, ast.Attribute)
-        return self.is_beyond(names.get(name, _MISSING))
+        value = names.get(name, _MISSING)
+        hooks = ("__setattr__", "__delattr__", target.attr) if isinstance(target, ast.Attribute) else ("__setitem__", "__delitem__")
+        return self.is_beyond(value) or any(self.member_acts(type(value), hook) for hook in hooks)
 
     def call_acts(self, call: ast.Call, names: dict[str, Any], local: frozenset[str], kept: bool) -> bool:
         """Say whether a call acts; of a library's function whose result is ``kept``, it is believed that the result is all."""
         name, chain = _root(call.func)
-        if not name or name in local:
+        method = call.func.attr if isinstance(call.func, ast.Attribute) else "__call__"
+        if name in local:
+            # Of a local only the name of its method is known.
+            return any(self.function_acts(each) for each in self.methods(names).get(method, ()))
+        if isinstance(call.func, ast.Lambda):
+            return self.any_acts([call.func.body], names, local)
+        if not name:
             return False
         if name in ("setattr", "delattr") and call.args:
             return self.is_beyond(names.get(_root(call.args[0])[0], _MISSING))
         if name == "sys" and chain[:1] == ["path"]:
             return False  # What is found through it is seen itself.
         found = self.follow(names.get(name, getattr(builtins, name, _MISSING)), chain)
+        passes_on = isinstance(found, (type, types.BuiltinFunctionType)) and found.__module__ in _PASSES_ON
+        if passes_on and any(self.given_acts(each, names, local) for each in call.args):
+            return True
         if isinstance(found, types.BuiltinFunctionType) and found.__module__ == "builtins":
             return name in ("exec", "eval", "__import__")
         if isinstance(found, functools._lru_cache_wrapper):
@@ -279,10 +307,86 @@ class _Finder:
         if isinstance(found, type) and self.is_users(found):
             # A record's own __init__ is made by its decorator and only keeps its arguments.
             made = next((each for each in _RECORDS if hasattr(found, each)), None)
-            found = inspect.getattr_static(found, _RECORDS[made] if made else "__init__", None)
+            begins = _RECORDS[made] if made else "__init__"
+            if any(self.member_acts(found, each) for each in (begins, "__new__", *_ENTERS)):
+                return True
+            found = inspect.getattr_static(found, begins, None)
         if isinstance(found, types.FunctionType) and self.is_users(found):
             return self.function_acts(found)
+        if isinstance(found, (dict, list, tuple)):
+            held = found.values() if isinstance(found, dict) else found
+            return any(isinstance(each, types.FunctionType) and self.is_users(each) and self.function_acts(each) for each in held)
+        if not isinstance(found, (type, types.ModuleType)) and self.is_users(found):
+            return self.member_acts(type(found), method)
         return not kept and (self.is_beyond(found) or self.hands_over(found, call, names))
+
+    def of_definition(self, statement: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, names: dict[str, Any]) -> list[ast.stmt]:
+        """Return what of a function's or class's definition acts: decorators, defaults, a body, the hooks of bases and metaclasses."""
+        noted, found = [each for each in statement.decorator_list if self.registers(each, names)], list[ast.stmt]()
+        if isinstance(statement, ast.ClassDef):
+            made = names.get(statement.name)
+            inner = {**names, **(vars(made) if isinstance(made, type) else {})}
+            body = [each for each in statement.body if not isinstance(each, _DEFINITIONS)]
+            deep = [each for each in statement.body if isinstance(each, _DEFINITIONS) and self.of_definition(each, inner)]
+            if deep or (isinstance(made, type) and self.is_noted(made)):
+                noted += [each.value for each in statement.keywords] or [ast.Constant(None)]
+            found += body if any(self.any_acts([each], inner, frozenset()) for each in body) else []
+        else:
+            defaults = [*statement.args.defaults, *filter(None, statement.args.kw_defaults)]
+            noted += [each for each in defaults if self.any_acts([each], names, frozenset())]
+        if noted:
+            load = ast.Name(statement.name, ast.Load())
+            found.append(ast.fix_missing_locations(ast.Expr(ast.Tuple([*noted, load], ast.Load()))))
+        return found
+
+    def is_noted(self, cls: type) -> bool:
+        """Say whether the making of a class may be noted elsewhere, by a metaclass, a base or one of its members."""
+        hooks = [(type(cls), name) for name in ("__new__", "__init__") if type(cls) is not type]
+        hooks += [(base, "__init_subclass__") for base in cls.__mro__[1:2] if base is not object]
+        hooks += [(kind, "__set_name__") for kind in {type(each) for each in vars(cls).values()} if kind.__module__ != "builtins"]
+        return any(self.member_acts(owner, name) or self.is_foreign_hook(owner, name) for owner, name in hooks)
+
+    def is_foreign_hook(self, owner: type, name: str) -> bool:
+        """Say whether a library that may keep the user's classes has defined a method."""
+        home = next((each for each in owner.__mro__ if name in vars(each)), object).__module__
+        return self.sources.origin(home, None) == "third" and home.partition(".")[0] not in _MAKERS | _KEEP_NONE
+
+    def member_acts(self, owner: type, name: str) -> bool:
+        """Say whether a method of a class is the user's and acts; of a property, its setter."""
+        member = inspect.getattr_static(owner, name, None)
+        member = getattr(member, "__func__", member)
+        member = member.fset if isinstance(member, property) else member
+        if isinstance(member, types.FunctionType):
+            return self.is_users(member) and self.function_acts(member)
+        return member is not None and self.is_users(member) and not isinstance(member, type) and self.member_acts(type(member), "__set__")
+
+    def methods(self, names: dict[str, Any]) -> dict[str, list[types.FunctionType]]:
+        """Return the methods, by name, of the user's classes among some names, and of those in the user's modules among them."""
+        known = self.tables.get(id(names))
+        if known is None:
+            values, found = list(names.values()), dict[str, list[types.FunctionType]]()
+            for each in list(values):
+                if isinstance(each, types.ModuleType) and self.sources.origin(each.__name__, getattr(each, "__file__", None)) == "user":
+                    values += vars(each).values()
+            for cls in {each for each in values if isinstance(each, type) and self.is_users(each)}:
+                for name, member in vars(cls).items():
+                    member = getattr(member, "__func__", member)
+                    if isinstance(member, types.FunctionType) and name != "__call__":
+                        found.setdefault(name, []).append(member)
+            known = self.tables[id(names)] = names, found
+        return known[1]
+
+    def given_acts(self, given: ast.expr, names: dict[str, Any], local: frozenset[str]) -> bool:
+        """Say whether a function that is given to another one, which may call it, acts."""
+        if isinstance(given, ast.Lambda):
+            return self.any_acts([given.body], names, local)
+        name, chain = _root(given)
+        if not name or name in local or isinstance(given, ast.Call):
+            return False
+        found = self.follow(names.get(name), chain)
+        if isinstance(found, types.FunctionType) and self.is_users(found):
+            return self.function_acts(found)
+        return bool(chain) and bool(_SETS.match(chain[-1])) and self.is_beyond(found)
 
     def hands_over(self, found: Any, call: ast.Call, names: dict[str, Any]) -> bool:
         """Say whether a call gives code of the user's to a logger, which runs it for every message."""
@@ -323,7 +427,11 @@ class _Finder:
                 code, names = function.__code__, function.__globals__
                 local = frozenset((*code.co_varnames, *code.co_cellvars))
                 nested = [each.body for each in ast.walk(node) if inside and isinstance(each, _DEFINITIONS)]
-                self.known[key] = any(self.any_acts(body, names, local) for body in (node.body, *nested))
+                # A decorator's wrapper calls what its cells hold.
+                wrapped = [contents(cell) for cell in function.__closure__ or ()]
+                self.known[key] = any(self.any_acts(body, names, local) for body in (node.body, *nested)) or any(
+                    isinstance(each, types.FunctionType) and self.is_users(each) and self.function_acts(each) for each in wrapped
+                )
         return self.known[key]
 
     def is_beyond(self, value: Any) -> bool:

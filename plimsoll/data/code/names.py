@@ -18,7 +18,8 @@ from plimsoll.errors import Unfingerprintable
 
 #: Ways to run code that no name leads to.
 _DYNAMIC = {
-    "builtins.eval", "builtins.exec", "builtins.__import__", "sys.modules", "importlib.reload", "runpy.run_path", "runpy.run_module",
+    "builtins.eval", "builtins.exec", "builtins.__import__", "importlib.__import__", "importlib._bootstrap.__import__", "sys.modules",
+    "importlib.reload", "runpy.run_path", "runpy.run_module", "inspect.getmodule", "posix.environ", "nt.environ",
     "importlib.util.spec_from_file_location", "importlib.metadata.entry_points", "pkgutil.iter_modules", "pkgutil.walk_packages",
     "pkgutil.resolve_name", "pydoc.locate", "importlib.machinery.SourceFileLoader", "importlib.machinery.SourcelessFileLoader",
     "importlib.machinery.ExtensionFileLoader", "zipimport.zipimporter", "gc.get_objects", "gc.get_referrers", "code.InteractiveInterpreter",
@@ -27,6 +28,8 @@ _DYNAMIC = {
 }  # fmt: skip
 _IMPORTERS = {"importlib.import_module", "plimsoll.extras.require"}
 _SCALARS = (bool, int, float, complex, str, bytes, type(None))
+#: What a list can be told to do without being read: what is found through the path of modules is seen itself.
+_GROWS = ("append", "extend", "insert", "remove")
 MISSING = object()
 
 
@@ -127,7 +130,8 @@ class Names:
         """Return what is seen of an attribute of a library: its package, and what the user has put there in its place."""
         full = f"{module.__name__}.{'.'.join(chain)}"
         if any(full == each or full.startswith(f"{each}.") for each in _DYNAMIC):
-            raise self._walk.refusal(label, f"{full} runs or finds code that no name leads to")
+            does = "reads variables where nothing tells" if full.endswith(".environ") else "runs or finds code that no name leads to"
+            raise self._walk.refusal(label, f"{full} {does}")
         if full in _IMPORTERS:
             return self._by_name(label, found)
         value: Any = module
@@ -135,6 +139,9 @@ class Names:
             if not isinstance(value, types.ModuleType) or name not in vars(value):
                 break
             value = vars(value)[name]
+            if isinstance(value, (list, tuple)) and module.__name__ == "sys" and "argv" not in name:
+                # sys.path, sys.flags
+                return module if chain[position + 1 :][:1] in ([each] for each in _GROWS) else (module, list(value))
             if isinstance(value, _SCALARS) and position == len(chain) - 1 and not name.startswith("__"):
                 return (module, value)
             if isinstance(value, types.FunctionType) and self._sources.origin(value.__module__, value.__code__.co_filename) == "user":
@@ -210,6 +217,8 @@ class Names:
             try:
                 module = importlib.import_module(name)
             except ImportError as error:
+                if isinstance(error, ModuleNotFoundError) and error.name == name:
+                    return ("absent", name)
                 raise self._walk.refusal(label, f"importing {name!r} fails ({error})") from error
             self._walk.reach(name)
             return module
@@ -227,7 +236,8 @@ class Names:
         module = self._load(label, name)
         if not isinstance(module, types.ModuleType):
             self._refuse_dynamic(label, function, found, name)
-            return module
+            chains = found.taken if found.taken is not None else [(each,) for each in found.chain]
+            return [module, *(self._in_library(label, found, sys, list(each)) for each in chains)] if name == "sys" else module
         if found.taken is not None:
             root = self._load(label, name.partition(".")[0])
             if not isinstance(root, types.ModuleType):

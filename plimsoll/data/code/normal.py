@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import textwrap
 from collections.abc import Iterator
 from types import CodeType
@@ -17,6 +18,8 @@ _SEES_LOCALS = {
 }  # fmt: skip
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+#: Of code below ``from __future__ import annotations``.
+_POSTPONED = importlib.import_module("__future__").annotations.compiler_flag
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 _LEAVES = (ast.Constant, ast.expr_context, ast.operator, ast.cmpop, ast.unaryop, ast.boolop)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
@@ -54,6 +57,8 @@ class Normal:
         self.names = frozenset({*writer.names, *code.co_freevars})
         #: Names of locals in order of appearance, for code that looks at frames.
         self.locals = ",".join(writer.renamed)
+        #: Whether annotations are kept as text, for code that tells ``int`` from ``"int"``.
+        self.postponed = "annotations" if code.co_flags & _POSTPONED else ""
 
     @property
     def text(self) -> str:

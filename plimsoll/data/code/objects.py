@@ -31,7 +31,6 @@ _WRAPPERS: tuple[tuple[type, tuple[str, ...]], ...] = (
     (property, ("fget", "fset", "fdel")),
     (functools.cached_property, ("func",)),
     (functools.singledispatchmethod, ("dispatcher", "func")),
-    (functools._lru_cache_wrapper, ("__wrapped__",)),
 )
 _TYPING = (typing.TypeVar, typing.ParamSpec, typing.NewType, typing.ForwardRef, *filter(None, [getattr(typing, "TypeAliasType", None)]))
 
@@ -55,6 +54,8 @@ def inside(value: Any, homes: tuple[str, ...], sources: Sources) -> tuple[str, A
         homes: names of the module at hand; a logger called like one is called so for every module.
         sources: tells where classes come from.
     """
+    if isinstance(value, functools._lru_cache_wrapper):
+        return "cache", (value.__wrapped__, value.cache_parameters())
     for kind, attributes in _WRAPPERS:
         if isinstance(value, kind):
             return kind.__name__, [getattr(value, name) for name in attributes]
@@ -92,6 +93,14 @@ def reduction(value: Any, sources: Sources) -> tuple[str, Any] | None:
     cls = type(value)
     if isinstance(value, (types.GeneratorType, types.CoroutineType, types.FrameType, types.CodeType)):
         return None
+    if cls.__module__ == "pyarrow._dataset" and cls.__name__.endswith(("Dataset", "Fragment")):
+        return None  # its files are read when it is asked for rows
+    if (
+        cls.__name__ == "Expr"
+        and sys.version_info < (3, 12)
+        and b"PLPYFN" in (value.__getstate__() if cls.__module__ == "polars.expr.expr" else b"")
+    ):
+        return None  # a function of Python in it is named, and on this Python not seen when it runs
     try:
         reduced = value.__reduce_ex__(4)
     except Exception:

@@ -10,7 +10,9 @@ _READS_ANNOTATIONS = {
     "__annotations__", "__annotate__", "get_type_hints", "get_annotations", "signature", "getfullargspec", "__dataclass_fields__",
     "__attrs_attrs__", "model_fields", "__type_params__", "__signature__", "__required_keys__", "__optional_keys__",
 }  # fmt: skip
-_READS_DOCS = {"__doc__", "getdoc"}
+#: Those that tell ``int`` from ``"int"``.
+_TELLS_POSTPONED = {"__annotations__", "__annotate__", "get_annotations", "signature", "getfullargspec", "__signature__"}
+_READS_DOCS = {"__doc__", "getdoc", "help", "pydoc", "render_doc", "model_json_schema", "json_schema", "schema_json"}
 #: Names that lead to frames, where a function can see the names of its callers' locals.
 _READS_LOCALS = {
     "_getframe",
@@ -25,16 +27,11 @@ _READS_LOCALS = {
 }
 #: Names that lead to the text of source, its comments and its lines.
 _READS_SOURCE = {
-    "getsource",
-    "getsourcelines",
-    "findsource",
-    "getcomments",
-    "f_lineno",
-    "co_firstlineno",
-    "tb_lineno",
-    "__code__",
-    "linecache",
-}
+    "getsource", "getsourcelines", "findsource", "getcomments", "f_lineno", "co_firstlineno", "tb_lineno", "lineno", "__code__",
+    "linecache", "format_exc", "format_exception", "format_tb", "format_list", "format_stack", "print_exc", "print_exception",
+    "print_tb", "print_stack", "extract_tb", "extract_stack", "walk_tb", "walk_stack", "TracebackException", "StackSummary",
+    "getframeinfo", "stack", "trace", "findCaller", "exc_text", "formatException",
+}  # fmt: skip
 
 #: Packages that look at no annotation and no docstring of the code that uses them.
 _BLIND = {
@@ -63,6 +60,8 @@ class Silent:
     locals: str = ""
     #: The source as it is written, with its place.
     source: str = ""
+    #: Whether annotations are kept as text.
+    postponed: str = ""
 
 
 def acting(used: Collection[str], packages: Iterable[str]) -> frozenset[str]:
@@ -76,8 +75,10 @@ def acting(used: Collection[str], packages: Iterable[str]) -> frozenset[str]:
     found = set()
     if used & _READS_ANNOTATIONS or {"fields", "type"} <= used or packages - _BLIND:
         found.add("annotations")
-    if used & _READS_DOCS or packages - _BLIND - _TYPED:
+    if used & _READS_DOCS or packages - _BLIND - _TYPED or ("schema" in used and "msgspec" in packages):
         found.add("docs")
+    if used & _TELLS_POSTPONED or packages - _BLIND - _TYPED:
+        found.add("postponed")
     if used & _READS_LOCALS:
         found.add("locals")
     if used & _READS_SOURCE:

@@ -31,6 +31,10 @@ _FROM_VARIABLES = {
     "setlocale": _CATEGORY_NAMES, "getdefaultlocale": _CATEGORY_NAMES,
 }  # fmt: skip
 _CALLED_WITH = {"argv", "orig_argv", "parse_args", "parse_known_args", "parse_intermixed_args"}
+_WARNS = {"warn", "warn_explicit", "catch_warnings", "filters", "simplefilter", "warnoptions"}
+#: What these are in a fresh process; the settings of scikit-learn that can act on a result.
+_DECIMAL = "28 ROUND_HALF_EVEN -999999 999999 1 0 DivisionByZero InvalidOperation Overflow"
+_SKLEARN = {"assume_finite": False, "transform_output": "default", "array_api_dispatch": False, "enable_metadata_routing": False}
 _ENCODED = {"open", "read_text", "write_text", "fdopen", "TextIOWrapper", "getpreferredencoding", "getencoding"}
 _CATEGORIES = (locale.LC_TIME, locale.LC_NUMERIC, locale.LC_COLLATE, locale.LC_MONETARY)
 #: A moment in each quarter from 1970 to 2037, UTC seconds: two zones that agree on all of them are one.
@@ -58,4 +62,27 @@ def surroundings(used: Collection[str]) -> dict[str, str]:
     if used & _CALLED_WITH:
         # What the program is called differs between a notebook and the command line.
         found["arguments"] = digest_value(sys.argv[1:])[:16]
+    if used & _WARNS and sys.warnoptions:
+        found["warnings"] = " ".join(sys.warnoptions)
+    return found | settings()
+
+
+def settings() -> dict[str, str]:
+    """Return the settings of libraries that act on results and are not what they are in a fresh process, by name.
+
+    Whoever made them, and however roundabout: they are asked for, not read off the code.
+    """
+    found, decimal = dict[str, str](), sys.modules.get("decimal")
+    if decimal is not None:
+        now = decimal.getcontext()
+        traps = sorted(each.__name__ for each, is_set in now.traps.items() if is_set)
+        text = f"{now.prec} {now.rounding} {now.Emin} {now.Emax} {now.capitals} {now.clamp} {' '.join(traps)}"
+        found |= {"decimal": text} if text != _DECIMAL else {}
+    if hasattr(sys.modules.get("numpy"), "geterr"):
+        raised = [f"{kind}={act}" for kind, act in sorted(sys.modules["numpy"].geterr().items()) if act in ("raise", "call")]
+        found |= {"numpy errors": " ".join(raised)} if raised else {}
+    if hasattr(sys.modules.get("sklearn"), "get_config"):
+        chosen = sorted(sys.modules["sklearn"].get_config().items())
+        text = " ".join(f"{name}={value}" for name, value in chosen if value != _SKLEARN.get(name, value))
+        found |= {"sklearn": text} if text else {}
     return found

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
-from plimsoll.data.code.bytecode import codes
+from plimsoll.data.code.bytecode import codes, reads_unknown_names
 from plimsoll.data.trace.found import Found
 from plimsoll.data.trace.handed import opens_by_python
 from plimsoll.data.trace.reading.named import (
@@ -178,7 +178,7 @@ def begins(found: Found, code: CodeType, frame: FrameType) -> bool:
         frame: its frame, with its arguments.
     """
     kind, act = found.origins.of(code.co_filename), None
-    if kind in ("third", "stdlib"):
+    if kind in ("third", "stdlib", "imports"):
         module = frame.f_globals.get("__name__", "")
         act = begun(module, code.co_qualname) if module.startswith(MODULES) else None
     news = found.is_news(code, kind)
@@ -217,7 +217,9 @@ class Tracing:
         self._held = [value for values in way.held.values() for value in values]
         names = {name for function in functions for name in names_in(function)}
         others = named & BY_PYTHON - names  # in a table, where it is not told whose they are
-        self._needed = any(map(is_watched_name, (names | named) - BY_PYTHON | others)) or any(map(_reads_natively, functions))
+        self._needed = any(map(is_watched_name, (names | named) - BY_PYTHON | others)) or found.stamps
+        unknown = any(reads_unknown_names(each.__code__, each.__globals__) for each in functions)
+        self._needed = self._needed or unknown or any(map(_reads_natively, functions))
         self._states = {"scandir", "stat"} <= names
         self._streams = bool(names & {"open_input_file", "open_input_stream", "get_file_info"})
         self._before: tuple[Any, Any] = (None, None)

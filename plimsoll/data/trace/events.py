@@ -14,6 +14,7 @@ from plimsoll.data.trace.found import Found
 from plimsoll.data.trace.now import MACHINE
 from plimsoll.data.trace.origin import is_code, names_handle
 from plimsoll.data.trace.places import is_machine
+from plimsoll.data.trace.watched.begun import handle
 
 #: Programs that libraries ask about the machine.
 _HOUSEKEEPING = frozenset({"lscpu", "uname", "ldconfig", "getconf", "nproc", "sysctl", "nvidia-smi", "file", "ld", "gcc", "cc"})
@@ -89,6 +90,7 @@ def _by_handle(found: Found, frame: FrameType, path: Any) -> bool:
 def _opened(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
     path, _, flags = args
     if isinstance(path, int):
+        handle(found, path)
         return
     asker = _asker(found, frame, path)
     if asker in ("imports", "plimsoll"):
@@ -207,6 +209,10 @@ def _named(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
         found.around(MACHINE)
 
 
+def _temporary(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
+    found.temporary.add(os.fsdecode(args[0]))
+
+
 def _unpickled(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
     # A pickle names the classes of its objects; no code does.
     if found.asks(frame) != "plimsoll":
@@ -226,6 +232,8 @@ _EVENTS: dict[str, Callable[[Found, FrameType, tuple[Any, ...]], None]] = {
     "sqlite3.connect": _database,
     "ctypes.dlopen": _library,
     "pickle.find_class": _unpickled,
+    "tempfile.mkstemp": _temporary,
+    "tempfile.mkdtemp": _temporary,
     "subprocess.Popen": _program,
     "os.system": _program,
     "os.exec": _program,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 import glob
 import os
 import re
@@ -17,7 +18,7 @@ from plimsoll.data.code.source import Sources
 from plimsoll.data.environment import bringing
 from plimsoll.data.trace.handed import Handed
 from plimsoll.data.trace.now import ALL_VARIABLES, FOLDER_PATH, SESSION, WORKING_FOLDER, distribution, module, variable
-from plimsoll.data.trace.origin import FRONTS, HOST, Origins
+from plimsoll.data.trace.origin import FRONTS, Origins
 from plimsoll.data.trace.places import ABSENT, NAMES, THERE, Mark, Places, bare, content, is_racy, is_text, listed, mark, names_in
 from plimsoll.records.pipeline import KeyPart
 
@@ -37,6 +38,13 @@ _BRINGS = {"sklearn": "scikit-learn", "PIL": "pillow", "dateutil": "python-dateu
 
 #: Modules that a model has brought along; they count with the model, by its digest.
 _PACKED = "_plimsoll_"
+
+#: Names by which the time of a log's record is asked for, and how a text names it.
+STAMPS = frozenset({"created", "asctime", "msecs", "relativeCreated"})
+_STAMP = re.compile(r"[{(](asctime|created|msecs|relativeCreated)\b")
+
+#: How the names of Plimsoll's threads begin.
+_OUR_THREADS = "plimsoll-"
 
 #: What Plimsoll itself uses: its finalisers may run in the middle of a step in the same process.
 _OURS = frozenset({"plimsoll", "sqlalchemy", "alembic", "httpx", "httpcore", "anyio", "starlette", "uvicorn", "psycopg", "psycopg_pool"})
@@ -87,7 +95,7 @@ class Found:
         self.seeded: tuple[int, int] | None = None  # frame and instruction where numpy last made a generator from a seed
         self._places, self._seen, self._known, self._changed, self._base = places, seen, known, changed, base
         self.held = held
-        self._alone = alone
+        self._alone, self._thread = alone, threading.current_thread()
         self._folder = os.getcwd()
         self._others = {} if alone else {each.ident: each for each in threading.enumerate() if each is not threading.current_thread()}
         #: Set while this very thread looks at something for the trace.
@@ -103,13 +111,17 @@ class Found:
         self._modules: dict[str, tuple[str, str] | None] = {}
         self._named: set[str] = set()
         self._packages: set[str] = set()
+        #: Distributions whose versions were asked for, and paths of temporary files that were made.
+        self.asked, self.temporary = set[str](), set[str]()
 
     def mine(self) -> bool:
         """Return whether the current thread's acts count."""
         other = self._others.get(threading.get_ident())
-        # An ended thread's number may be given to one that the step has begun; who answers the step's guest has begun later than it.
-        guests = bool(self.own) and threading.current_thread().name == HOST
-        return (other is None or not other.is_alive()) and not guests and not getattr(self._looking, "now", False)
+        # An ended thread's number may be given to one that the step has begun; what beats for the run, tells of it or answers
+        # the step's guest may begin later than the step.
+        thread = threading.current_thread()
+        ours = thread is not self._thread and thread.name.startswith(_OUR_THREADS)
+        return (other is None or not other.is_alive()) and not ours and not getattr(self._looking, "now", False)
 
     def asks(self, frame: FrameType | None, data: bool = False) -> str:
         """Return whose act it is, as :meth:`Origins.asks` tells it.
@@ -363,6 +375,11 @@ class Found:
         """
         return any(pattern.search(each) for code in self._seen for each in code.co_consts if isinstance(each, str))
 
+    @functools.cached_property
+    def stamps(self) -> bool:
+        """Whether the step's own code may look at the time of a log's record."""
+        return any(not STAMPS.isdisjoint(code.co_names) for code in self._seen) or self.queries(_STAMP)
+
     def effect(self, text: str) -> None:
         """Note what another run need not repeat alike.
 
@@ -473,4 +490,4 @@ class Found:
             if package in self._known or package.replace("_", "-") in self._known or _BRINGS.get(package) in self._known:
                 continue
             found.update([package] if distribution(package)[0] != ABSENT else bringing(package))
-        return sorted(name for name in found if name not in self._known)
+        return sorted({*self.asked, *(name for name in found if name not in self._known)})

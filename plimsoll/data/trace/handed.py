@@ -53,7 +53,7 @@ class Handed:
         """
         if not isinstance(given, (str, bytes, os.PathLike)):
             self._texts[place] += _ENOUGH // _LOOKS
-        for each in _paths([given], _DEPTH):
+        for each in paths_in([given]):
             self._texts[place] += 1
             raw = os.fspath(each)
             text = os.fsdecode(raw) if len(raw) <= _LONGEST else ""
@@ -90,7 +90,7 @@ class Handed:
             file: where it is written.
             place: the code that gives it, and where.
         """
-        paths = [os.fsdecode(each) for each in itertools.islice(_paths(values, _DEPTH), _ITEMS) if len(os.fspath(each)) <= _LONGEST]
+        paths = [os.fsdecode(each) for each in itertools.islice(paths_in(values), _ITEMS) if len(os.fspath(each)) <= _LONGEST]
         folders = [os.path.dirname(file), *(each for each in paths if os.path.isabs(each) and os.path.isdir(each))][:_FOLDERS]
         # The last part of a path is often written where the call is: HERE / "words.bin"
         self.give([paths, [os.path.join(folder, each.lstrip("/")) for folder in folders for each in paths if "." in each]], place)
@@ -122,9 +122,15 @@ def opens_by_python(value: Any) -> bool:
     return home_of(value).partition(".")[0] in _OPEN_BY_PYTHON
 
 
-def _paths(values: Iterable[Any], depth: int) -> Iterator[Any]:
+def paths_in(values: Iterable[Any], depth: int = _DEPTH) -> Iterator[Any]:
+    """Yield the texts and paths among values, and in lists, tuples and dicts within them.
+
+    Args:
+        values: anything.
+        depth: how many containers may lie in each other.
+    """
     for value in values:
         if isinstance(value, (str, bytes, os.PathLike)):
             yield value
         elif depth and type(value) in (list, tuple, dict):
-            yield from _paths(itertools.islice(value.values() if type(value) is dict else value, _ITEMS), depth - 1)
+            yield from paths_in(itertools.islice(value.values() if type(value) is dict else value, _ITEMS), depth - 1)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.metadata
+import importlib.util
 import os
 import platform
 import re
@@ -25,6 +27,9 @@ WORKING_FOLDER = "(working folder)"
 
 #: The same, where the step can tell what it is called; those of the machine that a step may ask.
 FOLDER_PATH, PROCESSORS, MACHINE = "(path of the working folder)", "(processors)", "(machine)"
+
+#: The installed packages with their entry points; and, with a module's name, where a module would be found.
+INSTALLED, SOUGHT = "(installed packages)", "(place of the module {})"
 
 #: Name of the part that stands for the whole environment.
 ALL_VARIABLES = "(all)"
@@ -114,6 +119,9 @@ def variable(name: str, changed: Mapping[str, str | None], places: Places) -> tu
     if name in _AROUND:
         text = _AROUND[name](places)
         return digest_value(text), text
+    if name.startswith(_SOUGHT):
+        text = _sought(name.removeprefix(_SOUGHT).removesuffix(")"), places)
+        return digest_value(text), text
     known = {**os.environ, **changed}
     if name == ALL_VARIABLES:
         kept = {each: value for each, value in sorted(known.items()) if value is not None and not SESSION.fullmatch(each)}
@@ -130,12 +138,35 @@ def _processors(places: Places) -> str:
     return f"{os.cpu_count()}, {allowed} of them for this process"
 
 
+def _installed(places: Places) -> str:
+    """Return how many packages are installed, and a digest of their names, versions, modules and entry points."""
+    found = list(importlib.metadata.distributions())
+    told = [(each.name, each.version, each.read_text("entry_points.txt"), each.read_text("top_level.txt")) for each in found]
+    return f"{len(found)} packages {digest_value(sorted(told, key=repr))[:16]}"
+
+
+def _sought(name: str, places: Places) -> str:
+    """Return where a module would be found: a file of the user's by its path, any other by whose it is."""
+    importlib.invalidate_caches()
+    try:
+        spec = importlib.util.find_spec(name)
+    except (Exception, SystemExit) as error:  # whatever importing its package raises
+        return f"not found ({type(error).__name__})"
+    if spec is None:
+        return "not found"
+    folders = [] if spec.submodule_search_locations is None else ["a package", *spec.submodule_search_locations]
+    paths = [each for each in (spec.origin, *folders) if each]
+    return ", ".join(places.name(each) if places.counts(each) else os.path.basename(each) for each in paths)
+
+
+_SOUGHT = SOUGHT.partition("{")[0]
 _AROUND: Mapping[str, Callable[[Places], str]] = {
     WORKING_FOLDER: lambda places: places.name(os.getcwd()),
     FOLDER_PATH: lambda places: os.getcwd(),
     PROCESSORS: _processors,
     # Not its processor's name, for which another program is run.
     MACHINE: lambda places: " ".join(platform.uname()[:5]),
+    INSTALLED: _installed,
 }
 
 
@@ -145,7 +176,7 @@ def is_around(part: KeyPart) -> bool:
     Args:
         part: of a trace.
     """
-    return part.kind == "variable" and part.name in _AROUND
+    return part.kind == "variable" and (part.name in _AROUND or part.name.startswith(_SOUGHT))
 
 
 def module(name: str, sources: Sources) -> tuple[str, str]:

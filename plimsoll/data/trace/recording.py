@@ -17,6 +17,7 @@ from typing import Any
 from plimsoll.data.trace.calls import Monitor, Tracing
 from plimsoll.data.trace.events import Hook
 from plimsoll.data.trace.found import Found, Trace
+from plimsoll.data.trace.handed import paths_in
 from plimsoll.data.trace.origin import caller
 from plimsoll.data.trace.places import Places
 from plimsoll.data.trace.reading.way import Reached, brought_by, reached
@@ -101,6 +102,8 @@ class Recording:
     def __enter__(self) -> Recording:
         self._found = found = self._make(id(caller(1)))
         try:
+            if self._way.now:
+                found.effect('may have read the clock by a text that means the present ("now")')
             self._states = seed_generators(self._seed, keep=not self._alone)
             _HOOK.begin(found)
             _VARIABLES.begin()
@@ -130,8 +133,17 @@ class Recording:
         Args:
             value: what it returned.
         """
-        if isinstance(value, os.PathLike) and self._found is not None:
-            self._found.look(self._found.read_all, value)
+        if self._found is not None:
+            self._found.look(self._found.read_all if isinstance(value, os.PathLike) else self._gives, value)
+
+    def _gives(self, value: Any) -> None:
+        found = self._found
+        if (
+            found is not None
+            and found.temporary
+            and any(made in os.fsdecode(each) for each in paths_in([value]) for made in found.temporary)
+        ):
+            found.effect("returned the name of a temporary file, which is another one each time")
 
     def trace(self) -> Trace:
         """Return what was found, once the call has ended."""

@@ -11,9 +11,13 @@ from tests.unit.data.edits_around import AROUND
 from tests.unit.data.edits_classes import CLASSES
 from tests.unit.data.edits_code import CODE
 from tests.unit.data.edits_harmless import MORE_HARMLESS
+from tests.unit.data.edits_language import LANGUAGE
+from tests.unit.data.edits_libraries import LIBRARIES
 from tests.unit.data.edits_native import NATIVE, NATIVE_HARMLESS
 from tests.unit.data.edits_outside import OUTSIDE, OUTSIDE_HARMLESS
+from tests.unit.data.edits_process import PROCESS
 from tests.unit.data.edits_readers import READERS
+from tests.unit.data.edits_same import SAME
 from tests.unit.data.edits_values import VALUES
 
 _HELPER = {"helper.py": "def scale(x):\n    return x * 2\n"}
@@ -254,6 +258,11 @@ CHANGES: dict[str, Case] = {
 
 CHANGES |= {**CODE, **CLASSES, **VALUES, **AROUND, **READERS, **OUTSIDE, **NATIVE}
 
+#: Thought out later, once those above found nothing any more.
+SECOND: dict[str, Case] = {**LANGUAGE, **PROCESS, **LIBRARIES}
+assert len(SECOND) == len(LANGUAGE) + len(PROCESS) + len(LIBRARIES)
+assert not CHANGES.keys() & SECOND.keys(), CHANGES.keys() & SECOND.keys()
+
 HARMLESS: dict[str, Case] = {
     "comment": edit("def run(x):\n    return x + 1\n", "return x + 1", "# why\n    return x + 1  # because"),
     "docstring": edit("def run(x):\n    'one'\n    return x + 1\n", "'one'", "'two'"),
@@ -295,6 +304,8 @@ HARMLESS: dict[str, Case] = {
 }
 
 HARMLESS |= {**MORE_HARMLESS, **OUTSIDE_HARMLESS, **NATIVE_HARMLESS}
+SECOND_HARMLESS = SAME
+assert not HARMLESS.keys() & SAME.keys(), HARMLESS.keys() & SAME.keys()
 
 REFUSED: dict[str, Case] = {
     "eval": edit("def run(x):\n    return eval('x + 1')\n", "eval", "eval"),

@@ -28,7 +28,8 @@ from plimsoll.records.run import CodeVersion
 from plimsoll.records.tracking.machine import Machine
 from plimsoll.workspace import open_workspace
 from tests.unit.data.case import Case
-from tests.unit.data.edits import CHANGES, HARMLESS
+from tests.unit.data.edits import CHANGES, HARMLESS, SECOND, SECOND_HARMLESS
+from tests.unit.data.edits_process import INTERPRETER
 
 OWNER = Actor(name="dana", roles=("admin",))
 
@@ -161,7 +162,8 @@ def main() -> None:
     sys.dont_write_bytecode = True
     gc.freeze()  # a fork then copies fewer pages
     root, act = Path(sys.argv[1]), {"first": first, "second": second}[sys.argv[2]]
-    cases = {f"change {name}": case for name, case in CHANGES.items()} | {f"harmless {name}": case for name, case in HARMLESS.items()}
+    cases = {f"change {name}": case for name, case in {**CHANGES, **SECOND, **INTERPRETER}.items()}
+    cases |= {f"harmless {name}": case for name, case in {**HARMLESS, **SECOND_HARMLESS}.items()}
     template = root / "template"
     if not template.exists():
         # In a process of its own: this one must stay without threads and open files.

@@ -271,6 +271,20 @@ def held(
                 yield aliases[step.argval]
 
 
+def means_now(code: CodeType) -> bool:
+    """Return whether code may have numpy or pandas read the present out of a list of texts: ``np.array(["now"], "datetime64[s]")``.
+
+    Args:
+        code: any code object; those nested in it are not included.
+    """
+    texts = [each for value in code.co_consts for each in (value if isinstance(value, tuple) else (value,)) if isinstance(each, str)]
+    if {"now", "today"}.isdisjoint(texts):
+        return False
+    # A list that is given to to_datetime is seen itself, where calls are.
+    names = {"DatetimeIndex", "datetime64", *(("to_datetime",) if sys.version_info < (3, 12) else ())}
+    return not names.isdisjoint(code.co_names) or any("datetime64" in text or text.startswith("M8") for text in texts)
+
+
 def _given(code: CodeType) -> tuple[str, ...]:
     return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & 4) + bool(code.co_flags & 8)]
 

@@ -15,7 +15,7 @@ from plimsoll.data.code.bytecode import Reference, codes
 from plimsoll.data.code.closure import _Walk
 from plimsoll.data.code.names import Mention
 from plimsoll.data.code.source import Sources
-from plimsoll.data.trace.reading.named import own_name
+from plimsoll.data.trace.reading.named import means_now, own_name
 from plimsoll.data.trace.watched.called import CALLED, is_watched_call
 from plimsoll.fingerprint import state_of
 
@@ -37,6 +37,8 @@ class Reached:
     seen: frozenset[CodeType]
     #: Code -> watched C functions that it can reach without naming them: in defaults, tables, attributes of classes and objects.
     held: dict[CodeType, tuple[Any, ...]]
+    #: Whether some of it may have a library read the present out of a list of texts.
+    now: bool
 
 
 class _Unread(Sources):
@@ -161,7 +163,7 @@ def reached(function: Any, *brought: Any) -> Reached:
             way.go(each)
     functions = tuple(way.functions.values())
     seen = frozenset(inner for each in functions for inner in codes(each.__code__))
-    return Reached(functions, frozenset(way.libraries), seen, dict(way.held()))
+    return Reached(functions, frozenset(way.libraries), seen, dict(way.held()), any(map(means_now, seen)))
 
 
 def brought_by(values: Iterable[Any]) -> list[Any]:

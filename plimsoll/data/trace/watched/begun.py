@@ -10,8 +10,9 @@ from types import FrameType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from plimsoll.data.trace.found import Found
-from plimsoll.data.trace.now import MACHINE, PROCESSORS
+from plimsoll.data.code.bytecode import Reference, named_in_text
+from plimsoll.data.trace.found import STAMPS, Found
+from plimsoll.data.trace.now import INSTALLED, MACHINE, PROCESSORS, SOUGHT
 from plimsoll.data.trace.places import LEADS, LINK, PERMISSIONS, SIZE, STATE, THERE, TIME, is_machine
 
 #: A table function of polars in a query.
@@ -40,6 +41,21 @@ def source(found: Found, given: Any) -> None:
             found.effect(f"opened a network connection ({scheme}://{rest.partition('/')[0].rpartition('@')[2]})")
         else:
             found.read_all(text)
+
+
+def handle(found: Found, number: int) -> None:
+    """Note that a file is read that is open already: an import may have opened it.
+
+    Args:
+        found: takes it.
+        number: the file's handle.
+    """
+    try:
+        path = os.readlink(f"/proc/self/fd/{number}")
+    except OSError:
+        return
+    if os.path.isfile(path):
+        found.read(path)
 
 
 def _reads(*names: str) -> Begun:
@@ -170,6 +186,54 @@ def _imports(found: Found, frame: FrameType, arguments: Arguments, called: str) 
         found.imports(importlib.util.resolve_name(name, package) if name.startswith(".") else name)
 
 
+def _sought(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
+    name, package = arguments.get("name"), arguments.get("package")
+    if found.asks(frame.f_back) == "user" and isinstance(name, str):
+        found.around(SOUGHT.format(importlib.util.resolve_name(name, package) if name.startswith(".") else name))
+
+
+def _version(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
+    name = arguments.get("distribution_name")
+    if found.asks(frame.f_back) == "user" and isinstance(name, str):
+        found.asked.add(name)
+
+
+def _loads(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
+    if found.asks(frame.f_back) == "user":
+        found.imports(arguments["self"].module)
+
+
+def _named(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
+    name = str(arguments.get("name", ""))
+    found.imports(name if called.endswith("_module") else name.rpartition(".")[0] or "builtins")
+
+
+def _unpacks(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
+    if found.asks(frame.f_back, data=True) in ("user", "third"):
+        found.read(arguments["self"].archive)
+
+
+def _resolves(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
+    """Note the module whose global a text names that was made while the code runs: ``frame.query(text)``."""
+    at, name = frame.f_back, arguments.get("key")
+    while at is not None and found.origins.of(at.f_code.co_filename) != "user":
+        at = at.f_back
+    if at is None or name not in at.f_globals or name in at.f_locals:
+        return
+    if Reference("global", name) not in named_in_text(at.f_code, at.f_globals):
+        found.imports(at.f_globals["__name__"])
+
+
+def _temporary(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
+    if found.asks(frame.f_back) == "user":
+        found.effect(f"drew random numbers from the system ({called})")
+
+
+def _recorded(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
+    if found.stamps and found.asks(frame.f_back) == "user":
+        found.effect("read the clock (the time of a log's record)")
+
+
 def _clock(*names: str) -> Begun:
     def begun(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
         given = [arguments.get(name) for name in names]
@@ -257,6 +321,17 @@ _BEGUN: tuple[tuple[str, str, Begun], ...] = (
     ("multiprocessing.context", r"BaseContext\.cpu_count", _around(PROCESSORS)),
     ("joblib.parallel", r"cpu_count", _around(PROCESSORS)),
     ("importlib", r"import_module", _imports),
+    ("importlib.util", r"find_spec", _sought),
+    ("importlib.metadata", r"version|metadata|requires|files", _version),
+    ("importlib.metadata", r"distributions?|packages_distributions|entry_points|Distribution\.(from_name|discover)", _around(INSTALLED)),
+    ("importlib.metadata", r"EntryPoint\.load", _loads),
+    ("gettext", r"find", _variables("LANGUAGE", "LC_ALL", "LC_MESSAGES", "LANG")),
+    ("urllib.request", r"getproxies_environment", _variables(*(f"{scheme}_proxy" for scheme in ("http", "https", "ftp", "all", "no")))),
+    ("yaml.constructor", r"\w+\.find_python_(name|module)", _named),
+    ("zipimport", r"zipimporter\.get_data", _unpacks),
+    ("tempfile", r"mktemp", _temporary),
+    ("logging", r"LogRecord\.__init__", _recorded),
+    ("pandas.core.computation.scope", r"Scope\.resolve", _resolves),
     ("email.utils", r"formatdate", _clock("timeval")),
     ("email.utils", r"localtime", _clock("dt")),
     ("pandas.core.indexes.datetimes", r"date_range", _from_now),
@@ -302,6 +377,8 @@ _WRITTEN = frozenset({
     "exists", "lexists", "isfile", "isdir", "islink", "getsize", "getmtime", "getctime", "getatime", "is_file", "is_dir", "is_symlink",
     "stat", "lstat", "readlink", "realpath", "samefile", "owner", "group", "which", "cwd", "absolute", "resolve", "abspath", "n_jobs",
     "SystemRandom", "Random", "seed", "uuid1", "uuid4", "uuid6", "uuid7", "secrets", "import_module", "getuser", "disk_usage",
+    "find_spec", "version", "metadata", "requires", "distribution", "distributions", "packages_distributions", "entry_points", "mktemp",
+    "translation", "getproxies", "get_data", "UnsafeLoader", "FullLoader", "unsafe_load", "full_load", *STAMPS,
     "get_terminal_size", "psutil", "platform", "cpu_count", "formatdate", "localtime", "date_range",
     # By these any name may be found.
     "getattr", "attrgetter", "methodcaller", "vars", "__dict__",

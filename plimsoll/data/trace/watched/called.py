@@ -16,7 +16,7 @@ from plimsoll.data.trace.found import Found
 from plimsoll.data.trace.now import MACHINE, PROCESSORS
 from plimsoll.data.trace.origin import names_handle
 from plimsoll.data.trace.places import LINK, PERMISSIONS, STATE
-from plimsoll.data.trace.watched.begun import ask, is_now, source
+from plimsoll.data.trace.watched.begun import ask, handle, is_now, source
 
 #: What stands for an argument that was not given.
 ABSENT = object()
@@ -52,7 +52,7 @@ CALLED = frozenset({
     *(name.rpartition(".")[2] for name in {*_CLOCKS, *_CLOCKS_WITHOUT, *_REAL_TIME, *_DRAWN, *_STATS, *_ASKED, *_AROUND, *_OPENED}),
     *(name.rpartition(".")[2] for name in _UNSEEDED),
     "datetime64", "Timestamp", "to_datetime", "safe_open", "imread", "Dataset", "duckdb", "open_input_file", "open_input_stream",
-    "get_file_info", "getcwd", "getcwdb", "hash",
+    "get_file_info", "getcwd", "getcwdb", "hash", "pread", "preadv",
 })  # fmt: skip
 #: Of those, what installed packages do that can reach a result.
 CALLED_BY_OTHERS = frozenset({name.rpartition(".")[2] for name in {*_OPENED, *_UNSEEDED}} - {"seed"})
@@ -107,7 +107,9 @@ def is_watched_call(function: Any, kind: str) -> bool:
     names = CALLED if kind == "user" else CALLED_BY_OTHERS
     # An object may make something of its own of any attribute: of a polars expression comes another one.
     name, module = getattr(function, "__name__", ""), getattr(function, "__module__", "")
-    return isinstance(name, str) and (name in names or (kind == "user" and isinstance(module, str) and "duckdb" in module))
+    if not isinstance(name, str) or not isinstance(module, str | None):
+        return False
+    return name in names or (kind == "user" and ((name == "read" and module == "posix") or "duckdb" in (module or "")))
 
 
 def called(found: Found, frame: FrameType | None, function: Any, first: Any, count: int) -> None:
@@ -131,6 +133,12 @@ def called(found: Found, frame: FrameType | None, function: Any, first: Any, cou
         found.effect(f"asked {_ASKED[name]} ({short})")
     elif name in _AROUND:
         found.around(_AROUND[name])
+    elif name in ("posix.read", "posix.pread", "posix.preadv"):
+        numbers = map(int, os.listdir("/proc/self/fd"))
+        # Where the handle is not told, it may be any of the project's files that are open already.
+        mine = [each for each in numbers if found.inside(os.path.realpath(f"/proc/self/fd/{each}"))]
+        for each in [first] if isinstance(first, int) else mine:
+            handle(found, each)
     elif name == "builtins.hash":
         # What a class is hashed by stays inside of the process.
         if frame is not None and frame.f_code.co_name != "__hash__" and _is_salted(first):
