@@ -221,3 +221,26 @@ def test_one_item_can_be_run_alone_or_up_to_or_from(bench: Bench) -> None:
         bench.run(part=PartAsked(only="clean[7]"))
     with pytest.raises(Exception, match="total is not called for each item of a list"):
         bench.run(part=PartAsked(only="total[1]"))
+
+
+def test_steps_of_one_name_in_two_modules_are_told_apart_as_the_run_prints_them(bench: Bench) -> None:
+    bench.write("other.py", "from plimsoll.pipelines.step import step\n\n@step\ndef clean(x):\n    return x\n")
+    bench.write(
+        "pipe.py",
+        """
+        import other
+        from plimsoll.pipelines.step import pipeline, step
+
+        @step
+        def clean(x):
+            return x
+
+        @pipeline
+        def flow(x: int = 1):
+            return [clean(x), other.clean(x)]
+        """,
+    )
+    result = bench.run()
+    assert [step.label for step in result.steps] == ["clean", "clean#2"]
+    assert why(bench, result, "clean#2").step.name == why(bench, result, "other.clean").step.name == "other.clean"
+    assert why(bench, result, "clean").step.name == why(bench, result, "clean#1").step.name == "pipe.clean"
