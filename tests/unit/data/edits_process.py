@@ -531,5 +531,5 @@ INTERPRETER: dict[str, Case] = {
     ),
     "encoding of text files": edit("def run(x):\n    with open('f', errors='replace') as f:\n        return f.read()\n", more={"f": "é"}),
     "setting by sitecustomize": edit("import decimal\ndef run(x):\n    return str(decimal.Decimal(1) / 7)\n"),
-    "patch by sitecustomize": edit("import textwrap\ndef run(x):\n    return textwrap.shorten('a b', 1)\n"),
+    "patch by sitecustomize": edit("import textwrap\ndef run(x):\n    return textwrap.shorten('a b', 9)\n"),
 }
