@@ -116,11 +116,13 @@ class Found:
 
     def mine(self) -> bool:
         """Return whether the current thread's acts count."""
-        other = self._others.get(threading.get_ident())
+        number = threading.get_ident()
+        other = self._others.get(number)
         # An ended thread's number may be given to one that the step has begun; what beats for the run, tells of it or answers
         # the step's guest may begin later than the step.
-        thread = threading.current_thread()
-        ours = thread is not self._thread and thread.name.startswith(_OUR_THREADS)
+        # ``current_thread`` would make an object for every thread of a library.
+        thread = threading._active.get(number)  # type: ignore[attr-defined]
+        ours = thread is not None and thread is not self._thread and thread.name.startswith(_OUR_THREADS)
         return (other is None or not other.is_alive()) and not ours and not getattr(self._looking, "now", False)
 
     def asks(self, frame: FrameType | None, data: bool = False) -> str:
