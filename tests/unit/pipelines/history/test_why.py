@@ -91,8 +91,8 @@ def test_a_changed_constant_is_shown_with_its_old_and_new_value(bench: Bench) ->
 
 def test_what_differs_at_the_import_of_a_module_is_named(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The statement, the variable and the file, and not only the module."""
-    setting = "import decimal, os, pathlib\nWHERE = 'digits.txt'\n"
-    setting += "decimal.getcontext().prec = int(os.environ['DIGITS']) + int(pathlib.Path(WHERE).read_text())\n"
+    setting = "import os, pathlib, statistics\nWHERE = 'digits.txt'\n"
+    setting += "statistics.places = int(os.environ['DIGITS']) + int(pathlib.Path(WHERE).read_text())\n"
     monkeypatch.chdir(bench.project)
     monkeypatch.setenv("DIGITS", "5")
     bench.write("digits.txt", "1")
@@ -105,10 +105,10 @@ def test_what_differs_at_the_import_of_a_module_is_named(bench: Bench, monkeypat
     assert "+# variable DIGITS: '6'" in found.roots[0].diff
     bench.write("digits.txt", "2")
     assert texts(why(bench, bench.run(), "features").roots) == [said + "file digits.txt changed"]
-    write(bench, clean=setting.replace("prec =", "prec = 1 +") + CLEAN)
+    write(bench, clean=setting.replace("places =", "places = 1 +") + CLEAN)
     (text,) = texts(why(bench, bench.run(), "features").roots)
-    assert text.startswith(said + "decimal.getcontext().prec = int(os.environ['DIGITS']) + int")
-    assert " -> decimal.getcontext().prec = 1 +" in text
+    assert text.startswith(said + "statistics.places = int(os.environ['DIGITS']) + int")
+    assert " -> statistics.places = 1 +" in text
 
 
 def test_an_input_is_followed_to_the_helper_of_an_earlier_step(bench: Bench) -> None:
