@@ -10,13 +10,12 @@ import pytest
 from plimsoll.records.registry.webhooks import CreateWebhook
 from plimsoll.registry.webhooks.places import ALLOWED
 from plimsoll.workspace import Workspace
-from tests.unit.cli.test_models import call, workspace  # noqa: F401
 from tests.unit.registry.webhooks.receiver import receiving
 
 
 def test_a_webhook_is_listed_tried_and_removed(
-    workspace: Workspace,  # noqa: F811
-    call: Callable[..., int],  # noqa: F811
+    workspace: Workspace,
+    call: Callable[..., int],
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

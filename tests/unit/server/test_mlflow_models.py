@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import httpx
 import pytest
 
 from plimsoll.records.access import AddActor
 from tests.unit.conftest import Running
+from tests.unit.server.asking import ask, refused
 
 INVALID, MISSING = "INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"
 
@@ -20,18 +20,6 @@ def client(running: Running) -> Iterator[httpx.Client]:
     headers = {"authorization": f"Bearer {running.yard.workspace.token('owner')}"}
     with httpx.Client(base_url=f"{running.address.url}/api/2.0/mlflow/", headers=headers, trust_env=False) as opened:
         yield opened
-
-
-def ask(client: httpx.Client, method: str, path: str, **fields: Any) -> Any:
-    answer = client.request(method, path, params=fields) if method == "GET" else client.request(method, path, json=fields)
-    assert answer.status_code == 200, answer.text
-    return answer.json()
-
-
-def refused(client: httpx.Client, method: str, path: str, **fields: Any) -> tuple[int, str, str]:
-    answer = client.request(method, path, params=fields) if method == "GET" else client.request(method, path, json=fields)
-    body = answer.json()
-    return answer.status_code, body["error_code"], body["message"]
 
 
 def artifacts(client: httpx.Client, method: str, path: str, content: bytes = b"") -> httpx.Response:

@@ -11,6 +11,7 @@ import pytest
 from plimsoll.registry.webhooks.places import ALLOWED
 from tests.unit.conftest import Running
 from tests.unit.registry.webhooks.receiver import receiving
+from tests.unit.server.asking import ask, refused
 
 INVALID, MISSING, UNSPOKEN = "INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "NOT_IMPLEMENTED"
 EVENT = {"entity": "MODEL_VERSION", "action": "CREATED"}
@@ -22,18 +23,6 @@ def client(running: Running) -> Iterator[httpx.Client]:
     headers = {"authorization": f"Bearer {running.yard.workspace.token('owner')}"}
     with httpx.Client(base_url=f"{running.address.url}/api/2.0/mlflow/", headers=headers, trust_env=False, timeout=60) as opened:
         yield opened
-
-
-def ask(client: httpx.Client, method: str, path: str, **fields: Any) -> Any:
-    answer = client.request(method, path, params=fields) if method == "GET" else client.request(method, path, json=fields)
-    assert answer.status_code == 200, answer.text
-    return answer.json()
-
-
-def refused(client: httpx.Client, method: str, path: str, **fields: Any) -> tuple[int, str, str]:
-    answer = client.request(method, path, params=fields) if method == "GET" else client.request(method, path, json=fields)
-    body = answer.json()
-    return answer.status_code, body["error_code"], body["message"]
 
 
 def made(client: httpx.Client, **more: Any) -> dict[str, Any]:
