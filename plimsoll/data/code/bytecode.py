@@ -18,7 +18,6 @@ FAST = re.compile(r"(?:LOAD|STORE)_FAST(?:_BORROW|_CHECK)?")
 FINDERS = frozenset({"getattr", "attrgetter", "methodcaller"})
 #: What looks up in the caller's globals the names in a text that it is given: ``frame.query("a > @LIMIT")``.
 _READS_NAMES = frozenset({"query", "eval", "sql", "SQLContext", "evaluate", "from_formula", "ols", "logit", "glm", "mixedlm"})
-_EXPRESSION = re.compile(r"[\w)] *[-+*/<>=!&|]+ *[\w@(]")
 _WORD = re.compile(r"[^\W\d]\w*")
 
 _SKIPPED = ""
@@ -113,18 +112,6 @@ def named_in_text(code: CodeType, names: Mapping[str, Any]) -> frozenset[Referen
         return frozenset()
     texts = [*_texts(code), *(text for name in used if isinstance(text := names.get(name), str))]
     return frozenset(Reference("global", word) for text in texts for word in _WORD.findall(text) if word in names)
-
-
-def reads_unknown_names(code: CodeType, names: Mapping[str, Any]) -> bool:
-    """Return whether code gives a library a text in which it looks up names, and holds no text that this could be.
-
-    Args:
-        code: a function's code.
-        names: its globals.
-    """
-    used = {name for inner in codes(code) for name in inner.co_names}
-    texts = [*_texts(code), *(text for name in used if isinstance(text := names.get(name), str))]
-    return not used.isdisjoint({"query", "eval"}) and not any(_EXPRESSION.search(text) for text in texts)
 
 
 def _texts(code: CodeType) -> Iterator[str]:

@@ -32,7 +32,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from plimsoll.data.code.bytecode import Reference, bytecode, named_in_text, names_used, references
+from plimsoll.data.code.bytecode import Reference, named_in_text, names_used, references
 from plimsoll.data.code.effects import ASKS_LOGGERS, SECRET, around, effects, imported
 from plimsoll.data.code.names import Mention, Names, contents
 from plimsoll.data.code.normal import Normal
@@ -384,7 +384,7 @@ class _Walk:
         ]
         found += named_in_text(code, function.__globals__) - set(found)
         mentions = self.mentions(label, function, found, normal.renamed if normal else {})
-        content: list[Any] = [normal.canonical if normal else bytecode(code), mentions]
+        content: list[Any] = [normal.canonical if normal else self.sources.unread(code), mentions]
         decorators = [self.decorator(function, each) for each in normal.decorators] if normal else []
         content += [[text for text, _ in decorators if text], getattr(function, "__wrapped__", None)]
         if normal and any(acts for _, acts in decorators):

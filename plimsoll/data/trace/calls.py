@@ -2,8 +2,9 @@
 
 From Python 3.12 ``sys.monitoring`` tells when a code object begins. Nearly all are told of once and then no more, so that a
 step pays for the code it has and not for the calls it makes. Only calls inside the few code objects that name a watched C
-function are told of each time. Python 3.11 has no such means: there every call of a Python function is looked at, which makes
-code that calls many small ones several times slower, so it is done only where the step's code names a watched function.
+function are told of each time. Python 3.11 has no such means: there the watched functions of libraries tell of themselves
+(``watched/inserted.py``), and which C functions the step's code names is read off it. Every call of a Python function is looked at
+only where the step's code may come to run code that nothing in it leads to: that makes many small calls several times slower.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from collections.abc import Callable
 from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
-from plimsoll.data.code.bytecode import codes, reads_unknown_names
+from plimsoll.data.code.bytecode import codes
 from plimsoll.data.trace.found import Found
-from plimsoll.data.trace.handed import opens_by_python
+from plimsoll.data.trace.handed import may_name_file, opens_by_python
 from plimsoll.data.trace.reading.named import (
     FINDERS,
     Written,
@@ -32,11 +33,9 @@ from plimsoll.data.trace.reading.named import (
     kept_sites,
     named_at,
     names_in,
-    own_name,
-    steps_of,
 )
 from plimsoll.data.trace.reading.way import Reached
-from plimsoll.data.trace.watched.begun import BY_PYTHON, MODULES, begun, is_watched_name
+from plimsoll.data.trace.watched.begun import LEADS_ANYWHERE, begun
 from plimsoll.data.trace.watched.called import ABSENT, CALLED, CALLED_BY_OTHERS, as_written, called, full_name, is_watched_call
 
 _HERE = os.path.dirname(__file__)
@@ -46,6 +45,7 @@ _NAME = "plimsoll"
 _NOT_HERE = "which only Python 3.12 and later let Plimsoll follow"
 _FINALIZER = weakref.finalize.__call__.__code__
 _UNPACKS = dis.opmap["CALL_FUNCTION_EX"]
+_CONSTANT = dis.opmap["LOAD_CONST"]
 _CALLS = {number for name, number in dis.opmap.items() if name.startswith("CALL")}
 
 
@@ -114,7 +114,8 @@ class Monitor:
 
     def _enter(self, found: Found, code: CodeType, frame: FrameType) -> None:
         kind = found.origins.of(code.co_filename)
-        if kind == "user" or code in found.held:
+        # What a decorator has written is held by it; to look for any other code takes longer the longer it is.
+        if kind == "user" or (kind == "made" and code in found.held):
             found.look(self._reads, found, code, frame.f_globals)
         # The user's code may give any package the path of a file.
         if kind == "user" or (kind == "third" and not CALLED_BY_OTHERS.isdisjoint(code.co_names)):
@@ -144,7 +145,7 @@ class Monitor:
             elif is_watched_call(function, kind):
                 once = None
                 found.look(called, found, sys._getframe(1), function, given, _count(code, offset))
-            elif kind == "user" and found.origins.is_foreign(function):
+            elif kind == "user" and found.origins.is_foreign(function) and not _gives_only(code, offset, given):
                 place = id(code), offset
                 if isinstance(given, (str, bytes, os.PathLike, list, tuple)):
                     found.look(found.handed.give, given, place)
@@ -159,11 +160,12 @@ def _of_collector(frame: FrameType) -> bool:
 
     What others hung on the collector is no part of the step, nor are the last acts of objects, which may be anybody's.
     """
-    # By identity: to compare code objects takes longer than most calls.
-    hung = {id(_FINALIZER), *(id(getattr(callback, "__code__", None)) for callback in gc.callbacks)}
+    # By identity: to compare code objects takes longer than most calls, and audit hooks are told of ``id``.
+    hung = (_FINALIZER, *(getattr(callback, "__code__", None) for callback in gc.callbacks))
     at: FrameType | None = frame
     while at is not None:
-        if at.f_code.co_name == "__del__" or id(at.f_code) in hung:
+        code = at.f_code
+        if code.co_name == "__del__" or any(code is each for each in hung):
             return True
         at = at.f_back
     return False
@@ -179,8 +181,8 @@ def begins(found: Found, code: CodeType, frame: FrameType) -> bool:
     """
     kind, act = found.origins.of(code.co_filename), None
     if kind in ("third", "stdlib", "imports"):
-        module = frame.f_globals.get("__name__", "")
-        act = begun(module, code.co_qualname) if module.startswith(MODULES) else None
+        module = str(frame.f_globals.get("__name__", ""))
+        act = begun(module, code.co_qualname)
     news = found.is_news(code, kind)
     if act is None and not news:
         return False
@@ -202,8 +204,17 @@ def _count(code: CodeType, offset: int) -> int:
     return 0 if data[offset] == _UNPACKS else data[offset + 1] if data[offset] in _CALLS else 1
 
 
+def _gives_only(code: CodeType, offset: int, given: Any) -> bool:
+    """Return whether a call is given the same text each time, which names no file, and nothing else."""
+    if not isinstance(given, str) or may_name_file(given):
+        return False
+    data = code.co_code
+    constant = offset > 1 and data[offset - 2] == _CONSTANT and code.co_consts[data[offset - 1]] is given
+    return constant and data[offset] in _CALLS and data[offset + 1] == 1 and offset not in dis.findlabels(data)  # type: ignore[arg-type]
+
+
 class Tracing:
-    """Watches by ``sys.settrace``, where nothing better is there.
+    """Reads off a step's code what it may call, and watches by ``sys.settrace`` where it may come to run any other.
 
     Args:
         found: takes what happens.
@@ -212,22 +223,32 @@ class Tracing:
 
     def __init__(self, found: Found, way: Reached) -> None:
         self._found = found
-        functions, named = way.functions, way.libraries
+        functions = way.functions
         self._functions = functions
         self._held = [value for values in way.held.values() for value in values]
         names = {name for function in functions for name in names_in(function)}
-        others = named & BY_PYTHON - names  # in a table, where it is not told whose they are
-        self._needed = any(map(is_watched_name, (names | named) - BY_PYTHON | others)) or found.stamps
-        unknown = any(reads_unknown_names(each.__code__, each.__globals__) for each in functions)
-        self._needed = self._needed or unknown or any(map(_reads_natively, functions))
+        self._needed = not LEADS_ANYWHERE.isdisjoint(names | way.libraries)
         self._states = {"scandir", "stat"} <= names
         self._streams = bool(names & {"open_input_file", "open_input_stream", "get_file_info"})
-        self._before: tuple[Any, Any] = (None, None)
+        self._on = False
+        self._before: Any = None
         #: File and line of what has begun before and need not be looked at again.
         self._once: set[tuple[str, int]] = set()
 
     def begin(self) -> None:
-        """Watch from now on, if the step's code names a watched function; calls of C functions are read off the code."""
+        """Watch from now on, if the step's code may lead to any other; calls of C functions are read off the code."""
+        # Reading asks where code lies, by functions that are watched already: it is not the step that asks.
+        self._found.look(self._read)
+        if self._needed:
+            self._before = threading.gettrace()
+            self._on = sys.gettrace() is None
+            if self._on:
+                sys.settrace(self._started)
+                threading.settrace(self._started)
+            else:
+                self._found.effect("ran under a debugger or a coverage tool, so what it read could not be seen")
+
+    def _read(self) -> None:
         owners, asked, gives = list[Any](), set[str](), False
         for function in self._functions:
             gives = _read_off(self._found, function, owners, asked) or gives
@@ -244,19 +265,12 @@ class Tracing:
             self._found.effect(f"may have asked for a file's state by os.DirEntry.stat, {_NOT_HERE}")
         if self._streams:
             self._found.effect(f"read files by a file system's streams, {_NOT_HERE}")
-        if self._needed:
-            self._before = sys.gettrace(), threading.gettrace()
-            if self._before[0] is None:
-                sys.settrace(self._started)
-                threading.settrace(self._started)
-            else:
-                self._found.effect("ran under a debugger or a coverage tool, so what it read could not be seen")
 
     def end(self) -> None:
         """Watch no more."""
-        if self._needed and self._before[0] is None:
+        if self._on:
             sys.settrace(None)
-            threading.settrace(self._before[1])
+            threading.settrace(self._before)
 
     def _started(self, frame: FrameType, event: str, argument: Any) -> None:
         # By its place: to compare code objects, or to ask for an identity, which audit hooks are told of, takes longer than a call.
@@ -288,6 +302,8 @@ def _read_off(found: Found, function: FunctionType, owners: list[Any], asked: se
                 continue
             if isinstance(value, (ModuleType, type)) and written.call_of(end - 1) is None:
                 owners.append(value)
+            if callable(value) and is_watched_call(value, "user") and full_name(value).startswith("numpy.random"):
+                found.making.add((id(code), written.call_of(end - 1)))
             # A class hashes itself by what it has; that stays inside of the process.
             if callable(value) and is_watched_call(value, "user") and (value is not hash or code.co_name != "__hash__"):
                 found.look(as_written, found, value, *written.given(end - 1))
@@ -298,23 +314,3 @@ def _read_off(found: Found, function: FunctionType, owners: list[Any], asked: se
 
 def _is_watched(value: Any) -> bool:
     return is_watched_call(value, "user")
-
-
-def _reads_natively(function: FunctionType) -> bool:
-    """Return whether a function may name a reader like those of pandas that open their files by Python, which tells of it."""
-    if BY_PYTHON.isdisjoint(names_in(function)):
-        return False
-    local = cells_of(function)
-    for code in codes(function.__code__):
-        steps = steps_of(code)
-        local |= imported_in(steps)
-        before: Any = None
-        for step, after in zip(steps, [*steps[1:], None], strict=True):
-            value = named_at(function.__globals__, local, step)
-            if (step.argval in BY_PYTHON or own_name(value) in BY_PYTHON) and not step.opname.startswith("STORE"):
-                stored = local.get(after.argval) if after is not None and step.opname == "IMPORT_FROM" else value
-                reader = getattr(before, step.argval, None) if stored is None else stored
-                if str(getattr(reader, "__module__", "")).partition(".")[0] != "pandas":
-                    return True
-            before = value
-    return False

@@ -95,6 +95,8 @@ class Found:
         self.seeded: tuple[int, int] | None = None  # frame and instruction where numpy last made a generator from a seed
         self._places, self._seen, self._known, self._changed, self._base = places, seen, known, changed, base
         self.held = held
+        #: Code, by its identity, and where in it numpy makes a generator; for a Python that does not tell of calls.
+        self.making = set[tuple[int, int | None]]()
         self._alone, self._thread = alone, threading.current_thread()
         self._folder = os.getcwd()
         self._others = {} if alone else {each.ident: each for each in threading.enumerate() if each is not threading.current_thread()}
@@ -106,7 +108,8 @@ class Found:
         self._names: dict[str, tuple[str, ...] | None] = {}
         self._written, self._added, self._own, self._made = set[str](), set[str](), set[str](), set[str]()
         self._variables: dict[str, tuple[str, str]] = {}
-        self._set: set[str] = set(own)
+        #: Variables that count already, or never, because the step has set them.
+        self.settled: set[str] = set(own)
         self.own = own
         self._modules: dict[str, tuple[str, str] | None] = {}
         self._named: set[str] = set()
@@ -141,13 +144,13 @@ class Found:
             act: one of the methods below.
             args: its arguments.
         """
-        self._looking.now = True
+        before, self._looking.now = getattr(self._looking, "now", False), True
         try:
             act(*args)
         except Exception as error:  # a hook must never raise into the user's code
             self.trouble = self.trouble or f"{type(error).__name__}: {error}"
         finally:
-            self._looking.now = False
+            self._looking.now = before
 
     # --- files ---
 
@@ -352,14 +355,12 @@ class Found:
         if not is_text(key):
             self.effect(f"asked for a variable whose name is no text ({key!a})")
             return
-        if key in self._variables or key in self._set:
+        if key in self.settled or (among and SESSION.fullmatch(key)):
             return
         digest, text = variable(key, self._changed, self._places)
-        if not among:
-            self._variables[key] = digest, text
-        elif not SESSION.fullmatch(key):
-            # Whoever goes through all of them means few of them, so their values are not shown.
-            self._variables[key] = digest, ""
+        # Whoever goes through all of them means few of them, so their values are not shown.
+        self._variables[key] = digest, "" if among else text
+        self.settled.add(key)
 
     def sets(self, name: str) -> None:
         """Note that the step sets a variable itself.
@@ -367,7 +368,7 @@ class Found:
         Args:
             name: its name.
         """
-        self._set.add(name)
+        self.settled.add(name)
 
     def queries(self, pattern: re.Pattern[str]) -> bool:
         """Return whether the step's code holds a text that a pattern finds something in.

@@ -57,7 +57,7 @@ class Handed:
             self._texts[place] += 1
             raw = os.fspath(each)
             text = os.fsdecode(raw) if len(raw) <= _LONGEST else ""
-            if not text or "\0" in text or (raw is each and not _LIKE_A_FILE.search(text)):
+            if not text or "\0" in text or (raw is each and not may_name_file(text)):
                 continue
             path = os.path.abspath(text)
             seen = mark(path)
@@ -111,6 +111,15 @@ class Handed:
         for path, (seen, relative) in self._files.items():
             if mark(path) == seen:
                 yield path, seen, relative
+
+
+def may_name_file(text: str) -> bool:
+    """Return whether text that is given to an installed package looks like the path of a file.
+
+    Args:
+        text: any.
+    """
+    return _LIKE_A_FILE.search(text) is not None
 
 
 def opens_by_python(value: Any) -> bool:

@@ -119,11 +119,12 @@ class Origins:
         """
         asker, passed = "", True
         while frame is not None and id(frame) != base:
-            file = frame.f_code.co_filename
+            code = frame.f_code
+            file = code.co_filename
             kind = self.of(file)
             if kind == "imports" and not asker and not data:
                 return "imports"
-            if frame.f_code.co_name == "<module>" and kind in ("third", "stdlib"):
+            if code.co_name == "<module>" and kind in ("third", "stdlib"):
                 return "imports"
             if not asker and kind in ("user", "third"):
                 asker = kind
@@ -133,6 +134,20 @@ class Origins:
             frame = frame.f_back
         # A thread may have been given a function of the standard library itself.
         return asker or ("user" if frame is None and passed else "stdlib")
+
+    def innermost(self, frame: FrameType | None) -> str:
+        """Return whose code asks, as :meth:`of` tells it, the standard library's and the recording's own left out.
+
+        Args:
+            frame: where it is asked.
+        """
+        while frame is not None:
+            file = frame.f_code.co_filename
+            kind = self.of(file)
+            if kind in ("user", "third") or (kind == "plimsoll" and "/data/trace/" not in file):
+                return kind
+            frame = frame.f_back
+        return ""
 
     def reads_once(self, frame: FrameType) -> bool:
         """Return whether the standard library reads something for itself, once in the life of the process.

@@ -6,6 +6,7 @@ end of the name: nothing for its content, ``/`` for the names in a folder, a wor
 
 from __future__ import annotations
 
+import functools
 import os
 import stat
 import sys
@@ -61,16 +62,8 @@ class Places:
 
     def __init__(self, project: Path, hidden: Iterable[Path] = ()) -> None:
         self._project = str(project.resolve())
-        # All at once: each question by itself works out all answers.
-        paths = sysconfig.get_paths()
-        libraries = {paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-        libraries |= {os.path.realpath(folder) for folder in libraries}
-        # Python looks for itself in an archive too: lib/python311.zip
-        archives = {f"{prefix}/lib/python" for prefix in (sys.prefix, sys.base_prefix)}
         own = {str(folder) for folder in hidden} | {str(folder.resolve()) for folder in hidden}
-        # Zones are read once a process, by whichever step comes first.
-        zones = {folder.rstrip("/") for folder in zoneinfo.TZPATH}
-        self._left_out = (*archives, *(folder + "/" for folder in libraries | own | zones), f"{tempfile.gettempdir()}/{OWN}")
+        self._left_out = (*_not_read(), *(folder + "/" for folder in own), f"{tempfile.gettempdir()}/{OWN}")
 
     def counts(self, path: str) -> bool:
         """Return whether a file belongs to what a step reads, and not to the interpreter, the machine or Plimsoll.
@@ -150,6 +143,20 @@ class Places:
         }
         value, text = shown[end]
         return digest_value(value), text
+
+
+@functools.cache
+def _not_read() -> tuple[str, ...]:
+    """Return how the paths of Python and of what is installed begin."""
+    # All at once: each question by itself works out all answers.
+    paths = sysconfig.get_paths()
+    libraries = {paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    libraries |= {os.path.realpath(folder) for folder in libraries}
+    # Python looks for itself in an archive too: lib/python311.zip
+    archives = {f"{prefix}/lib/python" for prefix in (sys.prefix, sys.base_prefix)}
+    # Zones are read once a process, by whichever step comes first.
+    zones = {folder.rstrip("/") for folder in zoneinfo.TZPATH}
+    return (*archives, *(folder + "/" for folder in libraries | zones))
 
 
 def is_machine(path: str) -> bool:

@@ -5,6 +5,7 @@ Nothing of it may break a step. Where recording goes wrong the step's result sta
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import os
@@ -14,7 +15,7 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any
 
-from plimsoll.data.trace.calls import Monitor, Tracing
+from plimsoll.data.trace.calls import Monitor, Tracing, begins
 from plimsoll.data.trace.events import Hook
 from plimsoll.data.trace.found import Found, Trace
 from plimsoll.data.trace.handed import paths_in
@@ -22,14 +23,22 @@ from plimsoll.data.trace.origin import caller
 from plimsoll.data.trace.places import Places
 from plimsoll.data.trace.reading.way import Reached, brought_by, reached
 from plimsoll.data.trace.variables import Variables
+from plimsoll.data.trace.watched.inserted import Inserted
 
 # A process has one set of audit hooks, one environment and one set of monitoring tools, so what listens to them is one as well.
 _HOOK = Hook()
 _VARIABLES = Variables(lambda: _HOOK.active)
 _MONITOR = Monitor(lambda: _HOOK.active)
+_INSERTED = Inserted(lambda: _HOOK.active, begins)
 
 
 _NONE: Mapping[str, str] = MappingProxyType({})
+
+
+def prepare() -> None:
+    """Find beforehand what recordings watch in the modules that are loaded: processes that are forked from this one need not."""
+    if sys.version_info < (3, 12):
+        _INSERTED.find()
 
 
 class Recorder:
@@ -95,37 +104,41 @@ class Recording:
         self._make = functools.partial(Found, places, way.seen, way.held, known, changed, alone, own=own)
         self._way, self._alone, self._seed = way, alone, seed
         self._found: Found | None = None
-        self._watched = False
-        self._tracing: Tracing | None = None
-        self._states: list[Callable[[], None]] = []
+        #: What ends the watching.
+        self._ends = contextlib.ExitStack()
 
     def __enter__(self) -> Recording:
         self._found = found = self._make(id(caller(1)))
         try:
-            if self._way.now:
-                found.effect('may have read the clock by a text that means the present ("now")')
-            self._states = seed_generators(self._seed, keep=not self._alone)
-            _HOOK.begin(found)
-            _VARIABLES.begin()
-            self._watched = _MONITOR.begin()
-            if not self._watched:
-                self._tracing = Tracing(found, self._way)
-                self._tracing.begin()
+            self._begin(found)
         except Exception as error:
             found.trouble = f"{type(error).__name__}: {error}"
+        except BaseException:
+            self._ends.close()  # interrupted: nobody else would
+            raise
         return self
 
+    def _begin(self, found: Found) -> None:
+        if self._way.now:
+            found.effect('may have read the clock by a text that means the present ("now")')
+        for restore in seed_generators(self._seed, keep=not self._alone):
+            self._ends.callback(restore)
+        self._ends.callback(_unheard, found)
+        _HOOK.begin(found)
+        _VARIABLES.begin()
+        if _MONITOR.begin():
+            self._ends.callback(_MONITOR.end)
+        elif sys.version_info >= (3, 12):
+            found.effect("ran beside tools that have taken all of Python's monitoring, so what it read could not be seen")
+        else:
+            self._ends.callback(_INSERTED.end)
+            _INSERTED.begin()
+            tracing = Tracing(found, self._way)
+            self._ends.callback(tracing.end)
+            tracing.begin()
+
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
-        assert self._found is not None
-        if self._watched:
-            _MONITOR.end()
-        elif self._tracing is not None:
-            self._tracing.end()
-        _HOOK.end(self._found)
-        if not _HOOK.active:
-            _VARIABLES.end()
-        for restore in self._states:
-            restore()
+        self._ends.close()
 
     def read(self, value: Any) -> None:
         """Note that what the step returned is read now: a path that it did not write itself counts by its content.
@@ -152,6 +165,12 @@ class Recording:
             return self._found.trace()
         except Exception as error:
             return Trace(effects=(f"could not be traced ({type(error).__name__}: {error})",))
+
+
+def _unheard(found: Found) -> None:
+    _HOOK.end(found)
+    if not _HOOK.active:
+        _VARIABLES.end()
 
 
 def seed_generators(seed: int, keep: bool) -> list[Callable[[], None]]:

@@ -67,6 +67,11 @@ def _views() -> tuple[Any, ...]:
 
 def _asked(found: Found, name: Any) -> None:
     frame = caller(2)
+    if isinstance(name, (str, bytes)):
+        # Libraries may ask for the same a hundred times, and to find out whose act it is means to go through all frames.
+        text = name if isinstance(name, str) else os.fsdecode(name)
+        if text in found.settled or (_MACHINE.fullmatch(text) and found.origins.innermost(frame) == "third"):
+            return
     if found.origins.housekeeping(frame) or (found.own and found.origins.describes(frame)):
         return
     asker = found.asks(frame)

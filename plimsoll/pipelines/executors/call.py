@@ -27,7 +27,7 @@ from plimsoll.records.pipeline import KeyPart, Output
 from plimsoll.records.request import Request
 from plimsoll.records.run import PointColumns
 from plimsoll.runs.guests.surroundings import Surroundings
-from plimsoll.runs.logger import RunLogger, current
+from plimsoll.runs.logger import RunLogger, begun_here, current
 from plimsoll.store.contracts import Blobs
 
 #: Bytes of a stored input up to which it is looked at again after the call: of what is digested at the speed of memory, and of all else.
@@ -136,7 +136,8 @@ def perform(
         StepFailed: it raised, or returned what cannot be stored; ``details["traceback"]`` is the user's traceback.
     """
     marks = {name: _mark(value) for name, value in shared.items()}
-    token = current.set(logger)
+    token, here = current.set(logger), begun_here()
+    here.append(logger)
     try:
         with Surroundings(variables), recording:
             value = function(*args, **kwargs)
@@ -146,6 +147,7 @@ def perform(
         text = "".join(traceback.format_exception(type(error), error, inner))
         raise StepFailed(f"{type(error).__name__}: {error}", traceback=text) from error
     finally:
+        here.remove(logger)
         current.reset(token)
     try:
         # A path that the step returns is read only now, and a file that changes until its bytes are stored must be noticed.

@@ -328,6 +328,8 @@ def main() -> None:
         # A step that needs it will fail in its own process and say so.
         with contextlib.suppress(Exception, SystemExit):
             importlib.import_module(name)
+    # Named, not imported above: whoever starts this process has no need of it.
+    importlib.import_module("plimsoll.data.trace.recording").prepare()
     gc.collect()
     gc.freeze()
     try:

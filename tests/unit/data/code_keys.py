@@ -7,6 +7,11 @@ import json
 import os
 import sys
 
+# What most projects import, so that their forks need not.
+import numpy  # noqa: F401
+import pandas  # noqa: F401
+import polars  # noqa: F401
+
 from plimsoll.errors import Unfingerprintable
 from plimsoll.pipelines.keys import code_parts, digest_parts
 

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 
+from plimsoll.data.trace.recording import prepare as prepare_recordings
 from plimsoll.pipelines.running import Origin, execute
 from plimsoll.pipelines.step import pipeline, step, step_of
 from plimsoll.records.access import Actor
@@ -160,6 +161,7 @@ def second(case: Case, folder: Path, template: Path) -> dict[str, Any]:
 
 def main() -> None:
     sys.dont_write_bytecode = True
+    prepare_recordings()
     gc.freeze()  # a fork then copies fewer pages
     root, act = Path(sys.argv[1]), {"first": first, "second": second}[sys.argv[2]]
     cases = {f"change {name}": case for name, case in {**CHANGES, **SECOND, **INTERPRETER}.items()}

@@ -82,6 +82,12 @@ def test_code_that_cannot_be_seen_is_refused_and_named(answers: dict[tuple[str, 
     assert "cannot be fingerprinted" in answers[name, 1].get("refused", ""), answers[name, 1]
 
 
+@pytest.fixture(autouse=True)
+def _starts_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some systems' Python imports a module of its own first, which then counts as well."""
+    monkeypatch.delitem(sys.modules, "sitecustomize", raising=False)
+
+
 def define(source: str, file: str = "<string>", **names: Any) -> dict[str, Any]:
     """Return the globals of code that has no file, as typed into a notebook."""
     space: dict[str, Any] = {"__name__": "__main__", **names}

@@ -48,7 +48,7 @@ def database(tmp_path: Path) -> Iterator[Database]:
 @pytest.fixture
 def do(database: Database, blobs: LocalBlobs) -> Callable[..., Any]:
     nothing: Any = None
-    stores = Stores(database=database, blobs=blobs, points=nothing, queue=nothing, events=nothing, segments=nothing)
+    stores = Stores(database=database, blobs=blobs, points=nothing, queue=nothing, events=nothing, segments=nothing, secrets=nothing)
 
     def run(function: Callable[[Any, Context], Any], request: Any, actor: str = "dana") -> Any:
         with database.write() as tx:

@@ -199,8 +199,8 @@ def test_a_fork_of_a_process_that_is_gone_is_no_failure() -> None:
 
 def test_steps_side_by_side_share_the_processors(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(8)))
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.delenv("POLARS_MAX_THREADS", raising=False)
+    for name in ("OMP_NUM_THREADS", "POLARS_MAX_THREADS", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
     bench.write("pipe.py", HEAD.replace("{body}", "1"))
     assert beside(trace(bench.load(), {})) == (1, 1)
     assert [share(number) for number in (1, 2, 3, 99)] == [None, 4, 2, 1]

@@ -47,6 +47,9 @@ class _Unread(Sources):
     def normal(self, code: CodeType, names: dict[str, Any]) -> None:
         return None
 
+    def unread(self, code: CodeType) -> None:
+        return None
+
 
 class _Way(_Walk):
     """Follows the same references as the closure and remembers the functions on the way."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import re
@@ -11,7 +12,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from plimsoll.data.code.bytecode import Reference, named_in_text
-from plimsoll.data.trace.found import STAMPS, Found
+from plimsoll.data.trace.found import Found
 from plimsoll.data.trace.now import INSTALLED, MACHINE, PROCESSORS, SOUGHT
 from plimsoll.data.trace.places import LEADS, LINK, PERMISSIONS, SIZE, STATE, THERE, TIME, is_machine
 
@@ -154,7 +155,9 @@ def _draws(found: Found, frame: FrameType, arguments: Arguments, called: str) ->
     # Through other draws of the same modules, and what a decorator has written: the init of a dataclass.
     while back is not None and (found.origins.of(back.f_code.co_filename) == "made" or back.f_code.co_filename.endswith(_DRAWERS)):
         back = back.f_back
-    if back is not None and found.origins.of(back.f_code.co_filename) == "user" and found.seeded != (id(back), back.f_lasti):
+    if back is None or found.origins.of(back.f_code.co_filename) != "user" or (id(back.f_code), back.f_lasti) in found.making:
+        return
+    if found.seeded != (id(back), back.f_lasti):
         found.effect(f"drew random numbers from the system ({called})")
 
 
@@ -274,7 +277,9 @@ _BEGUN: tuple[tuple[str, str, Begun], ...] = (
     ("polars.io.database", r"read_database_uri", _connects),
     ("polars.io.clipboard", r"read_clipboard", _begins),
     ("polars.io", r"(read|scan)_(?!database|clipboard|arrow_c|pyarrow|external)\w+", _reads()),
-    ("polars", r"(Lazy|Data)Frame\.deserialize|SQLContext\.execute_file", _reads("source")),
+    ("polars.dataframe.frame", r"DataFrame\.deserialize", _reads("source")),
+    ("polars.lazyframe.frame", r"LazyFrame\.deserialize", _reads("source")),
+    ("polars.sql", r"SQLContext\.execute_file", _reads("source")),
     ("polars.sql", r"SQLContext\.execute", _queries),
     ("pyarrow.parquet", r"(ParquetFile|ParquetDataset)\.__init__", _reads("source", "path_or_paths")),
     ("pyarrow.parquet", r"read_(table|metadata|schema|pandas)", _reads("source", "where")),
@@ -350,39 +355,23 @@ def begun(module: str, qualname: str) -> Begun | None:
         module: the function's module.
         qualname: its name there.
     """
-    for start, name, act in _PATTERNS:
-        if module.startswith(start) and name.fullmatch(qualname):
+    for name, act in _patterns(module):
+        if name.fullmatch(qualname):
             return act
     return None
+
+
+@functools.cache
+def _patterns(module: str) -> tuple[tuple[re.Pattern[str], Begun], ...]:
+    return tuple((name, act) for start, name, act in _PATTERNS if module.startswith(start))
 
 
 #: Beginnings of the modules above, to tell the rest quickly.
 MODULES = tuple(sorted({module for module, _, _ in _BEGUN}))
 
 
-def is_watched_name(name: str) -> bool:
-    """Return whether a name in the user's code may be that of a function in the table, or lead to one.
-
-    Args:
-        name: a global or an attribute.
-    """
-    return name in _WRITTEN or name.startswith(("read_", "scan_"))
-
-
-#: Last names of the functions above as the user's code writes them, for a Python that cannot watch code by itself.
-_WRITTEN = frozenset({
-    "dataset", "parquet_dataset", "ParquetFile", "ParquetDataset", "deserialize", "open_file", "open_stream", "File", "load_model",
-    "RecordBatchFileReader", "RecordBatchStreamReader", "DMatrix", "Booster", "Dataset", "InferenceSession", "load_file", "HDFStore",
-    "mmread", "mminfo", "sql", "SQLContext", "connect", "insecure_channel", "secure_channel", "start", "Pool", "ProcessPoolExecutor",
-    "exists", "lexists", "isfile", "isdir", "islink", "getsize", "getmtime", "getctime", "getatime", "is_file", "is_dir", "is_symlink",
-    "stat", "lstat", "readlink", "realpath", "samefile", "owner", "group", "which", "cwd", "absolute", "resolve", "abspath", "n_jobs",
-    "SystemRandom", "Random", "seed", "uuid1", "uuid4", "uuid6", "uuid7", "secrets", "import_module", "getuser", "disk_usage",
-    "find_spec", "version", "metadata", "requires", "distribution", "distributions", "packages_distributions", "entry_points", "mktemp",
-    "translation", "getproxies", "get_data", "UnsafeLoader", "FullLoader", "unsafe_load", "full_load", *STAMPS,
-    "get_terminal_size", "psutil", "platform", "cpu_count", "formatdate", "localtime", "date_range",
-    # By these any name may be found.
-    "getattr", "attrgetter", "methodcaller", "vars", "__dict__",
+#: Names by which the user's code may come to run code of the user's that nothing else in it leads to.
+LEADS_ANYWHERE = frozenset({
+    "getattr", "attrgetter", "methodcaller", "vars", "__dict__", "import_module", "find_spec", "entry_points", "distributions",
+    "distribution", "UnsafeLoader", "FullLoader", "unsafe_load", "full_load",
 })  # fmt: skip
-
-#: Of those, what pandas reads through files that Python opens for it.
-BY_PYTHON = frozenset({"read_csv", "read_table", "read_fwf", "read_json"})
