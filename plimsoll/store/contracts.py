@@ -211,8 +211,11 @@ class Points(Protocol):
         """
         ...
 
-    def settle(self, tx: Connection, run_id: str) -> None:
-        """Store a run's histories as small as can be: no more points are expected. What is read stays the same."""
+    def settle(self, tx: Connection, run_id: str, last: PointColumns | None = None) -> None:
+        """Add the last points of a run, and store its histories as small as can be, since no more are expected.
+
+        What is read stays the same. The last points belong to no writer: to settle again with them adds them again.
+        """
         ...
 
     def last_sequence(self, tx: Connection, run_id: str, writer: str) -> int:
@@ -330,6 +333,22 @@ class Segments(Protocol):
         ...
 
 
+class Secrets(Protocol):
+    """What must be said again and is no row: files that only the home's owner can read."""
+
+    def keep(self, name: str, value: str) -> None:
+        """Store a secret in the place of what had its name."""
+        ...
+
+    def say(self, name: str) -> str | None:
+        """Return a secret; None when it is not here."""
+        ...
+
+    def forget(self, name: str) -> None:
+        """Remove a secret, if it is there."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stores:
     """Everything durable, opened once by the composition root."""
@@ -346,6 +365,8 @@ class Stores:
     events: Events
     #: Logged rows.
     segments: Segments
+    #: Secrets of others.
+    secrets: Secrets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

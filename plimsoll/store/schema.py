@@ -416,8 +416,8 @@ webhooks = Table(
     Column("url", Text, nullable=False),
     Column("happenings", Json, nullable=False),
     Column("description", Text, nullable=False),
-    # As it was given, for it signs; empty for none.
-    Column("secret", Text, nullable=False),
+    # The secret itself is a file of the home.
+    Column("signed", Boolean, nullable=False),
     Column("active", Boolean, nullable=False),
     at_column(),
     at_column("updated"),

@@ -113,6 +113,18 @@ class PointsSuite:
             assert points.read(tx, run, "m7", None).values == (7.0, 607.0)
             assert len(points.summaries(tx, [run])[run]) == 600
 
+    def test_the_last_points_are_added_each_time_and_are_no_writers(self, database: Database, points: Points, run: str) -> None:
+        with database.write() as tx:
+            points.settle(tx, run, _points("loss", [1, 2], [0.5, 0.25]))
+            points.append(tx, run, "w", 1, _points("loss", [3], [0.125]))
+            points.settle(tx, run, _points("loss", [4], [2.0]))
+            points.settle(tx, run, _points("auc", [4], [3.0]))
+            points.settle(tx, run, _points("loss", [], []))
+        with database.read() as tx:
+            assert points.read(tx, run, "loss").values == (0.5, 0.25, 0.125, 2.0)
+            assert points.read(tx, run, "auc").values == (3.0,)
+            assert [(found.name, found.count) for found in points.summaries(tx, [run])[run]] == [("auc", 1), ("loss", 4)]
+
     def test_settling_changes_nothing_that_is_read(self, database: Database, points: Points, run: str) -> None:
         sequence = 0
         for settled in (False, True, True):

@@ -6,22 +6,23 @@ each along an index: the runs that have a number or a text, then those whose met
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, case, exists, func, not_, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, Table, and_, case, exists, func, not_, select
 
 from plimsoll import codec
 from plimsoll.records.run import RunDetail
 from plimsoll.records.tracking.find import RunPage, SearchRuns
-from plimsoll.runs.described import described_runs, selected_runs
+from plimsoll.runs.described import runs_of
 from plimsoll.runs.outputs.uses import datasets_of_runs, models_of_runs
-from plimsoll.runs.search.language import Comparison, Condition, Every, parsed_filter, parsed_order
+from plimsoll.runs.search.language import Comparison, Condition, Every, Name, parsed_filter, parsed_order
 from plimsoll.runs.search.meaning import Known, attribute, condition_of, known, ordered, ordering, value_holds, value_of
 from plimsoll.runs.search.narrow import routed
 from plimsoll.runs.search.pages import Key, Place, behind, place_of, token_of
-from plimsoll.store.contracts import Context, chunks
-from plimsoll.store.tables.tracking import runs
+from plimsoll.store.contracts import Context
+from plimsoll.store.tables.tracking import HEAD, runs
 
 _START = Known("attribute", "start_time")
 
@@ -33,7 +34,18 @@ class _Part(NamedTuple):
     #: What orders them.
     keys: list[Key]
     #: Values of the keys before these, the same for each run of the part.
-    given: tuple[int | None, ...] = ()
+    given: tuple[Any, ...] = ()
+
+
+class _Walk(NamedTuple):
+    """What parts are made for."""
+
+    tx: Connection
+    request: SearchRuns
+    #: Where the page before ended.
+    place: Place | None
+    #: A value that more runs have than this is better gone through by what orders next.
+    large: int | None
 
 
 def search_runs(request: SearchRuns, context: Context) -> RunPage:
@@ -42,7 +54,7 @@ def search_runs(request: SearchRuns, context: Context) -> RunPage:
     question = codec.digest(codec.to_msgpack(asked))[:16]
     place = None if request.page is None else place_of(request.page, question)
     found: list[tuple[tuple[Any, ...], str]] = []
-    for part in _parts(request, context.tx):
+    for part in _parts(request, context.tx, place):
         query = part.query.add_columns(*(key.expression.label(f"key_{index}") for index, key in enumerate(part.keys)))
         if place is not None:
             before = len(part.given)
@@ -60,8 +72,7 @@ def search_runs(request: SearchRuns, context: Context) -> RunPage:
 
 
 def _details(request: SearchRuns, context: Context, ids: Sequence[str]) -> tuple[RunDetail, ...]:
-    rows = {row.id: row for some in chunks(ids, 500) for row in context.tx.execute(selected_runs().where(runs.c.id.in_(some))).all()}
-    page = described_runs(context.tx, [rows[id] for id in ids], request.params, request.tags)
+    page = runs_of(context.tx, ids, request.params, request.tags)
     metrics = {} if request.metrics == () else context.stores.points.summaries(context.tx, ids, request.metrics)
     read = datasets_of_runs(context.tx, ids) if request.uses else {}
     models = models_of_runs(context.tx, ids) if request.uses else {}
@@ -78,7 +89,7 @@ def _details(request: SearchRuns, context: Context, ids: Sequence[str]) -> tuple
     )
 
 
-def _parts(request: SearchRuns, tx: Connection) -> list[_Part]:
+def _parts(request: SearchRuns, tx: Connection, place: Place | None) -> Iterator[_Part]:
     dialect = tx.dialect.name
     order = ordered(tuple(parsed_order(text) for text in request.order))
     condition = parsed_filter(request.where)
@@ -91,15 +102,22 @@ def _parts(request: SearchRuns, tx: Connection) -> list[_Part]:
         # What is asked of others than the run's own row is asked first: few are left whose own rows are read.
         others = [condition_of(part, dialect, lead.c.run_id) for part in ask]
         led = select(runs.c.id).join(lead, lead.c.run_id == runs.c.id).where(*others, *_seen(request, first))
-        return [_rest(led, [], order, indexed=False)]
-    holds = [condition_of(part, dialect) for part in ask]
-    query = select(runs.c.id).where(*holds, *_seen(request, first))
-    if route.first is not None:
-        return [_rest(query.where(route.first), [], order, indexed=False)]
-    if first.kind == "attribute":
-        return [_rest(query, [], order)]
-    by_start = select(runs.c.id).where(*holds, *_seen(request, _START))
-    return _along(select(runs.c.id).where(*_seen(request, first)), by_start, ask, order, dialect)
+        yield _rest(led, [], order, indexed=False)
+    elif route.first is not None:
+        holds = [condition_of(part, dialect) for part in ask]
+        yield _rest(select(runs.c.id).where(*holds, *_seen(request, first), route.first), [], order, indexed=False)
+    else:
+        yield from _walked(_Walk(tx, request, place, route.large), ask, order, ())
+
+
+def _walked(walk: _Walk, conditions: Sequence[Condition], order: list[tuple[Known, bool]], given: tuple[Any, ...]) -> Iterator[_Part]:
+    """Return the parts of runs that are asked along the index of what orders them first."""
+    if order and order[0][0].kind != "attribute":
+        yield from _along(walk, conditions, order, given)
+        return
+    first = order[0][0] if order else _START
+    holds = [condition_of(part, walk.tx.dialect.name) for part in conditions]
+    yield _rest(select(runs.c.id).where(*holds, *_seen(walk.request, first)), [], order, given)
 
 
 def _seen(request: SearchRuns, first: Known) -> list[ColumnElement[bool]]:
@@ -114,16 +132,16 @@ def _seen(request: SearchRuns, first: Known) -> list[ColumnElement[bool]]:
     return seen
 
 
-def _along(
-    query: Select[Any], by_start: Select[Any], conditions: Sequence[Condition], order: list[tuple[Known, bool]], dialect: str
-) -> list[_Part]:
+def _along(walk: _Walk, conditions: Sequence[Condition], order: list[tuple[Known, bool]], given: tuple[Any, ...]) -> Iterator[_Part]:
     """Return the parts of runs ordered by a metric, a parameter or a tag: those with a value, with NaN, and with none.
 
-    The last part, for which there is ``by_start``, goes along the runs.
+    Runs that share a value with many others are a part of their own, which goes along what orders them next. The last part goes
+    along the runs.
     """
+    dialect = walk.tx.dialect.name
     (name, descending), rest = order[0], order[1:]
-    table, _ = value_of(name)
-    mine = table.alias("first")
+    table, column = value_of(name)
+    mine = _alias(table, "first")
     value = mine.c[ordering(name).name]
     own = [condition for condition in conditions if isinstance(condition, Comparison) and known(condition.name) == name]
     number = name.kind == "metric"
@@ -132,22 +150,64 @@ def _along(
     bounds = [value_holds(name, value, condition.operator, condition.value, dialect) for condition in bounding]
     # The others are asked of what that index leads to: most runs do not fulfil them, and their own rows are never read.
     others = [condition_of(condition, dialect, mine.c.run_id) for condition in conditions if condition not in bounding]
-    joined = query.where(*others).join(mine, and_(mine.c.run_id == runs.c.id, mine.c.name == name.key))
+    seen = _seen(walk.request, name)
+    joined = select(runs.c.id).where(*seen, *others).join(mine, and_(mine.c.run_id == runs.c.id, mine.c.name == name.key))
     signs = {condition.operator for condition in own}
-    parts = []
     if "IS NULL" not in signs:
-        parts.append(_rest(joined.where(value.is_not(None), *bounds), [Key(value, descending)], rest, given=(0,)))
+        asked = [value_holds(name, column, condition.operator, condition.value, dialect) for condition in own]
+        passed: list[ColumnElement[bool]] = []
+        for shared in _shared(walk, order, given, asked):
+            same = Comparison(Name(name.kind, name.key), "=", shared)
+            yield from _walked(walk, [*conditions, same], rest, (*given, 0, shared))
+            passed = [value < shared if descending else value > shared]
+        holding = joined.where(value.is_not(None), *bounds, *passed)
+        yield _rest(holding, [Key(value, descending)], rest, given=(*given, 0))
     if number and signs <= {"!=", "IS NOT NULL"}:
-        parts.append(_rest(joined.where(value.is_(None)), [], rest, given=(1, None)))
+        yield _rest(joined.where(value.is_(None)), [], rest, given=(*given, 1, None))
     if signs <= {"IS NULL"}:
+        holds = [condition_of(part, dialect) for part in conditions]
         without = not_(exists().where(table.c.run_id == runs.c.id, table.c.name == name.key))
-        parts.append(_rest(by_start.where(without), [], rest, given=(2, None)))
-    return parts
+        by_start = select(runs.c.id).where(*holds, *_seen(walk.request, _START), without)
+        yield _rest(by_start, [], rest, given=(*given, 2, None))
 
 
-def _rest(
-    query: Select[Any], keys: list[Key], order: list[tuple[Known, bool]], given: tuple[int | None, ...] = (), indexed: bool = True
-) -> _Part:
+def _shared(walk: _Walk, order: list[tuple[Known, bool]], given: tuple[Any, ...], asked: Sequence[ColumnElement[bool]]) -> Iterator[Any]:
+    """Return the values by which runs are ordered first, in order from the place on, as long as many runs share them.
+
+    By what orders them next, a page of those runs is found soon; by the value's index, all of them would be read and sorted.
+    """
+    (name, descending), rest = order[0], order[1:]
+    if walk.large is None or (rest and rest[0][0].kind == "attribute" and rest[0][0] != _START):
+        return
+    table, _ = value_of(name)
+    value = ordering(name)
+    query = select(value).where(table.c.name == name.key, value.is_not(None), *asked)
+    query = query.order_by(value.desc() if descending else value).limit(1)
+    beyond: list[ColumnElement[bool]] = []
+    before = len(given)
+    if walk.place is not None and walk.place.keys[:before] == given:
+        kind, begin, *_ = (*walk.place.keys[before:], None, None)
+        if kind != 0 or begin is None or not Key(value, descending).takes(begin):
+            return
+        beyond = [value <= begin if descending else value >= begin]
+    while True:
+        following = query.where(*beyond)
+        ends = select(following.scalar_subquery(), following.offset(walk.large).scalar_subquery())
+        shared, last = walk.tx.execute(ends).one()
+        # A text that fills its head is not known whole.
+        if shared is None or shared != last or (isinstance(shared, str) and len(shared) >= HEAD):
+            return
+        yield shared
+        beyond = [value < shared if descending else value > shared]
+
+
+@functools.lru_cache(maxsize=64)
+def _alias(table: Table, name: str) -> FromClause:
+    """Return a table by another name; with all its columns it takes long to make."""
+    return table.alias(name)
+
+
+def _rest(query: Select[Any], keys: list[Key], order: list[tuple[Known, bool]], given: tuple[Any, ...] = (), indexed: bool = True) -> _Part:
     """Return a query with what orders it: ``keys``, then ``order``, then start and id."""
     keys = list(keys)
     for number, (name, descending) in enumerate(order):
@@ -160,7 +220,7 @@ def _rest(
             keys.append(Key(expression, descending))
             continue
         table, _ = value_of(name)
-        mine = table.alias(f"also_{number}")
+        mine = _alias(table, f"also_{number}")
         value = mine.c[ordering(name).name]
         query = query.outerjoin(mine, and_(mine.c.run_id == runs.c.id, mine.c.name == name.key))
         keys.append(Key(case((mine.c.run_id.is_(None), 2), (value.is_(None), 1), else_=0), False))

@@ -22,7 +22,7 @@ _REMEDY = "Write conditions such as: metrics.auc > 0.8 and params.depth = '5'"
 _TOKENS = re.compile(
     r"""\s*(?:
     (?P<number>[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?(?![\w.]) | [+-](?:inf|infinity)\b)
-  | (?P<name>(?:[^\W\d]\w*|`[^`]*`|"[^"]*")\.(?:`[^`]*`|"[^"]*"|[\w./:@-]+) | `[^`]*` | [^\W\d]\w*)
+  | (?P<name>(?:[^\W\d]\w*|`[^`]*`|"[^"]*")\.(?:(?:\w+\.)?(?:`[^`]*`|"[^"]*")|[\w./:@-]+) | `[^`]*` | [^\W\d]\w*)
   | (?P<text>'(?:[^']|'')*' | "[^"]*")
   | (?P<sign><=|>=|!=|<>|==|=|<|>|\(|\)|,)
     )""",
@@ -91,7 +91,8 @@ def parsed_filter(text: str) -> Condition:
     """Return a filter as a tree.
 
     Args:
-        text: such as ``metrics.auc > 0.8 and (params.depth = '5' or tags.team like 'x%')``; empty lets all through.
+        text: such as ``metrics.auc > 0.8 and (params.depth = '5' or tags.team like 'x%')``; empty lets all through. An ``and`` that has
+            nothing before or behind it is left out, as programs that put filters together leave it there.
 
     Raises:
         InvalidInput: it is not of the language; the message says where.
@@ -154,6 +155,8 @@ class _Parser:
         self._count = 0
 
     def whole(self) -> Condition:
+        if self._and() and self._next == len(self._tokens):
+            return Every(())
         condition = self._some()
         if self._next < len(self._tokens):
             raise self._wrong("'and' or the end")
@@ -185,9 +188,20 @@ class _Parser:
 
     def _every(self) -> Condition:
         parts = [self._one()]
-        while self._is("AND"):
+        while self._and() and not self._ends():
             parts.append(self._one())
         return parts[0] if len(parts) == 1 else Every(tuple(parts))
+
+    def _and(self) -> bool:
+        """Take every ``and`` that comes next; one after another is one."""
+        before = self._next
+        while self._is("AND"):
+            pass
+        return self._next > before
+
+    def _ends(self) -> bool:
+        """Return whether nothing comes next, or what closes a parenthesis."""
+        return self._next == len(self._tokens) or self._tokens[self._next].text == ")"
 
     def _one(self) -> Condition:
         self._depth += 1
@@ -197,6 +211,7 @@ class _Parser:
             if self._is("NOT"):
                 return Not(self._one())
             if self._is("("):
+                self._and()
                 inner = self._some()
                 if not self._is(")"):
                     raise self._wrong("')'")

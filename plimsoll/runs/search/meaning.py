@@ -6,6 +6,7 @@ Every condition is true or false of a run, never unknown: what a run does not ha
 from __future__ import annotations
 
 import math
+import operator
 import re
 from typing import Any, NamedTuple, cast
 
@@ -36,6 +37,7 @@ _ATTRIBUTES = ["artifact_uri", "end_time", "experiment", "run_id", "run_name", "
 _DATASETS = {"name": datasets.c.name, "digest": datasets.c.digest, "context": dataset_uses.c.context}
 _NUMBERS = ("start_time", "end_time")
 _NUMBER_SIGNS = ("=", "!=", "<", "<=", ">", ">=")
+_COMPARED = {"=": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 _TEXT_SIGNS = ("=", "!=", "LIKE", "ILIKE", "IN", "NOT IN")
 _RUN_NAME, _USER = "mlflow.runName", "mlflow.user"
 
@@ -168,8 +170,11 @@ def _within(column: ColumnElement[int], sign: str, value: float) -> ColumnElemen
     """Return which stored times are within a comparison of whole milliseconds, as bounds at which an index is entered."""
     near = min(max(value, -_FAR), _FAR)
     first, last = math.ceil(near) * _TICKS, math.floor(near) * _TICKS + _TICKS
-    bounds = {"<": column < first, "<=": column < last, ">": column >= last, ">=": column >= first}
-    return bounds.get(sign, and_(column >= first, column < last))
+    if sign in ("<", "<="):
+        return column < (first if sign == "<" else last)
+    if sign in (">", ">="):
+        return column >= (last if sign == ">" else first)
+    return and_(column >= first, column < last)
 
 
 def value_holds(name: Known, column: ColumnElement[Any], sign: str, value: Value, dialect: str) -> ColumnElement[bool]:
@@ -184,17 +189,22 @@ def value_holds(name: Known, column: ColumnElement[Any], sign: str, value: Value
     """
     if sign == "IS NOT NULL":
         return column.is_not(None) if name.kind == "dataset" else true()
-    holds = signed(column, sign, value, dialect)
+    head = column if name.kind in ("metric", "dataset") else ordering(name)
+    holds = signed(head if _in_head(sign, value) else column, sign, value, dialect)
     if name.kind == "metric":
         # NaN is stored as NULL: it differs from every number and is nothing else.
         return or_(holds, column.is_(None)) if sign == "!=" else and_(column.is_not(None), holds)
-    if name.kind == "dataset":
+    if name.kind == "dataset" or _in_head(sign, value):
         return holds
-    head = ordering(name)
-    if "LIKE" not in sign and all(len(text) < HEAD for text in _texts(value)):
-        # A text that is as short is its head, which is in the index.
-        return signed(head, sign, value, dialect)
     return and_(_begins(head, sign, value, dialect), holds)
+
+
+def _in_head(sign: str, value: Value) -> bool:
+    """Return whether a text's head, which is in the index, tells what the whole text would."""
+    if sign == "LIKE":
+        begin, wild, rest = str(value).partition("%")
+        return wild == "%" and not rest and "_" not in begin and len(begin) <= HEAD
+    return sign != "ILIKE" and all(len(text) < HEAD for text in _texts(value))
 
 
 def _texts(value: Value) -> tuple[str, ...]:
@@ -216,6 +226,10 @@ class Selected(NamedTuple):
     query: Select[Any]
     #: Whether all of them fulfil the comparison; else it is still to be asked.
     exactly: bool
+    #: Whether it looks at many others on its way.
+    wide: bool = False
+    #: Whether it gives them in the order of their ids.
+    in_order: bool = False
 
 
 def selected(condition: Comparison, dialect: str) -> Selected | None:
@@ -233,13 +247,14 @@ def selected(condition: Comparison, dialect: str) -> Selected | None:
         return Selected(select(runs.c.id).where(_attribute_holds(name.key, sign, value, dialect)), True) if led else None
     mine, column = _rows(name)
     query = select(_run_of(name)).where(*mine)
-    short = "LIKE" not in sign and all(len(text) < HEAD for text in _texts(value))
-    if name.kind in ("metric", "dataset") or short:
-        return Selected(query.where(value_holds(name, column, sign, value, dialect)), True)
+    wide = sign in ("!=", "NOT IN", "ILIKE") or (sign == "LIKE" and str(value)[:1] in ("", "%", "_"))
+    if name.kind in ("metric", "dataset") or _in_head(sign, value):
+        in_order = sign == "=" and name.kind in ("parameter", "tag")
+        return Selected(query.where(value_holds(name, column, sign, value, dialect)), True, wide, in_order)
     # A head that is not full is the whole text. The others are few, and are asked.
     head = ordering(name)
     near = true() if sign in ("=", "IN") else or_(signed(head, sign, value, dialect), func.length(head) == HEAD)
-    return Selected(query.where(_begins(head, sign, value, dialect), near), False)
+    return Selected(query.where(_begins(head, sign, value, dialect), near), False, wide)
 
 
 def _checked(condition: Comparison) -> tuple[Known, str, Value]:
@@ -322,10 +337,8 @@ def signed(column: ColumnElement[Any], sign: str, value: Any, dialect: str) -> C
         return column.not_in(value)
     if isinstance(value, str) and not isinstance(column.type, String):
         column = sql_cast(column, Text)
-    compared: dict[str, ColumnElement[bool]] = {
-        "=": column == value, "!=": column != value, "<": column < value, "<=": column <= value, ">": column > value, ">=": column >= value,
-    }  # fmt: skip
-    return compared[sign]
+    compared: ColumnElement[bool] = _COMPARED[sign](column, value)
+    return compared
 
 
 def _glob(pattern: str) -> str:

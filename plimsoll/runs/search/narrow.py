@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, func, literal_column, or_, select, text
+from sqlalchemy import ColumnElement, CompoundSelect, Connection, Select, SelectBase, func, intersect, literal_column, or_, select, text
 
 from plimsoll.runs.search.language import Comparison, Condition, Every, Some
 from plimsoll.runs.search.meaning import Known, known, selected
@@ -21,11 +21,20 @@ from plimsoll.store.tables.tracking import runs
 #: So many runs that fulfil a condition are counted; more are many.
 _MANY = 5000
 
+#: The same where others are looked at on the way.
+_WIDE = 200
+
 #: Microseconds to look up and sort a run by a condition's index, and to ask one along the order.
 _LOOK_UP, _ASK = 2.0, 1.5
 
+#: And to pass one by that is read beside others in the same order; of so many conditions at most.
+_PASS, _BESIDE = 0.2, 8
+
 #: What share of all runs is taken for many.
 _RATHER = 0.7
+
+#: What share of them is taken to fulfil a condition that no index leads to.
+_UNSEEN = 0.1
 
 #: Runs that fulfil two conditions may be rarer than chance would have it.
 _DOUBT = 3
@@ -42,14 +51,30 @@ class Route(NamedTuple):
     #: Leads to all of them; None when they are asked along the order, or when :attr:`lead` does.
     first: ColumnElement[bool] | None
     #: Gives the ids of all of them, each once, as ``run_id``.
-    lead: Select[Any] | None
+    lead: SelectBase | None
     #: Indexes of the conditions that are still to be asked, the rarest first.
     ask: list[int]
+    #: More runs than this that share the value by which they are ordered first are better asked along what orders them next; None is never.
+    large: int | None = None
+
+
+class _Led(NamedTuple):
+    """How indexes lead to the runs that fulfil a condition."""
+
+    #: They lead to all of them.
+    queries: list[Select[Any]]
+    #: Whether to no others.
+    exactly: bool
+    #: So many runs are counted.
+    most: int = _MANY
+    #: Whether there is one query, which gives them in the order of their ids.
+    in_order: bool = False
 
 
 class _Way(NamedTuple):
-    queries: list[Select[Any]]
-    exactly: bool
+    """A way to find runs."""
+
+    led: _Led
     #: Which condition it is; None for the experiments.
     number: int | None
     #: Whether the order's index leads along the condition already.
@@ -71,45 +96,72 @@ def routed(tx: Connection, parts: Sequence[Condition], experiments: tuple[str, .
     for number, part in enumerate(parts):
         found = _led(part, dialect)
         if found is not None:
-            ways.append(_Way(*found, number, isinstance(part, Comparison) and known(part.name) == first))
+            ways.append(_Way(found, number, isinstance(part, Comparison) and known(part.name) == first))
     if experiments is not None:
-        in_them = select(runs.c.id).where(runs.c.experiment_id.in_(experiments))
-        ways.append(_Way([in_them], False, None, len(experiments) == 1 and first == _START))
-    if not ways:
+        in_them = select(runs.c.id.label("run_id")).where(runs.c.experiment_id.in_(experiments))
+        ways.append(_Way(_Led([in_them], False, in_order=len(experiments) == 1), None, len(experiments) == 1 and first == _START))
+    if not ways and first.kind == "attribute":
         return Route(None, None, list(range(len(parts))))
     # About how many runs there are: the last row's number, or what was counted when the table was last looked at.
     about = select(func.max(literal_column("runs.rowid"))).select_from(runs) if dialect == "sqlite" else select(text(_TUPLES))
     last, *counted = tx.execute(select(about.scalar_subquery(), *map(_count, ways))).one()
     total = max(int(last or 0), 1, *counted)
-    rarity = {way.number: count for count, way in zip(counted, ways, strict=True)}
+    # What is not known is taken for as large as it can be.
+    sizes = [count if count < way.led.most else total for count, way in zip(counted, ways, strict=True)]
+    rarity = {way.number: size for size, way in zip(sizes, ways, strict=True)}
     ask = sorted(range(len(parts)), key=lambda number: (rarity.get(number, total), _is_metric(parts[number])))
-    shares = [max(count / total, _RATHER if count >= _MANY else 1 / total) for count in counted]
-    share = math.prod(share for share, way in zip(shares, ways, strict=True) if not way.along)
+    shares = [max(count / total, _RATHER if count >= way.led.most else 1 / total) for count, way in zip(counted, ways, strict=True)]
+    # At least one run is taken to fulfil them all; of two hundred conditions the product would be nothing.
+    share = max(math.prod(share for share, way in zip(shares, ways, strict=True) if not way.along), 1 / total)
     indexed = first.kind != "attribute" or first == _START
     asked = min(total, _DOUBT * limit / min(share, 1)) if indexed else total
-    fewest = min(counted)
-    if fewest >= _MANY or fewest * _LOOK_UP > asked * _ASK:
-        return Route(None, None, ask)
-    way = ways[counted.index(fewest)]
-    ask = [number for number in ask if not (way.exactly and number == way.number)]
-    if way.number is not None and _is_once(parts[way.number]):
-        return Route(None, way.queries[0], ask)
-    return Route(or_(*map(runs.c.id.in_, way.queries)), None, ask)
+    few = [number for number, way in enumerate(ways) if counted[number] < way.led.most]
+    rarest = min(few, key=counted.__getitem__, default=None)
+    if rarest is None or counted[rarest] * _LOOK_UP > asked * _ASK:
+        sure = max(share * _UNSEEN ** (len(parts) - sum(way.number is not None for way in ways)), 1 / total)
+        # To read and sort so many takes as long as to ask along the next order until a page of them is found.
+        large = math.sqrt(_DOUBT * limit * total * _ASK / _LOOK_UP / sure)
+        return Route(None, None, ask, int(large) if large < total else None)
+    return _looked_up(parts, ways, sizes, rarest, ask)
 
 
-def _led(condition: Condition, dialect: str) -> tuple[list[Select[Any]], bool] | None:
-    """Return the queries that together lead to all runs that fulfil a condition, and whether to no others."""
+def _looked_up(parts: Sequence[Condition], ways: Sequence[_Way], sizes: Sequence[int], rarest: int, ask: list[int]) -> Route:
+    """Return the route by the rarest condition, and by those whose runs are read in the same order beside it."""
+    way = ways[rarest]
+    taken = {way.number} if way.led.exactly else set()
+    if way.number is None or not _is_once(parts[way.number]):
+        return Route(or_(*map(runs.c.id.in_, way.led.queries)), None, [number for number in ask if number not in taken])
+    lead: SelectBase = way.led.queries[0]
+    beside = [
+        number
+        for number, other in enumerate(ways)
+        if number != rarest and way.led.in_order and other.led.in_order and sizes[number] * _PASS <= sizes[rarest] * _LOOK_UP
+    ]
+    if beside:
+        beside = sorted(beside, key=sizes.__getitem__)[:_BESIDE]
+        taken.update(ways[number].number for number in beside)
+        # SQLite reads two indexes side by side where it has to keep an order, which it forgets when there is no limit.
+        both: CompoundSelect[Any] = intersect(lead, *(ways[number].led.queries[0] for number in beside))
+        lead = both.order_by("run_id").limit(sizes[rarest])
+    return Route(None, lead, [number for number in ask if number not in taken])
+
+
+def _led(condition: Condition, dialect: str) -> _Led | None:
+    """Return how indexes lead to all runs that fulfil a condition; None when none does."""
     match condition:
         case Comparison():
             found = selected(condition, dialect)
-            return None if found is None else ([found.query], found.exactly)
+            return found and _Led([found.query], found.exactly, _WIDE if found.wide else _MANY, found.in_order)
         case Some(parts):
             each = [_led(part, dialect) for part in parts]
             some = [led for led in each if led is not None]
-            return ([query for led in some for query in led[0]], all(led[1] for led in some)) if len(some) == len(each) else None
+            if len(some) < len(each):
+                return None
+            queries = [query for led in some for query in led.queries]
+            return _Led(queries, all(led.exactly for led in some), min((led.most for led in some), default=_MANY))
         case Every(parts):
             # The first that an index leads to: each of them lets all through that fulfil all.
-            return next(((led[0], False) for part in parts if (led := _led(part, dialect))), None)
+            return next((led._replace(exactly=False, in_order=False) for part in parts if (led := _led(part, dialect))), None)
     return None
 
 
@@ -124,5 +176,5 @@ def _is_metric(condition: Condition) -> bool:
 
 
 def _count(way: _Way) -> Any:
-    parts = [select(func.count()).select_from(query.limit(_MANY).subquery()).scalar_subquery() for query in way.queries]
+    parts = [select(func.count()).select_from(query.limit(way.led.most).subquery()).scalar_subquery() for query in way.led.queries]
     return sum(parts[1:], parts[0])

@@ -48,6 +48,8 @@ runs = Table(
     Column("deleted", BigInteger),
     Index("ix_runs_experiment_id_started", "experiment_id", "started", "id"),
     Index("ix_runs_started_id", "started", "id"),
+    # In the order of ids, as params and tags are.
+    Index("ix_runs_experiment_id_id", "experiment_id", "id"),
 )
 
 #: So many first characters of a text are in the index by which it is found and ordered.
@@ -247,6 +249,16 @@ trace_spans = Table(
     Column("started", BigInteger, nullable=False),
     Column("ended", BigInteger),
     Column("content", Json, nullable=False),
+)
+
+#: What a search finds a span by: ``type``, ``status``, and ``attributes.`` with the name of each of its attributes.
+span_values = Table(
+    "span_values",
+    metadata,
+    Column("trace_id", Text, ForeignKey("traces.id"), primary_key=True),
+    Column("span_id", Text, primary_key=True),
+    Column("name", EXACT, primary_key=True),
+    Column("value", EXACT, nullable=False),
 )
 
 snapshots = Table(

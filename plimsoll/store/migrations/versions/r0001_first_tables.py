@@ -129,6 +129,7 @@ runs = Table(
     Column("deleted", BigInteger),
     Index("ix_runs_experiment_id_started", "experiment_id", "started", "id"),
     Index("ix_runs_started_id", "started", "id"),
+    Index("ix_runs_experiment_id_id", "experiment_id", "id"),
 )
 
 run_params = Table(
@@ -312,6 +313,15 @@ trace_spans = Table(
     Column("started", BigInteger, nullable=False),
     Column("ended", BigInteger),
     Column("content", Text, nullable=False),
+)
+
+span_values = Table(
+    "span_values",
+    metadata,
+    Column("trace_id", Text, ForeignKey("traces.id"), primary_key=True),
+    Column("span_id", Text, primary_key=True),
+    Column("name", _EXACT, primary_key=True),
+    Column("value", _EXACT, nullable=False),
 )
 
 snapshots = Table(
@@ -696,7 +706,7 @@ webhooks = Table(
     Column("url", Text, nullable=False),
     Column("happenings", Text, nullable=False),
     Column("description", Text, nullable=False),
-    Column("secret", Text, nullable=False),
+    Column("signed", Boolean, nullable=False),
     Column("active", Boolean, nullable=False),
     _at(),
     _at("updated"),

@@ -258,6 +258,32 @@ def test_a_page_begins_where_the_one_before_ended_also_by_another_route(database
     assert found == whole
 
 
+def test_two_hundred_conditions_that_hardly_a_run_fulfils_are_answered(database: Database) -> None:
+    with database.write() as tx:
+        _empty(tx)
+        _fill(tx, [_row(number, params={"p": str(number)}) for number in range(60)])
+        assert _ids(_search(tx, where=" and ".join(["params.p = '7'"] * 200))) == [_id(7)]
+        assert _ids(_search(tx, where=" and ".join(f"params.p = '{number}'" for number in range(200)))) == []
+
+
+def test_runs_of_several_values_are_found_where_their_indexes_cross(tmp_path: Path) -> None:
+    database = open_database(f"sqlite:///{tmp_path}/plimsoll.db")
+    statements: list[tuple[str, Any]] = []
+    with database.write() as tx:
+        _empty(tx)
+        _fill(tx, [_row(n, metrics={"m": n / 60}, params={"p": str(n % 2)}, tags={"t": str(n % 3), "u": str(n % 5)}) for n in range(60)])
+        event.listen(tx, "before_cursor_execute", lambda *told: statements.append((told[2], told[3])))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(narrow, "_ASK", math.inf)
+            where = "tags.t = '1' and metrics.m > 0.5 and params.p = '0' and tags.u = '0'"
+            found = _ids(_search(tx, where=where, order=("metrics.m",)))
+        (asked, values), *_ = [told for told in list(statements) if " AS key_0" in told[0]]
+        plan = " ".join(row[3] for row in tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {asked}", values))
+    database.close()
+    assert found == [_id(40)]
+    assert plan.count("MERGE (INTERSECT)") == 2, plan
+
+
 def test_runs_are_found_by_their_datasets(database: Database) -> None:
     with database.write() as tx:
         _empty(tx)
@@ -294,6 +320,8 @@ def test_the_user_is_who_the_client_says_he_is_else_who_asked(database: Database
         ({"experiments": ("0" * 32,)}, ["ix_runs_experiment_id_started"]),
         ({"order": ("metrics.m",)}, ["ix_series_name_last_number"]),
         ({"order": ("params.p DESC",)}, ["ix_run_params_name_head"]),
+        ({"order": ("tags.u DESC", "metrics.m")}, ["ix_series_name_last_number"]),
+        ({"order": ("tags.u", "start_time")}, ["ix_runs_started_id"]),
         ({"order": ("tags.t",), "experiments": tuple(_EXPERIMENTS)}, ["ix_run_tags_name_head"]),
         ({"where": "params.p = '7'", "order": ("metrics.m",)}, ["sqlite_autoindex_runs_1", "ix_run_params_name_head"]),
         ({"where": "metrics.m > 0.99"}, ["sqlite_autoindex_runs_1", "ix_series_name_last_number"]),

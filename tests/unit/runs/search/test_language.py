@@ -47,6 +47,25 @@ def test_an_empty_filter_lets_all_through() -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    ["and a = 1 and b = 1", "a = 1 and b = 1 AND", "AND and a = 1 and and b = 1 and", "(and a = 1 and b = 1 and)", "a = 1 and (b = 1)and"],
+)
+def test_an_and_that_has_nothing_beside_it_is_left_out_as_mlflow_leaves_it_out(text: str) -> None:
+    a, b = (Comparison(Name("", name), "=", 1) for name in "ab")
+    assert parsed_filter(text) == Every((a, b))
+
+
+def test_a_filter_of_nothing_but_and_lets_all_through() -> None:
+    assert parsed_filter("and") == parsed_filter(" AND and ") == Every(())
+
+
+@pytest.mark.parametrize("text", ["or a = 1", "a = 1 or", "a = 1 or and", "a = 1 and or b = 1", "not and a = 1", "()", "(and)", "not"])
+def test_no_other_word_is_left_out(text: str) -> None:
+    with pytest.raises(InvalidInput, match=r"expected a (name|comparison)"):
+        parsed_filter(text)
+
+
+@pytest.mark.parametrize(
     ("text", "says"),
     [
         ("metrics.a >", "found the end"),
