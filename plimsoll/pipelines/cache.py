@@ -6,7 +6,7 @@ An entry is written after its bytes and never changed. An entry whose bytes are 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from sqlalchemy import Row, bindparam, delete, select
@@ -28,7 +28,7 @@ from plimsoll.records.pipeline import (
     StepRecord,
 )
 from plimsoll.records.run import Run
-from plimsoll.runs.lifecycle import finish_run, running
+from plimsoll.runs.lifecycle import end_run, running, running_whole
 from plimsoll.runs.step_log import NOTHING, Logged, read_log
 from plimsoll.store.contracts import Blobs, Context
 from plimsoll.store.schema import cache_entries, claims, key_parts, steps
@@ -42,24 +42,19 @@ _SHOWN = 3
 _NEW_PARTS = Upsert(key_parts, replacing=False)
 _NEW_ENTRIES = Upsert(cache_entries, replacing=True)
 _NEW_STEPS = Upsert(steps, replacing=True)
-_NEW_CLAIM = Upsert(claims, replacing=True)
 _DONE = delete(claims).where(claims.c.run_id == bindparam("run"), claims.c.call.in_(bindparam("calls", expanding=True)))
 _NEWEST = cache_entries.c.created.desc(), cache_entries.c.key
 _OF_CALL = select(cache_entries).where(cache_entries.c.call == bindparam("call")).order_by(*_NEWEST)
 _SOME_OF_CALL = _OF_CALL.limit(bindparam("most"))
-_LATEST = select(cache_entries).where(cache_entries.c.step == bindparam("step")).order_by(*_NEWEST).limit(1)
-_PARTS = select(key_parts).where(key_parts.c.key == bindparam("key"))
-
-
-def insert_claim(context: Context, call: str, run_id: str) -> None:
-    """Give a call to a run, whoever had it.
-
-    Args:
-        context: the open transaction.
-        call: call key.
-        run_id: the run.
-    """
-    _NEW_CLAIM.rows(context.tx, [{"call": call, "run_id": run_id, "renewed": clock.now()}])
+_LATEST = (
+    select(cache_entries, key_parts.c.code, key_parts.c.data)
+    .outerjoin(key_parts, key_parts.c.key == cache_entries.c.key)
+    .where(cache_entries.c.step == bindparam("step"))
+    .order_by(*_NEWEST)
+    .limit(1)
+)
+_PARTS = select(key_parts.c.code, key_parts.c.data).where(key_parts.c.key == bindparam("key"))
+_ENTRY = [column.name for column in cache_entries.c]
 
 
 def record_steps(request: RecordSteps, context: Context) -> Run | None:
@@ -71,7 +66,8 @@ def record_steps(request: RecordSteps, context: Context) -> Run | None:
         Denied: it is the run of another actor.
         Corrupt: some bytes of an output are not stored; nothing is recorded.
     """
-    own_run(context, request.run_id)
+    known = None if request.end is None else running_whole(context, request.run_id)
+    _check_author(context, request.run_id, running(context, request.run_id).author if known is None else known.run.author)
     made = [{"key": digest, "code": None, "data": _packed(parts)} for digest, parts in request.code.items()]
     made += [
         {"key": step.record.key, "code": step.code or None, "data": _packed((*step.parts, *step.trace))}
@@ -83,9 +79,9 @@ def record_steps(request: RecordSteps, context: Context) -> Run | None:
     _NEW_STEPS.rows(context.tx, list({step.record.index: codec.plain(step.record) for step in request.steps}.values()))
     if calls := [step.call for step in request.steps if step.call is not None]:
         context.tx.execute(_DONE, {"run": request.run_id, "calls": calls})
-    if request.end is None:
+    if request.end is None or known is None:
         return None
-    run = finish_run(request.end, context)
+    run = end_run(request.end, context, known)
     # Steps are no news for the audit log, but an end is one, however it is sent.
     context.stores.events.append(context.tx, context.actor.name, "FinishRun", f"run:{run.id}", codec.plain(request.end))
     return run
@@ -152,22 +148,15 @@ def parts_of(context: Context, key: str) -> tuple[KeyPart, ...]:
         context: the open transaction.
         key: a key of an entry or of a step's record.
     """
-    return parts_beside(context, key, "")[0]
+    rows: list[Row[Any]] = list(context.tx.execute(_PARTS, {"key": key}))
+    return _parts_beside(context, rows, "")[0]
 
 
-def parts_beside(context: Context, key: str, code: str) -> tuple[tuple[KeyPart, ...], bool]:
-    """Return what a key was made of, and whether the parts that its code has added are left out, since they are the given ones.
-
-    Args:
-        context: the open transaction.
-        key: a key of an entry or of a step's record.
-        code: digest of the code's parts that the caller has; empty for none.
-    """
+def _parts_beside(context: Context, rows: list[Row[Any]], code: str) -> tuple[tuple[KeyPart, ...], bool]:
     # One level deep: the parts that calls share stand in a row of their own.
-    rows = list(context.tx.execute(_PARTS, {"key": key}))
     same = bool(rows) and rows[0].code == code != ""
     if rows and rows[0].code and not same:
-        rows += context.tx.execute(_PARTS, {"key": rows[0].code})
+        rows = [*rows, *context.tx.execute(_PARTS, {"key": rows[0].code})]
     found = [part for row in rows for part in codec.from_msgpack(zlib.decompress(row.data), tuple[KeyPart, ...], "The stored key")]
     return tuple(sorted(found, key=lambda part: (part.kind, part.name))), same
 
@@ -190,21 +179,25 @@ def get_latest_entry(request: GetLatestEntry, context: Context) -> CacheEntry:
     Raises:
         NotFound: the step was never computed here.
     """
-    found = latest_entry(context, request.step)
-    if found is None:
+    row = context.tx.execute(_LATEST, {"step": request.step}).one_or_none()
+    if row is None:
         raise NotFound(f"The cache has no entry of the step {request.step}.", "The step will run and make one.")
-    return found
+    return _cache_entry(row)
 
 
-def latest_entry(context: Context, step: str) -> CacheEntry | None:
-    """Return the newest entry of a step, or None.
+def latest_beside(context: Context, step: str, code: str) -> tuple[CacheEntry | None, tuple[KeyPart, ...], bool]:
+    """Return the newest entry of a step, if there is one, what its key was made of, and whether the parts that its code has added are left
+    out, since they are the given ones.
 
     Args:
         context: the open transaction.
         step: name of the call, as in ``StepRecord.name``.
+        code: digest of the code's parts that the caller has; empty for none.
     """
     row = context.tx.execute(_LATEST, {"step": step}).one_or_none()
-    return None if row is None else _cache_entry(row)
+    if row is None:
+        return None, (), False
+    return (_cache_entry(row), *_parts_beside(context, [row] if row.data is not None else [], code))
 
 
 def drop_entry(request: DropEntry, context: Context) -> None:
@@ -286,12 +279,33 @@ def explain(old: Iterable[KeyPart], new: Iterable[KeyPart], step: str = "") -> s
         new: what the key is made of now.
         step: qualified name of the step's own function, which is no helper.
     """
+    return one_line(text for _, text in differences(old, new, step))
+
+
+def differences(old: Iterable[KeyPart], new: Iterable[KeyPart], step: str = "") -> Iterator[tuple[KeyPart, str]]:
+    """Yield what makes two keys different: each part as it is now, or was, and the words for it.
+
+    Args:
+        old: what the earlier key was made of.
+        new: what the key is made of now.
+        step: qualified name of the step's own function, which is no helper.
+    """
     before = {(part.kind, part.name): part for part in old}
     after = {(part.kind, part.name): part for part in new}
-    places = differing(before, after)
-    found = [_difference(before.get(place), after.get(place), step) for place in places]
+    for place in differing(before, after):
+        yield after.get(place) or before[place], _difference(before.get(place), after.get(place), step)
+
+
+def one_line(texts: Iterable[str], between: str = "; ") -> str:
+    """Return the first texts in one line, and how many more there are.
+
+    Args:
+        texts: any number of them.
+        between: what stands between two.
+    """
+    found = list(texts)
     more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    return "; ".join(found[:_SHOWN]) + more
+    return between.join(found[:_SHOWN]) + more
 
 
 def differing(before: Mapping[tuple[str, str], KeyPart], after: Mapping[tuple[str, str], KeyPart]) -> list[tuple[str, str]]:
@@ -371,7 +385,10 @@ def own_run(context: Context, id: str) -> None:
         Conflict: it has ended.
         Denied: it is the run of another actor.
     """
-    author = running(context, id).author
+    _check_author(context, id, running(context, id).author)
+
+
+def _check_author(context: Context, id: str, author: str) -> None:
     if author != context.actor.name:
         # Later runs go on with what is recorded here, so nobody may record it in another's name.
         raise Denied(f"{context.actor.name} may not record steps of run {id}, which is {author}'s.", "Record them for a run of your own.")
@@ -383,4 +400,4 @@ def _entry(context: Context, key: str) -> CacheEntry | None:
 
 
 def _cache_entry(row: Row[Any]) -> CacheEntry:
-    return codec.convert(dict(row._mapping), CacheEntry, "The stored cache entry")
+    return codec.convert({name: row._mapping[name] for name in _ENTRY}, CacheEntry, "The stored cache entry")

@@ -6,14 +6,17 @@ for the disk: a power cut loses them together with the runs that held them.
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, delete, select, update
+from typing import Any
+
+from sqlalchemy import ColumnElement, bindparam, delete, func, literal_column, or_, select, update
 
 from plimsoll import clock
-from plimsoll.pipelines.cache import insert_claim, latest_entry, own_run, parts_beside, unseen_entries
+from plimsoll.pipelines.cache import latest_beside, own_run, unseen_entries
 from plimsoll.records.pipeline import Claim, ClaimCalls, ReleaseClaims, RenewClaims, WantedCall
 from plimsoll.store.contracts import Context
 from plimsoll.store.schema import claims
 from plimsoll.store.tables.tracking import runs
+from plimsoll.store.upserts import Upsert
 
 #: Microseconds after which a claim that was not renewed is anybody's.
 LEASE = 5_000_000
@@ -22,11 +25,19 @@ LEASE = 5_000_000
 _FORGOTTEN = 86_400_000_000
 
 
-_HELD = (
-    select(claims.c.run_id, claims.c.renewed, runs.c.state)
-    .join(runs, runs.c.id == claims.c.run_id)
-    .where(claims.c.call == bindparam("call"))
-)
+_HOLDER = select(claims.c.run_id).where(claims.c.call == bindparam("call"))
+
+
+def _is_free(new: Any) -> ColumnElement[bool]:
+    """Return whether a claim that is there gives way to a new one."""
+    # By its name: SQLAlchemy would join the table once more.
+    holder: ColumnElement[str] = literal_column("claims.run_id")
+    under_way = select(runs.c.id).where(runs.c.id == holder, runs.c.state == "running").exists()
+    # A claim from far in the future was made before the clock was set back.
+    return or_(claims.c.run_id == new.run_id, func.abs(new.renewed - claims.c.renewed) > LEASE, ~under_way)
+
+
+_NEW_CLAIM = Upsert(claims, replacing=_is_free)
 
 
 def claim_calls(request: ClaimCalls, context: Context) -> tuple[Claim, ...]:
@@ -45,13 +56,9 @@ def _claim(wanted: WantedCall, run_id: str, context: Context) -> Claim:
     entries = unseen_entries(context, wanted.call, wanted.seen)
     if entries:
         return Claim(call=wanted.call, holder="", entries=entries)
-    row = context.tx.execute(_HELD, {"call": wanted.call}).one_or_none()
-    # A claim from far in the future was made before the clock was set back.
-    if row is not None and row.run_id != run_id and row.state == "running" and abs(clock.now() - row.renewed) <= LEASE:
-        return Claim(call=wanted.call, holder=row.run_id)
-    insert_claim(context, wanted.call, run_id)
-    latest = latest_entry(context, wanted.step)
-    parts, same = ((), False) if latest is None else parts_beside(context, latest.key, wanted.code)
+    if not _NEW_CLAIM.row(context.tx, {"call": wanted.call, "run_id": run_id, "renewed": clock.now()}):
+        return Claim(call=wanted.call, holder=context.tx.execute(_HOLDER, {"call": wanted.call}).scalar_one())
+    latest, parts, same = latest_beside(context, wanted.step, wanted.code)
     return Claim(call=wanted.call, holder=run_id, latest=latest, parts=parts, same_code=same)
 
 

@@ -19,7 +19,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from plimsoll import clock
-from plimsoll.data.code.source import Sources
 from plimsoll.errors import Corrupt, PlimsollError, StepFailed
 from plimsoll.pipelines.executors.call import Call, Executor, Ran, Unsuitable
 from plimsoll.pipelines.executors.hosted import Hosted
@@ -27,7 +26,7 @@ from plimsoll.pipelines.executors.in_process import InProcess
 from plimsoll.pipelines.keys import entry_key, seed_of
 from plimsoll.pipelines.loop.attempt import Attempt
 from plimsoll.pipelines.loop.late import LateBlobs
-from plimsoll.pipelines.loop.lookup import Found, Key, LookUp, discard, forget
+from plimsoll.pipelines.loop.lookup import Found, Key, Lately, LookUp, discard, forget
 from plimsoll.pipelines.loop.outcome import Outcome, granted, list_end, outcome_of
 from plimsoll.pipelines.loop.partial import WHOLE, Part
 from plimsoll.pipelines.loop.progress import Progress, Turn
@@ -87,8 +86,8 @@ class Means:
     executor: Executor
     #: Runs the calls that ``executor`` cannot.
     in_process: InProcess
-    #: Files that earlier runs of the same process and code have read; None reads all anew.
-    sources: Sources | None = None
+    #: What earlier runs of the same process and code have seen; None looks at all anew.
+    lately: Lately | None = None
     #: Is told of every start and end, in the thread that runs the plan.
     on_step: Callable[[StepEvent], None] = field(default=lambda event: None)
     #: Is told of every point that a step logs, as soon as it is here, in any thread; what it raises ends the step.
@@ -118,7 +117,7 @@ class _Engine:
         self._means, self._do, self._blobs, self._run, self._part = means, means.do, means.blobs, run, part
         self._damaged = damaged
         self._repairs: dict[int, int] = {}
-        self._look = LookUp(means.do, means.blobs, means.in_process.project, means.sources)
+        self._look = LookUp(means.do, means.blobs, means.in_process.project, means.lately)
         self._log = Outbox(run.id, means.do)
         late = means.blobs
         self._store: Callable[[], None] = late.flush if isinstance(late, LateBlobs) else lambda: None
@@ -138,6 +137,8 @@ class _Engine:
         #: Calls that have no result yet: those that wait for room, and those whose next look has a time.
         self._queue: deque[Attempt] = deque()
         self._later: list[Attempt] = []
+        #: Whether a call is to be claimed once more at once.
+        self._asked_anew = False
         self._running: dict[Future[Ran], Attempt] = {}
         self._here: deque[Attempt] = deque()
 
@@ -152,7 +153,7 @@ class _Engine:
                     if self._holds(attempt):
                         self._writer.start()
                         self._settle(attempt, self._means.in_process.submit(self._call(attempt)))
-                elif not self._progress.done:
+                elif not (self._progress.done or self._progress.ready or self._asked_anew):
                     self._wait()
                 self._log.flush()
                 self._begin_ready()
@@ -225,7 +226,9 @@ class _Engine:
             attempt.why = key.why or "it is declared with cache=False"
         elif self._part.is_anew(origin, self._progress.number(node.index)):
             attempt.why, attempt.claims = "it was asked to run anew", False
-        elif self._found(attempt, self._look.find(node, str(key.call), self._damaged.pop(node.name, ""))):
+        elif (origin in self._part.cached or node.name in self._damaged or self._look.may_hit(node)) and self._found(
+            attempt, self._look.find(node, str(key.call), self._damaged.pop(node.name, ""))
+        ):
             return
         if origin in self._part.cached:
             raise self._part.refusal(node, attempt.why or "it has no earlier result")
@@ -244,7 +247,7 @@ class _Engine:
 
     def _submit_queue(self) -> None:
         """Begin the calls for which there is room and that no other run computes."""
-        now = clock.monotonic()
+        now, self._asked_anew = clock.monotonic(), False
         self._queue.extend(attempt for attempt in self._later if attempt.due <= now)
         self._later = [attempt for attempt in self._later if attempt.due > now]
         claiming, ready, left = list[Attempt](), list[Attempt](), list[Attempt]()
@@ -264,6 +267,7 @@ class _Engine:
                 self._give_back(attempt)
         for attempt in ready:
             if attempt.attempt == 1:
+                self._look.begins(attempt.node, attempt.why)
                 self._tell(attempt, "started", attempt.why)
             attempt.began = clock.monotonic()
             self._writer.start()
@@ -285,7 +289,9 @@ class _Engine:
         elif self._found(attempt, self._look.among(attempt.node, claim.entries)):
             self._free(attempt.key.call)
         else:
+            # None of the results that the claim told of can be used; the next one leaves them out.
             self._queue.append(attempt)
+            self._asked_anew = True
         return False
 
     def _call(self, attempt: Attempt) -> Call:

@@ -6,15 +6,14 @@ import inspect
 import numbers
 import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from contextlib import closing, nullcontext, suppress
-from dataclasses import dataclass, field, replace
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
 from plimsoll import codec
 from plimsoll.data import values
-from plimsoll.data.code.source import Sources
 from plimsoll.data.environment import code_version, put_environment
 from plimsoll.data.project import load_object
 from plimsoll.data.snapshot import get_manifest
@@ -23,10 +22,10 @@ from plimsoll.errors import Corrupt, InvalidInput, NotFound, PlimsollError, Step
 from plimsoll.pipelines.engine import Means, StepEvent, run_plan
 from plimsoll.pipelines.executors.call import Executor, load_input
 from plimsoll.pipelines.executors.choice import Chosen, chosen_executor, open_executor
-from plimsoll.pipelines.executors.hosted import hosting
+from plimsoll.pipelines.executors.hosted import Hosted, hosting
 from plimsoll.pipelines.executors.in_process import InProcess
 from plimsoll.pipelines.loop.late import LateBlobs
-from plimsoll.pipelines.loop.lookup import LookUp
+from plimsoll.pipelines.loop.lookup import Lately, LookUp
 from plimsoll.pipelines.loop.outcome import Outcome, granted
 from plimsoll.pipelines.loop.partial import Part, check_cached, part_of
 from plimsoll.pipelines.loop.shown import table
@@ -77,8 +76,10 @@ class Origin:
     environment: str
     #: The machine that begins it.
     machine: Machine
-    #: Source files that the first of them has read.
-    sources: Sources = field(default_factory=Sources)
+    #: What the first of them have seen; None when each looks for itself.
+    lately: Lately | None = None
+    #: Gives what lets MLflow's clients in; None opens it for each of them.
+    hosted: AbstractContextManager[Hosted | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,10 +251,10 @@ def execute(
     with nullcontext() if in_process else closing(own), open_executor(executor, own, blobs, [s.function for s in steps]) as runner:
         runner.room.check(steps)
         origin = origin or origin_of(function, blobs, project)
-        check_cached(plan, chosen, LookUp(do, late, project, origin.sources))
+        check_cached(plan, chosen, LookUp(do, late, project, origin.lately))
         start = replace(_start(function, plan, origin, experiment), tags=chosen.tags | dict(tags), cause=cause, key=key)
-        with hosting(do, late, runner, project) as hosted:
-            means = Means(do=do, blobs=late, executor=runner, in_process=own, sources=origin.sources, hosted=hosted, heard=heard)
+        with origin.hosted or hosting(do, late, runner, project) as guests:
+            means = Means(do=do, blobs=late, executor=runner, in_process=own, lately=origin.lately, hosted=guests, heard=heard)
             means = means if on_step is None else replace(means, on_step=on_step)
             return _Execution(plan, chosen, (begin or do)(start), do, late, project, versions).through(means)
 

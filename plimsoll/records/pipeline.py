@@ -7,7 +7,7 @@ from typing import Literal
 
 from plimsoll.errors import InvalidInput
 from plimsoll.records.pipelines.part import NO_PART, ExecutorName, PartAsked
-from plimsoll.records.request import Json, Request, check_digest, check_limit, check_title
+from plimsoll.records.request import Json, Request, check_digest, check_experiment, check_limit
 from plimsoll.records.run import Cause, FinishRun, Run
 
 #: ``hit``: an earlier output was used; ``ran``: it was computed; ``skipped``: a step before it failed, its branch was not
@@ -294,4 +294,4 @@ class RunPipeline(Request[Run]):
 
     def __post_init__(self) -> None:
         if self.experiment:
-            check_title("Experiment", self.experiment)
+            check_experiment(self.experiment)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import itertools
+import operator
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -12,7 +14,7 @@ from sqlalchemy import Connection, func, select
 from plimsoll import codec
 from plimsoll.data.snapshot import get_manifest
 from plimsoll.errors import Corrupt, InvalidInput, NotFound
-from plimsoll.pipelines.history.past import short
+from plimsoll.pipelines.history.past import printed, short
 from plimsoll.records.pipeline import CacheEntry, DropEntry, Output
 from plimsoll.records.pipelines.kept import CacheContents, CacheReport, DamagedEntry, EntryUse, ListEntries, VerifyCache
 from plimsoll.records.run import CodeVersion
@@ -65,6 +67,9 @@ def size_of(outputs: Iterable[Output]) -> int:
 
 def _wanted(of: str, found: Sequence[EntryUse], tx: Connection) -> Callable[[CacheEntry], bool]:
     """Return which entries a name means: those of a step, of a pipeline's runs, or of a run."""
+    keys: set[str | None] = _printed(of, tx) if "#" in of else set()
+    if any(use.entry.key in keys for use in found):
+        return lambda entry: entry.key in keys
     names = {use.entry.step for use in found}
     # A name without the number of an item, or of the call, stands for all of them.
     for end in ("", "[", "#"):
@@ -82,10 +87,25 @@ def _wanted(of: str, found: Sequence[EntryUse], tx: Connection) -> Callable[[Cac
         near = difflib.get_close_matches(of, known, n=3)
         remedy = f"Did you mean: {', '.join(near)}?" if near else "See all of it with: plimsoll cache show"
         raise NotFound(f"The cache knows no step, pipeline or run {of!r}.", remedy)
-    keys: set[str | None] = set()
+    made_by: set[str | None] = set()
     for id in meant:
-        keys.update(tx.execute(select(steps.c.key).where(steps.c.run_id == id)).scalars())
-    return lambda entry: entry.key in keys
+        made_by.update(tx.execute(select(steps.c.key).where(steps.c.run_id == id)).scalars())
+    return lambda entry: entry.key in made_by
+
+
+def _printed(of: str, tx: Connection) -> set[str | None]:
+    """Return the keys of the steps for which some run has printed a name; of a list's, those of all its items.
+
+    Which call the number means only the run's other calls tell: steps of two modules may have one name.
+    """
+    alike = steps.c.name.contains(of.partition("#")[0], autoescape=True)
+    rows = tx.execute(select(steps.c.run_id, steps.c.name, steps.c.key).where(alike).order_by(steps.c.run_id, steps.c.index))
+    keys: set[str | None] = set()
+    for _, of_run in itertools.groupby(rows, operator.attrgetter("run_id")):
+        calls = list(of_run)
+        labels = printed(call.name for call in calls)
+        keys.update(call.key for call in calls if of in (labels[call.name], labels[call.name].partition("[")[0]))
+    return keys
 
 
 def verify_cache(request: VerifyCache, context: JobContext) -> CacheReport:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 
 from sqlalchemy import select
 
@@ -190,19 +191,29 @@ def labels_of(steps: tuple[StepRecord, ...]) -> dict[str, StepRecord]:
     Args:
         steps: all steps of the run, in the order of the plan.
     """
+    labels = printed(step.name for step in steps)
     found: dict[str, StepRecord] = {}
-    labels: dict[str, str] = {}
-    counts: dict[str, int] = {}
     for step in steps:
-        of, bracket, number = step.name.rpartition("[")
-        if bracket and of in labels:
-            label = f"{labels[of]}[{number}"
+        found.setdefault(labels[step.name], step)
+    return found
+
+
+def printed(names: Iterable[str]) -> dict[str, str]:
+    """Return qualified name of a step -> the name that its run printed for it.
+
+    Args:
+        names: of a run's steps in the order of the plan; at least those that end alike.
+    """
+    found: dict[str, str] = {}
+    counts: dict[str, int] = {}
+    for name in names:
+        of, bracket, number = name.rpartition("[")
+        if bracket and of in found:
+            found[name] = f"{found[of]}[{number}"
         else:
-            own = short(step.name.partition("#")[0])
+            own = short(name.partition("#")[0])
             counts[own] = counts.get(own, 0) + 1
-            label = own if counts[own] == 1 else f"{own}#{counts[own]}"
-        labels[step.name] = label
-        found.setdefault(label, step)
+            found[name] = own if counts[own] == 1 else f"{own}#{counts[own]}"
     return found
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from plimsoll.data.code.source import Sources
 from plimsoll.data.snapshot import get_manifest
 from plimsoll.data.trace.now import Now
 from plimsoll.errors import Corrupt, InvalidInput, NotFound, Unfingerprintable
-from plimsoll.pipelines.cache import damage, explain, fresh, log_of
+from plimsoll.pipelines.cache import damage, differences, fresh, log_of, one_line
 from plimsoll.pipelines.keys import argument_parts, call_key, code_parts, digest_parts, may_give_model, output_parts, purpose_parts
 from plimsoll.pipelines.plan import Node
 from plimsoll.records.pipeline import CacheEntry, Claim, DropEntry, FindEntries, KeyPart, Output
@@ -59,6 +60,18 @@ class Found:
     seen: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Lately:
+    """What runs of one process that belong together have seen, so that the later ones need not ask for it again; threads may share one."""
+
+    #: Source files.
+    sources: Sources = field(default_factory=Sources)
+    #: Call key -> the entry that was used. Whether it still may be is looked at each time.
+    entries: dict[str, CacheEntry] = field(default_factory=dict)
+    #: Names of the calls that had no result in the run before.
+    missed: set[str] = field(default_factory=set)
+
+
 class LookUp:
     """Answers for one run. The code of each step is read once, before any step runs.
 
@@ -66,16 +79,19 @@ class LookUp:
         do: the door.
         blobs: where outputs are.
         project: folder of the project.
-        sources: files that were read before, or None.
+        lately: what earlier runs have seen, or None.
     """
 
-    def __init__(self, do: Do, blobs: Blobs, project: Path, sources: Sources | None = None) -> None:
+    def __init__(self, do: Do, blobs: Blobs, project: Path, lately: Lately | None = None) -> None:
         #: Where outputs are.
         self.blobs = blobs
         self._do, self._project = do, project
-        self._sources = sources or Sources()
+        self._lately = lately
+        self._sources = Sources() if lately is None else lately.sources
         self._now = Now(project)
         self._code: dict[int, Code | Unfingerprintable] = {}
+        #: Name of a call that this run computes -> what made it do so.
+        self._causes: dict[str, str] = {}
 
     def read(self, node: Node) -> None:
         """Read the code of a node's step, if it was not read before.
@@ -128,7 +144,24 @@ class LookUp:
             call: its key.
             broken: what is known to be wrong with its result; then it is dropped.
         """
+        known = None if self._lately is None else self._lately.entries.get(call)
+        if known is not None and not broken and self._is_as_it_was(known) and fresh(known, node.step.options.cache):
+            # What is damaged is asked for, so that it is dropped and told.
+            with contextlib.suppress(Corrupt):
+                if not damage(self.blobs, known.output.digest):
+                    return Found(entry=known, logged=log_of(self.blobs, known.logged))
         return self.among(node, self._do(FindEntries(call=call)), broken)
+
+    def _is_as_it_was(self, entry: CacheEntry) -> bool:
+        return all(self._now.digest(part) == part.digest for part in entry.trace)
+
+    def may_hit(self, node: Node) -> bool:
+        """Return whether it is worth while to look before there is room to run a call; then its claim tells of earlier results as well.
+
+        Args:
+            node: the call.
+        """
+        return self._lately is None or node.name not in self._lately.missed
 
     def among(self, node: Node, entries: Iterable[CacheEntry], broken: str = "") -> Found:
         """Return the first entry that may be used: what its step read is as it was, it is young enough, and it is whole.
@@ -141,7 +174,7 @@ class LookUp:
         why, seen, cache = "", list[str](), node.step.options.cache
         for entry in entries:
             seen.append(entry.key)
-            if any(self._now.digest(part) != part.digest for part in entry.trace):
+            if not self._is_as_it_was(entry):
                 continue
             if not fresh(entry, cache):
                 why = why or f"its earlier result is older than {cache:g} s"
@@ -149,15 +182,28 @@ class LookUp:
             wrong = broken or damage(self.blobs, entry.output.digest)
             try:
                 if not wrong:
-                    return Found(entry=entry, logged=log_of(self.blobs, entry.logged))
+                    found = Found(entry=entry, logged=log_of(self.blobs, entry.logged))
+                    self._note(node, found)
+                    return found
             except Corrupt as error:
                 wrong = error.fact
             forget(self._do, self.blobs, entry.key, entry.output, wrong, entry.logged)
             broken, why = "", f"its stored output was damaged ({wrong})"
-        return Found(why=f"its stored output was damaged ({broken})" if broken else why, seen=tuple(seen))
+        missed = Found(why=f"its stored output was damaged ({broken})" if broken else why, seen=tuple(seen))
+        self._note(node, missed)
+        return missed
+
+    def _note(self, node: Node, found: Found) -> None:
+        if self._lately is None:
+            return
+        if found.entry is None:
+            self._lately.missed.add(node.name)
+        else:
+            self._lately.missed.discard(node.name)
+            self._lately.entries[found.entry.call] = found.entry
 
     def explain(self, node: Node, key: Key, claim: Claim) -> str:
-        """Return why a call has no earlier result, beside the newest one of its step.
+        """Return why a call has no earlier result, beside the newest one of its step; of an input also why its step ran in this run.
 
         Args:
             node: the call.
@@ -168,7 +214,31 @@ class LookUp:
             return "it has no earlier result"
         now = (replace(part, digest=self._now.digest(part), text=self._now.text(part)) for part in claim.latest.trace)
         code = () if key.code is None or claim.same_code else key.code.parts
-        return explain(claim.parts, (*code, *key.parts, *now), node.step.name) or "its earlier result was dropped"
+        texts, own, causes = list[str](), list[str](), dict[str, None]()
+        for part, text in differences(claim.parts, (*code, *key.parts, *now), node.step.name):
+            cause = self._cause(part)
+            texts.append(f"{text}, since {cause}" if cause and cause not in causes else text)
+            own += [] if cause else [text]
+            causes |= {cause: None} if cause else {}
+        if texts:
+            self._causes[node.name] = one_line([*([f"{one_line(own, ' and ')} (in {node.label})"] if own else []), *causes], ", ")
+        return one_line(texts) or "its earlier result was dropped"
+
+    def _cause(self, part: KeyPart) -> str:
+        """Return why this run has computed what an input is, in words that say in which step that begins; empty when it has not."""
+        if part.kind not in ("input", "item"):
+            return ""
+        # One of several outputs has the name of its step before its own.
+        return self._causes.get(part.text) or self._causes.get(part.text.rpartition(".")[0], "")
+
+    def begins(self, node: Node, why: str) -> None:
+        """Note that a call is about to be computed; later ones that take its result tell why.
+
+        Args:
+            node: the call.
+            why: why it runs.
+        """
+        self._causes.setdefault(node.name, f"{why} (in {node.label})")
 
 
 def forget(do: Do, blobs: Blobs, key: str, output: Output, reason: str, logged: str | None = None) -> None:

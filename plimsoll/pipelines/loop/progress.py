@@ -85,6 +85,11 @@ class Progress:
         """Whether every node has ended."""
         return len(self._ended) == len(self.nodes)
 
+    @property
+    def ready(self) -> bool:
+        """Whether it is the turn of some node."""
+        return bool(self._turns)
+
     def ask(self, index: int) -> None:
         """Let a node wait for what it needs, from the start.
 

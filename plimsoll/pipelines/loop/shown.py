@@ -23,7 +23,12 @@ _TINTS = {
     "retrying": "#d99a00",
     "failed": "#d1383d",
     "skipped": "#888888",
+    "stopped": "#888888",
 }
+
+#: States of a step that is not done yet.
+_MOVING = ("running", "waiting", "retrying")
+
 
 #: Steps up to which the graph can be read, and rows up to which the table is.
 _DRAWN, _ROWS = 80, 200
@@ -92,7 +97,15 @@ class Graph:
     @property
     def moving(self) -> bool:
         """Whether a time that it shows grows by itself."""
-        return any(seen.state in ("running", "waiting", "retrying") for seen in self._seen)
+        return any(seen.state in _MOVING for seen in self._seen)
+
+    def stop(self) -> None:
+        """Note that the run has ended, or was refused: a step that has not ended by now never will."""
+        with self._turn:
+            for seen in self._seen:
+                if seen.state in _MOVING:
+                    seen.state, seen.seconds = "stopped", clock.monotonic() - seen.since
+                seen.state = seen.state or "not run"
 
     def html(self) -> str:
         """Return it as it is now."""
@@ -133,7 +146,7 @@ class Graph:
     def _box(self, index: int, place: tuple[float, float], width: float) -> str:
         seen, (x, y) = self._seen[index], place
         tint = _TINTS.get(seen.state, "#888888")
-        fill = 0.18 if seen.state else 0.0
+        fill = 0.18 if seen.state in _TINTS else 0.0
         size = f'x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{_HEIGHT}"'
         box = f'<rect {size} rx="5" fill="{tint}" fill-opacity="{fill}" stroke="{tint}"/>'
         name = f'<text x="{x + 9:.1f}" y="{y + 16:.1f}" font-weight="600">{escape(_short(self._plan.nodes[index].label))}</text>'
@@ -143,9 +156,9 @@ class Graph:
     def _said(self, seen: _Seen) -> str:
         if not seen.state:
             return "to do"
-        seconds = clock.monotonic() - seen.since if seen.state in ("running", "waiting", "retrying") else seen.seconds
+        seconds = clock.monotonic() - seen.since if seen.state in _MOVING else seen.seconds
         counted = f" {seen.ended}/{seen.items}" if seen.items else ""
-        return f"{seen.state}{counted}" if seen.state in ("hit", "skipped") else f"{seen.state}{counted} {duration(seconds)}"
+        return f"{seen.state}{counted}" if seen.state in ("hit", "skipped", "not run") else f"{seen.state}{counted} {duration(seconds)}"
 
 
 def duration(seconds: float) -> str:

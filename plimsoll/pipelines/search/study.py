@@ -1,7 +1,7 @@
 """Optuna, by ask and tell, in memory: what proposes trials and what prunes them. Threads may share one.
 
 Nothing of a search lives here alone. The study is built anew from the trials that the platform remembers, and the sampler
-is made anew for each trial from the search's seed and the trial's number. So a search that was interrupted proposes what an
+begins each trial from the search's seed and the trial's number. So a search that was interrupted proposes what an
 undisturbed one would have proposed.
 """
 
@@ -166,7 +166,7 @@ class Study:
         return {name: float(share) for name, share in found.items() if math.isfinite(share)}
 
     def _propose(self, number: int) -> int:
-        self._study.sampler = self._sampler(number)
+        self._seed(number)
         if self._plan.sampler == "grid":
             # Optuna's own grid ends the process's study by an exception when it is through, unless Optuna holds the loop.
             self._study.enqueue_trial({name: self._coordinate(name, point) for name, point in self._points[number].items()})
@@ -199,6 +199,16 @@ class Study:
 
     def _coordinate(self, name: str, point: float) -> float | int:
         return point if not isinstance(self._space[name], Int | Choice) else int(point)
+
+    def _seed(self, number: int) -> None:
+        """Let the sampler draw for a trial what one draws that is made for it; to make one takes as long as to draw."""
+        if self._plan.sampler == "nsga2":
+            # It remembers more than where its generators are.
+            self._study.sampler = self._sampler(number)
+            return
+        for sampler in (self._study.sampler, getattr(self._study.sampler, "_random_sampler", None)):
+            if sampler is not None:
+                sampler._rng.rng.seed(seed_of(self._plan.seed, number))
 
     def _sampler(self, number: int) -> Any:
         samplers, seed = self._optuna.samplers, seed_of(self._plan.seed, number)

@@ -16,14 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from plimsoll import clock, codec
+from plimsoll.data.code.source import Sources
 from plimsoll.errors import InvalidInput, PlimsollError, StepFailed, Unfingerprintable
 from plimsoll.fingerprint import digest_value
 from plimsoll.pipelines.engine import StepEvent
 from plimsoll.pipelines.executors.call import Executor
 from plimsoll.pipelines.executors.choice import Chosen, open_executor
+from plimsoll.pipelines.executors.hosted import hosting
 from plimsoll.pipelines.executors.in_process import InProcess
 from plimsoll.pipelines.keys import code_parts, digest_parts
 from plimsoll.pipelines.loop.late import LateBlobs
+from plimsoll.pipelines.loop.lookup import Lately
 from plimsoll.pipelines.plan import trace
 from plimsoll.pipelines.running import Origin, PipelineResult, RunStopped, execute, origin_of, shown
 from plimsoll.pipelines.search.goals import missing, values_of
@@ -97,8 +100,9 @@ def search(
         trials = min(trials, grid_size(space))
     holder = clock.new_id()
     plan = replace(plan, params={name: shown(value) for name, value in params.items()})
-    origin = origin_of(function, place.blobs, place.project.resolve())
-    key = codec.digest(codec.canonical([codec.plain(plan), _same(function, params, holder, origin)]))
+    lately = Lately()
+    origin = replace(origin_of(function, place.blobs, place.project.resolve()), lately=lately)
+    key = codec.digest(codec.canonical([codec.plain(plan), _same(function, params, holder, lately.sources)]))
     begun = place.do(StartSearch(plan=plan, trials=trials, holder=holder, key=key, name=name))
     known = place.do(GetSearch(id=begun.id)).trials
     for trial in known:
@@ -145,15 +149,13 @@ def check(
     return space, tuple(node.step.function for node in nodes)
 
 
-def _same(function: Callable[..., Any], params: Mapping[str, Any], otherwise: str, origin: Origin) -> str:
+def _same(function: Callable[..., Any], params: Mapping[str, Any], otherwise: str, sources: Sources) -> str:
     """Return a digest of the code and the parameters that trials run with.
 
     A search with what cannot be seen is never gone on with: it may have begun with something else.
     """
     try:
-        return codec.digest(
-            codec.canonical([digest_parts(code_parts(inspect.unwrap(function), origin.sources)), digest_value(dict(params))])
-        )
+        return codec.digest(codec.canonical([digest_parts(code_parts(inspect.unwrap(function), sources)), digest_value(dict(params))]))
     except Unfingerprintable:
         return otherwise
 
@@ -215,7 +217,12 @@ class _Work:
         """Run every trial that is missing."""
         if self._waiting or self._left > 0:
             opened = open_executor(self._place.executor, self._in_process, self._place.blobs, steps)
-            with contextlib.closing(self._in_process), opened as executor:
+            with (
+                contextlib.closing(self._in_process),
+                opened as executor,
+                hosting(self._do, self._blobs, executor, self._project) as hosted,
+            ):
+                origin = replace(origin, hosted=contextlib.nullcontext(hosted))
                 if self._place.jobs == 1:
                     self._work(origin, executor)
                 else:

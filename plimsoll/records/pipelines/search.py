@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from plimsoll.errors import InvalidInput
-from plimsoll.records.request import Json, Request, check_limit, check_name
+from plimsoll.records.request import Json, Request, check_key, check_limit, check_name
 from plimsoll.records.run import Run, StartRun
 
 #: What proposes the next trial.
@@ -32,7 +32,7 @@ class Objective:
     direction: Literal["maximize", "minimize"]
 
     def __post_init__(self) -> None:
-        check_name("Objective", self.metric)
+        check_key("Objective", self.metric)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +47,7 @@ class Constraint:
     bound: float
 
     def __post_init__(self) -> None:
-        check_name("Constraint", self.metric)
+        check_key("Constraint", self.metric)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from plimsoll.errors import InvalidInput
 from plimsoll.records.access import JobState
 from plimsoll.records.monitor import FindingKind
 from plimsoll.records.pipelines.part import NO_PART, ExecutorName, PartAsked
-from plimsoll.records.request import Json, Request, check_limit, check_name, check_slug, check_title
+from plimsoll.records.request import Json, Request, check_experiment, check_limit, check_name, check_slug
 
 #: What fires a trigger. Every trigger can be fired by hand and over HTTP as well; a ``call`` is fired in no other way.
 TriggerKind = Literal["schedule", "snapshot", "git", "alert", "call"]
@@ -105,7 +105,7 @@ class TriggerRule:
         if self.on == "snapshot":
             check_name("Dataset", self.dataset)
         if self.experiment:
-            check_title("Experiment", self.experiment)
+            check_experiment(self.experiment)
         if not 1 <= self.concurrency <= 100:
             raise InvalidInput(f"A trigger cannot have {self.concurrency} runs at the same time.", "Use 1 to 100.")
         if not 1 <= self.catch_up_limit <= 1000:

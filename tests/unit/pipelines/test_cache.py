@@ -219,6 +219,44 @@ def test_a_miss_names_the_exact_difference(old: list[KeyPart], new: list[KeyPart
     assert explain(old, new, "pipe.work") == why
 
 
+def test_a_changed_input_is_told_once_with_what_began_it_in_whichever_step_of_this_run(bench: Bench) -> None:
+    source = """
+        from plimsoll.pipelines.step import pipeline, step
+
+        @step
+        def first(a, c=0):
+            return a + c
+
+        @step
+        def middle(x):
+            return x
+
+        @step(cache=False)
+        def fresh(x):
+            return x
+
+        @step
+        def last(x, y, z, b):
+            return b
+
+        @pipeline
+        def flow(a=1, b=1, c=0):
+            made = first(a, c)
+            return last(middle(made), made, fresh(c), b)
+    """
+    bench.write("pipe.py", source)
+    bench.run()
+    begun = "param a: 1 -> 2 and param c: 0 -> 1 (in first)"
+    again = "it is declared with cache=False (in fresh)"
+    result = bench.run(a=2, b=2, c=1)
+    assert result["middle"].why == f"input x changed, since {begun}"
+    assert result["last"].why == f"param b: 1 -> 2; input x changed, since {begun}; input y changed; and 1 more"
+    result = bench.run(a=2, b=2, c=2)
+    assert result["last"].why == f"input x changed, since param c: 1 -> 2 (in first); input y changed; input z changed, since {again}"
+    # Of what this run has only found it does not know why it was computed.
+    assert bench.run(b=2)["last"].why == f"input x changed; input y changed; input z changed, since {again}"
+
+
 def test_an_item_of_a_list_that_a_step_takes_is_named_with_the_step_that_gave_it(bench: Bench) -> None:
     source = """
         from plimsoll.pipelines.step import pipeline, step
@@ -237,7 +275,7 @@ def test_an_item_of_a_list_that_a_step_takes_is_named_with_the_step_that_gave_it
     """
     bench.write("pipe.py", source)
     bench.run()
-    assert bench.run(a=3)["both"].why == "input rows[0] changed"
+    assert bench.run(a=3)["both"].why == "input rows[0] changed, since param a: 1 -> 3 (in one)"
     assert bench.run(a=3, extra=4)["both"].why == "input rows[2]: {'more': 2} -> {'more': 4}"
     parts = {part.name: part for part in bench.do(GetKeyParts(key=str(bench.run()["both"].record.key))) if part.kind == "item"}
     assert {name: part.text for name, part in parts.items()} == {"rows[0]": "pipe.one", "rows[1]": "pipe.one#2", "rows[2]": "{'more': 2}"}

@@ -82,7 +82,7 @@ def test_a_changed_helper_reruns_only_its_dependants_and_is_named(bench: Bench) 
     result = bench.run()
     assert states(result) == {"load": "hit", "features": "ran", "score": "ran"}
     assert result["features"].why == "helper clean.fix changed"
-    assert result["score"].why == "input rows changed"
+    assert result["score"].why == "input rows changed, since helper clean.fix changed (in features)"
 
 
 def test_a_changed_constant_is_named_with_both_values(bench: Bench) -> None:

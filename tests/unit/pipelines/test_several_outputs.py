@@ -68,7 +68,7 @@ def test_a_step_reruns_only_when_the_output_that_it_takes_has_changed(bench: Ben
     bench.write("pipe.py", SPLIT.replace("frame.tail(2 + 0 * seed)", "frame.tail(3)"))
     result = bench.run()
     assert states(result) == {"split": "ran", "fit": "hit", "judge": "ran", "fit#2": "hit", "whole": "ran"}
-    assert result["judge"].why == "input rows changed"
+    assert result["judge"].why == "input rows changed, since its own code changed (in split)"
 
 
 def test_a_step_that_takes_all_outputs_depends_on_what_their_class_does(bench: Bench) -> None:

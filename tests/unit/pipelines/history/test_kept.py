@@ -84,6 +84,31 @@ def test_entries_are_those_of_a_step_a_pipeline_or_a_run(filled: Bench) -> None:
         contents(filled, "ffffffff")
 
 
+def test_an_entry_is_found_by_the_number_that_a_run_printed_for_its_step(bench: Bench) -> None:
+    steps = "from plimsoll.pipelines.step import map, pipeline, step\n\n@step\ndef clean(x):\n    return {}\n"
+    bench.write("other.py", steps.format("-x"))
+    body = "\n@step\ndef both():\n    return [1, 2]\n\n@pipeline\ndef flow(a=1):\n"
+    body += "    return [clean(a), other.clean(a), map(other.clean, both()), clean(a + 1)]\n"
+    bench.write("pipe.py", f"import other\n{steps.format('x')}{body}")
+    alone = "import other\nfrom plimsoll.pipelines.step import pipeline\n\n@pipeline\ndef flow(a=1):\n    return other.clean(a)\n"
+    bench.write("alone.py", alone)
+    # Where it stands alone it is printed without a number, and then it is found.
+    assert [step.label for step in bench.run("alone.py:flow").steps] == ["clean"]
+    result = bench.run()
+    assert [step.label for step in result.steps] == ["clean", "clean#2", "both", "clean#3", "clean#4", "clean#3[0]", "clean#3[1]"]
+    names = {label: {use.entry.step for use in contents(bench, label).entries} for label in ("clean#2", "clean#3", "clean#3[1]", "clean#4")}
+    # An item that is computed elsewhere is that entry.
+    assert names == {
+        "clean#2": {"other.clean"},
+        "clean#3": {"other.clean", "other.clean#2[1]"},
+        "clean#3[1]": {"other.clean#2[1]"},
+        "clean#4": {"pipe.clean#2"},
+    }
+    assert contents(bench, "clean").count == 2
+    with pytest.raises(NotFound, match="clean#5"):
+        contents(bench, "clean#5")
+
+
 def test_a_flipped_byte_is_named_and_repaired_by_computing_again(filled: Bench) -> None:
     result = filled.run()
     (path, *_) = filled.files(output(result, "load"))

@@ -71,6 +71,17 @@ def test_the_items_of_a_list_are_counted_at_their_step(graph: Graph) -> None:
     assert texts(graph)[3].startswith("running 2/3 ")
 
 
+def test_what_has_not_ended_with_the_run_is_shown_as_stopped_and_moves_no_more(graph: Graph) -> None:
+    graph.take(event(0, "load", "ran"))
+    graph.take(event(3, "double[0]", "ran"))
+    assert graph.moving
+    graph.stop()
+    assert not graph.moving
+    assert texts(graph)[1] == "ran 0 ms"
+    assert texts(graph)[3].startswith("stopped 1/1 ")
+    assert texts(graph)[5] == "not run"
+
+
 def test_a_failure_and_a_step_that_ran_in_the_calling_process_are_told_below(graph: Graph) -> None:
     graph.take(event(0, "load", "ran", "it has no earlier result; run in the calling process: it is defined in a notebook"))
     graph.take(event(1, "double", "failed", "ValueError: <b>"))

@@ -70,10 +70,12 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(project: Path, *words: str, begun: Sequence[str] = ("-m", "plimsoll.cli.app"), **variables: str) -> Told:
+def run(
+    project: Path, *words: str, begun: Sequence[str] = ("-m", "plimsoll.cli.app"), executor: str = "in_process", **variables: str
+) -> Told:
     """Run the pipeline in a process that tells what it imports, and read what it came to."""
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "HOME": str(project), **variables}
-    command = [sys.executable, "-X", "importtime", *begun, "run", "pipe.py:flow", *words]
+    command = [sys.executable, "-X", "importtime", *begun, "run", "pipe.py:flow", "--executor", executor, *words]
     done = subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, check=True, timeout=120)
     said = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
     imported = [line for line in done.stderr.splitlines() if re.fullmatch(r"import time:.*\| +factors", line)]
@@ -89,10 +91,11 @@ def run(project: Path, *words: str, begun: Sequence[str] = ("-m", "plimsoll.cli.
     return Told(not imported, f"{total:g}", (detail.run.tags, seen), tuple(line.strip() for line in said if line.startswith("  ")))
 
 
-def test_a_run_that_changes_nothing_is_made_without_importing_the_project(project: Path) -> None:
-    first = run(project)
+@pytest.mark.parametrize("executor", ["in_process", "processes"])
+def test_a_run_that_changes_nothing_is_made_without_importing_the_project(project: Path, executor: str) -> None:
+    first = run(project, executor=executor)
     assert (first.recalled, first.total) == (False, "36")
-    second = run(project)
+    second = run(project, executor=executor)
     assert (second.recalled, second.total) == (True, "36")
     assert [line.split()[1] for line in second.steps] == ["hit", "hit"]
     assert second.logged == first.logged
@@ -113,21 +116,22 @@ def edit(name: str, text: str) -> Callable[[Path], None]:
 
 
 @pytest.mark.parametrize(
-    ("change", "expected"),
+    ("change", "expected", "executor"),
     [
-        (edit("factors.py", "FACTOR = 5\n"), "90"),
-        (edit("rate.txt", "4"), "48"),
-        (edit("more.txt", "0.5"), "36.5"),
-        (edit("pyproject.toml", '[tool.plimsoll.params."pipe.py:flow"]\nn = 3\n'), "18"),
+        (edit("factors.py", "FACTOR = 5\n"), "90", "in_process"),
+        (edit("rate.txt", "4"), "48", "in_process"),
+        # Here a process that ends tells of what it looked for.
+        (edit("more.txt", "0.5"), "36.5", "processes"),
+        (edit("pyproject.toml", '[tool.plimsoll.params."pipe.py:flow"]\nn = 3\n'), "18", "in_process"),
     ],
     ids=["a module", "a file read at import", "a file that a step looked for", "the project's table"],
 )
-def test_a_change_is_seen(project: Path, change: Callable[[Path], None], expected: str) -> None:
-    run(project)
-    assert run(project).recalled
+def test_a_change_is_seen(project: Path, change: Callable[[Path], None], expected: str, executor: str) -> None:
+    run(project, executor=executor)
+    assert run(project, executor=executor).recalled
     change(project)
-    assert run(project).total == expected
-    again = run(project)
+    assert run(project, executor=executor).total == expected
+    again = run(project, executor=executor)
     assert (again.recalled, again.total) == (True, expected)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from plimsoll.pipelines.search.study import _shuffled
 from plimsoll.pipelines.search.trials import Place, search
 from plimsoll.records.access import ListEvents
 from plimsoll.records.model import ListVersions
-from plimsoll.records.pipeline import ListSteps
+from plimsoll.records.pipeline import DropEntry, ListSteps
 from plimsoll.records.pipelines.search import GetSearch, ListSearches, RecordTrials, SearchDetail, SearchPlan, StartSearch, Trial
 from plimsoll.records.request import Request
 from plimsoll.records.run import GetRun, GetSeries
@@ -74,14 +75,11 @@ def test_a_trial_of_cheap_steps_writes_three_times(bench: Bench, monkeypatch: py
         asked.append(type(request).__name__)
         return bench.do(request)
 
-    detail = run(bench, plan(), 3, do)
-    assert [trial.state for trial in detail.trials] == ["finished"] * 3
-    first = asked.index("RecordTrials")
-    second = asked.index("RecordTrials", first + 1)
-    # The trial before and this one's run, its claim, and its steps with the run's end; what the features are is found.
-    assert asked[second : asked.index("RecordTrials", second + 1)] == [
-        "RecordTrials", "FindEntries", "FindEntries", "ClaimCalls", "RecordSteps",
-    ]  # fmt: skip
+    detail = run(bench, plan(), 4, do)
+    assert [trial.state for trial in detail.trials] == ["finished"] * 4
+    _, _, third, fourth, _ = (place for place, name in enumerate(asked) if name == "RecordTrials")
+    # The trial before and this one's run, its claim, and its steps with the run's end; what the features are is known.
+    assert asked[third:fourth] == ["RecordTrials", "ClaimCalls", "RecordSteps"]
 
 
 class Killed(BaseException):
@@ -156,6 +154,35 @@ def test_a_search_whose_trials_all_fail_fails_with_the_first_reason(ready: Bench
     assert ready.do(ListSearches())[0].state == "finished"
     with pytest.raises(StepFailed, match=r"The first 3 trials of the search \w+ failed, the first one so: .*division by zero"):
         run(ready, plan(), 5)
+
+
+def test_a_trial_does_not_pause_when_its_claim_tells_of_results(ready: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    ready.write("pipe.py", "import os\n" + dedent(PIPE).replace("return {", 'more = float(os.environ["MORE"])\n    return {"more": more, '))
+    monkeypatch.setattr("plimsoll.clock.sleep", lambda seconds: pytest.fail("it pauses"))
+    # The features of the second trial are told of by a claim, and can be used.
+    monkeypatch.setenv("MORE", "1.0")
+    assert [trial.state for trial in run(ready, plan(), 3).trials] == ["finished"] * 3
+    # So are results of the same calls that cannot, since they stand on another value of the variable.
+    monkeypatch.setenv("MORE", "2.0")
+    again = run(ready, plan(), 3)
+    states = [[step.state for step in ready.do(ListSteps(run_id=trial.run_id))] for trial in again.trials]
+    assert states == [["hit", "ran"]] * 3
+
+
+@pytest.mark.parametrize("gone", ["bytes", "entry"])
+def test_a_result_that_trials_share_is_computed_anew_when_it_is_gone(ready: Bench, capfd: pytest.CaptureFixture[str], gone: str) -> None:
+    def lose(trial: Trial) -> None:
+        if trial.number == 3:
+            step = next(step for step in ready.do(ListSteps(run_id=trial.run_id)) if step.name.endswith("features"))
+            assert step.output is not None
+            if gone == "bytes":
+                ready.workspace.stores.blobs.delete(step.output.digest)
+            ready.do(DropEntry(key=str(step.key), reason="a test"))
+
+    detail = run(ready, plan(), 6, on_trial=lose)
+    assert [trial.state for trial in detail.trials] == ["finished"] * 6
+    # An entry alone that is gone is no loss: the bytes are verified whenever they are used.
+    assert capfd.readouterr().out.count("features are made") == (2 if gone == "bytes" else 1)
 
 
 def test_a_search_repeats_and_its_trials_are_found_in_the_cache(ready: Bench) -> None:

@@ -102,13 +102,33 @@ def test_a_policy_and_a_trigger_may_answer_the_same_alert_with_different_pipelin
 def test_the_home_follows_the_table_and_leaves_alone_what_was_set_by_hand(workspace: Workspace, tmp_path: Path) -> None:
     door = FolderDoor(workspace, OWNER)
     door.do(SetTrigger(name="mine", rule=TriggerRule(on="call", pipeline="pipe.py:flow")))
-    apply_project(door, read_project(write(tmp_path, PROJECT)))
+    apply_project(door, read_project(write(tmp_path, PROJECT)), tmp_path)
     assert {found.name: found.declared for found in door.do(ListTriggers())} == {"mine": False, "nightly": True, "pushed": True}
     lines = len(door.do(ListEvents()))
-    apply_project(door, read_project(tmp_path))
+    apply_project(door, read_project(tmp_path), tmp_path)
     assert len(door.do(ListEvents())) == lines
-    apply_project(door, read_project(write(tmp_path, PROJECT.partition("[tool.plimsoll.triggers.pushed]")[0].replace("30 3", "30 4"))))
+    later = PROJECT.partition("[tool.plimsoll.triggers.pushed]")[0].replace("30 3", "30 4")
+    apply_project(door, read_project(write(tmp_path, later)), tmp_path)
     assert {found.name: found.rule.cron for found in door.do(ListTriggers())} == {"mine": "", "nightly": "30 4 * * *"}
+
+
+def test_a_pipeline_that_is_not_there_is_told_when_its_trigger_is_declared_and_hinders_nothing(
+    workspace: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    door = FolderDoor(workspace, OWNER)
+    apply_project(door, read_project(write(tmp_path, PROJECT)), tmp_path)
+    assert capsys.readouterr().err == ""
+    (tmp_path / "pipe.py").unlink()
+    # Told each time, also when nothing is to be set; what is switched off will not fail.
+    for text in (PROJECT, PROJECT + "enabled = false\n"):
+        apply_project(door, read_project(write(tmp_path, text)), tmp_path)
+        said = capsys.readouterr().err
+        assert "The trigger 'nightly' would fail: There is no file 'pipe.py'" in said
+        assert ("'pushed'" in said) == (text == PROJECT)
+    assert len(door.do(ListTriggers())) == 2
+    (tmp_path / "pipe.py").write_text("other = None\n")
+    apply_project(door, read_project(tmp_path), tmp_path)
+    assert "pipe.py has no 'flow'" in capsys.readouterr().err
 
 
 def test_the_worker_fires_what_is_due_looks_once_a_second_and_writes_nothing_otherwise(
@@ -153,5 +173,5 @@ def test_the_worker_notices_a_moved_commit(workspace: Workspace, tmp_path: Path,
 
 def test_fired_by_hand_a_trigger_of_the_table_has_the_next_places_too(workspace: Workspace, tmp_path: Path) -> None:
     door = FolderDoor(workspace, OWNER)
-    apply_project(door, read_project(write(tmp_path, PROJECT)))
+    apply_project(door, read_project(write(tmp_path, PROJECT)), tmp_path)
     assert [firing.state for firing in door.do(FireTrigger(name="nightly"))] == ["started", "held"]
