@@ -13,8 +13,9 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 7 * 86400.0}
 _TIME = re.compile(r"(\d+(?:\.\d+)?)\s*([smhdw])")
 
@@ -89,6 +90,15 @@ def iso(micros: int) -> str:
         micros: UTC microseconds.
     """
     return datetime.fromtimestamp(micros / 1e6, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def exact_iso(micros: int) -> str:
+    """Return a time as ``2013-05-01T06:00:00.000123Z`` (UTC, with every microsecond).
+
+    Args:
+        micros: UTC microseconds.
+    """
+    return (_EPOCH + timedelta(microseconds=micros)).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def from_iso(text: str) -> int:

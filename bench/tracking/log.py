@@ -1,10 +1,15 @@
 """What one log call costs the training loop around it: ``python -m bench tracking-log [--peers]``.
 
-A loop works for a millisecond a step, half of the time with a log call and half of the time without. It is measured while the
-server is well, slow (it answers after five seconds), dead (it takes connections and never answers) and refusing connections.
-``noise_p99_us`` is what the same clock shows for no call at all: what other processes of the machine do to the loop.
-What a millisecond's work loses is ``calls_cpu_percent``, in the calls themselves, and ``threads_cpu_percent``,
-to the client's threads; both are CPU time, which a busy machine spoils less than the clock on the wall.
+A loop works for a millisecond of the processor a step. Blocks of 2,000 steps with a log call and without one are measured in pairs, in one
+process, while the server is well, slow (it answers after five seconds), dead (it takes connections and never answers) and refusing
+connections.
+
+``clock_percent`` is how much longer a block takes by the clock. ``cpu_percent`` is how much of the processor a millisecond's work costs
+more: ``calls_cpu_percent`` in the calls themselves, ``threads_cpu_percent`` in the client's threads, until what was logged is on its
+way. Each is the median of the pairs, and beside it stands its error, from how far the pairs lie apart: where that is large, other
+processes of the machine were measured. They spoil CPU time less than the clock, yet not little: a call after which
+something else ran on the processor finds none of its memory there and takes five times as long. ``noise_…_us`` is what the same clock
+shows for no call at all.
 """
 
 from __future__ import annotations
@@ -25,47 +30,65 @@ from bench.tracking.live import Server, mlflow, server
 
 ROOT = Path(__file__).parents[2]
 
-#: Steps of a block, and blocks with and without log calls.
-STEPS, BLOCKS = 1_000, 4
+#: Steps of a block, and pairs of blocks with and without log calls.
+STEPS, PAIRS = 2_000, 8
 
-_WANTED = {"median_us": most(10), "p99_us": most(1_000), "cpu_percent": most(2)}
+_WANTED = {"median_us": most(10), "p99_us": most(1_000), "clock_percent": most(2), "cpu_percent": most(2)}
 
 _LOOP = """
-import json, os, sys, time
+import array, gc, json, sys, time
 SETUP
 def work(count):
     value = 0
     for index in range(count):
         value += index
-began = time.thread_time()
-work(2_000_000)
-millisecond = int(2_000 / (time.thread_time() - began))
+spent = []
+for _ in range(5):
+    began = time.thread_time()
+    work(400_000)
+    spent.append(time.thread_time() - began)
+millisecond = int(400 / min(spent))
 def block(log, step, took):
-    others = time.process_time() - time.thread_time()
+    others, own, began = time.process_time() - time.thread_time(), 0, time.perf_counter_ns()
     for step in range(step, step + STEPS):
         work(millisecond)
-        cpu, began = time.thread_time_ns(), time.perf_counter_ns()
-        if log:
+        cpu, clock = time.thread_time_ns(), time.perf_counter_ns()
+        if log is not None:
             log(1.0 / step, step)
-        took.append(((time.perf_counter_ns() - began) / 1e3, time.thread_time_ns() - cpu))
+        took.append(time.perf_counter_ns() - clock)
+        own += time.thread_time_ns() - cpu
+    wall = (time.perf_counter_ns() - began) / 1e9
     time.sleep(1.2)  # what other threads do with the points is part of it
-    return time.process_time() - time.thread_time() - others
+    return wall, own / 1e9, time.process_time() - time.thread_time() - others
+def percent(parts):
+    parts = sorted(100 * part for part in parts)
+    return parts[len(parts) // 2], (parts[len(parts) * 3 // 4] - parts[len(parts) // 4]) / len(parts) ** 0.5
 def measured(log):
-    calls, nothing, others = [], [], [0, 0]
-    block(log, 1, [])
+    block(log, 1, array.array("q"))
+    gc.collect()  # what the imports have left is not a call's
     print("begun", flush=True)
     sys.stdin.readline()
-    for at in range(2 * BLOCKS):
-        others[at % 2] += block(log if at % 2 else None, (at + 1) * STEPS, calls if at % 2 else nothing)
-    own = sum(cpu for _, cpu in calls) - sum(cpu for _, cpu in nothing)
-    calls, nothing = sorted(took for took, _ in calls), sorted(took for took, _ in nothing)
-    print(json.dumps({
-        "median_us": round(calls[len(calls) // 2], 1), "p99_us": round(calls[len(calls) * 99 // 100], 1),
-        "noise_p99_us": round(nothing[len(nothing) * 99 // 100], 1),
-        "calls_cpu_percent": round(1e-4 * own / len(calls), 2),
-        "threads_cpu_percent": round(1e5 * (others[1] - others[0]) / len(calls), 2),
-        "cpu_percent": round(1e-4 * own / len(calls) + 1e5 * (others[1] - others[0]) / len(calls), 2),
-    }), flush=True)
+    calls, nothing = array.array("q"), array.array("q")
+    walls, owns, others = [], [], []
+    idle = [block(None, 1, array.array("q")) for _ in range(2)]
+    idle = sum(other for _, _, other in idle) / sum(wall + 1.2 for wall, _, _ in idle)
+    for pair in range(PAIRS):
+        found = {}
+        for logs in (True, False) if pair % 2 else (False, True):
+            found[logs] = block(log if logs else None, (2 * pair + logs + 1) * STEPS, calls if logs else nothing)
+        walls.append(found[True][0] / found[False][0] - 1)
+        owns.append(1e3 * (found[True][1] - found[False][1]) / STEPS)
+        # A batch may go out after its block, so both blocks count.
+        others.append(1e3 * sum(other - idle * (wall + 1.2) for wall, _, other in found.values()) / STEPS)
+    told = {"idle_cpu_percent": 100 * idle}
+    for name, took in (("", calls), ("noise_", nothing)):
+        took = sorted(one / 1e3 for one in took)
+        told[name + "median_us"], told[name + "p99_us"] = took[len(took) // 2], took[len(took) * 99 // 100]
+        told[name + "mean_us"] = sum(took) / len(took)
+    both = [own + other for own, other in zip(owns, others)]
+    for name, parts in (("clock", walls), ("calls_cpu", owns), ("threads_cpu", others), ("cpu", both)):
+        told[name + "_percent"], told[name + "_error"] = percent(parts)
+    print(json.dumps(told), flush=True)
 RUN
 """
 
@@ -97,7 +120,7 @@ def main(peers: bool) -> None:
     Args:
         peers: also measure MLflow's client and server, in an environment of their own, installed for the run.
     """
-    script = _LOOP.replace("SETUP", _PLIMSOLL).replace("RUN", _RUN_PLIMSOLL).replace("STEPS", str(STEPS)).replace("BLOCKS", str(BLOCKS))
+    script = _LOOP.replace("SETUP", _PLIMSOLL).replace("RUN", _RUN_PLIMSOLL).replace("STEPS", str(STEPS)).replace("PAIRS", str(PAIRS))
     ours = {}
     for state, disturb in (("well", _leave), ("slow", _slow), ("dead", _stop), ("refusing", _kill)):
         with server() as ready:
@@ -108,7 +131,7 @@ def main(peers: bool) -> None:
     with mlflow() as (ready, python):
         for name, synchronous, steps in (("mlflow", "True", 50), ("mlflow, asynchronous", "False", STEPS)):
             theirs = _LOOP.replace("SETUP", _MLFLOW).replace("RUN", _RUN_MLFLOW.replace("SYNCHRONOUS", synchronous))
-            theirs = theirs.replace("STEPS", str(steps)).replace("BLOCKS", str(BLOCKS))
+            theirs = theirs.replace("STEPS", str(steps)).replace("PAIRS", str(PAIRS))
             line = _measure(theirs, python, ready, _leave)
             ratio = round(line["median_us"] / ours["well"]["median_us"], 1)
             tell({"subject": name, "server": "well"} | line | {"median_ratio": ratio})

@@ -17,8 +17,12 @@ Result = TypeVar("Result", covariant=True)
 Json = Any
 
 _NAME = re.compile(r"[\w][\w .:/@+=-]{0,249}")
+_KEY = re.compile(r"(?!\.\.|\.(?:/|$))[\w.-][\w .:/@+=-]{0,249}")
 _SLUG = re.compile(r"[a-zA-Z0-9][\w.-]{0,99}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+
+#: Characters of an experiment's name at most, as MLflow has it.
+LONGEST_EXPERIMENT = 500
 
 
 class Request(Generic[Result]):
@@ -56,20 +60,50 @@ def check_name(what: str, value: str) -> None:
         )
 
 
-def check_title(what: str, value: str) -> None:
+def check_key(what: str, value: str) -> None:
+    """Refuse a name of a metric, a param or a tag that a URL, a shell or a table would garble, or a folder take for another.
+
+    Args:
+        what: the field, for the message.
+        value: 1 to 250 characters: letters, digits, ``_ . : / @ + = -`` and inner blanks.
+
+    Raises:
+        InvalidInput: the name is empty, too long or has other characters.
+    """
+    if not (isinstance(value, str) and _KEY.fullmatch(value)):
+        raise InvalidInput(
+            f"{what} {_begin(value)!r} is not a valid name.",
+            "Use 1 to 250 letters, digits, blanks or any of _ . : / @ + = - and start with a letter, a digit, _, - or one dot.",
+        )
+
+
+def check_title(what: str, value: str, longest: int = 250) -> None:
     """Refuse a name that one line of text cannot show, or whose ends nobody sees.
 
     Args:
         what: the field, for the message.
-        value: 1 to 250 printable characters of any script, without blanks at its ends.
+        value: 1 to ``longest`` printable characters of any script, without blanks at its ends.
+        longest: characters at most.
 
     Raises:
         InvalidInput: the name is empty, too long, or has other characters.
     """
-    if not (isinstance(value, str) and 1 <= len(value) <= 250 and value.isprintable() and value == value.strip()):
+    if not (isinstance(value, str) and 1 <= len(value) <= longest and value.isprintable() and value == value.strip()):
         raise InvalidInput(
-            f"{what} {_begin(value)!r} is not a valid name.", "Use 1 to 250 printable characters, without blanks at the ends."
+            f"{what} {_begin(value)!r} is not a valid name.", f"Use 1 to {longest} printable characters, without blanks at the ends."
         )
+
+
+def check_experiment(name: str) -> None:
+    """Refuse a name that no experiment can have.
+
+    Args:
+        name: 1 to ``LONGEST_EXPERIMENT`` printable characters of any script, without blanks at its ends.
+
+    Raises:
+        InvalidInput: the name is empty, too long, or has other characters.
+    """
+    check_title("Experiment", name, LONGEST_EXPERIMENT)
 
 
 def _begin(value: Any) -> Any:

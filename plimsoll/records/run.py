@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from plimsoll.errors import InvalidInput
-from plimsoll.records.request import Json, Request, check_digest, check_name, check_title
+from plimsoll.records.request import Json, Request, check_digest, check_experiment, check_key, check_title
 from plimsoll.records.tracking.dataset import DatasetUse
 from plimsoll.records.tracking.experiment import DEFAULT_EXPERIMENT, check_tags
 from plimsoll.records.tracking.machine import Machine
@@ -124,13 +124,13 @@ class StartRun(Request[Run]):
     resume: bool = False
 
     def __post_init__(self) -> None:
-        check_title("Experiment", self.experiment)
+        check_experiment(self.experiment)
         if self.id is not None:
             check_run_id(self.id)
         if self.name:
             check_title("Run name", self.name)
         for name in self.params:
-            check_name("Param", name)
+            check_key("Param", name)
         check_tags(self.tags)
         if self.environment is not None:
             check_digest("Environment", self.environment)
@@ -157,7 +157,7 @@ class ResumeRun(Request[Run]):
     def __post_init__(self) -> None:
         check_run_id(self.id)
         for name in self.params:
-            check_name("Param", name)
+            check_key("Param", name)
         check_tags(self.tags)
 
 
@@ -260,7 +260,7 @@ class PointColumns:
         if not len(self.names) == len(self.steps) == len(self.times) == len(self.values):
             raise InvalidInput("The columns of points have different lengths.", "Send names, steps, times and values of one length.")
         for name in set(self.names):
-            check_name("Metric", name)
+            check_key("Metric", name)
         if self.steps:
             check_step(min(self.steps))
             check_step(max(self.steps))

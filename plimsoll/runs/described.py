@@ -2,40 +2,67 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Table, Text, and_, bindparam, case, select, type_coerce
+from sqlalchemy import ColumnElement, Connection, Row, Select, Table, Text, and_, bindparam, case, cast, func, select, type_coerce
 
 from plimsoll import clock, codec
 from plimsoll.errors import InvalidInput, NotFound
 from plimsoll.records.request import Json
-from plimsoll.records.run import Cause, CodeVersion, Run
-from plimsoll.records.tracking.machine import Machine
+from plimsoll.records.run import Run
 from plimsoll.store.contracts import chunks
 from plimsoll.store.tables.tracking import HEAD, experiments, run_params, run_tags, runs
 
-#: Columns that hold a JSON document -> its type.
-_PACKED: dict[str, Any] = {"cause": Cause, "code": CodeVersion, "machine": Machine | None}
+#: Columns that hold a JSON document.
+_PACKED = ("cause", "code", "machine", "params", "tags")
 
 #: Microseconds of silence after which a run that said that it lives is taken for lost.
 SILENCE = 60_000_000
 
 
-def selected_runs() -> Select[Any]:
-    """Return the query of all runs, each with its experiment's name; callers narrow it."""
+def _named(dialect: str, table: Table, value: ColumnElement[str], all: bool, names: str) -> ColumnElement[str]:
+    """Return a run's names and values in a table as members of a JSON object: a row for each would take most of the time of a search."""
+    member = _quoted(dialect, table.c.name).concat(":").concat(value)
+    # Not SQLAlchemy's own word for both, which writes the statement anew each time.
+    members = func.group_concat(member) if dialect == "sqlite" else func.string_agg(member, ",")
+    mine = select(members).where(table.c.run_id == runs.c.id).correlate(runs)
+    return (mine if all else mine.where(table.c.name.in_(bindparam(names, expanding=True)))).scalar_subquery()
+
+
+def _quoted(dialect: str, text: ColumnElement[str]) -> ColumnElement[str]:
+    return func.json_quote(text) if dialect == "sqlite" else cast(func.to_json(text), Text)
+
+
+@functools.cache
+def selected_runs(dialect: str, params: bool = True, tags: bool = True) -> Select[Any]:
+    """Return the query of all runs, each with its experiment's name, its parameters and its tags; callers narrow it.
+
+    It is made once, which takes longer than to run it.
+
+    Args:
+        dialect: ``sqlite`` or ``postgresql``.
+        params: whether all parameters are read; else those in the query's parameter ``params``.
+        tags: the same of the tags.
+    """
     own = [type_coerce(column, Text) if column.name in _PACKED else column for column in runs.c if column is not runs.c.key]
-    return select(*own, experiments.c.name.label("experiment")).join(experiments, experiments.c.id == runs.c.experiment_id)
+    values = _named(dialect, run_params, func.coalesce(type_coerce(run_params.c.value, Text), "null"), params, "params")
+    texts = _named(dialect, run_tags, _quoted(dialect, run_tags.c.value), tags, "tags")
+    named = (experiments.c.name.label("experiment"), values.label("params"), texts.label("tags"))
+    return select(*own, *named).join(experiments, experiments.c.id == runs.c.experiment_id)
 
 
-def _values(table: Table, value: ColumnElement[Any]) -> Select[Any]:
-    mine = table.c.run_id.in_(bindparam("ids", expanding=True))
-    return select(table.c.run_id, table.c.name, value).where(mine).order_by(table.c.run_id, table.c.name)
+@functools.cache
+def _one(dialect: str) -> Select[Any]:
+    return selected_runs(dialect).where(runs.c.id == bindparam("id"))
 
 
-# Every run that begins or ends needs these; making a statement takes longer than to run it.
-_PARAMS, _TAGS = _values(run_params, type_coerce(run_params.c.value, Text)), _values(run_tags, run_tags.c.value)
-_ONE = selected_runs().where(runs.c.id == bindparam("id"))
+@functools.cache
+def _several(dialect: str, params: bool, tags: bool) -> Select[Any]:
+    return selected_runs(dialect, params, tags).where(runs.c.id.in_(bindparam("ids", expanding=True)))
+
+
 _NEW_PARAMS, _NEW_TAGS = run_params.insert(), run_tags.insert()
 
 
@@ -49,46 +76,62 @@ def state_now() -> ColumnElement[str]:
     return case((silent, "lost"), else_=runs.c.state)
 
 
-def described_runs(
-    tx: Connection, rows: Sequence[Row[Any]], params: tuple[str, ...] | None = None, tags: tuple[str, ...] | None = None
-) -> list[Run]:
-    """Return rows of :func:`selected_runs` as records, in their order.
+def runs_of(tx: Connection, ids: Sequence[str], params: tuple[str, ...] | None = None, tags: tuple[str, ...] | None = None) -> list[Run]:
+    """Return runs that are there, in the order of their ids.
 
     Args:
         tx: an open transaction.
-        rows: what the query gave.
+        ids: their whole ids.
         params: names of the parameters to read; None is all.
         tags: names of the tags to read; None is all.
     """
-    ids = [row.id for row in rows]
-    own_params = _by_run(tx, ids, params, run_params, _PARAMS)
-    own_tags = _by_run(tx, ids, tags, run_tags, _TAGS)
-    # All documents at once: a call for each would take most of the time of a search.
-    packed = [raw or "null" for values in own_params.values() for raw in values.values()]
-    unpacked = iter(codec.from_json(f"[{','.join(packed)}]", list[Any], "The stored parameters"))
-    for values in own_params.values():
-        for name in values:
-            values[name] = next(unpacked)
-    return [_run(row, own_params[row.id], own_tags[row.id]) for row in rows]
+    query = _several(tx.dialect.name, params is None, tags is None)
+    chosen = {name: names for name, names in (("params", params), ("tags", tags)) if names is not None}
+    rows = {row.id: row for some in chunks(ids, 500) for row in tx.execute(query, {"ids": some, **chosen}).all()}
+    return described_runs([rows[id] for id in ids])
 
 
-def _by_run(
-    tx: Connection, ids: Sequence[str], names: tuple[str, ...] | None, table: Table, query: Select[Any]
-) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {id: {} for id in ids}
-    for some in chunks(ids if names is None or names else (), 500):
-        for run_id, name, own in tx.execute(query if names is None else query.where(table.c.name.in_(names)), {"ids": some}).all():
-            found[run_id][name] = own
-    return found
+def described_runs(rows: Sequence[Row[Any]]) -> list[Run]:
+    """Return rows of :func:`selected_runs` as records, in their order.
+
+    Args:
+        rows: what the query gave.
+    """
+    if not rows:
+        return []
+    silent = clock.now() - SILENCE
+    columns: dict[str, Sequence[Any]] = {str(name): column for name, column in zip(rows[0]._fields, zip(*rows, strict=True), strict=True)}
+    for name in ("params", "tags"):
+        columns[name] = [f"{{{members or ''}}}" for members in columns[name]]
+    # All documents of a column and all records at once: one by one would take most of the time of a search.
+    for name in _PACKED:
+        columns[name] = codec.from_json(f"[{','.join(each or 'null' for each in columns[name])}]", list[Any], "The stored runs")
+    told = [_told(dict(zip(columns, each, strict=True)), silent) for each in zip(*columns.values(), strict=True)]
+    return codec.convert(told, list[Run], "The stored runs")
 
 
-def _run(row: Row[Any], params: dict[str, Json], tags: dict[str, str]) -> Run:
-    told = row._asdict()
+def _told(told: dict[str, Any], silent: int) -> dict[str, Any]:
     seen = told.pop("seen")
-    packed = {name: codec.from_json(told.pop(name) or "null", kind, "The stored run") for name, kind in _PACKED.items()}
-    if row.state == "running" and seen is not None and seen < clock.now() - SILENCE:
+    # An aggregate has no order of its own.
+    told["params"], told["tags"] = _sorted(told["params"]), _sorted(told["tags"])
+    if told["state"] == "running" and seen is not None and seen < silent:
         told |= {"state": "lost", "ended": seen, "error": f"Nothing was heard of its process since {clock.iso(seen)}."}
-    return Run(**told, **packed, params=params, tags=tags)
+    return told
+
+
+def _sorted(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: values[name] for name in sorted(values)}
+
+
+class Stored(NamedTuple):
+    """A run as it is stored. One that is silent looks lost, but what is stored is no end."""
+
+    #: As it is shown.
+    run: Run
+    #: The state that is stored.
+    state: str
+    #: UTC microseconds of its process's last sign of life, or None where it gives none.
+    seen: int | None
 
 
 def one_run(tx: Connection, id: str) -> Run:
@@ -101,13 +144,11 @@ def one_run(tx: Connection, id: str) -> Run:
     Raises:
         NotFound: there is no such run.
     """
-    return stored_run(tx, id)[0]
+    return stored_run(tx, id).run
 
 
-def stored_run(tx: Connection, id: str) -> tuple[Run, str, int | None]:
-    """Return a run by its whole id, deleted or not, the state that is stored, and when its process last said that it lives.
-
-    A run that is silent looks lost, but what is stored is no end.
+def stored_run(tx: Connection, id: str) -> Stored:
+    """Return a run by its whole id, deleted or not.
 
     Args:
         tx: an open transaction.
@@ -116,10 +157,10 @@ def stored_run(tx: Connection, id: str) -> tuple[Run, str, int | None]:
     Raises:
         NotFound: there is no such run.
     """
-    row = tx.execute(_ONE, {"id": id}).one_or_none()
+    row = tx.execute(_one(tx.dialect.name), {"id": id}).one_or_none()
     if row is None:
         raise missing_run(id)
-    return described_runs(tx, [row])[0], row.state, row.seen
+    return Stored(described_runs([row])[0], row.state, row.seen)
 
 
 def missing_run(id: str) -> NotFound:

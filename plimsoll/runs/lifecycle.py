@@ -25,6 +25,7 @@ from plimsoll.records.run import (
 )
 from plimsoll.records.tracking.change import DeleteRun, RemoveArtifacts, RestoreRun, UpdateRun
 from plimsoll.runs.described import (
+    Stored,
     add_params,
     described_runs,
     insert_params,
@@ -42,9 +43,6 @@ from plimsoll.store.contracts import Context, chunks
 from plimsoll.store.schema import steps
 from plimsoll.store.tables.tracking import GONE, artifacts, run_inputs, runs
 from plimsoll.store.upserts import Upsert
-
-#: Writer of the points that come with a run's end.
-_END = "(end)"
 
 #: What of a run is in other tables than its own.
 _ELSEWHERE = ("experiment", "params", "tags")
@@ -160,9 +158,13 @@ def present(context: Context, id: str) -> Standing:
     row = context.tx.execute(_STANDING, {"id": id}).one_or_none()
     if row is None:
         raise missing_run(id)
-    if row.deleted is not None:
-        raise Conflict(f"The run {id} is deleted.", f"Restore it with: plimsoll runs restore {id}", run_id=id, deleted=True)
+    _check_present(id, row.deleted)
     return Standing(*row)
+
+
+def _check_present(id: str, deleted: int | None) -> None:
+    if deleted is not None:
+        raise Conflict(f"The run {id} is deleted.", f"Restore it with: plimsoll runs restore {id}", run_id=id, deleted=True)
 
 
 def running(context: Context, id: str) -> Standing:
@@ -177,9 +179,30 @@ def running(context: Context, id: str) -> Standing:
         Conflict: it is deleted, or has ended.
     """
     run = present(context, id)
-    if run.state != "running":
-        raise Conflict(f"The run {id} has ended as {run.state}.", "Start a new run; an ended run is not changed.")
+    _check_running(id, run.state)
     return run
+
+
+def running_whole(context: Context, id: str) -> Stored:
+    """Return a run that has not ended, whole, for :func:`end_run`.
+
+    Args:
+        context: the open transaction.
+        id: the run's whole id.
+
+    Raises:
+        NotFound: there is no such run.
+        Conflict: it is deleted, or has ended.
+    """
+    known = stored_run(context.tx, id)
+    _check_present(id, known.run.deleted)
+    _check_running(id, known.state)
+    return known
+
+
+def _check_running(id: str, state: str) -> None:
+    if state != "running":
+        raise Conflict(f"The run {id} has ended as {state}.", "Start a new run; an ended run is not changed.")
 
 
 def changeable(context: Context, id: str) -> Standing:
@@ -203,8 +226,23 @@ def changeable(context: Context, id: str) -> Standing:
 
 def finish_run(request: FinishRun, context: Context) -> Run:
     """End a run; ending it again in the same state changes nothing, and one that is lost may end in another."""
+    return end_run(request, context, stored_run(context.tx, request.id))
+
+
+def end_run(request: FinishRun, context: Context, known: Stored) -> Run:
+    """End a run as :func:`finish_run` does.
+
+    Args:
+        request: how it ends.
+        context: the open transaction.
+        known: the run, read in this transaction.
+
+    Raises:
+        Conflict: it is deleted, or has ended in another state.
+        NotFound: the bytes of an artifact are not stored.
+    """
     # As it is stored: one that is silent is still to be ended.
-    run, stored, seen = stored_run(context.tx, request.id)
+    run, stored, seen = known
     if stored == request.state:
         return run
     if stored not in ("running", "lost") or run.deleted is not None:
@@ -214,9 +252,7 @@ def finish_run(request: FinishRun, context: Context) -> Run:
         return run
     if request.artifacts:
         _attach(context, request.id, request.artifacts)
-    if request.points is not None:
-        context.stores.points.append(context.tx, request.id, _END, 1, request.points)
-    context.stores.points.settle(context.tx, request.id)
+    context.stores.points.settle(context.tx, request.id, request.points)
     end: dict[str, Any] = {"state": request.state, "error": request.error, "ended": clock.now() if request.ended is None else request.ended}
     context.tx.execute(_CHANGE, {"of": request.id, **end})
     return replace(run, **end)
@@ -300,12 +336,13 @@ def get_run(request: GetRun, context: Context) -> RunDetail:
     """Return a run by id or by the unique beginning of its id."""
     if len(request.id) < 6:
         raise InvalidInput(f"{request.id!r} is too short for a run's id.", "Give at least 6 digits.")
-    rows = context.tx.execute(selected_runs().where(runs.c.id.startswith(request.id, autoescape=True)).limit(2)).all()
+    query = selected_runs(context.tx.dialect.name).where(runs.c.id.startswith(request.id, autoescape=True))
+    rows = context.tx.execute(query.limit(2)).all()
     if not rows:
         raise NotFound(f"There is no run {request.id!r}.", "List runs with: plimsoll runs list")
     if len(rows) > 1:
         raise InvalidInput(f"Several runs begin with {request.id!r}.", "Give more digits of the id.")
-    (run,) = described_runs(context.tx, rows)
+    (run,) = described_runs(rows)
     read = context.tx.execute(select(run_inputs).where(run_inputs.c.run_id == run.id).order_by(run_inputs.c.name)).all()
     return RunDetail(
         run=run,

@@ -10,7 +10,7 @@ from plimsoll import clock
 from plimsoll.errors import NotFound
 from plimsoll.records.run import PointColumns, Run, SetTags
 from plimsoll.records.tracking.change import LogBatch, LogDatasets, RemoveTags
-from plimsoll.records.tracking.dataset import Dataset
+from plimsoll.records.tracking.dataset import Dataset, ListReadDatasets, ReadDataset
 from plimsoll.runs.described import add_params, one_run, put_tags, remove_tags
 from plimsoll.runs.lifecycle import changeable, present
 from plimsoll.store.contracts import Context, Points
@@ -21,6 +21,9 @@ _BATCHES = "(batches)"
 
 #: Tag of a dataset's use that says what the data was for.
 _CONTEXT = "mlflow.data.context"
+
+#: Datasets that are told at once.
+_MOST_DATASETS = 1000
 
 
 def log_batch(request: LogBatch, context: Context) -> None:
@@ -89,6 +92,15 @@ def log_datasets(request: LogDatasets, context: Context) -> None:
         mine = (dataset_uses.c.run_id == request.run_id, dataset_uses.c.dataset_id == id)
         context.tx.execute(dataset_uses.delete().where(*mine))
         context.tx.execute(insert(dataset_uses).values(run_id=request.run_id, dataset_id=id, tags=use.tags, context=use.tags.get(_CONTEXT)))
+
+
+def list_read_datasets(request: ListReadDatasets, context: Context) -> tuple[ReadDataset, ...]:
+    """Return which datasets the runs of experiments read."""
+    told = (datasets.c.experiment_id, datasets.c.name, datasets.c.digest, dataset_uses.c.context)
+    query = select(*told).distinct().join_from(datasets, dataset_uses, dataset_uses.c.dataset_id == datasets.c.id)
+    query = query.where(datasets.c.experiment_id.in_(request.experiments))
+    order = (datasets.c.name, datasets.c.digest, datasets.c.experiment_id, dataset_uses.c.context)
+    return tuple(ReadDataset(**row._mapping) for row in context.tx.execute(query.order_by(*order).limit(_MOST_DATASETS)))
 
 
 def _dataset_id(tx: Connection, experiment_id: str, dataset: Dataset) -> str:

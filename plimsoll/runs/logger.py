@@ -11,6 +11,7 @@ import math
 import numbers
 import operator
 import tempfile
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from pathlib import Path, PurePosixPath
@@ -20,11 +21,14 @@ from plimsoll import clock
 from plimsoll.errors import InvalidInput
 from plimsoll.records.pipeline import Output
 from plimsoll.records.request import Json, Request, check_digest, check_name
-from plimsoll.records.run import LogArtifact, LogInput, PointColumns, SetTags, check_artifact_name
+from plimsoll.records.run import LogArtifact, LogInput, PointColumns, SetTags, check_artifact_name, check_step
 from plimsoll.records.tracking.change import LogBatch
 
 #: Tags that MLflow's clients know too.
 PARENT, NOTES = "mlflow.parentRunId", "mlflow.note.content"
+
+#: Names, steps, times (UTC microseconds) and values of points, of one length.
+Columns = tuple[tuple[str, ...], tuple[int, ...], tuple[int, ...], tuple[float, ...]]
 
 
 class RunLogger:
@@ -43,6 +47,8 @@ class RunLogger:
         self._send = send
         self._keep = keep
         self._next: dict[str, int] = {}
+        #: Where valid points go.
+        self._points: Callable[[Columns], None] = self._send_points
 
     @property
     def id(self) -> str:
@@ -63,13 +69,38 @@ class RunLogger:
         Raises:
             InvalidInput: a name is not valid, a value is no number, or a step is no integer of 64 bits. Nothing is logged then.
         """
+        # A loop calls this at every step, and between two steps the processor has forgotten all of it: then each function that is called
+        # and each object that is touched costs, whatever is done with it. So this is written out, and a name is checked once.
         given = more if values is None else named("Metrics", values, more)
         counts = self._next
-        steps = [counts.get(name, 0) for name in given] if step is None else [whole_step(step)] * len(given)
-        columns = points(given, steps)
-        for name, at in zip(given, steps, strict=True):
-            counts[name] = at + 1
-        self._send(columns)
+        for name in given:
+            if name not in counts:
+                check_name("Metric", name)
+        if step is None:
+            steps = tuple([counts.get(name, 0) for name in given])
+            for at in steps:
+                check_step(at)
+        else:
+            at = step if type(step) is int else whole_step(step)
+            if not -(2**63) <= at < 2**63:
+                check_step(at)
+            steps = (at,) * len(given)
+        try:
+            floats = tuple(map(float, given.values()))
+        except Exception as error:  # whatever a value's own conversion raises
+            raise _no_number(given) from error
+        if step is None:
+            for name, at in zip(given, steps, strict=True):
+                counts[name] = at + 1
+        else:
+            at += 1
+            for name in given:
+                counts[name] = at
+        self._points((tuple(given), steps, (clock.now(),) * len(steps), floats))
+
+    def _send_points(self, columns: Columns) -> None:
+        names, steps, times, values = columns
+        self._send(PointColumns(names=names, steps=steps, times=times, values=values))
 
     def set_params(self, values: Mapping[str, Json] | None = None, /, **more: Json) -> None:
         """Add parameters that are known only now. A parameter is written once; the same value again changes nothing.
@@ -201,22 +232,71 @@ class RunLogger:
         check_digest("Snapshot", digest)
         self._send(LogInput(run_id=self.id, name=name, digest=digest))
 
+    def flush(self) -> None:
+        """Return once nothing that was logged before is lost when this process dies.
+
+        Within a step that is so when a call returns: the process that drives the run has it then. A run that keeps nothing has nothing to
+        lose.
+        """
+
     def _attach(self, name: str, value: Any) -> None:
         output = self._keep(value)
         if output is not None:
             self._send(LogArtifact(run_id=self.id, name=name, kind=output.kind, digest=output.digest, size=output.size))
 
 
-#: The run of the code that executes in this context, or None outside of any run.
+#: The run of the code that executes in this context, or None where none was handed on.
 current: ContextVar[RunLogger | None] = ContextVar("plimsoll_current_run", default=None)
+
+#: Attribute of a thread that has the runs which are under way and began there.
+_BEGUN = "plimsoll_runs"
+
+
+def begun_here() -> list[RunLogger]:
+    """Return the runs that began in this thread and are under way, to be changed by whoever begins and ends them.
+
+    They lie with the thread, and not with a module: they are gone with it, and a forked process has those of the thread that forked it.
+    """
+    runs: list[RunLogger] = vars(threading.current_thread()).setdefault(_BEGUN, [])
+    return runs
+
+
+def run_around() -> RunLogger | None:
+    """Return the run that this code executes in, or None outside of any run.
+
+    That is the run of the context. Where none was handed on it is the run that began last in this thread, or else the only one that
+    is under way in the process.
+
+    Raises:
+        InvalidInput: several are under way in other threads, so nobody knows which one is meant.
+    """
+    if (run := current.get()) is not None:
+        return run
+    found: list[RunLogger] = []
+    for thread in threading.enumerate():
+        begun: list[RunLogger] = vars(thread).get(_BEGUN, [])[-1:]
+        if begun and thread.ident == threading.get_ident():
+            return begun[0]
+        found += begun
+    if len(found) > 1:
+        runs = ", ".join(sorted(run.id for run in found))
+        raise InvalidInput(
+            f"This thread was begun outside of any run, and several are under way in its process: {runs}.",
+            "Hand it its run, or begin it with contextvars.copy_context().run(...).",
+        )
+    return found[0] if found else None
 
 
 def current_run() -> RunLogger:
     """Return the run that this code executes in; outside of any run, one that keeps nothing.
 
-    A step that logs therefore stays a plain function: a test calls it without a run, and its points go nowhere.
+    A step that logs therefore stays a plain function: a test calls it without a run, and its points go nowhere. Threads find the run in
+    which they were begun, as long as no other one is under way in their process.
+
+    Raises:
+        InvalidInput: this is another thread than those in which runs began, and several are under way.
     """
-    return current.get() or RunLogger("", lambda logged: None, lambda value: None)
+    return run_around() or RunLogger("", lambda logged: None, lambda value: None)
 
 
 def plain_param(value: Any) -> Json:

@@ -59,4 +59,5 @@ def live_view(function: Callable[..., Any], params: Mapping[str, Any]) -> Iterat
     finally:
         ended.set()
         showing.join()
+        graph.stop()
         handle.update(shown.HTML(graph.html()))

@@ -8,21 +8,20 @@ acknowledged. Acknowledged is what :meth:`Sender.flush` or :meth:`Sender.finish`
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import os
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from plimsoll import clock
 from plimsoll.errors import FINAL, Conflict, Internal, InvalidInput, NotFound, PlimsollError, StorageFull, Unreachable
 from plimsoll.records.request import Request
 from plimsoll.records.run import AppendPoints, BeatRun, FinishRun, GetRun, PointColumns, ResumeRun, Run, StartRun
+from plimsoll.runs.logger import Columns
 from plimsoll.runs.pulse import BEAT
-from plimsoll.runs.step_log import joined
 from plimsoll.sdk.journal import Frame, Journal, Kept
 from plimsoll.store.contracts import Do
 
@@ -72,13 +71,21 @@ class Sender:
         self._warn = warn
         self._lose = lose
         self._working = working
-        self._fresh: deque[PointColumns] = deque()
+        self._fresh: deque[Columns] = deque()
         self._dropped = 0
         self._counting = threading.Lock()
         self._news, self._due, self._stopping = threading.Event(), threading.Event(), threading.Event()
+        #: Held until the end; to wait for it is one call, where an event takes ten, and the journal's thread waits twenty times a second.
+        self._over = threading.Lock()
+        self._over.acquire()
+        #: Whether who writes the journal must be woken when something comes.
+        self._asleep = True
         #: Warned of an outage, or of a full disk, that has not ended since.
         self._out = self._full = False
         self._given_up = False
+        #: How the run ends and for how many seconds that is tried; None as long as nobody has said so.
+        self._last_will: tuple[FinishRun, float] | None = None
+        self._told = threading.Event()
         self._ended: Any = None
         self._failure: BaseException | None = None
         #: How the platform answered the beginning.
@@ -89,8 +96,6 @@ class Sender:
             self._due.set()
         self._writer = threading.Thread(target=self._write, name="plimsoll-journal", daemon=True)
         self._poster = threading.Thread(target=self._run, name="plimsoll-points", daemon=True)
-        self._process = os.getpid()
-        atexit.register(self._leave)
         self._writer.start()
         self._poster.start()
 
@@ -111,13 +116,25 @@ class Sender:
         Args:
             points: of one moment.
         """
+        self.log((points.names, points.steps, points.times, points.values))
+
+    def log(self, columns: Columns) -> None:
+        """Take points as :meth:`append` does. A loop calls this at every step.
+
+        Args:
+            columns: names, steps, times and values of one length, known to be valid.
+        """
         if len(self._fresh) < _HELD:
-            self._fresh.append(points)
+            self._fresh.append(columns)
         else:
             with self._counting:
-                self._dropped += len(points.names)
-        if not self._news.is_set():
-            self._news.set()
+                self._dropped += len(columns[0])
+        if self._asleep:
+            self._wake()
+
+    def _wake(self) -> None:
+        self._asleep = False
+        self._news.set()
 
     def flush(self) -> None:
         """Return once everything logged before is on the disk, where neither a killed process nor a power cut takes it away.
@@ -161,17 +178,15 @@ class Sender:
             self.journal.keep(request)
         self._due.set()
 
-    def _leave(self) -> None:
-        """Write what waits in memory: the program ends, and has not ended its run."""
-        if os.getpid() == self._process:
-            with contextlib.suppress(StorageFull), self.journal.lock:
-                self._store()
+    def _stop(self) -> None:
+        for event in (self._stopping, self._news, self._due):
+            event.set()
+        self._over.release()
 
     def abandon(self) -> None:
         """Forget the journal: the platform refuses the run before anything was logged."""
-        atexit.unregister(self._leave)
-        for event in (self._stopping, self._news, self._due):
-            event.set()
+        self._stop()
+        self._told.set()
         with self.journal.lock:
             self._given_up = True
             self.journal.remove()
@@ -186,16 +201,14 @@ class Sender:
         Raises:
             PlimsollError: the platform does not take it now; the journal keeps everything, for the next run to send.
         """
-        atexit.unregister(self._leave)
-        self._stopping.set()
-        self._news.set()
-        self._due.set()
+        self._stop()
         self._writer.join()
         rest = self._last(end)
-        ending = threading.Thread(target=self._end, args=(end, seconds), name="plimsoll-end", daemon=True)
-        ending.start()
+        # The thread is there already: a program that ends can begin none any more.
+        self._last_will = end, seconds
+        self._told.set()
         try:
-            self._follow(ending, seconds)
+            self._follow(seconds)
         except BaseException:
             if rest:
                 self._lose(rest, StorageFull("The journal's disk is full.", "Free some space."))
@@ -212,7 +225,7 @@ class Sender:
             try:
                 self._store()
             except StorageFull:
-                left = joined(list(self._fresh))
+                left = _joined(self._fresh)
                 rest = len(left.names)
                 self.journal.cut(left)
             # On a full disk the end may still reach the platform; otherwise the next run finds that this one is lost.
@@ -220,12 +233,12 @@ class Sender:
                 self.journal.write(Frame(end=end))
         return rest
 
-    def _follow(self, ending: threading.Thread, seconds: float) -> None:
+    def _follow(self, seconds: float) -> None:
         """Wait for the end as long as there is progress, and raise what it raised."""
         left = len(self.journal.batches)
         deadline = clock.monotonic() + seconds + _GRACE
-        while ending.is_alive():
-            ending.join(0.05)
+        while self._poster.is_alive():
+            self._poster.join(0.05)
             if len(self.journal.batches) != left:
                 left, deadline = len(self.journal.batches), clock.monotonic() + seconds + _GRACE
             elif self._working():
@@ -239,7 +252,6 @@ class Sender:
             raise self._failure
 
     def _end(self, end: FinishRun, seconds: float) -> None:
-        self._poster.join()
         deadline = clock.monotonic() + seconds
         try:
             while True:
@@ -262,7 +274,8 @@ class Sender:
 
     def _write(self) -> None:
         while not self._stopping.is_set():
-            self._news.wait()
+            if self._asleep:
+                self._news.wait()
             try:
                 with self.journal.lock:
                     self._store()
@@ -273,25 +286,27 @@ class Sender:
                 if not self._full:
                     self._full = True
                     self._warn(f"{error} What the run logs waits in memory for now.")
-            self._stopping.wait(_INTERVAL)
+            if self._over.acquire(timeout=_INTERVAL):
+                return
             if not self._fresh:
                 # While points keep coming nobody is woken: to wake a thread costs a loop ten times what a call does.
                 self._news.clear()
+                self._asleep = True
                 if self._fresh:
-                    self._news.set()
+                    self._wake()
 
     def _store(self) -> None:
         """Write what waits in memory to the journal; the caller holds its lock."""
         left = len(self._fresh)
         while left:
-            parts: list[PointColumns] = []
+            parts: list[Columns] = []
             count = 0
             while left and count < _FRAME:
                 parts.append(self._fresh.popleft())
-                count += len(parts[-1].names)
+                count += len(parts[-1][0])
                 left -= 1
             try:
-                self.journal.add(joined(parts))
+                self.journal.add(_joined(parts))
             except BaseException:
                 self._fresh.extendleft(reversed(parts))
                 raise
@@ -303,6 +318,15 @@ class Sender:
             self._warn(f"{error} What the run logs stays in {self.journal.path} for now; the run goes on.")
 
     def _run(self) -> None:
+        try:
+            self._post_all()
+        finally:
+            self._told.wait()
+            if self._last_will is not None:
+                self._end(*self._last_will)
+
+    def _post_all(self) -> None:
+        """Send what there is about once a second, until the run ends or the platform refuses it for good."""
         while not self._stopping.is_set():
             self._due.wait(_PAUSE)
             self._due.clear()
@@ -350,6 +374,13 @@ class Sender:
                 self._begun = begun
                 self._answered.set()
             few = _BATCH
+
+
+def _joined(parts: Iterable[Columns]) -> PointColumns:
+    """Return all points, in order."""
+    names: tuple[str, ...]
+    names, steps, times, values = (tuple(chain.from_iterable(column)) for column in zip(*parts, strict=True))
+    return PointColumns(names=names, steps=steps, times=times, values=values)
 
 
 def _post(journal: Journal, do: Do, number: int, warn: Callable[[str], None]) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from plimsoll.records.request import Json, Request, check_name, check_title
+from plimsoll.records.request import Json, Request, check_key, check_title
 from plimsoll.records.run import PointColumns, Run
 from plimsoll.records.tracking.dataset import DatasetUse
 from plimsoll.records.tracking.experiment import check_tags
@@ -63,7 +63,7 @@ class LogBatch(Request[None]):
 
     def __post_init__(self) -> None:
         for name in self.params:
-            check_name("Param", name)
+            check_key("Param", name)
         check_tags(self.tags)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from plimsoll.errors import InvalidInput
+from plimsoll.records.request import Request
 
 #: A dataset's schema or profile has at most so many characters, as MLflow has it.
 LONGEST_DESCRIPTION = 16_777_215
@@ -44,3 +45,29 @@ class DatasetUse:
     dataset: Dataset
     #: Tags of the use, such as ``mlflow.data.context``.
     tags: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadDataset:
+    """A dataset that runs of an experiment read, and what for."""
+
+    #: The experiment's id.
+    experiment_id: str
+    #: The dataset's name.
+    name: str
+    #: What tells its states apart.
+    digest: str
+    #: What it was for, such as ``training``; None where nobody said.
+    context: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListReadDatasets(Request[tuple[ReadDataset, ...]]):
+    """Return the datasets that the runs of experiments read, each once for whatever it was for; at most 1,000, by name."""
+
+    #: Ids of the experiments, at most 100.
+    experiments: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.experiments) > 100:
+            raise InvalidInput(f"{len(self.experiments):,} experiments are too many.", "Name at most 100.")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from plimsoll.errors import InvalidInput
-from plimsoll.records.request import Request, check_name, check_title
+from plimsoll.records.request import Request, check_experiment, check_key
 
 #: The experiment that every home has, with its id: what MLflow's clients log to when nothing else is said.
 DEFAULT_EXPERIMENT = "Default"
@@ -15,24 +15,26 @@ DEFAULT_EXPERIMENT_ID = "0"
 
 _ID = re.compile(r"\d{1,64}", re.ASCII)
 
-#: A tag's name and its value have at most so many characters, as MLflow has it.
+#: A tag's value has at most so many characters, and so many when it is an experiment's, as MLflow has it.
 LONGEST_TAG = 8000
+LONGEST_EXPERIMENT_TAG = 20_000
 
 
-def check_tags(tags: dict[str, str]) -> None:
+def check_tags(tags: dict[str, str], longest: int = LONGEST_TAG) -> None:
     """Refuse tags that could not be found again.
 
     Args:
         tags: values by name.
+        longest: characters of a value at most.
 
     Raises:
-        InvalidInput: a name is not valid, or a value is longer than ``LONGEST_TAG``.
+        InvalidInput: a name is not valid, or a value is too long.
     """
     for name, value in tags.items():
-        check_name("Tag", name)
-        if len(value) > LONGEST_TAG:
+        check_key("Tag", name)
+        if len(value) > longest:
             raise InvalidInput(
-                f"The value of the tag {name!r} has {len(value):,} characters; {LONGEST_TAG:,} are allowed.",
+                f"The value of the tag {name!r} has {len(value):,} characters; {longest:,} are allowed.",
                 "Keep long text as an artifact of the run.",
             )
 
@@ -59,7 +61,7 @@ class Experiment:
 class CreateExperiment(Request[Experiment]):
     """Make an experiment; a name that is taken, also by a deleted one, is ``Conflict``."""
 
-    #: 1 to 250 characters.
+    #: 1 to 500 characters.
     name: str
     #: Tags by name.
     tags: dict[str, str] = field(default_factory=dict)
@@ -69,8 +71,8 @@ class CreateExperiment(Request[Experiment]):
     created: int | None = None
 
     def __post_init__(self) -> None:
-        check_title("Experiment", self.name)
-        check_tags(self.tags)
+        check_experiment(self.name)
+        check_tags(self.tags, LONGEST_EXPERIMENT_TAG)
         if self.id and not _ID.fullmatch(self.id):
             raise InvalidInput(f"{self.id[:80]!r} is no id of an experiment.", "Use up to 64 decimal digits, or none for a new one.")
 
@@ -129,11 +131,11 @@ class RenameExperiment(Request[Experiment]):
 
     #: The experiment's id.
     id: str
-    #: 1 to 250 characters.
+    #: 1 to 500 characters.
     name: str
 
     def __post_init__(self) -> None:
-        check_title("Experiment", self.name)
+        check_experiment(self.name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,4 +166,4 @@ class TagExperiment(Request[Experiment]):
     remove: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        check_tags(self.tags)
+        check_tags(self.tags, LONGEST_EXPERIMENT_TAG)

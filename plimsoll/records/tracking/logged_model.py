@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from plimsoll.errors import InvalidInput
-from plimsoll.records.request import Request, check_name
+from plimsoll.records.request import Request, check_key
 from plimsoll.records.run import Artifact, ModelUse, check_artifact
 from plimsoll.records.tracking.experiment import check_tags
 
@@ -117,7 +117,7 @@ def check_params(params: dict[str, str]) -> None:
         InvalidInput: a name is not valid, or a value is longer than 6,000 characters.
     """
     for name, value in params.items():
-        check_name("Param", name)
+        check_key("Param", name)
         if len(value) > _LONGEST_PARAM:
             raise InvalidInput(
                 f"The value of the param {name!r} has {len(value):,} characters; {_LONGEST_PARAM:,} are allowed.",

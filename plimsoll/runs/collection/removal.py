@@ -35,6 +35,7 @@ from plimsoll.store.tables.tracking import (
     run_tags,
     runs,
     series,
+    span_values,
     trace_metadata,
     trace_spans,
     trace_tags,
@@ -176,7 +177,7 @@ def _remove_experiment(context: JobContext, id: str) -> bool:
     while True:
         with turn(database) as tx:
             some = list(tx.execute(select(traces.c.id).where(traces.c.experiment_id == id).limit(_TOGETHER)).scalars())
-            for table in (trace_tags, trace_metadata, assessments, trace_spans):
+            for table in (trace_tags, trace_metadata, assessments, span_values, trace_spans):
                 tx.execute(delete(table).where(table.c.trace_id.in_(some)))
             tx.execute(delete(artifacts).where(artifacts.c.owner.in_(some)))
             tx.execute(delete(traces).where(traces.c.id.in_(some)))

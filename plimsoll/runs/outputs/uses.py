@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import fields
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from plimsoll.records.run import ModelUse
 from plimsoll.records.tracking.dataset import Dataset, DatasetUse
@@ -13,6 +13,19 @@ from plimsoll.store.contracts import chunks
 from plimsoll.store.tables.tracking import dataset_uses, datasets, model_uses
 
 _DATASET = tuple(each.name for each in fields(Dataset))
+
+# Made once, since making a statement takes longer than to run it.
+_DATASETS = (
+    select(datasets, dataset_uses.c.run_id, dataset_uses.c.tags)
+    .join(dataset_uses, dataset_uses.c.dataset_id == datasets.c.id)
+    .where(dataset_uses.c.run_id.in_(bindparam("ids", expanding=True)))
+    .order_by(datasets.c.id)
+)
+_MODELS = (
+    select(model_uses)
+    .where(model_uses.c.run_id.in_(bindparam("ids", expanding=True)))
+    .order_by(model_uses.c.role, model_uses.c.step, model_uses.c.model_id)
+)
 
 
 def datasets_of_runs(tx: Connection, run_ids: Sequence[str]) -> dict[str, tuple[DatasetUse, ...]]:
@@ -23,9 +36,8 @@ def datasets_of_runs(tx: Connection, run_ids: Sequence[str]) -> dict[str, tuple[
         run_ids: the runs.
     """
     found: dict[str, list[DatasetUse]] = {}
-    joined = select(datasets, dataset_uses.c.run_id, dataset_uses.c.tags).join(dataset_uses, dataset_uses.c.dataset_id == datasets.c.id)
     for some in chunks(run_ids, 500):
-        for row in tx.execute(joined.where(dataset_uses.c.run_id.in_(some)).order_by(datasets.c.id)):
+        for row in tx.execute(_DATASETS, {"ids": some}):
             dataset = Dataset(**{name: row._mapping[name] for name in _DATASET})
             found.setdefault(row.run_id, []).append(DatasetUse(dataset=dataset, tags=row.tags))
     return {id: tuple(uses) for id, uses in found.items()}
@@ -40,9 +52,6 @@ def models_of_runs(tx: Connection, run_ids: Sequence[str]) -> dict[str, tuple[Mo
     """
     found: dict[str, list[ModelUse]] = {}
     for some in chunks(run_ids, 500):
-        query = (
-            select(model_uses).where(model_uses.c.run_id.in_(some)).order_by(model_uses.c.role, model_uses.c.step, model_uses.c.model_id)
-        )
-        for row in tx.execute(query):
+        for row in tx.execute(_MODELS, {"ids": some}):
             found.setdefault(row.run_id, []).append(ModelUse(model_id=row.model_id, role=row.role, step=row.step))
     return {id: tuple(uses) for id, uses in found.items()}

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, func, select
+from sqlalchemy import ColumnElement, and_, case, exists, false, func, not_, or_, select, true
 
+from plimsoll.errors import InvalidInput
 from plimsoll.records.tracking.traces.assessment import AssessmentKind
 from plimsoll.records.tracking.traces.trace import SearchTraces, TracePage
-from plimsoll.runs.search.language import parsed_filter
+from plimsoll.runs.search.language import Comparison, Condition, Every, Not, Some, parsed_filter
 from plimsoll.runs.search.pages import Key
 from plimsoll.runs.search.vocabulary import Mixed, Vocabulary, condition_in, keys_in, page_of
+from plimsoll.runs.traces.inside import holds_inside, is_inside
 from plimsoll.runs.traces.recorded import traces_of
 from plimsoll.store.contracts import Context
 from plimsoll.store.tables.tracking import assessments, trace_metadata, trace_tags, traces
@@ -69,11 +71,35 @@ _ORDER: Mapping[str, ColumnElement[Any]] = {
 }
 
 
+def _condition(condition: Condition, dialect: str) -> ColumnElement[bool]:
+    match condition:
+        case Every(parts):
+            inside = [part for part in parts if isinstance(part, Comparison) and is_inside(part)]
+            others = [_condition(part, dialect) for part in parts if part not in inside]
+            return and_(true(), *others, *([holds_inside(inside, dialect)] if inside else []))
+        case Some(parts):
+            return or_(false(), *(_condition(part, dialect) for part in parts))
+        case Not(part):
+            return not_(_condition(part, dialect))
+    if is_inside(condition):
+        return holds_inside([condition], dialect)
+    if condition.name.kind.lower() == "issue":
+        return _issue(condition)
+    return condition_in(condition, _VOCABULARY, dialect)
+
+
+def _issue(condition: Comparison) -> ColumnElement[bool]:
+    if (condition.name.key, condition.operator) != ("id", "=") or not isinstance(condition.value, str):
+        raise InvalidInput("Of an issue only the id can be compared, and only with =.", "Write for example: issue.id = 'late answers'")
+    of_trace = and_(assessments.c.trace_id == traces.c.id, assessments.c.kind == "issue")
+    return exists().where(of_trace, assessments.c.name == condition.value)
+
+
 def search_traces(request: SearchTraces, context: Context) -> TracePage:
     """Return a page of traces; ties by id. One that goes on counts as the shortest."""
     keys = keys_in(request.order or ("timestamp_ms DESC",), _ORDER, (Key(traces.c.started, True), Key(traces.c.id, False)))
     query = select(traces).where(
-        traces.c.experiment_id.in_(request.experiments), condition_in(parsed_filter(request.where), _VOCABULARY, context.tx.dialect.name)
+        traces.c.experiment_id.in_(request.experiments), _condition(parsed_filter(request.where), context.tx.dialect.name)
     )
     asked = ("traces", request.experiments, request.where, request.order)
     rows, token = page_of(context.tx, query, keys, request.limit, request.page, asked)

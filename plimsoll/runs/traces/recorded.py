@@ -22,7 +22,7 @@ from plimsoll.runs.experiments import experiment_for
 from plimsoll.runs.outputs.files import FILE, artifacts_of
 from plimsoll.runs.traces.assessed import add_assessments, assessments_of
 from plimsoll.store.contracts import Context, chunks
-from plimsoll.store.tables.tracking import artifacts, assessments, trace_metadata, trace_spans, trace_tags, traces
+from plimsoll.store.tables.tracking import artifacts, assessments, span_values, trace_metadata, trace_spans, trace_tags, traces
 
 _OWN = ("id", "experiment_id", "state", "started", "duration", "request", "response", "client_id")
 
@@ -122,7 +122,7 @@ def delete_traces(request: DeleteTraces, context: Context) -> int:
     for some in chunks(request.ids, 500):
         gone += context.tx.execute(query.where(traces.c.id.in_(some))).scalars()
     for some in chunks(gone, 500):
-        for table in (trace_tags, trace_metadata, assessments, trace_spans):
+        for table in (trace_tags, trace_metadata, assessments, span_values, trace_spans):
             context.tx.execute(table.delete().where(table.c.trace_id.in_(some)))
         context.tx.execute(artifacts.delete().where(artifacts.c.owner.in_(some)))
         context.tx.execute(traces.delete().where(traces.c.id.in_(some)))

@@ -10,12 +10,16 @@ from sqlalchemy import Connection, func, insert, select
 from plimsoll.errors import Conflict
 from plimsoll.records.tracking.traces.span import ListSpans, RecordSpans, Span
 from plimsoll.records.tracking.traces.trace import RecordTrace, RequestTrace
+from plimsoll.runs.traces.inside import values_of
 from plimsoll.runs.traces.recorded import record_trace, trace_of
 from plimsoll.store.contracts import Context, chunks
-from plimsoll.store.tables.tracking import trace_spans, traces
+from plimsoll.store.tables.tracking import span_values, trace_spans, traces
 
 #: Of one trace: a client reads all of them at once.
 _MOST = 20_000
+
+#: Of an attribute that a search finds a span by.
+_LONGEST_NAME = 250
 
 _OWN = ("trace_id", "id", "parent_id", "name", "started", "ended", "content")
 
@@ -31,9 +35,11 @@ def record_spans(request: RecordSpans, context: Context) -> int:
             by_trace.setdefault(span.trace_id, []).append(span.id)
         for trace, ids in by_trace.items():
             tx.execute(trace_spans.delete().where(trace_spans.c.trace_id == trace, trace_spans.c.id.in_(ids)))
+            tx.execute(span_values.delete().where(span_values.c.trace_id == trace, span_values.c.span_id.in_(ids)))
         # One that a request holds twice is kept as it comes last.
-        rows = {(span.trace_id, span.id): _row(span) for span in some}
-        tx.execute(insert(trace_spans), list(rows.values()))
+        last = {(span.trace_id, span.id): span for span in some}.values()
+        tx.execute(insert(trace_spans), [_row(span) for span in last])
+        tx.execute(insert(span_values), [row for span in last for row in _values(span)])
     for told in request.traces:
         if tx.execute(select(func.count()).select_from(trace_spans).where(trace_spans.c.trace_id == told.id)).scalar_one() > _MOST:
             raise Conflict(f"The trace {told.id} would have more than {_MOST:,} spans.", "Trace less of what it does.")
@@ -42,6 +48,17 @@ def record_spans(request: RecordSpans, context: Context) -> int:
 
 def _row(span: Span) -> dict[str, Any]:
     return {name: getattr(span, name) for name in _OWN}
+
+
+def _values(span: Span) -> list[dict[str, str]]:
+    """Return the rows that a search finds a span by."""
+    found = {"status": "UNSET", "type": "UNKNOWN"} | values_of(span.content)
+    # One database of two keeps no NUL, and no index takes a name of any length.
+    return [
+        {"trace_id": span.trace_id, "span_id": span.id, "name": name, "value": value.replace("\0", "\ufffd")}
+        for name, value in found.items()
+        if len(name) <= _LONGEST_NAME and "\0" not in name
+    ]
 
 
 def _keep(told: RequestTrace, context: Context) -> None:

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import sqlite3
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 from plimsoll import clock
 from plimsoll.errors import Conflict, NotFound, PlimsollError, Unreachable
-from plimsoll.records.request import check_name, check_title
+from plimsoll.records.request import LONGEST_EXPERIMENT, check_key, check_title
 from plimsoll.records.run import GetRun, RunDetail, StartRun
 from plimsoll.records.tracking.change import DeleteRun, LogBatch, LogDatasets, UpdateRun
 from plimsoll.records.tracking.experiment import (
     DEFAULT_EXPERIMENT_ID,
+    LONGEST_EXPERIMENT_TAG,
+    LONGEST_TAG,
     CreateExperiment,
     DeleteExperiment,
     Experiment,
@@ -76,7 +79,9 @@ class _Copy:
 
     def all(self) -> None:
         """Copy everything."""
-        known = [(found, self._experiment(found)) for found in self._source.experiments()]
+        listed = list(self._source.experiments())
+        taken = Counter(_fitted(each) for each in listed)
+        known = [(found, self._experiment(found, taken[_fitted(found)] == 1)) for found in listed]
         homes = [(found, here) for found, here in known if here is not None]
         for found, here in homes:
             self._runs(found, here)
@@ -92,12 +97,15 @@ class _Copy:
             if found.deleted and here.deleted is None and here.id != DEFAULT_EXPERIMENT_ID:
                 self._door.do(DeleteExperiment(id=here.id))
 
-    def _experiment(self, found: SourceExperiment) -> Experiment | None:
+    def _experiment(self, found: SourceExperiment, alone: bool) -> Experiment | None:
         """Return the experiment here that a source's runs go to: the one of the same name, or a new one."""
-        name = fitting("Experiment", found.name, f"experiment {found.id}")
+        name = _fitted(found)
         if name != found.name:
+            if not alone:
+                # Two of the source's must not become one.
+                name = f"{name[: LONGEST_EXPERIMENT - len(found.id) - 3].strip()} ({found.id})"
             self._ledger.differs("experiment", f"The experiment {found.name!r} is {name!r} here, since its name has other characters.")
-        tags = self._fit_tags(found.tags, f"experiment {name}")
+        tags = self._fit_tags(found.tags, f"experiment {name}", LONGEST_EXPERIMENT_TAG)
         with self._ledger.refusals("experiment", found.name):
             try:
                 here = self._door.do(GetExperiment(name=name))
@@ -185,15 +193,15 @@ class _Copy:
         found = {}
         for name, value in run.params.items():
             with self._ledger.refusals("param", f"{name[:80]} of run {run.id}"):
-                check_name("Param", name)
+                check_key("Param", name)
                 found[name] = value
         return found
 
-    def _fit_tags(self, tags: dict[str, str], owner: str) -> dict[str, str]:
+    def _fit_tags(self, tags: dict[str, str], owner: str, longest: int = LONGEST_TAG) -> dict[str, str]:
         found = {}
         for name, value in tags.items():
             with self._ledger.refusals("tag", f"{name[:80]} of {owner}"):
-                check_tags({name: value})
+                check_tags({name: value}, longest)
                 found[name] = value
         return found
 
@@ -234,17 +242,22 @@ def _end(run: SourceRun) -> int | None:
     return run.ended if run.ended is not None else run.started or clock.now()
 
 
-def fitting(what: str, name: str, otherwise: str) -> str:
+def _fitted(found: SourceExperiment) -> str:
+    return fitting("Experiment", found.name, f"experiment {found.id}", LONGEST_EXPERIMENT)
+
+
+def fitting(what: str, name: str, otherwise: str, longest: int = 250) -> str:
     """Return a name as it can be kept here: characters that no name can have become ``_``.
 
     Args:
         what: what is named, for the rule.
         name: as it is at the source.
         otherwise: what it is called when nothing of it is left.
+        longest: characters at most.
     """
-    kept = "".join(char if char.isprintable() else "_" for char in name).strip()[:250].strip()
+    kept = "".join(char if char.isprintable() else "_" for char in name).strip()[:longest].strip()
     try:
-        check_title(what, kept)
+        check_title(what, kept, longest)
     except PlimsollError:
         return otherwise
     return kept

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from plimsoll import clock
-from plimsoll.records.request import check_name
+from plimsoll.records.request import check_key
 from plimsoll.records.run import AppendPoints, GetSeries, PointColumns, RunDetail, SeriesSummary
 from plimsoll.sdk.door import Door
 from plimsoll.sdk.moving.ledger import Ledger
@@ -71,7 +71,7 @@ class HistoryCopy:
                 self._ledger.here("point", known[name].count)
                 continue
             with self._ledger.refusals("point", f"{name[:80]} of run {run.id}"):
-                check_name("Metric", name)
+                check_key("Metric", name)
                 tally = told[name] = Tally()
                 passed = known[name].count if name in known else 0
                 for point in self._source.points(run.id, name):

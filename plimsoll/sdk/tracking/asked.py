@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from plimsoll import clock
 from plimsoll.errors import InvalidInput
 from plimsoll.records.request import check_title
-from plimsoll.records.run import check_run_id
+from plimsoll.records.run import ResumeRun, Run, StartRun, check_run_id
 from plimsoll.runs.logger import RunLogger
 
 
@@ -56,3 +57,27 @@ class RunAsked:
                 )
         if self.nested and self.parent is not None:
             raise InvalidInput("A run has one parent.", "Give nested=True or parent, not both.")
+
+
+def provisional(begin: StartRun | ResumeRun, id: str) -> Run:
+    """Return a run as its own process knows it, before the platform has answered.
+
+    Args:
+        begin: how it begins.
+        id: the run's id.
+    """
+    start = begin if isinstance(begin, StartRun) else StartRun()
+    return Run(
+        id=id,
+        experiment=start.experiment,
+        experiment_id="",
+        name=start.name or f"run-{id[-6:]}",
+        state="running",
+        params=begin.params,
+        tags=begin.tags,
+        author="",
+        cause=start.cause,
+        code=start.code,
+        environment=start.environment,
+        started=start.started or clock.now(),
+    )

@@ -26,6 +26,10 @@ from plimsoll.workspace import is_home
 #: Microseconds within which a file that was begun has its name as a journal.
 _UNNAMED = 60_000_000
 
+#: Microseconds by which a file may be younger than its time says: a system stamps files with the time of its last tick. Without them
+#: a process that was killed at once after it was answered would seem to have spoken later than it wrote.
+_TICK = 10_000
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Left:
@@ -103,7 +107,7 @@ def send(paths: Iterable[Path], doors: Callable[[str], Door | None]) -> Iterator
     silent: dict[str, str] = {}
     for path in paths:
         try:
-            last = path.stat().st_mtime_ns // 1000
+            last = path.stat().st_mtime_ns // 1000 + _TICK
             journal = Journal(path)
         except FileNotFoundError:
             continue  # another process has just sent it

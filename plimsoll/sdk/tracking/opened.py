@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import threading
-import traceback
+import weakref
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any
 
 from plimsoll import clock
 from plimsoll.data import values
@@ -36,12 +37,13 @@ from plimsoll.records.request import Json, Request
 from plimsoll.records.run import CodeVersion, FinishRun, GetRun, PointColumns, ResumeRun, Run, SeriesSummary, StartRun, check_run_id
 from plimsoll.records.tracking.experiment import DEFAULT_EXPERIMENT
 from plimsoll.runs.described import param_text
-from plimsoll.runs.logger import NOTES, PARENT, RunLogger, current, named, plain_param, plain_text, points
+from plimsoll.runs.logger import NOTES, PARENT, RunLogger, begun_here, current, named, plain_param, plain_text, points, run_around
 from plimsoll.sdk.autolog import Autolog
 from plimsoll.sdk.door import Door, FolderDoor, connect
 from plimsoll.sdk.journal import Journal, Kept
 from plimsoll.sdk.sender import Sender
-from plimsoll.sdk.tracking.asked import RunAsked
+from plimsoll.sdk.tracking.asked import RunAsked, provisional
+from plimsoll.sdk.tracking.endings import State, ending, uncaught
 from plimsoll.sdk.tracking.forked import TURN, Forked, left_by_children
 from plimsoll.sdk.tracking.left import journals, replay, send, told
 from plimsoll.sdk.tracking.machine import Watch
@@ -53,9 +55,6 @@ _WELCOME = 3.0
 
 #: Seconds for which the end of a run is tried before it is left in the journal.
 _PATIENCE = 10.0
-
-#: Characters of an exception's text that are kept, of its beginning and of its end.
-_LONGEST = 30_000
 
 #: Errors that are no fault of what is stored, and end with the outage or when the disk has room again.
 _OUTAGES = (Unreachable, Overloaded, Unavailable, DeadlineExceeded, StorageFull, Internal)
@@ -72,8 +71,9 @@ class OpenRun(RunLogger):
     journal; the next run of the project, or ``plimsoll sync``, sends it, each thing once. What cannot be kept on a full disk is
     counted, and the end says how much that was.
 
-    As long as its process lives, the run says so; a minute after it fell silent it is shown as lost. Processes that are forked from
-    it log to the run as well, points, params and tags; they do not end it.
+    A run that nobody finishes ends with its program, as that ends. As long as its process lives, the run says so; a minute after it
+    fell silent it is shown as lost. Processes that are forked from it log to the run as well, points, params and tags; they do not
+    end it.
 
     Args:
         door: the platform; None takes the one that the settings name.
@@ -97,6 +97,9 @@ class OpenRun(RunLogger):
         self._process = 0
         self._params: dict[str, Json] = {}
         self._reset: Any = None
+        #: Runs of the thread in which this one began, and the exception that was the program's last one then.
+        self._here: list[RunLogger] = []
+        self._seen: BaseException | None = None
         #: What could not be kept -> how many.
         self._lost: Counter[str] = Counter()
 
@@ -141,6 +144,8 @@ class OpenRun(RunLogger):
             raise InvalidInput(f"The run {self.id} is under way.", "End it first, or make another one with plimsoll.run(...).")
         self._lost.clear()
         self._next.clear()
+        if not self._process:
+            _tell_forks(self)
         self._project, self._process = _here(), os.getpid()
         self._capture = setting("capture", None, self._project if (self._project / PROJECT_FILE).is_file() else None)[0]
         self._door = self._given or connect()
@@ -149,9 +154,12 @@ class OpenRun(RunLogger):
         except BaseException:
             self._close()
             raise
+        self._seen, self._here = uncaught(), begun_here()
+        self._here.append(self)
+        atexit.register(self._end_with_program)
         return self
 
-    def finish(self, state: Literal["finished", "failed", "stopped"] = "finished", error: str | None = None) -> None:
+    def finish(self, state: State = "finished", error: str | None = None) -> None:
         """End the run; ending it again changes nothing.
 
         What the platform does not take within some seconds stays in the journal, and is told.
@@ -172,6 +180,7 @@ class OpenRun(RunLogger):
             self._in_child(self._sender).close()
             return
         sender, end = self._sender, FinishRun(id=self.id, state=state, error=error, ended=clock.now())
+        atexit.unregister(self._end_with_program)
         if self._autolog is not None:
             self._autolog.close()
             self._autolog = None
@@ -188,6 +197,8 @@ class OpenRun(RunLogger):
             self._tell_left(sender.journal, refused)
         finally:
             self._sender = None
+            self._points = self._send_points
+            self._here.remove(self)
             if self._lost:
                 lost = ", ".join(f"{count} {what}" for what, count in sorted(self._lost.items()))
                 warn(f"The run {self.record.id} is recorded without what could not be kept: {lost}.")
@@ -200,10 +211,17 @@ class OpenRun(RunLogger):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         current.reset(self._reset)
-        if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
-            self.finish()
+        self._reset = None
+        self.finish(*ending(error))
+
+    def _end_with_program(self) -> None:
+        """End the run, since its program ends and nobody has ended it."""
+        error = uncaught()
+        if self._reset is not None:
+            # The block is in a thread that ends with the program, wherever it is.
+            self.finish("stopped", "Its program ended before the block did.")
         else:
-            self.finish("stopped" if isinstance(error, KeyboardInterrupt) else "failed", _text(error))
+            self.finish(*ending(None if error is self._seen else error))
 
     def flush(self) -> None:
         """Return once everything logged before is on this machine's disk; it reaches the platform whatever happens to this process.
@@ -276,8 +294,9 @@ class OpenRun(RunLogger):
             self._sender = None
             sender.abandon()
             raise answer
+        self._points = sender.log
         self._params = dict(answer.params if isinstance(answer, Run) else begin.params)
-        self._record = answer if isinstance(answer, Run) else _provisional(begin, journal.run_id)
+        self._record = answer if isinstance(answer, Run) else provisional(begin, journal.run_id)
         if answer is None:
             warn(f"{door.address} does not answer. What the run logs stays in {journal.path} for now; the run goes on.")
         if self._capture == "all":
@@ -287,6 +306,10 @@ class OpenRun(RunLogger):
         self._ending.clear()
         self._replaying = threading.Thread(target=self._send_others, args=(journal.path, door), name="plimsoll-left", daemon=True)
         self._replaying.start()
+
+    def _be_forked(self) -> None:
+        """Leave the memory alone that a forked process has of its parent: nobody writes it to a journal there."""
+        self._points = self._send_points
 
     def _log_machine(self, values: dict[str, float]) -> None:
         """Log what the machine does; the step is the whole seconds since the run began."""
@@ -333,7 +356,7 @@ class OpenRun(RunLogger):
         params = {name: plain_param(value) for name, value in asked.params.items()}
         tags = {name: plain_text(value) for name, value in asked.tags.items()}
         parent = asked.parent
-        if asked.nested and (parent := current.get()) is None:
+        if asked.nested and (parent := run_around()) is None:
             raise InvalidInput(
                 "This code does not execute in a run, so a nested one has no parent.", "Give parent=, or begin it inside of a run."
             )
@@ -455,6 +478,17 @@ def warn(line: str) -> None:
     print(f"plimsoll: {line}", file=sys.stderr, flush=True)
 
 
+def _tell_forks(run: OpenRun) -> None:
+    """Tell a run in each process that is forked from this one; a loop does not ask the system at every step which process it is in."""
+    known = weakref.ref(run)
+
+    def forked() -> None:
+        if (run := known()) is not None:
+            run._be_forked()
+
+    os.register_at_fork(after_in_child=forked)
+
+
 def _not_begun() -> InvalidInput:
     return InvalidInput("The run has not begun.", "Use it as: with plimsoll.run(...) as run:")
 
@@ -464,27 +498,3 @@ def _here() -> Path:
         return find_project(Path.cwd())
     except NotFound:
         return Path.cwd()
-
-
-def _text(error: BaseException) -> str:
-    text = "".join(traceback.format_exception(error))
-    return text if len(text) <= 2 * _LONGEST else f"{text[:_LONGEST]}\n… {len(text) - 2 * _LONGEST:,} characters …\n{text[-_LONGEST:]}"
-
-
-def _provisional(begin: StartRun | ResumeRun, id: str) -> Run:
-    """Return a run as its own process knows it, before the platform has answered."""
-    start = begin if isinstance(begin, StartRun) else StartRun()
-    return Run(
-        id=id,
-        experiment=start.experiment,
-        experiment_id="",
-        name=start.name or f"run-{id[-6:]}",
-        state="running",
-        params=begin.params,
-        tags=begin.tags,
-        author="",
-        cause=start.cause,
-        code=start.code,
-        environment=start.environment,
-        started=start.started or clock.now(),
-    )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from plimsoll import clock
 from plimsoll.errors import Conflict, InvalidInput, NotFound
 from plimsoll.records.run import GetRun, ModelUse, StartRun
 from plimsoll.records.tracking.change import DeleteRun
@@ -129,7 +130,10 @@ def test_a_run_says_which_models_it_read_and_made(yard: Yard) -> None:
 
 def test_logged_models_are_found_by_filter_in_order_and_page_by_page(yard: Yard) -> None:
     run = yard.workspace.do(StartRun(), yard.dana).id
-    models = {name: begun(yard, name, depth=str(depth)) for depth, name in enumerate(("one", "two", "three", "four"))}
+    models = {}
+    for depth, name in enumerate(("one", "two", "three", "four")):
+        clock.sleep(0.002)  # MLflow's times are milliseconds, and each has one of its own
+        models[name] = begun(yard, name, depth=str(depth))
     for name, value in (("one", 0.1), ("two", 0.3), ("three", math.nan)):
         measure(yard, run, models[name], "auc", value)
     measure(yard, run, models["four"], "auc", 0.9, dataset="held out")

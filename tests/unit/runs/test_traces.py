@@ -102,6 +102,6 @@ def test_traces_are_found_by_filter_in_order_and_page_by_page(yard: Yard) -> Non
         seen += [trace.id for trace in page.traces]
         token = page.next
     assert (seen, token) == (["three", "two", "one"], None)
-    for where in ("text LIKE '%x%'", "span.name = 'x'", "issue.id = 'x'", "status > 'OK'"):
+    for where in ("text = 'x'", "span.depth = 'x'", "issue.name = 'x'", "status > 'OK'"):
         with pytest.raises(InvalidInput):
             found(yard, where)

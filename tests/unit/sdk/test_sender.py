@@ -408,7 +408,7 @@ print(run.id)
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PLIMSOLL_")}
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
-    assert replay(tmp_path / "home" / "journal", door.address, door.do, pytest.fail) == 1
+    assert list((tmp_path / "home" / "journal").iterdir()) == []
     assert values(door, done.stdout.strip()) == (-1.0, *map(float, range(1000)))
 
 

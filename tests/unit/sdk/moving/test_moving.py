@@ -233,6 +233,18 @@ def test_a_name_that_cannot_be_kept_is_changed_and_told(yard: Yard, tmp_path: Pa
     assert fitting("Run name", " ", "run 1") == "run 1"
 
 
+def test_two_experiments_whose_names_are_changed_alike_stay_two(yard: Yard, tmp_path: Path) -> None:
+    folder = store(tmp_path)
+    for number, name in ((11, "a\tb"), (12, "a_b"), (13, "a\nb"), (14, "x" * 500), (15, "x" * 501)):
+        meta(folder / str(number), experiment_id=str(number), name=name)
+        run(folder / str(number), f"{number:032x}")
+    for _ in range(2):
+        ledger = moved(yard, folder)
+        assert not ledger.notes.left
+        names = [door_of(yard).do(GetRun(id=f"{number:032x}")).run.experiment for number in range(11, 16)]
+        assert names == ["a_b (11)", "a_b", "a_b (13)", "x" * 500, f"{'x' * 495} (15)"]
+
+
 def test_a_version_that_was_made_here_is_not_touched(yard: Yard, tmp_path: Path) -> None:
     moved(yard, store(tmp_path / "a"))
     other = store(tmp_path / "b")

@@ -50,8 +50,8 @@ def test_an_outage_in_the_middle_loses_and_doubles_nothing(weather: Weather, run
             run.log(loss=float(step))
             slowest = max(slowest, clock.monotonic() - began)
             clock.sleep(0.005)
-    # Far above what a call takes, far below what any answer takes.
-    assert slowest < 0.5
+    # Far above what a call takes, below what is waited for an answer that never comes.
+    assert slowest < 1.0
     found = detail(running, run.id)
     assert (found.run.state, found.run.tags, found.run.params) == ("finished", {"mark": "one"}, {"seen": 5})
     assert running.folder().do(GetSeries(run_id=run.id, name="loss")).values == tuple(map(float, range(30)))

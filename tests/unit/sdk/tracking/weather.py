@@ -10,7 +10,7 @@ from typing import Literal
 
 from plimsoll import clock
 
-#: ``cut`` lets requests through and drops the answers, ``slow`` holds each answer up for a second. ``login`` is somebody in between
+#: ``cut`` lets requests through and drops the answers, ``slow`` holds each answer up for a while. ``login`` is somebody in between
 #: who answers everything with a page of his own, ``moved`` one who sends elsewhere.
 Mode = Literal["fair", "refused", "hangs", "500", "login", "moved", "cut", "slow"]
 
@@ -65,6 +65,8 @@ class Weather:
 
     def _serve(self, client: socket.socket, mode: Mode) -> None:
         with client, contextlib.suppress(OSError), self._held(client):
+            if mode != self.mode:
+                return  # the weather turned before this one was known to be open
             if mode == "hangs":
                 while client.recv(65536):
                     pass
@@ -94,7 +96,7 @@ class Weather:
                 if mode == "cut":
                     break
                 if mode == "slow":
-                    clock.sleep(1.0)
+                    clock.sleep(0.3)
                 # The server checks the host that it is called by.
                 sink.sendall(data.replace(self._host, b"host: 127.0.0.1:%d\r\n" % self._to))
         for each in (source, sink):
