@@ -28,6 +28,7 @@ from plimsoll.runs.experiments import make_default
 from plimsoll.store.blobs import LocalBlobs
 from plimsoll.store.contracts import Context, JobContext, Stores
 from plimsoll.store.database import open_database, shown
+from plimsoll.store.disk.secrets import LocalSecrets
 from plimsoll.store.events import SqlEvents
 from plimsoll.store.points.history import SqlPoints
 from plimsoll.store.queue import SqlQueue
@@ -362,6 +363,7 @@ def _opened(home: Path, project: Path | None, url: str, owner: str | None) -> Wo
         queue=SqlQueue(),
         events=SqlEvents(),
         segments=SqlSegments(blobs),
+        secrets=LocalSecrets(home / "secrets"),
     )
     workspace = Workspace(home, (project or home.parent).absolute(), shown(url), stores)
     try:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from plimsoll.errors import InvalidInput
 from plimsoll.records.model import Stage, Version
-from plimsoll.records.request import Request, check_name
+from plimsoll.records.request import Request, check_key
 
 #: A tag's value has at most so many characters, as MLflow has it.
 LONGEST_TAG = 100_000
@@ -54,7 +54,7 @@ def check_notes(tags: dict[str, str]) -> None:
         InvalidInput: a name is not valid, or a value is longer than ``LONGEST_TAG``.
     """
     for name, value in tags.items():
-        check_name("Tag", name)
+        check_key("Tag", name)
         if len(value) > LONGEST_TAG:
             raise InvalidInput(
                 f"The value of the tag {name!r} has {len(value):,} characters; {LONGEST_TAG:,} are allowed.", "Keep long text as a file."
@@ -216,7 +216,7 @@ class AdoptFiles(Request[Version]):
     owner: str = ""
     #: The version whose files are taken when no owner is given, as in ``GetVersion``.
     ref: str = ""
-    #: Folder among the owner's files; empty takes all of them.
+    #: Folder among the owner's files; empty takes all of them. Where a run has no such folder, its last logged model of that name counts.
     path: str = ""
     #: Where its client says that the files are; shown, never followed.
     source: str = ""

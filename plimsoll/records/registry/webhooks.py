@@ -97,7 +97,7 @@ class CreateWebhook(Request[Webhook]):
     happenings: tuple[Happening, ...]
     #: For people.
     description: str = ""
-    #: Signs what it is told; empty for no signature. It is kept as it is, and in no answer.
+    #: Signs what it is told; empty for no signature. It is kept as a file of the home, and in no answer.
     secret: str = field(default="", repr=False)
     #: Whether it is told of anything yet.
     active: bool = True

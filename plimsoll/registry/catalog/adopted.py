@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from sqlalchemy import insert, update
+from sqlalchemy import insert, select, update
 
 from plimsoll import clock
 from plimsoll.data.snapshot import put_manifest
@@ -20,6 +20,7 @@ from plimsoll.runs.outputs.files import files_of
 from plimsoll.runs.outputs.logged_models import get_logged_model
 from plimsoll.store.contracts import Context, chunks
 from plimsoll.store.schema import models, version_tags, versions
+from plimsoll.store.tables.tracking import logged_models
 
 
 def adopt_files(request: AdoptFiles, context: Context) -> Version:
@@ -29,8 +30,9 @@ def adopt_files(request: AdoptFiles, context: Context) -> Version:
         known = get_version(GetVersion(ref=request.ref), context)
         digest, author, run_id, model_id = known.digest, known.author, known.run_id, known.model_id
     else:
-        author, run_id, model_id = _origin(context, request.owner)
-        digest = _tree(context, request.owner, request.path)
+        owner, path = _keeper(context, request.owner, request.path)
+        author, run_id, model_id = _origin(context, owner)
+        digest = _tree(context, owner, path)
     version = add_version(
         context,
         request.model,
@@ -59,8 +61,22 @@ def _origin(context: Context, owner: str) -> tuple[str, str, str]:
     return one_run(context.tx, owner).author, owner, ""
 
 
+def _keeper(context: Context, owner: str, path: str) -> tuple[str, str]:
+    """Return who keeps the files: where a run has none in a folder, its last logged model of that name, as MLflow's clients take it."""
+    if owner.startswith("m-") or not path or any(entry.path.startswith(_prefix(path)) for entry in files_of(context, owner)):
+        return owner, path
+    table = logged_models.c
+    mine = (table.run_id == owner, table.name == path, table.state == "ready", table.deleted.is_(None))
+    found = context.tx.execute(select(table.id).where(*mine).order_by(table.created.desc(), table.id.desc()).limit(1)).scalar()
+    return (owner, path) if found is None else (found, "")
+
+
+def _prefix(path: str) -> str:
+    return f"{path.rstrip('/')}/" if path else ""
+
+
 def _tree(context: Context, owner: str, path: str) -> str:
-    prefix = f"{path.rstrip('/')}/" if path else ""
+    prefix = _prefix(path)
     kept = files_of(context, owner)
     entries = [replace(entry, path=entry.path[len(prefix) :]) for entry in kept if entry.path.startswith(prefix)]
     if not entries:

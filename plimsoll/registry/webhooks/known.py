@@ -1,4 +1,4 @@
-"""Webhooks as verbs: made, shown, changed, forgotten. Their secrets go in and do not come out again, and no line of the log has them."""
+"""Webhooks as verbs: made, shown, changed, forgotten. Their secrets go in and never come out: no row and no line of the log has them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ from plimsoll.records.registry.webhooks import (
 from plimsoll.registry.webhooks.places import check_place
 from plimsoll.runs.search.pages import Key
 from plimsoll.runs.search.vocabulary import page_of
-from plimsoll.store.contracts import Context
+from plimsoll.store.contracts import Context, Secrets
 from plimsoll.store.schema import events, webhooks
+
+#: What is told where a secret is lost, as after a restore without the home's secrets.
+LOST = "Its secret is not among the secrets of this home. Set it again: MlflowClient().update_webhook(webhook_id, secret=...)"
 
 
 def newest_line(tx: Connection) -> int:
@@ -35,7 +38,7 @@ def newest_line(tx: Connection) -> int:
 
 
 def webhook_row(tx: Connection, id: str) -> Row[Any]:
-    """Return the row of a webhook, secret and all.
+    """Return the row of a webhook.
 
     Args:
         tx: an open transaction.
@@ -50,9 +53,23 @@ def webhook_row(tx: Connection, id: str) -> Row[Any]:
     return row
 
 
+def secret_of(secrets: Secrets, row: Row[Any]) -> str | None:
+    """Return what signs what a webhook is told: empty for nothing, None when it is lost.
+
+    Args:
+        secrets: where it is.
+        row: of the webhook.
+    """
+    return secrets.say(_kept_as(row.id)) if row.signed else ""
+
+
+def _kept_as(id: str) -> str:
+    return f"webhook-{id}"
+
+
 def _webhook(row: Row[Any]) -> Webhook:
-    kept = {name: row._mapping[name] for name in Webhook.__dataclass_fields__ if name != "signed"}
-    return codec.convert({**kept, "signed": bool(row.secret)}, Webhook, "The stored webhook")
+    kept = {name: row._mapping[name] for name in Webhook.__dataclass_fields__}
+    return codec.convert(kept, Webhook, "The stored webhook")
 
 
 def create_webhook(request: CreateWebhook, context: Context) -> Webhook:
@@ -60,8 +77,12 @@ def create_webhook(request: CreateWebhook, context: Context) -> Webhook:
     check_place(request.url)
     now, id = clock.now(), clock.new_id()
     given = {**codec.plain(request), "happenings": list(dict.fromkeys(request.happenings))}
+    secret = given.pop("secret")
+    if secret:
+        # Before the row: killed in between, nothing names the file, and it is nobody's.
+        context.stores.secrets.keep(_kept_as(id), secret)
     state = {"position": newest_line(context.tx), "attempts": 0, "dropped": 0, "error": "", "due": 0}
-    context.tx.execute(insert(webhooks).values(id=id, created=now, updated=now, **given, **state))
+    context.tx.execute(insert(webhooks).values(id=id, created=now, updated=now, signed=bool(secret), **given, **state))
     made = _webhook(webhook_row(context.tx, id))
     _note(context, "CreateWebhook", made)
     return made
@@ -89,7 +110,13 @@ def update_webhook(request: UpdateWebhook, context: Context) -> Webhook:
         changed["happenings"] = list(dict.fromkeys(changed["happenings"]))
     if changed.get("active") and not known.active:
         changed["position"] = newest_line(context.tx)
-    if "url" in changed or "active" in changed:
+    if (secret := changed.pop("secret", None)) is not None:
+        changed["signed"] = bool(secret)
+        if secret:
+            context.stores.secrets.keep(_kept_as(known.id), secret)
+        else:
+            context.stores.secrets.forget(_kept_as(known.id))
+    if not changed.keys().isdisjoint(("url", "active", "signed")):
         # What went wrong before is no reason to wait.
         changed |= {"attempts": 0, "error": "", "due": 0}
     context.tx.execute(update(webhooks).where(webhooks.c.id == known.id).values(**changed, updated=clock.now()))
@@ -102,6 +129,7 @@ def delete_webhook(request: DeleteWebhook, context: Context) -> Webhook:
     """Forget a webhook."""
     known = _webhook(webhook_row(context.tx, request.id))
     context.tx.execute(webhooks.delete().where(webhooks.c.id == known.id))
+    context.stores.secrets.forget(_kept_as(known.id))
     return known
 
 

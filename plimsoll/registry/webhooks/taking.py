@@ -6,13 +6,13 @@ go one after another, so one that cannot be reached holds up nobody else.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, or_, select, update
 
 from plimsoll import clock
 from plimsoll.records.registry.webhooks import Delivery, SettleDelivery, TakeDeliveries
-from plimsoll.registry.webhooks.known import newest_line
+from plimsoll.registry.webhooks.known import LOST, newest_line, secret_of
 from plimsoll.registry.webhooks.noticed import messages_of, verbs_of
 from plimsoll.store.contracts import Context
 from plimsoll.store.schema import events, webhooks
@@ -55,8 +55,17 @@ def take_deliveries(request: TakeDeliveries, context: Context) -> tuple[Delivery
     for row in context.tx.execute(query).all():
         if len(found) >= request.limit:
             break
-        delivery, position = _next(context.tx, row, newest)
+        secret = secret_of(context.stores.secrets, row)
+        if secret is None:
+            # Not told without its signature, and not given up.
+            later = {"error": LOST, "due": now + round(WAITS[-1] * 1e6)}
+            context.tx.execute(update(webhooks).where(webhooks.c.id == row.id).values(**later))
+            continue
+        delivery, position, unreadable = _next(context.tx, row, newest, secret)
         values: dict[str, Any] = {"position": position}
+        for sequence, why in unreadable.items():
+            _give_up(context, row.id, sequence, why, attempts=0)
+            values |= {"dropped": row.dropped + len(unreadable), "error": why}
         if delivery is not None:
             found.append(delivery)
             values["due"] = now + round(LEASE * len(delivery.messages) * 1e6)
@@ -64,15 +73,36 @@ def take_deliveries(request: TakeDeliveries, context: Context) -> tuple[Delivery
     return tuple(found)
 
 
-def _next(tx: Connection, row: Row[Any], newest: int) -> tuple[Delivery | None, int]:
-    """Return the next line that a webhook is told, or None, and up to where nothing concerns it."""
+class _Next(NamedTuple):
+    #: The next line that a webhook is told, or None.
+    delivery: Delivery | None
+    #: Up to where nothing else concerns it.
+    position: int
+    #: Sequences of lines before that which cannot be told -> why.
+    unreadable: dict[int, str]
+
+
+def _next(tx: Connection, row: Row[Any], newest: int, secret: str) -> _Next:
     wanted = events.c.verb.in_(verbs_of(row.happenings))
+    unreadable: dict[int, str] = {}
     lines = tx.execute(select(events).where(events.c.sequence > row.position, wanted).order_by(events.c.sequence).limit(_LINES)).all()
     for line in lines:
-        if messages := messages_of(tx, line, row.id, row.happenings):
-            delivery = Delivery(webhook_id=row.id, url=row.url, secret=row.secret, sequence=line.sequence, messages=messages)
-            return delivery, line.sequence - 1
-    return None, newest if len(lines) < _LINES else int(lines[-1].sequence)
+        try:
+            messages = messages_of(tx, line, row.id, row.happenings)
+        except (LookupError, TypeError, AttributeError, ValueError) as error:
+            # A line is never rewritten: a release that called a field otherwise has left it so for good.
+            why = f"The line {line.sequence} of the log, {line.verb}, is not as this release writes it: {type(error).__name__}: {error}"
+            unreadable[line.sequence] = why[:500]
+            continue
+        if messages:
+            delivery = Delivery(webhook_id=row.id, url=row.url, secret=secret, sequence=line.sequence, messages=messages)
+            return _Next(delivery, line.sequence - 1, unreadable)
+    return _Next(None, newest if len(lines) < _LINES else int(lines[-1].sequence), unreadable)
+
+
+def _give_up(context: Context, id: str, sequence: int, error: str, attempts: int) -> None:
+    told = {"sequence": sequence, "error": error, "attempts": attempts}
+    context.stores.events.append(context.tx, context.actor.name, "DropDelivery", f"webhook:{id}", told)
 
 
 def settle_delivery(request: SettleDelivery, context: Context) -> None:
@@ -90,6 +120,5 @@ def settle_delivery(request: SettleDelivery, context: Context) -> None:
             values |= {"position": row.position, "due": clock.now() + round(WAITS[row.attempts] * 1e6)}
     if request.outcome != "sent" and values["position"] == request.sequence:
         values["dropped"] = row.dropped + 1
-        told = {"sequence": request.sequence, "error": values["error"], "attempts": row.attempts + 1}
-        context.stores.events.append(context.tx, context.actor.name, "DropDelivery", f"webhook:{row.id}", told)
+        _give_up(context, row.id, request.sequence, values["error"], row.attempts + 1)
     context.tx.execute(update(webhooks).where(webhooks.c.id == row.id).values(**values))

@@ -28,7 +28,7 @@ from plimsoll.records.registry.catalog import (
     TagVersion,
     UpdateVersion,
 )
-from plimsoll.records.run import LogArtifact, StartRun
+from plimsoll.records.run import GetRun, LogArtifact, StartRun
 from plimsoll.records.tracking.change import RemoveArtifacts
 from plimsoll.records.tracking.logged_model import CreateLoggedModel, FinishLoggedModel, KeepModelFile
 from plimsoll.sdk.door import FolderDoor
@@ -102,6 +102,29 @@ def test_files_that_a_run_keeps_become_a_version_that_what_the_run_does_later_do
             yard.workspace.do(AdoptFiles(model="early", owner=owner, path=path), yard.dana)
     with pytest.raises(NotFound, match="no model 'never'"):
         yard.workspace.do(AdoptFiles(model="never", owner=run, path="m"), yard.dana)
+
+
+def test_a_name_of_a_logged_model_stands_for_its_files_where_its_run_keeps_none_of_that_name(yard: Yard) -> None:
+    yard.workspace.do(CreateModel(name="early"), yard.dana)
+    run = kept(yard, "beside", "m/MLmodel")
+    experiment = yard.workspace.do(GetRun(id=run), yard.dana).run.experiment_id
+    made = []
+    for name, content in (("late", b"first"), ("late", b"second"), ("late", None), ("m", b"other")):
+        logged = yard.workspace.do(CreateLoggedModel(experiment_id=experiment, name=name, run_id=run), yard.dana)
+        if content is not None:
+            digest = yard.workspace.stores.blobs.put(content)
+            yard.workspace.do(KeepModelFile(id=logged.id, name="MLmodel", digest=digest, size=len(content)), yard.dana)
+            yard.workspace.do(FinishLoggedModel(id=logged.id, state="ready"), yard.dana)
+        made.append(logged.id)
+    version = yard.workspace.do(AdoptFiles(model="early", owner=run, path="late"), yard.dana)
+    assert (version.run_id, version.model_id) == (run, made[1])
+    (file,) = get_manifest(yard.workspace.stores.blobs, version.digest).files
+    assert yard.workspace.stores.blobs.get(file.digest) == b"second"
+    # What the run itself keeps comes first.
+    version = yard.workspace.do(AdoptFiles(model="early", owner=run, path="m"), yard.dana)
+    assert (version.run_id, version.model_id) == (run, "")
+    with pytest.raises(NotFound, match="keeps no files in 'none'"):
+        yard.workspace.do(AdoptFiles(model="early", owner=run, path="none"), yard.dana)
 
 
 def test_a_logged_model_becomes_a_version_once_its_files_are_said_to_be_all_there(yard: Yard) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import stat
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,9 +33,10 @@ from plimsoll.records.run import LogArtifact, StartRun
 from plimsoll.registry.webhooks.couriers import Couriers
 from plimsoll.registry.webhooks.places import ALLOWED
 from plimsoll.registry.webhooks.taking import LEASE, WAITS, overdue
+from plimsoll.store.schema import metadata
 from plimsoll.workspace import WORKER
 from tests.unit.registry.webhooks.receiver import receiving
-from tests.unit.yard import Yard
+from tests.unit.yard import Yard, open_yard
 
 EVERYTHING: tuple[Happening, ...] = (
     "registered_model.created",
@@ -43,6 +46,14 @@ EVERYTHING: tuple[Happening, ...] = (
     "model_version_alias.created",
     "model_version_alias.deleted",
 )
+
+
+@pytest.fixture
+def yard(tmp_path: Path, database_url: str) -> Iterator[Yard]:
+    """A new workspace on each database."""
+    opened = open_yard(tmp_path / "home", database_url)
+    yield opened
+    opened.workspace.close()
 
 
 def webhook(yard: Yard, *happenings: Happening, url: str = "https://example.org/", **more: Any) -> Webhook:
@@ -208,6 +219,26 @@ def test_what_the_other_side_does_not_want_is_given_up_at_once(yard: Yard) -> No
     assert yard.workspace.do(GetWebhook(id=known.id), yard.nora).dropped == 1
 
 
+@pytest.mark.parametrize("payload", [{"title": "early"}, {"name": "early", "tags": [], "description": ""}, []])
+def test_a_line_that_this_release_cannot_read_is_given_up_and_told_and_the_next_one_goes_out(yard: Yard, payload: Any) -> None:
+    known = webhook(yard, "registered_model.created", "model_version_tag.set")
+    stores = yard.workspace.stores
+    with stores.database.write() as tx:
+        verb = "TagVersion" if isinstance(payload, dict) and "tags" in payload else "CreateModel"
+        stores.events.append(tx, "dana", verb, "registeredmodel:early", payload)
+    adopted(yard, "one")
+    delivery = take(yard)[0]
+    assert delivery.messages[0].data["name"] == "one"
+    found = yard.workspace.do(GetWebhook(id=known.id), yard.nora)
+    assert found.dropped == 1
+    assert "is not as this release writes it" in found.error
+    lines = [line for line in yard.workspace.do(ListEvents(limit=50), yard.nora) if line.verb == "DropDelivery"]
+    assert [line.subject for line in lines] == [f"webhook:{known.id}"]
+    settle(yard, delivery)
+    assert take(yard) == []
+    assert yard.workspace.do(GetWebhook(id=known.id), yard.nora).dropped == 1
+
+
 def test_one_that_is_switched_off_is_told_nothing_and_later_only_what_happens_from_then_on(yard: Yard) -> None:
     known = webhook(yard, "registered_model.created")
     yard.workspace.do(UpdateWebhook(id=known.id, active=False), yard.nora)
@@ -222,6 +253,44 @@ def test_one_that_is_switched_off_is_told_nothing_and_later_only_what_happens_fr
     assert take(yard) == []
     with pytest.raises(NotFound, match=known.id):
         yard.workspace.do(GetWebhook(id=known.id), yard.nora)
+
+
+def test_a_secret_is_in_no_table_but_a_file_that_only_the_owner_reads_and_goes_with_its_webhook(yard: Yard) -> None:
+    known = webhook(yard)
+    (kept,) = (yard.workspace.home / "secrets").glob("webhook-*")
+    assert (kept.read_text(), stat.S_IMODE(kept.stat().st_mode)) == ("s3cret", 0o600)
+    yard.workspace.do(UpdateWebhook(id=known.id, secret="an0ther\r\n"), yard.nora)
+    adopted(yard)
+    assert take(yard)[0].secret == "an0ther\r\n"
+    with yard.workspace.stores.database.read() as tx:
+        for table in metadata.sorted_tables:
+            shown = str(tx.execute(table.select()).all())
+            assert not any(secret in shown for secret in ("s3cret", "an0ther")), table.name
+    assert not yard.workspace.do(UpdateWebhook(id=known.id, secret=""), yard.nora).signed
+    assert not kept.exists()
+    yard.workspace.do(UpdateWebhook(id=known.id, secret="third"), yard.nora)
+    yard.workspace.do(DeleteWebhook(id=known.id), yard.nora)
+    assert not kept.exists()
+
+
+def test_without_its_secret_a_webhook_is_told_nothing_until_it_is_set_again(yard: Yard) -> None:
+    known = webhook(yard, "registered_model.created")
+    for kept in (yard.workspace.home / "secrets").glob("webhook-*"):
+        kept.unlink()
+    adopted(yard, "one")
+    assert take(yard) == []
+    found = yard.workspace.do(GetWebhook(id=known.id), yard.nora)
+    assert "Its secret is not among the secrets of this home" in found.error
+    assert found.dropped == 0
+    assert not overdue_now(yard)
+    yard.workspace.do(UpdateWebhook(id=known.id, secret="again"), yard.nora)
+    (delivery,) = take(yard)
+    assert (delivery.secret, delivery.messages[0].data["name"]) == ("again", "one")
+
+
+def overdue_now(yard: Yard) -> bool:
+    with yard.workspace.stores.database.read() as tx:
+        return overdue(tx)
 
 
 def test_a_secret_is_in_no_answer_and_no_line_of_the_log(yard: Yard) -> None:
