@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import gc
 import os
 import signal
 import socket
@@ -356,7 +357,11 @@ def _run(
     watcher = threading.Thread(target=watch, name="watcher", daemon=True)
     watcher.start()
     try:
-        Server(configure(build(workspace, hosts)), ready).run(sockets=[opened])
+        app = build(workspace, hosts)
+        # What a server begins with stays. The collector would look through all of it again and again, while a request waits.
+        gc.collect()
+        gc.freeze()
+        Server(configure(app), ready).run(sockets=[opened])
     finally:
         stop.set()
         watcher.join(5)

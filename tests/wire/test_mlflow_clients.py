@@ -1,102 +1,27 @@
-"""MLflow's own clients, as they come from PyPI, against ``plimsoll up``: 2.22 and the newest 3.
+"""MLflow's own clients against ``plimsoll up``.
 
-Each client has an environment of its own beside this one (``make test`` makes them) and runs a file of ``clients/`` there: a
-program with plain asserts that knows nothing of Plimsoll but its address. Without an environment its tests are skipped by
-name; with ``CI=true`` they fail instead.
+Each runs a file of ``clients/`` in its own environment: a program with plain asserts that knows nothing of Plimsoll but its
+address.
 """
 
 from __future__ import annotations
 
-import os
-import select
-import subprocess
-import sys
 import sysconfig
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-_STARTS_WITHIN = 60.0
-_ENDS_WITHIN = 900.0
+from tests.wire.conftest import Served, ends_well, work
 
 CLIENTS = sorted(path.stem for path in (Path(__file__).parent / "clients").glob("*.py") if path.stem != "packed")
 
-
-@dataclass(frozen=True)
-class Served:
-    """A running server."""
-
-    #: Its address.
-    url: str
-    #: A token of the home's owner.
-    token: str
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """``plimsoll up`` in an empty project."""
-    folder = tmp_path_factory.mktemp("served")
-    (folder / "pyproject.toml").write_text("[tool.plimsoll]\n")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("PLIMSOLL_")}
-    environment = {**kept, "PYTHONPATH": str(Path(__file__).parents[2]), "PLIMSOLL_WEBHOOK_HOSTS": "127.0.0.1"}
-    command = [sys.executable, "-m", "plimsoll.cli.app", "up", "--port", "0", "--serving-port", "0", "--parent", str(os.getpid())]
-    log = folder / "log"
-    with log.open("wb") as errors:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=errors)
-        try:
-            assert process.stdout is not None
-            ready, _, _ = select.select([process.stdout], [], [], _STARTS_WITHIN)
-            url = process.stdout.readline().decode().strip() if ready else ""
-            assert url.startswith("http://"), log.read_text()
-            yield Served(url, (folder / ".plimsoll" / "secrets" / "owner").read_text().strip())
-        finally:
-            process.terminate()
-            process.communicate(timeout=60)
-
-
-@pytest.fixture(params=["2", "3"])
-def python(request: pytest.FixtureRequest) -> Path:
-    """The Python of an environment with MLflow's client of one generation."""
-    path = Path(sys.prefix) / f"wire-{request.param}" / "bin" / "python"
-    if not path.exists():
-        reason = f"MLflow's client {request.param} needs the environment {path.parents[1]}, which is not there. Make it with: make test"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return path
-
-
-def work(client: str, python: Path, served: Served, tmp_path: Path) -> None:
-    """Run a program of ``clients/`` to its good end.
-
-    Args:
-        client: its name.
-        python: of the client's environment.
-        served: where it works.
-        tmp_path: an empty folder, where it runs.
-    """
-    # Bytecode is kept, unlike in other tests: an environment was installed without any, and is imported a dozen times.
-    dropped = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "PLIMSOLL_", "MLFLOW_")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
-    environment |= {
-        "MLFLOW_TRACKING_URI": served.url,
-        "MLFLOW_TRACKING_TOKEN": served.token,
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MPLBACKEND": "agg",
-        "OMP_NUM_THREADS": "1",
-        "HOME": str(tmp_path),
-    }
-    program = Path(__file__).parent / "clients" / f"{client}.py"
-    done = subprocess.run([python, program], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=_ENDS_WITHIN)
-    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-6000:]}"
+#: A client loads each model that it logs in one more process, to see which packages that imports. No server hears of it.
+_HASTY = {"MLFLOW_REQUIREMENTS_INFERENCE_TIMEOUT": "1"}
 
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_an_unmodified_client_does_its_work_here(client: str, python: Path, served: Served, tmp_path: Path) -> None:
-    work(client, python, served, tmp_path)
+    work(client, python, served, tmp_path, **_HASTY)
 
 
 def test_autolog_within_a_run_and_within_a_step_logs_there(python: Path, tmp_path: Path) -> None:
@@ -107,9 +32,5 @@ def test_autolog_within_a_run_and_within_a_step_logs_there(python: Path, tmp_pat
     behind = [str(Path(__file__).parents[2]), sysconfig.get_path("platlib")]
     (tmp_path / "behind").mkdir()
     (tmp_path / "behind" / "sitecustomize.py").write_text(f"import sys\nsys.path += {behind!r}\n")
-    dropped = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "PLIMSOLL_", "MLFLOW_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
-    own = {"PYTHONPATH": str(tmp_path / "behind"), "MLFLOW_DISABLE_TELEMETRY": "true", "OMP_NUM_THREADS": "1", "HOME": str(tmp_path)}
-    command = [python, "inside.py"]
-    done = subprocess.run(command, cwd=tmp_path, env=kept | own, capture_output=True, text=True, timeout=_ENDS_WITHIN)
-    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-6000:]}"
+    own = {"PYTHONPATH": str(tmp_path / "behind"), "HOME": str(tmp_path), **_HASTY}
+    ends_well([python, "inside.py"], tmp_path, **own)

@@ -20,7 +20,7 @@ from plimsoll.records.registry.packing import PackVersion
 from plimsoll.records.registry.webhooks import CreateWebhook, GetWebhook
 from tests.flows.real_platform import APPROVER, AUTHOR, Platform, until
 from tests.unit.registry.webhooks.receiver import receiving
-from tests.wire.test_mlflow_clients import Served, python, work  # noqa: F401
+from tests.wire.conftest import Served, work
 
 pytestmark = pytest.mark.slow
 
@@ -69,7 +69,7 @@ def _data(platform: Platform, rows: pl.DataFrame, labels: list[int]) -> tuple[st
     return training, holdout
 
 
-def test_a_model_that_a_client_wrote_goes_all_the_way_into_production(python: Path, platform: Platform, tmp_path: Path) -> None:  # noqa: F811
+def test_a_model_that_a_client_wrote_goes_all_the_way_into_production(python: Path, platform: Platform, tmp_path: Path) -> None:
     generation = python.parts[-3][-1]
     name = f"late-{generation}"
     work("packed", python, Served(platform.url, platform.token), tmp_path)

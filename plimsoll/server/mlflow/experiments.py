@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from plimsoll.errors import Conflict, NotFound
+from plimsoll.records.request import LONGEST_EXPERIMENT
+from plimsoll.records.tracking.dataset import ListReadDatasets
 from plimsoll.records.tracking.experiment import (
     CreateExperiment,
     DeleteExperiment,
@@ -17,6 +19,9 @@ from plimsoll.records.tracking.experiment import (
 )
 from plimsoll.records.tracking.find import View
 from plimsoll.server.mlflow.speech import EXISTS, INVALID, MISSING, Asked, Spoken
+
+#: Experiments whose datasets are asked for at once.
+_MOST_AT_ONCE = 20
 
 #: By name, or by the number that old clients send.
 _VIEWS: dict[Any, View] = {"ACTIVE_ONLY": "active", "DELETED_ONLY": "deleted", "ALL": "all", 1: "active", 2: "deleted", 3: "all"}
@@ -68,9 +73,16 @@ def active(asked: Asked, id: str) -> Experiment:
     return found
 
 
+def _named(asked: Asked, field: str) -> str:
+    name = asked.text(field)
+    if len(name) > LONGEST_EXPERIMENT:
+        raise Spoken(INVALID, f"'name' exceeds the maximum length of {LONGEST_EXPERIMENT} characters")
+    return name
+
+
 def create(asked: Asked) -> dict[str, Any]:
     """Make an experiment; artifacts are always kept here."""
-    name = asked.text("name")
+    name = _named(asked, "name")
     if asked.text("artifact_location", required=False):
         raise Spoken(INVALID, "This server keeps artifacts itself. Leave artifact_location out.")
     tags = {str(tag.get("key", "")): str(tag.get("value", "")) for tag in asked.items("tags")}
@@ -117,6 +129,21 @@ def search(asked: Asked) -> dict[str, Any]:
     return {"experiments": [_told(each) for each in page.experiments], **({"next_page_token": page.next} if page.next else {})}
 
 
+def search_datasets(asked: Asked) -> dict[str, Any]:
+    """Return the datasets that the runs of experiments read, as MLflow's pages ask for them."""
+    ids = asked.words("experiment_ids")
+    if not ids:
+        raise Spoken(INVALID, "SearchDatasets request must specify at least one experiment_id.")
+    if len(ids) > _MOST_AT_ONCE:
+        raise Spoken(
+            INVALID,
+            f"SearchDatasets request cannot specify more than {_MOST_AT_ONCE} experiment_ids. Received {len(ids)} experiment_ids.",
+        )
+    found = asked.do(ListReadDatasets(experiments=tuple(ids)))
+    told = [{"experiment_id": each.experiment_id, "name": each.name, "digest": each.digest, "context": each.context} for each in found]
+    return {"dataset_summaries": [{name: text for name, text in each.items() if text is not None} for each in told]}
+
+
 def delete(asked: Asked) -> dict[str, Any]:
     """Delete an experiment; it can be restored."""
     asked.do(DeleteExperiment(id=active(asked, asked.text("experiment_id")).id))
@@ -135,7 +162,7 @@ def restore(asked: Asked) -> dict[str, Any]:
 def update(asked: Asked) -> dict[str, Any]:
     """Rename an experiment."""
     found = active(asked, asked.text("experiment_id"))
-    name = asked.text("new_name")
+    name = _named(asked, "new_name")
     try:
         asked.do(RenameExperiment(id=found.id, name=name))
     except Conflict:

@@ -12,6 +12,9 @@ from plimsoll.server.mlflow.speech import INVALID, Asked, Spoken, shown_number
 _MOST_RUNS = 100
 _MOST_POINTS = 2500
 
+#: Points of histories that are not thinned, all runs together.
+_MOST_AT_ONCE = 25_000
+
 
 def _series(asked: Asked, wanted: GetSeries) -> Series:
     try:
@@ -39,6 +42,27 @@ def history(asked: Asked) -> dict[str, Any]:
     end = begin + len(series.steps)
     more = {"next_page_token": str(end)} if end < series.count and series.steps else {}
     return {"metrics": [_point(series, index) for index in range(len(series.steps))], **more}
+
+
+def whole_histories(asked: Asked) -> dict[str, Any]:
+    """Return histories of one metric in many runs, run by run, point by point until there are enough."""
+    ids = asked.words("run_id")
+    if not ids:
+        raise Spoken(INVALID, "GetMetricHistoryBulk request must specify at least one run_id.")
+    if len(ids) > _MOST_RUNS:
+        raise Spoken(INVALID, f"GetMetricHistoryBulk request cannot specify more than {_MOST_RUNS} run_ids. Received {len(ids)} run_ids.")
+    key = asked.text("metric_key", required=False)
+    if not key:
+        raise Spoken(INVALID, "GetMetricHistoryBulk request must specify a metric_key.")
+    left = min(asked.whole("max_results", _MOST_AT_ONCE), _MOST_AT_ONCE)
+    found: list[dict[str, Any]] = []
+    for id in sorted(ids):
+        if left <= 0:
+            break
+        series = _series(asked, GetSeries(run_id=id, name=key, limit=left))
+        found += [{**_point(series, at), "run_id": id} for at in range(len(series.steps))]
+        left -= len(series.steps)
+    return {"metrics": found}
 
 
 def bulk(asked: Asked) -> dict[str, Any]:

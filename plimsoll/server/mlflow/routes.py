@@ -12,7 +12,7 @@ from starlette.routing import Route
 from plimsoll.server.mlflow import experiments, logged_models, metrics, registered, runs, versions
 from plimsoll.server.mlflow.answering import Answering, Platform, answers, guarded
 from plimsoll.server.mlflow.artifacts import named
-from plimsoll.server.mlflow.artifacts.routes import artifact_routes
+from plimsoll.server.mlflow.artifacts.routes import artifact_routes, page_routes
 from plimsoll.server.mlflow.hooks import webhooks
 from plimsoll.server.mlflow.speech import MISSING, UNSPOKEN, Asked, Spoken
 from plimsoll.server.mlflow.traces import assessed, older
@@ -30,6 +30,7 @@ SPOKEN: tuple[tuple[str, tuple[str, ...], Answering], ...] = (
     ("/experiments/get", _GET, experiments.get),
     ("/experiments/get-by-name", _GET, experiments.get_by_name),
     ("/experiments/search", _EITHER, experiments.search),
+    ("/experiments/search-datasets", _POST, experiments.search_datasets),
     ("/experiments/delete", _POST, experiments.delete),
     ("/experiments/restore", _POST, experiments.restore),
     ("/experiments/update", _POST, experiments.update),
@@ -49,6 +50,7 @@ SPOKEN: tuple[tuple[str, tuple[str, ...], Answering], ...] = (
     ("/runs/log-inputs", _POST, runs.log_inputs),
     ("/runs/log-model", _POST, runs.log_model),
     ("/metrics/get-history", _GET, metrics.history),
+    ("/metrics/get-history-bulk", _GET, metrics.whole_histories),
     ("/metrics/get-history-bulk-interval", _GET, metrics.bulk),
     ("/artifacts/list", _GET, named.listing),
     ("/runs/outputs", _POST, runs.log_outputs),
@@ -115,10 +117,30 @@ SPOKEN_3: tuple[tuple[str, tuple[str, ...], Answering], ...] = (
     ("/traces/{trace_id}/assessments/{assessment_id}", _DELETE, assessed.delete),
 )
 
-#: Part of a path -> why it is not spoken.
+_GATEWAY = "The gateway for language models is not what this server is for."
+_QUEUES = "Queues in which people review traces are not kept here. What they say is kept as assessments."
+
+#: What a path begins with -> why it is not spoken.
 UNSPOKEN_PARTS: Mapping[str, str] = {
     "traces": "Traces are kept, searched, assessed, tagged and deleted; the rest, such as their statistics, is not spoken.",
-    "gateway": "The gateway for language models is not what this server is for.",
+    "unified-traces": "Traces are searched at /api/3.0/mlflow/traces/search.",
+    "get-online-trace-details": "Traces are searched at /api/3.0/mlflow/traces/search.",
+    "get-trace-artifact": "A trace with its spans is at /api/3.0/mlflow/traces/get, its files at mlflow-artifacts.",
+    "gateway": _GATEWAY,
+    "runs/create-promptlab-run": _GATEWAY,
+    "scorer": "Traces are not judged by this server. Judge them in a program and log what it says as assessments.",
+    "genai": "Traces are not judged by this server. Judge them in a program and log what it says as assessments.",
+    "issues": "Issues are kept as assessments of traces, and found by issue.id; lists of their own are not kept.",
+    "label-schemas": _QUEUES,
+    "review-queues": _QUEUES,
+    "prompt-optimization": "Prompts are not kept here, and not optimised.",
+    "datasets": "Sets of records for evaluations are not kept here. Log the records as an artifact, or register them as data.",
+    "workspaces": "One server keeps one workspace. Begin another server for another one.",
+    "jobs": "This server's jobs are not MLflow's. Look at them with: plimsoll jobs list",
+    "demo": "There is no demo of MLflow's here. Try: plimsoll demo",
+    "ui-telemetry": "This server tells nobody how it is used.",
+    "artifacts/presigned": "Bytes are given and taken by this server itself: use mlflow-artifacts.",
+    "upload-artifact": "Files are taken at mlflow-artifacts/artifacts, by PUT.",
 }
 
 
@@ -128,12 +150,12 @@ def routes(workspace: Platform) -> list[Route]:
     Args:
         workspace: does what is asked.
     """
-    found = span_routes(workspace)
+    found = span_routes(workspace) + page_routes(workspace)
     for door in _DOORS:
         for version, spoken_paths in (("2.0", SPOKEN), ("3.0", SPOKEN_3)):
             for path, methods, function in spoken_paths:
                 # A search comes by POST where it may be long, and a trial waits for others without writing.
-                writes = "GET" not in methods and not path.endswith(("/search", "/test"))
+                writes = "GET" not in methods and not path.endswith(("/search", "/search-datasets", "/test"))
                 found.append(Route(f"{door}/{version}/mlflow{path}", answers(workspace, function, writes), methods=list(methods)))
         found.append(Route(f"{door}/3.0/mlflow/server-info", answers(workspace, _server_info, False), methods=["GET"]))
         found += artifact_routes(workspace, door)

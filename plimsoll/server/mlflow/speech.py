@@ -26,8 +26,11 @@ from plimsoll.errors import (
     Unavailable,
     Unreachable,
 )
-from plimsoll.records.request import check_name
+from plimsoll.records.request import check_key
 from plimsoll.store.contracts import Blobs, Do
+
+#: The release of MLflow whose protocol is spoken, as its clients ask for it.
+SPOKEN_RELEASE = "3.17.2"
 
 _LONGEST_NAME = 250
 
@@ -243,7 +246,7 @@ def checked_name(what: str, field: str, name: str) -> None:
         Spoken: names are not like that.
     """
     try:
-        check_name(what, name)
+        check_key(what, name)
     except InvalidInput:
         if len(name) > _LONGEST_NAME:
             raise Spoken(INVALID, f"'{what}' exceeds the maximum length of {_LONGEST_NAME} characters") from None
@@ -253,7 +256,7 @@ def checked_name(what: str, field: str, name: str) -> None:
             as_files = "be treated as files in certain cases, and must not resolve to other names when treated as such."
             raise Spoken(INVALID, f"{begin} {as_files} {shown}") from None
         allowed = "alphanumerics, underscores (_), dashes (-), periods (.), spaces ( ), colon(:) and slashes (/)"
-        raise Spoken(INVALID, f"{begin} only contain {allowed}, and begin with none but the first two.") from None
+        raise Spoken(INVALID, f"{begin} only contain {allowed}, and begin with one of the first four.") from None
 
 
 def whole(name: str, value: Any, default: int) -> int:

@@ -119,7 +119,7 @@ def create(asked: Asked) -> dict[str, Any]:
         made = asked.do(AdoptFiles(model=name, owner=owner, path=path, ref=ref, source=source, description=described, tags=tags))
     except (NotFound, InvalidInput) as error:
         raise Spoken(INVALID, f"Invalid model version source: '{source}'. {error}") from None
-    if owner == made.model_id and owner:
+    if owner and made.model_id:
         _note(asked, made)
     return {"model_version": told_version(made)}
 

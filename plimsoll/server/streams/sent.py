@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
-import threading
 from collections.abc import AsyncIterator, Mapping
 from typing import BinaryIO
+from weakref import WeakValueDictionary
 
 from blake3 import blake3
 from starlette.concurrency import run_in_threadpool
@@ -20,6 +21,9 @@ from plimsoll.store.contracts import StreamedBlobs
 
 #: Bytes that are read, hashed and sent at once.
 _BLOCK = 1 << 20
+
+#: Bytes that are hashed at once before a part is sent.
+_SLICE = 16 * _BLOCK
 
 #: Blobs that are known to be sound, at most.
 _KNOWN = 1000
@@ -41,7 +45,8 @@ class Sender:
     def __init__(self, blobs: StreamedBlobs) -> None:
         self._blobs = blobs
         self._sound: dict[str, tuple[int, ...]] = {}
-        self._lock = threading.Lock()
+        #: Whose turn it is to hash a blob, while somebody hashes it.
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def answer(self, request: HttpRequest, digest: str, headers: Mapping[str, str] | None = None) -> Response:
         """Return the response with a blob, or with the part of it that the request's ``Range`` asks for.
@@ -68,7 +73,7 @@ class Sender:
                 file.close()
                 return Response(data, headers=told, media_type="application/octet-stream")
             if part is not None:
-                await run_in_threadpool(self._verify, file, digest)
+                await self._verify(file, digest)
                 told |= {"content-range": f"bytes {part.start}-{part.stop - 1}/{size}", "content-length": str(len(part))}
                 return _Sent(file, _read(file, part), told, 206)
             return _Sent(file, self._hashed(file, size, digest), told | {"content-length": str(size)}, 200)
@@ -87,17 +92,19 @@ class Sender:
             Corrupt: it is damaged.
         """
         with await run_in_threadpool(self._blobs.open, digest) as file:
-            await run_in_threadpool(self._verify, file, digest)
+            await self._verify(file, digest)
             return os.fstat(file.fileno()).st_size
 
-    def _verify(self, file: BinaryIO, digest: str) -> None:
-        with self._lock:
-            if self._sound.get(digest) == _state(file):
-                return
+    async def _verify(self, file: BinaryIO, digest: str) -> None:
+        # Whoever waits for another one's hashing holds no thread meanwhile, and who hashes lets others have theirs between two slices:
+        # many parts of one huge file must not take the threads that everything else needs.
+        turn = self._turns.setdefault(digest, asyncio.Lock())
+        async with turn:
             state, seen, at = _state(file), blake3(), 0
-            while block := os.pread(file.fileno(), _BLOCK, at):
-                seen.update(block)
-                at += len(block)
+            if self._sound.get(digest) == state:
+                return
+            while (end := await run_in_threadpool(_slice, file, seen, at)) > at:
+                at = end
             if seen.hexdigest() != digest:
                 raise _damaged(digest)
             self._remember(digest, state)
@@ -137,6 +144,15 @@ class _Sent(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             self._file.close()
+
+
+def _slice(file: BinaryIO, seen: blake3, at: int) -> int:
+    """Hash the next part of a file and return where that ends."""
+    end = at + _SLICE
+    while at < end and (block := os.pread(file.fileno(), _BLOCK, at)):
+        seen.update(block)
+        at += len(block)
+    return at
 
 
 async def _read(file: BinaryIO, part: range) -> AsyncIterator[bytes]:

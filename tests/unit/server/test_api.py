@@ -14,6 +14,7 @@ from plimsoll.records.access import AddActor, WhoAmI
 from plimsoll.records.run import StartRun
 from plimsoll.server import api
 from plimsoll.server.api import openapi
+from plimsoll.server.mlflow.speech import SPOKEN_RELEASE
 from tests.unit.conftest import Running
 
 
@@ -38,6 +39,7 @@ def error(response: httpx.Response) -> tuple[int, str]:
 def test_only_health_and_version_answer_without_a_token(client: httpx.Client) -> None:
     assert client.get("/health").text == "OK"
     assert client.get("/version").text == version("plimsoll")
+    assert client.get("/version", headers={"user-agent": "mlflow-python-client/3.17.2"}).text == SPOKEN_RELEASE
     for method, path in (
         ("GET", "/metrics"),
         ("GET", "/openapi.json"),

@@ -102,6 +102,37 @@ def test_a_taken_name_and_a_missing_experiment_are_told_in_mlflows_words(client:
     assert answer.json() == {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "Could not find experiment with name 'none'"}
 
 
+@pytest.mark.parametrize("name", ["x" * 251, "ü" * 500, "-trees", ".trees", "..", "a/b c", "日本 😀"])
+def test_an_experiment_has_any_name_of_up_to_500_characters(client: httpx.Client, name: str) -> None:
+    id = post(client, "experiments/create", name=f"{name}")["experiment_id"]
+    assert get(client, "experiments/get-by-name", experiment_name=name)["experiment"]["experiment_id"] == id
+    post(client, "experiments/set-experiment-tag", experiment_id=id, key="-note", value="n" * 20_000)
+    assert get(client, "experiments/get", experiment_id=id)["experiment"]["tags"] == [{"key": "-note", "value": "n" * 20_000}]
+    too_long = {"create": {"name": name * 501}, "update": {"experiment_id": id, "new_name": name * 501}}
+    for path, fields in too_long.items():
+        said = (400, "INVALID_PARAMETER_VALUE", "'name' exceeds the maximum length of 500 characters")
+        assert refused(client, f"experiments/{path}", **fields) == said
+
+
+@pytest.mark.parametrize("name", ["-x", ".x", "--", "-", ".a/b", "...a"])
+def test_what_is_logged_may_have_a_name_that_begins_with_a_dash_or_a_dot(client: httpx.Client, run: str, name: str) -> None:
+    fields = {
+        "runs/log-metric": {"value": 1.5, "timestamp": 1},
+        "runs/log-parameter": {"value": "v"},
+        "runs/set-tag": {"value": "v"},
+    }
+    if name == "...a":
+        for path, more in fields.items():
+            assert 'would resolve to "...a"' in refused(client, path, run_id=run, key=name, **more)[2]
+        return
+    for path, more in fields.items():
+        post(client, path, run_id=run, key=name, **more)
+    data = get(client, "runs/get", run_id=run)["run"]["data"]
+    assert [[each["key"] for each in data[kind]] for kind in ("metrics", "params", "tags")][:2] == [[name], [name]]
+    found = post(client, "runs/search", experiment_ids=["0"], filter=f"metrics.`{name}` = 1.5 and tags.`{name}` = 'v' and")["runs"]
+    assert run in [each["info"]["run_id"] for each in found]
+
+
 def test_a_run_comes_back_with_all_that_was_logged(client: httpx.Client, run: str) -> None:
     metrics = [{"key": "loss", "value": value, "timestamp": 1000 + step, "step": step} for step, value in enumerate([1.0, 0.5, 0.25])]
     odd = [{"key": name, "value": value, "timestamp": 5, "step": 0} for name, value in (("a", "NaN"), ("b", "-Infinity"), ("c", 5e-324))]

@@ -56,6 +56,12 @@ assert same(f"models:/{name} copy/{copied.version}")
 
 if THREE:
     assert same(f"models:/{logged.model_id}")
+    again = mlflow.register_model(f"models:/{logged.model_id}", name)
+    assert again.run_id == run.info.run_id
+    for source, claimed in ((f"models:/{logged.model_id}", None), (f"runs:/{run.info.run_id}/late", run.info.run_id)):
+        made = client.create_model_version(name, source, run_id=claimed)
+        assert (made.run_id, made.status) == (run.info.run_id, "READY"), made
+        assert same(f"models:/{name}/{made.version}")
     found = mlflow.get_logged_model(logged.model_id)
     assert found.status == "READY"
     assert found.source_run_id == run.info.run_id
@@ -85,3 +91,10 @@ if THREE:
     client.delete_logged_model_tag(logged.model_id, "team")
     client.delete_logged_model(logged.model_id)
     assert len(mlflow.search_logged_models(**by)) == 2
+
+if THREE:
+    # One that no run has made.
+    alone = mlflow.sklearn.log_model(fitted, name="alone")
+    if mlflow.active_run() is not None:
+        mlflow.end_run()
+    assert same(f"models:/{name}/{mlflow.register_model(f'models:/{alone.model_id}', name).version}")

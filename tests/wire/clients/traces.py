@@ -58,6 +58,18 @@ for text, expected in (
 assert len(mlflow.search_traces(run_id=run.info.run_id, **by)) == 1
 assert len(mlflow.search_traces(max_results=2, order_by=["timestamp_ms ASC"], **by)) == 2
 
+for text, expected in (
+    ("span.name = 'inner'", 4),
+    ("span.type = 'TOOL'", 4),
+    ("span.status = 'ERROR'", 1),
+    ("span.attributes.kind = 'sum'", 5),
+    ("span.attributes.kind LIKE 's%' AND span.name = 'answer'", 5),
+    ("span.attributes.kind = 'sum' AND span.name = 'inner'", 0),
+    ("trace.text ILIKE '%QUESTION%'", 5),
+    ("and span.type = 'TOOL' and tags.asked = '2' and", 1),
+):
+    assert len(mlflow.search_traces(**by, filter_string=text)) == expected, text
+
 trace = mlflow.get_trace(found[asked.index('{"question": 0}')].info.trace_id)
 assert [span.name for span in trace.data.spans] == ["answer", "inner"]
 assert trace.data.spans[1].parent_id == trace.data.spans[0].span_id

@@ -25,6 +25,7 @@ from plimsoll.server.mlflow.logged_models import files_root, known_logged
 from plimsoll.server.mlflow.runs import artifact_root, changeable, known
 from plimsoll.server.mlflow.speech import INVALID, MISSING, Asked, Spoken
 from plimsoll.server.mlflow.traces.recorded import known_trace
+from plimsoll.server.mlflow.versions import known_version, version_number
 
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:")
 
@@ -135,21 +136,45 @@ def proxied(asked: Asked) -> dict[str, Any]:
     return {"files": [{**each, "path": each["path"].rpartition("/")[2]} for each in _listed(place.files, place.name)]}
 
 
-def located(asked: Asked, path: str) -> str:
-    """Return the digest of the bytes at a path.
+class File(NamedTuple):
+    """A file that is asked for."""
 
-    Args:
-        asked: the request.
-        path: such as ``<experiment>/<run>/artifacts/<name>``.
+    #: Its name, or a path that ends with it.
+    path: str
+    #: Of its bytes.
+    digest: str
 
-    Raises:
-        Spoken: there is nothing.
-    """
+
+def at_path(asked: Asked) -> File:
+    """Return the file at a path such as ``<experiment>/<run>/artifacts/<name>``."""
+    path = asked.text("path")
     place = _addressed(asked, path)
-    found = next((entry for entry in place.files if entry.path == place.name), None)
+    return _file(place.files, place.name, path)
+
+
+def of_run(asked: Asked) -> File:
+    """Return a file of a run by its name."""
+    name = safe(asked.text("path"))
+    return _file(flat_files(asked.blobs, known(asked, asked.run_id()).artifacts), name, name)
+
+
+def of_model(asked: Asked) -> File:
+    """Return a file of a logged model by its name."""
+    name, model = safe(asked.text("artifact_file_path")), known_logged(asked, asked.text("model_id"))
+    return _file(flat_files(asked.blobs, asked.do(ListModelFiles(id=model.id))), name, name)
+
+
+def of_version(asked: Asked) -> File:
+    """Return a file of a version by its name."""
+    name, version = safe(asked.text("path")), known_version(asked, asked.text("name"), version_number(asked))
+    return _file(get_manifest(asked.blobs, version.digest).files, name, name)
+
+
+def _file(files: Iterable[FileEntry], name: str, shown: str) -> File:
+    found = next((entry for entry in files if entry.path == name), None)
     if found is None:
-        raise _missing(path)
-    return found.digest
+        raise _missing(shown)
+    return File(name, found.digest)
 
 
 def writable(asked: Asked, path: str) -> tuple[Owner, str]:

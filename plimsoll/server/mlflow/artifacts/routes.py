@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -34,23 +35,37 @@ def artifact_routes(workspace: Platform, door: str) -> list[Route]:
     sender, uploads = Sender(workspace.stores.blobs), Uploads(workspace.home / "uploads", workspace.stores.blobs)
     found = [
         Route(f"{root}/artifacts", answers(workspace, named.proxied, False), methods=["GET"]),
-        Route(f"{root}/artifacts/{{path:path}}", _download(workspace, sender), methods=["GET"]),
+        Route(f"{root}/artifacts/{{path:path}}", _download(workspace, sender, named.at_path), methods=["GET"]),
         Route(f"{root}/artifacts/{{path:path}}", _upload(workspace), methods=["PUT"]),
         Route(f"{root}/artifacts/{{path:path}}", _delete(workspace), methods=["DELETE"]),
         Route(f"{root}/presigned/{{path:path}}", _located(workspace, sender), methods=["GET"]),
         Route(f"{root}/mpu/parts/{{upload}}/{{number:int}}", _take_part(uploads), methods=["PUT"]),
     ]
+    for version in ("2.0", "3.0"):
+        path = f"{door}/{version}/mlflow/logged-models/{{model_id}}/artifacts/files"
+        found.append(Route(path, _download(workspace, sender, named.of_model), methods=["GET"]))
     for act, endpoint in (("create", _begin), ("complete", _finish), ("abort", _abort)):
         found.append(Route(f"{root}/mpu/{act}/{{path:path}}", endpoint(workspace, uploads), methods=["POST"]))
     return found
 
 
-def _download(workspace: Platform, sender: Sender) -> Endpoint:
+def page_routes(workspace: Platform) -> list[Route]:
+    """Return the routes by which MLflow's pages, and links to them, fetch the files of runs and of versions.
+
+    Args:
+        workspace: does what is asked.
+    """
+    sender = Sender(workspace.stores.blobs)
+    found = (("/get-artifact", named.of_run), ("/model-versions/get-artifact", named.of_version))
+    return [Route(path, _download(workspace, sender, find), methods=["GET"]) for path, find in found]
+
+
+def _download(workspace: Platform, sender: Sender, find: Callable[[Asked], named.File]) -> Endpoint:
     @guarded
     async def download(request: HttpRequest) -> Response:
         access.require(actor_of(request), "read", "read artifacts")
-        path = request.path_params["path"]
-        digest = await in_turn(request, False, named.located, asked(workspace, request, {}), path)
+        here = asked(workspace, request, {**await fields(request), **request.path_params})
+        path, digest = await in_turn(request, False, find, here)
         name = quote(path.rpartition("/")[2], safe="")
         headers = {"x-content-type-options": "nosniff", "content-disposition": f"attachment; filename*=utf-8''{name}"}
         return await sender.answer(request, digest, headers)
@@ -64,8 +79,7 @@ def _located(workspace: Platform, sender: Sender) -> Endpoint:
     @guarded
     async def located(request: HttpRequest) -> Response:
         access.require(actor_of(request), "read", "read artifacts")
-        path = request.path_params["path"]
-        digest = await in_turn(request, False, named.located, asked(workspace, request, {}), path)
+        _, digest = await in_turn(request, False, named.at_path, asked(workspace, request, request.path_params))
         url = request.url.replace(path=request.url.path.replace("/presigned/", "/artifacts/", 1), query="")
         told = {"url": str(url), "headers": _credentials(request), "file_size": await sender.check(digest)}
         return Response(written(told), media_type=_JSON)

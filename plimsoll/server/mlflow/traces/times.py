@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from plimsoll import clock
 from plimsoll.server.mlflow.speech import INVALID, Spoken
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -57,4 +58,4 @@ def shown(at: int) -> str:
     Args:
         at: UTC microseconds.
     """
-    return (_EPOCH + timedelta(microseconds=at)).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return clock.exact_iso(at)

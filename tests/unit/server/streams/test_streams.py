@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import httpx
 import pytest
+from anyio.to_thread import current_default_thread_limiter
 
 from plimsoll import clock, codec
 from plimsoll.errors import Corrupt
 from plimsoll.records.access import AddActor
+from plimsoll.server.streams.sent import Sender
+from plimsoll.store.contracts import StreamedBlobs
 from plimsoll.store.disk.incoming import LocalIncoming
 from tests.unit.conftest import Running
 
@@ -95,6 +99,37 @@ def test_our_own_client_tells_damage_from_a_server_that_is_gone(running: Running
     with pytest.raises(Corrupt):
         blobs.get_file(digest, tmp_path / "damaged")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "sound"]
+
+
+def test_parts_of_one_long_file_take_one_thread_while_it_is_hashed(tmp_path: Path) -> None:
+    long, parts = tmp_path / "long", 12
+    with long.open("wb") as file:
+        file.truncate(128 << 20)
+    digest, size = codec.digest_file(long)
+    opened: list[str] = []
+
+    class One:
+        def open(self, digest: str) -> BinaryIO:
+            opened.append(digest)
+            return long.open("rb")
+
+    async def hashed() -> tuple[list[int], set[int]]:
+        sender, limiter = Sender(cast(StreamedBlobs, One())), current_default_thread_limiter()
+        asked = [asyncio.create_task(sender.check(digest)) for _ in range(parts)]
+        while len(opened) < parts:
+            await asyncio.sleep(0)
+        # An opening may not have given its thread back yet.
+        for _ in range(parts):
+            await asyncio.sleep(0)
+        seen = {0}
+        while not all(task.done() for task in asked):
+            seen.add(limiter.borrowed_tokens)
+            await asyncio.sleep(0)
+        return [task.result() for task in asked], seen
+
+    sizes, threads = asyncio.run(hashed())
+    assert sizes == [size] * parts
+    assert max(threads) <= 2
 
 
 def settled(running: Running, begun: bool) -> bool:
