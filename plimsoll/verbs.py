@@ -105,6 +105,7 @@ VERBS: tuple[Verb, ...] = (
     _write("tracking.change:RestoreRun", "runs.lifecycle:restore_run"),
     _write("tracking.change:LogBatch", "runs.logged:log_batch", audited=False),
     _write("tracking.change:LogDatasets", "runs.logged:log_datasets", audited=False),
+    _read("tracking.dataset:ListReadDatasets", "runs.logged:list_read_datasets"),
     _write("run:SetTags", "runs.logged:set_tags"),
     _write("tracking.change:RemoveTags", "runs.logged:remove_run_tags"),
     _write("run:LogArtifact", "runs.lifecycle:log_artifact", audited=False),

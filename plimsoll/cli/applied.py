@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from plimsoll.cli.output import say
 from plimsoll.data.project import ProjectTable
+from plimsoll.data.refs.pipeline import check_pipeline
+from plimsoll.errors import PlimsollError
 from plimsoll.records.deployment import ListEnvironments, SetEnvironment
 from plimsoll.records.monitor import SetRetrainPolicy
 from plimsoll.records.pipelines.trigger import ListTriggers, RemoveTrigger, SetTrigger
 from plimsoll.sdk.door import Door
 
 
-def apply_project(opened: Door, table: ProjectTable) -> None:
+def apply_project(opened: Door, table: ProjectTable, project: Path) -> None:
     """Bring environments, retraining policies and triggers in line with ``[tool.plimsoll]``; what is the same is left alone.
 
-    A trigger that an earlier table declared, and this one does not, is removed.
+    A trigger that an earlier table declared, and this one does not, is removed. One whose pipeline is not there is told and set all
+    the same: the table may be ahead of the code.
 
     Args:
         opened: a door whose actor is an admin.
         table: the project's table.
+        project: folder of the project.
     """
     known = {found.name: found.policy for found in opened.do(ListEnvironments())}
     for name, policy in table.environments.items():
@@ -29,6 +36,15 @@ def apply_project(opened: Door, table: ProjectTable) -> None:
         before = set_before.get(name)
         if before is None or (before.rule, before.declared) != (rule, True):
             opened.do(SetTrigger(name=name, rule=rule, declared=True))
+        if rule.enabled:
+            _tell_missing(name, rule.pipeline, project)
     for name, before in set_before.items():
         if before.declared and name not in table.triggers:
             opened.do(RemoveTrigger(name=name))
+
+
+def _tell_missing(name: str, pipeline: str, project: Path) -> None:
+    try:
+        check_pipeline(project, pipeline)
+    except (PlimsollError, OSError) as error:
+        say(f"The trigger {name!r} would fail: {error}")

@@ -43,6 +43,25 @@ class Id(str):
         return self[:16]
 
 
+class Moment(str):
+    """A time in a list: for people in whole seconds, and for programs exactly and with its zone, as ISO 8601."""
+
+    __slots__ = ("exact",)
+
+    #: None for a time that is not there.
+    exact: str | None
+
+    def __new__(cls, micros: int | None) -> Moment:
+        """Make it.
+
+        Args:
+            micros: UTC microseconds, or None.
+        """
+        made = super().__new__(cls, "-" if micros is None else clock.iso(micros).replace("T", " ").removesuffix("Z"))
+        made.exact = None if micros is None else clock.exact_iso(micros)
+        return made
+
+
 #: Columns of a list: heading -> the value of a row.
 Rows = Sequence[Mapping[str, Any]]
 
@@ -56,7 +75,7 @@ def show_list(rows: Rows, form: Format, empty: str) -> None:
         empty: what to say on stderr when there are no rows.
     """
     if form.json:
-        whole = [{head: str(value) if isinstance(value, Id) else value for head, value in row.items()} for row in rows]
+        whole = [{head: _whole(value) for head, value in row.items()} for row in rows]
         _write(codec.to_json(whole).decode() + "\n")
         return
     if not rows:
@@ -84,9 +103,14 @@ def show_list(rows: Rows, form: Format, empty: str) -> None:
         importlib.import_module("rich.console").Console(markup=False, emoji=False, highlight=False).print(table)
     else:
         cells = [[cell.replace("\n", " ") for cell in row] for row in cells]
-        widths = [max(len(head), *(len(row[index]) for row in cells)) for index, head in enumerate(heads)]
+        widths = [max(width_of(line[index]) for line in [heads, *cells]) for index in range(len(heads))]
         for line in [heads, *cells]:
-            _write("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip() + "\n")
+            _write("  ".join(padded(text, width) for text, width in zip(line, widths, strict=True)).rstrip() + "\n")
+
+
+def _whole(value: Any) -> Any:
+    """Return a value as JSON has it; the classes of text that people see otherwise are not known there."""
+    return value.exact if isinstance(value, Moment) else str(value) if isinstance(value, Id) else value
 
 
 def _cell(value: Any, form: Format) -> str:
@@ -129,10 +153,10 @@ def show_answer(record: Any, form: Format, rows: Rows, lines: Sequence[str]) -> 
 
 
 def _indented(lines: Mapping[str, Any], depth: int) -> list[str]:
-    width = max((len(label) for label in lines), default=0)
+    width = max(map(width_of, lines), default=0)
     found = []
     for label, value in lines.items():
-        head = f"{'  ' * depth}{label.ljust(width)}"
+        head = f"{'  ' * depth}{padded(label, width)}"
         if isinstance(value, Mapping) and value:
             found += [f"{'  ' * depth}{label}", *_indented(value, depth + 1)]
         elif isinstance(value, list | tuple) and value:
@@ -143,6 +167,26 @@ def _indented(lines: Mapping[str, Any], depth: int) -> list[str]:
             cut = f"{text[:_LONGEST]} … {len(text):,} characters; --json has all" if len(text) > _LONGEST and label != "error" else text
             found.append(f"{head}  {cut}".rstrip())
     return found
+
+
+def width_of(text: str) -> int:
+    """Return how many columns of a terminal a text takes: characters of Chinese or Korean, and emoji, take two.
+
+    Args:
+        text: of one line.
+    """
+    # By name: nearly every text is answered without it.
+    return len(text) if text.isascii() else int(importlib.import_module("rich.cells").cell_len(text))
+
+
+def padded(text: str, width: int) -> str:
+    """Return a text with blanks behind it.
+
+    Args:
+        text: of one line.
+        width: columns of a terminal; a longer text stays as it is.
+    """
+    return text + " " * (width - width_of(text))
 
 
 def text_of(value: Any) -> str:
@@ -166,11 +210,12 @@ def text_of(value: Any) -> str:
 
 
 def exact_of(value: Any) -> str:
-    """Return a value for programs that read text: numbers with every digit, and nothing for what is not there.
+    """Return a value for programs that read text: numbers with every digit, times as ISO 8601, and nothing for what is not there.
 
     Args:
         value: JSON-able.
     """
+    value = _whole(value)
     if value is None:
         return ""
     if isinstance(value, Mapping):
@@ -178,13 +223,27 @@ def exact_of(value: Any) -> str:
     return repr(value) if isinstance(value, float) else text_of(value)
 
 
-def when(micros: int | None) -> str:
-    """Return a time for people.
+def when(micros: int | None) -> Moment:
+    """Return a time: for people, and exact in a list for programs.
 
     Args:
         micros: UTC microseconds, or None.
     """
-    return "-" if micros is None else clock.iso(micros).replace("T", " ").removesuffix("Z")
+    return Moment(micros)
+
+
+def show_bytes(content: bytes) -> None:
+    """Print what a file holds: to a program exactly, and to a terminal without what it would obey.
+
+    Args:
+        content: text of any encoding.
+    """
+    if sys.stdout.isatty():
+        _write(text_of(content.decode(errors="replace")))
+        return
+    sys.stdout.flush()
+    sys.stdout.buffer.write(content)
+    sys.stdout.buffer.flush()
 
 
 def say(line: str) -> None:

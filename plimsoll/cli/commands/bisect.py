@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from plimsoll.cli.output import Format, say, show_answer
+from plimsoll.cli.output import Format, padded, say, show_answer, width_of
 from plimsoll.cli.session import door
 from plimsoll.data.project import find_project
 from plimsoll.pipelines.again.bisect import Bisection, bisect
@@ -31,13 +31,13 @@ def bisect_runs(old: str, new: str, metric: str, profile: str | None, form: Form
 
 def _told(found: Bisection) -> list[str]:
     names = [", ".join(trial.taken) or "nothing" for trial in found.trials]
-    width = min(max(len("taken over"), *(len(name) for name in names)), _WIDE)
+    width = min(max(len("taken over"), *map(width_of, names)), _WIDE)
     lines = [found.summary]
     for each in found.guilty:
         lines += [f"  {each.name}", *(f"    {line}" for line in each.diff)] if each.diff else []
     lines += ["", *found.notes] if found.notes else []
-    lines += ["", f"  {'taken over'.ljust(width)}  {found.metric}"]
+    lines += ["", f"  {padded('taken over', width)}  {found.metric}"]
     for name, trial in zip(names, found.trials, strict=True):
-        lines.append(f"  {name.ljust(width)}  {f'unresolved: {trial.error}' if trial.value is None else f'{trial.value:.6g}'}")
+        lines.append(f"  {padded(name, width)}  {f'unresolved: {trial.error}' if trial.value is None else f'{trial.value:.6g}'}")
     lines += ["", f"{len(found.trials)} reruns: {found.computed} steps computed, {found.reused} reused."]
     return [*lines, "", "not tried", *(f"  {each}" for each in found.left_out)] if found.left_out else lines

@@ -43,7 +43,7 @@ def init(*, home: str | None = None) -> None:
     with _opened(home, project or Path.cwd()) as opened:
         if table is None:
             table = _begin(Path.cwd())
-        apply_project(opened, table)
+        apply_project(opened, table, project or Path.cwd())
         where = str(folder) if isinstance(opened, FolderDoor) else opened.address
     say(f"The home {where} {'is there already' if known else 'is made'}. Keep it out of version control: it holds tokens.")
     next_step("plimsoll up")

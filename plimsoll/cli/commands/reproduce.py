@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from plimsoll.cli.output import Format, next_step, say, show_answer, text_of
+from plimsoll.cli.output import Format, next_step, padded, say, show_answer, text_of, width_of
 from plimsoll.cli.session import door
 from plimsoll.data.project import find_project
 from plimsoll.pipelines.again.reproduce import Reproduction
@@ -48,10 +48,10 @@ def reproduce(
 
 def _told(found: Reproduction) -> list[str]:
     lines = [found.summary, ""]
-    width = max((len(step.name) for step in found.steps), default=0)
+    width = max((width_of(step.name) for step in found.steps), default=0)
     for step in found.steps:
         digests = f"{(step.old or '-')[:12]} -> {(step.new or '-')[:12]}"
-        lines.append(f"  {step.name.ljust(width)}  {'same' if step.same else f'other  {digests}'}")
+        lines.append(f"  {padded(step.name, width)}  {'same' if step.same else f'other  {digests}'}")
     for title, changes in (("metrics", found.metrics), ("packages", found.packages)):
         if changes:
             lines += ["", title, *(f"  {change.name}  {text_of(change.old)} -> {text_of(change.new)}" for change in changes)]

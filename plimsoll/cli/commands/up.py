@@ -39,7 +39,7 @@ def up(
     workspace = open_workspace(home_folder(home), project)
     try:
         if project is not None:
-            apply_project(FolderDoor(workspace, workspace.identify(workspace.token("owner"))), read_project(project))
+            apply_project(FolderDoor(workspace, workspace.identify(workspace.token("owner"))), read_project(project), project)
         control = Address(host=str(setting("host", host, project)[0]), port=int(setting("port", port, project)[0]))
         serving = Address(host=control.host, port=int(setting("serving_port", serving_port, project)[0]))
         run(workspace, control, serving, _announce, parent)

@@ -61,8 +61,10 @@ def why(run: str, step: str = "", *, against: str = "", form: Format = Format())
     """
     with door() as opened:
         if not step:
-            step = run
-            run = max(opened.do(ListEntries(of=step, limit=1000)).entries, key=lambda use: use.entry.created).entry.run_id
+            newest = max(opened.do(ListEntries(of=run, limit=1000)).entries, key=lambda use: use.entry.created).entry
+            # The run that has computed it may have printed another number for it.
+            called = newest.step if "[" in run else newest.step.partition("[")[0]
+            step, run = called if "#" in run else run, newest.run_id
         found = opened.do(ExplainStep(run_id=run, step=step, against=against))
     lines = [found.summary, *difference_lines(found.roots)]
     lines += ["", *found.notes] if found.notes else []

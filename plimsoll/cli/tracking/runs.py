@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from cyclopts import App
+from cyclopts import App, Parameter
 
 from plimsoll.cli.nouns.told import difference_lines, difference_rows
-from plimsoll.cli.output import Format, Id, next_step, say, show_answer, show_list, show_record, text_of, when
+from plimsoll.cli.output import (
+    Format,
+    Id,
+    next_step,
+    padded,
+    say,
+    show_answer,
+    show_bytes,
+    show_list,
+    show_record,
+    text_of,
+    when,
+    width_of,
+)
 from plimsoll.cli.session import door
 from plimsoll.errors import Conflict, NotFound
 from plimsoll.pipelines.history.compare import code_text
 from plimsoll.records.pipeline import ListSteps
 from plimsoll.records.pipelines.history import Change, CompareRuns, RunComparison
-from plimsoll.records.run import GetRun, GetSeries, RunDetail, RunState
+from plimsoll.records.run import CodeVersion, GetRun, GetSeries, RunDetail, RunState
 from plimsoll.records.tracking.change import DeleteRun, RestoreRun
 from plimsoll.records.tracking.experiment import GetExperiment
 from plimsoll.records.tracking.find import SearchRuns
@@ -22,6 +35,7 @@ from plimsoll.records.tracking.machine import SYSTEM, Machine
 from plimsoll.runs.outputs.files import flat_files
 from plimsoll.runs.search.columns import TIMES, cell, columns_of, heading, wanted
 from plimsoll.runs.search.language import Name
+from plimsoll.sdk.door import Door
 
 app = App(name="runs")
 
@@ -100,15 +114,19 @@ def _cell(detail: RunDetail, column: Name) -> Any:
 
 
 @app.command
-def show(id: str, *, form: Format = Format()) -> None:
+def show(id: str, *, dirty_diff: Annotated[bool, Parameter(negative=())] = False, form: Format = Format()) -> None:
     """Print one run with its steps.
 
     Args:
         id: the run's id, or the beginning of it.
+        dirty_diff: print instead what was changed in its code since the commit, as a patch for git apply.
         form: how to print.
     """
     with door() as opened:
         detail = opened.do(GetRun(id=id))
+        if dirty_diff:
+            _show_changes(opened, detail.run.id, detail.run.code)
+            return
         steps = opened.do(ListSteps(run_id=detail.run.id))
     run = detail.run
     lines = {
@@ -124,7 +142,7 @@ def show(id: str, *, form: Format = Format()) -> None:
         "ended": when(run.ended),
         "commit": run.code.commit,
         "branch": run.code.branch,
-        "dirty diff": run.code.dirty_diff,
+        "dirty diff": run.code.dirty_diff and f"{run.code.dirty_diff}, printed by --dirty-diff",
         "remote": run.code.remote,
         "entry": run.code.entry,
         "arguments": " ".join(run.code.arguments) or None,
@@ -140,6 +158,15 @@ def show(id: str, *, form: Format = Format()) -> None:
     show_record({"detail": detail, "steps": steps}, form, lines)
     if any(kept.kind == "model" for kept in detail.artifacts) and not form.json:
         next_step("plimsoll models list")
+
+
+def _show_changes(opened: Door, id: str, code: CodeVersion) -> None:
+    if code.dirty_diff is not None:
+        show_bytes(opened.blobs.get(code.dirty_diff))
+    elif code.commit is not None:
+        say(f"The run {id} began with the commit {code.commit} and no changes since.")
+    else:
+        say(f"The run {id} recorded no commit: it was made outside of a git repository.")
 
 
 @app.command
@@ -222,24 +249,24 @@ def _told(found: RunComparison) -> list[str]:
     codes = [code_text(run) for run in (found.old, found.new)]
     lines += ["", f"code  {codes[0]}" + ("" if codes[0] == codes[1] else f" -> {codes[1]}")]
     if found.steps:
-        width = max(len(step.name) for step in found.steps)
+        width = max(width_of(step.name) for step in found.steps)
         keys = {True: "same key", False: "other key", None: "no key to compare"}
         gave = {True: "same result", False: "other result", None: ""}
         lines += ["", "steps"]
         for step in found.steps:
             states = f"{step.old or '-'} -> {step.new or '-'}"
-            lines.append(f"  {step.name.ljust(width)}  {states:<20}  {keys[step.same_key]}  {gave[step.same_output]}".rstrip())
+            lines.append(f"  {padded(step.name, width)}  {states:<20}  {keys[step.same_key]}  {gave[step.same_output]}".rstrip())
     return lines
 
 
 def _changes(title: str, changed: tuple[Change, ...], same: bool = False) -> list[str]:
     if not changed:
         return []
-    width = max(len(change.name) for change in changed)
+    width = max(width_of(change.name) for change in changed)
     lines = ["", title]
     for change in changed:
         arrow = text_of(change.old) if same and change.old == change.new else f"{text_of(change.old)} -> {text_of(change.new)}"
-        lines.append(f"  {change.name.ljust(width)}  {arrow}")
+        lines.append(f"  {padded(change.name, width)}  {arrow}")
     return lines
 
 

@@ -9,10 +9,11 @@ import pytest
 
 from plimsoll.cli.asked import Told
 from plimsoll.cli.commands.run import run
-from plimsoll.cli.nouns.cache import verify, why
+from plimsoll.cli.nouns.cache import show, verify, why
 from plimsoll.errors import NotFound, StepFailed
 
 PIPE = """
+import other
 import plimsoll
 from plimsoll import pipeline, step
 
@@ -45,6 +46,25 @@ def mapped(depth: int = 4):
 @pipeline
 def listed(depth: int = 4):
     return plimsoll.map(double, rows(depth))
+
+
+@pipeline
+def beside(depth: int = 4):
+    return [double(depth), other.double(depth)]
+"""
+
+OTHER = """
+from plimsoll import pipeline, step
+
+
+@step
+def double(row: int) -> int:
+    return row + row
+
+
+@pipeline
+def alone(depth: int = 4):
+    return double(depth)
 """
 
 
@@ -55,10 +75,12 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    monkeypatch.setitem(sys.modules, "pipe", None)
-    del sys.modules["pipe"]
+    for name in ("pipe", "other"):
+        monkeypatch.setitem(sys.modules, name, None)
+        del sys.modules[name]
     (tmp_path / "pyproject.toml").write_text("[tool.plimsoll]\n")
     (tmp_path / "pipe.py").write_text(PIPE)
+    (tmp_path / "other.py").write_text(OTHER)
 
 
 def test_why_a_step_ran_is_asked_by_its_name_alone_or_for_a_run(capsys: pytest.CaptureFixture[str]) -> None:
@@ -71,6 +93,18 @@ def test_why_a_step_ran_is_asked_by_its_name_alone_or_for_a_run(capsys: pytest.C
     assert capsys.readouterr().out.startswith("fit was reused")
     with pytest.raises(NotFound, match="fit"):
         why("fitt")
+
+
+def test_a_step_is_asked_for_by_the_number_that_a_run_printed_also_when_another_run_has_computed_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for ref, depth in (("other.py:alone", 4), ("other.py:alone", 5), ("pipe.py:beside", 5)):
+        run(ref, told=Told(set=[f"depth={depth}"], executor="in_process"))
+    assert [line.split()[:2] for line in capsys.readouterr().err.splitlines() if "double#2" in line] == [["double#2", "hit"]]
+    show("double#2")
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:2]] == ["other.double"]
+    why("double#2")
+    assert capsys.readouterr().out.startswith("double ran; since run")
 
 
 def test_a_cache_without_damage_says_so(capsys: pytest.CaptureFixture[str]) -> None:

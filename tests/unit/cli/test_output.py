@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.cells import cell_len
 
 from plimsoll.cli.output import Format, Id, next_step, show_list, show_record, when
 
@@ -39,6 +40,15 @@ def test_a_list_through_a_pipe_has_one_line_a_row(capsys: pytest.CaptureFixture[
     ]
 
 
+def test_columns_stand_below_each_other_whatever_script_they_are_in(capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["plain", "日本語", "한글 x", "😀", "👨\u200d👩\u200d👧 ok", "e\u0301te\u0301", "\U0001f1e9\U0001f1ea"]
+    show_list([{"name": name, "auc": 0.5} for name in names], Format(), "")
+    lines = capsys.readouterr().out.splitlines()
+    assert {cell_len(line[: line.index("auc" if number == 0 else "0.5")]) for number, line in enumerate(lines)} == {8}
+    show_record({}, Format(), {"名前": "a", "id": "b", "tags": {"色": "c", "long name": "d"}})
+    assert capsys.readouterr().out.splitlines() == ["名前  a", "id    b", "tags", "  色         c", "  long name  d"]
+
+
 def test_a_program_gets_an_id_whole_and_a_person_its_beginning(capsys: pytest.CaptureFixture[str]) -> None:
     rows = [{"id": Id("0123456789abcdef" * 2)}]
     for form, shown in ((Format(json=True), '[{"id":"0123456789abcdef0123456789abcdef"}]\n'), (Format(csv=True), f"id\n{rows[0]['id']}\n")):
@@ -46,6 +56,18 @@ def test_a_program_gets_an_id_whole_and_a_person_its_beginning(capsys: pytest.Ca
         assert capsys.readouterr().out == shown
     show_list(rows, Format(), "")
     assert capsys.readouterr().out == "id\n0123456789abcdef\n"
+
+
+def test_a_program_gets_a_time_exactly_and_with_its_zone_and_a_person_its_second(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"at": when(1_763_713_019_000_001), "ended": when(None)}]
+    show_list(rows, Format(json=True), "")
+    assert capsys.readouterr().out == '[{"at":"2025-11-21T08:16:59.000001Z","ended":null}]\n'
+    show_list(rows, Format(csv=True), "")
+    assert capsys.readouterr().out == "at,ended\n2025-11-21T08:16:59.000001Z,\n"
+    show_list(rows, Format(), "")
+    assert capsys.readouterr().out == "at                   ended\n2025-11-21 08:16:59  -\n"
+    show_list(rows, Format(md=True), "")
+    assert capsys.readouterr().out.splitlines()[-1] == "| 2025-11-21 08:16:59 | - |"
 
 
 def test_a_program_gets_every_digit_and_nothing_for_what_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from plimsoll.cli.output import Format
 from plimsoll.cli.tracking import experiments
 from plimsoll.cli.tracking.runs import delete, download, list_, restore, series, show
 from plimsoll.errors import Conflict, InvalidInput, NotFound
-from plimsoll.records.run import AppendPoints, PointColumns, StartRun
-from plimsoll.workspace import WORKER
+from plimsoll.records.run import AppendPoints, CodeVersion, PointColumns, StartRun
+from plimsoll.workspace import WORKER, Workspace
 from tests.unit.yard import open_yard
 
 
@@ -76,6 +77,43 @@ def test_experiments_and_runs_are_deleted_and_restored(
     assert listed() == [second.id, first.id]
     with pytest.raises(NotFound, match="No experiment has"):
         experiments.show("nets")
+
+
+@pytest.mark.parametrize("name", ["-trees", "--where", ".trees"])
+def test_what_has_a_name_like_an_option_is_named_behind_two_dashes_or_by_its_id(
+    workspace: Workspace, call: Callable[..., int], capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    owner = workspace.identify(workspace.token("owner"))
+    run = workspace.do(StartRun(experiment=name, tags={name: "t"}), owner)
+    points = PointColumns(names=(name,), steps=(3,), times=(0,), values=(0.5,))
+    workspace.do(AppendPoints(run_id=run.id, writer="w", sequence=1, points=points), owner)
+    for words in (
+        ("experiments", "show", "--csv", "--", name),
+        ("experiments", "show", run.experiment_id, "--csv"),
+        ("runs", "list", f"--experiment={name}", "--csv", f"--columns=experiment,metrics.{name},tags.{name}"),
+    ):
+        assert call(*words) == 0
+        assert name in capsys.readouterr().out
+    assert call("runs", "series", "--csv", "--", run.id, name) == 0
+    assert capsys.readouterr().out.splitlines()[1].startswith("3,")
+
+
+def test_what_was_changed_since_the_commit_is_printed_as_a_patch(
+    workspace: Workspace, call: Callable[..., int], capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    owner = workspace.identify(workspace.token("owner"))
+    patch = b"diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-\xe9\x1b[31m\n+b\r\n"
+    codes = {
+        CodeVersion(commit="c" * 40, dirty_diff=workspace.stores.blobs.put(patch)): (patch, b""),
+        CodeVersion(commit="c" * 40): (b"", b"began with the commit cccc"),
+        CodeVersion(): (b"", b"recorded no commit"),
+    }
+    for code, (printed, said) in codes.items():
+        run = workspace.do(StartRun(code=code), owner)
+        assert call("runs", "show", run.id[:24], "--dirty-diff") == 0
+        told = capfdbinary.readouterr()
+        assert told.out == printed
+        assert said in told.err
 
 
 def test_a_history_is_printed_whole_in_part_and_thinned_with_every_digit(
