@@ -10,8 +10,11 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 demo: $(VENV)/.demo
 	$(BIN)/plimsoll demo
 
+# Byte code of Plimsoll is made here, once, and not by each of the processes that tests start: these write none, because what Python
+# looks at to trust it (whole seconds and the size) is kept by the quick edits that tests make.
 test: $(VENV)/.test $(VENV)/.wire
-	PYTHONDONTWRITEBYTECODE=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m compileall -q plimsoll tests
+	PYTHONDONTWRITEBYTECODE=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # Format, types, house and unit tests: under two minutes, before every commit.
 check: $(VENV)/.test

@@ -40,6 +40,8 @@ slices = ["line"]
 decision_stage = "an hour before departure"
 costs = { false_alarm = 1.0, missed = 3.0 }
 known_at = { minutes = "after arrival" }
+# Far more than a busy machine needs.
+budget = { load_seconds = 120.0, memory_mib = 1500.0, latency_ms = 5000.0 }
 """
 
 CODE = """

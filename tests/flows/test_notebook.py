@@ -64,6 +64,15 @@ def test_a_step_of_a_cell_has_the_key_that_it_has_in_a_module_and_the_view_says_
     assert same(found, newest(project, tmp_path / "there"))
 
 
+def test_a_part_that_is_refused_leaves_no_view_of_steps_that_are_still_to_come(project: Path, tmp_path: Path) -> None:
+    refused = "import plimsoll\ntry:\n    plimsoll.run(flow, only='total')\nexcept plimsoll.PlimsollError as error:\n    print(error.code)"
+    made = notebook(project, tmp_path / "here", STEPS, refused)
+    (view,) = html(made.cells[1])
+    assert "2 not run" in view
+    assert "to do" not in view
+    assert [output["text"] for output in made.cells[1].outputs if "text" in output] == ["refused\n"]
+
+
 def test_a_failed_step_is_shown_with_what_went_wrong(project: Path, tmp_path: Path) -> None:
     broken = STEPS.replace("number * RATE", "number / 0")
     caught = "import plimsoll\ntry:\n    plimsoll.run(flow)\nexcept plimsoll.PlimsollError as error:\n    print(type(error).__name__)"

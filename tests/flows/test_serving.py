@@ -31,8 +31,9 @@ GOOD = """
 import time
 
 def features(rows):
-    if rows.height and rows.get_column("a").max() == 500:
-        time.sleep(1.0)
+    seconds = {500: 1.0, 700: 4.0}
+    if rows.height and rows.get_column("a").max() in seconds:
+        time.sleep(seconds[rows.get_column("a").max()])
     return rows.select("a", "n")
 """
 BAD = """
@@ -353,9 +354,9 @@ def test_overload_is_answered_fast_and_the_rest_in_time(world: World, packages: 
 
 def test_an_answer_that_would_come_too_late_is_given_up(serving: World) -> None:
     began = clock.monotonic()
-    answer = serving.ask([{"a": 500.0, "n": 1}], **{"plimsoll-deadline-ms": "50"})
+    answer = serving.ask([{"a": 700.0, "n": 1}], **{"plimsoll-deadline-ms": "50"})
     assert answer.status_code == 504
-    assert clock.monotonic() - began < 1.0
+    assert clock.monotonic() - began < 3.5
     until(lambda: serving.counted("stable")["errors"] == 1)
 
 
