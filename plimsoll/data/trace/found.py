@@ -20,6 +20,7 @@ from plimsoll.data.trace.handed import Handed
 from plimsoll.data.trace.now import ALL_VARIABLES, FOLDER_PATH, SESSION, WORKING_FOLDER, distribution, module, variable
 from plimsoll.data.trace.origin import FRONTS, Origins
 from plimsoll.data.trace.places import ABSENT, NAMES, THERE, Mark, Places, bare, content, is_racy, is_text, listed, mark, names_in
+from plimsoll.data.trace.threads import Threads
 from plimsoll.records.pipeline import KeyPart
 
 
@@ -42,9 +43,6 @@ _PACKED = "_plimsoll_"
 #: Names by which the time of a log's record is asked for, and how a text names it.
 STAMPS = frozenset({"created", "asctime", "msecs", "relativeCreated"})
 _STAMP = re.compile(r"[{(](asctime|created|msecs|relativeCreated)\b")
-
-#: How the names of Plimsoll's threads begin.
-_OUR_THREADS = "plimsoll-"
 
 #: What Plimsoll itself uses: its finalisers may run in the middle of a step in the same process.
 _OURS = frozenset({"plimsoll", "sqlalchemy", "alembic", "httpx", "httpcore", "anyio", "starlette", "uvicorn", "psycopg", "psycopg_pool"})
@@ -97,9 +95,8 @@ class Found:
         self.held = held
         #: Code, by its identity, and where in it numpy makes a generator; for a Python that does not tell of calls.
         self.making = set[tuple[int, int | None]]()
-        self._alone, self._thread = alone, threading.current_thread()
+        self._alone, self._threads = alone, Threads(alone)
         self._folder = os.getcwd()
-        self._others = {} if alone else {each.ident: each for each in threading.enumerate() if each is not threading.current_thread()}
         #: Set while this very thread looks at something for the trace.
         self._looking = threading.local()
         self._files: dict[str, _File] = {}
@@ -119,14 +116,7 @@ class Found:
 
     def mine(self) -> bool:
         """Return whether the current thread's acts count."""
-        number = threading.get_ident()
-        other = self._others.get(number)
-        # An ended thread's number may be given to one that the step has begun; what beats for the run, tells of it or answers
-        # the step's guest may begin later than the step.
-        # ``current_thread`` would make an object for every thread of a library.
-        thread = threading._active.get(number)  # type: ignore[attr-defined]
-        ours = thread is not None and thread is not self._thread and thread.name.startswith(_OUR_THREADS)
-        return (other is None or not other.is_alive()) and not ours and not getattr(self._looking, "now", False)
+        return self._threads.mine() and not getattr(self._looking, "now", False)
 
     def asks(self, frame: FrameType | None, data: bool = False) -> str:
         """Return whose act it is, as :meth:`Origins.asks` tells it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import gc
 import os
 import shutil
@@ -385,6 +386,30 @@ def test_the_last_acts_of_objects_do_not_count(find: Find) -> None:
         gc.collect()
 
     assert find(work) == (set(), ())
+
+
+def test_threads_that_libraries_began_without_python_knowing_do_not_count(find: Find) -> None:
+    """No list names them: such were there before the step, and what they run is somebody else's."""
+    begun, asked, done, more = threading.Event(), threading.Event(), threading.Event(), threading.Event()
+
+    def beside() -> None:
+        begun.set()
+        asked.wait(60)
+        pytest.approx(1)
+        threading.current_thread()  # from now on there is an object for it
+        os.environ.get("BESIDE")
+        done.set()
+        more.wait(60)
+
+    _thread.start_new_thread(beside, ())
+    assert begun.wait(60)
+
+    def work() -> None:
+        asked.set()
+        assert done.wait(60)
+
+    assert find(work) == (set(), ())
+    more.set()
 
 
 @pytest.mark.skipif(not _MODERN, reason="Python 3.11 cannot watch calls of C functions")
