@@ -20,7 +20,7 @@ from typing import Any
 from plimsoll import clock
 from plimsoll.errors import InvalidInput
 from plimsoll.records.pipeline import Output
-from plimsoll.records.request import Json, Request, check_digest, check_name
+from plimsoll.records.request import Json, Request, check_digest, check_key, check_name
 from plimsoll.records.run import LogArtifact, LogInput, PointColumns, SetTags, check_artifact_name, check_step
 from plimsoll.records.tracking.change import LogBatch
 
@@ -75,7 +75,7 @@ class RunLogger:
         counts = self._next
         for name in given:
             if name not in counts:
-                check_name("Metric", name)
+                check_key("Metric", name)
         if step is None:
             steps = tuple([counts.get(name, 0) for name in given])
             for at in steps:

@@ -20,7 +20,7 @@ from plimsoll.data.trace.handed import Handed
 from plimsoll.data.trace.now import ALL_VARIABLES, FOLDER_PATH, SESSION, WORKING_FOLDER, distribution, module, variable
 from plimsoll.data.trace.origin import FRONTS, Origins
 from plimsoll.data.trace.places import ABSENT, NAMES, THERE, Mark, Places, bare, content, is_racy, is_text, listed, mark, names_in
-from plimsoll.data.trace.threads import Threads
+from plimsoll.data.trace.watched.threads import Threads
 from plimsoll.records.pipeline import KeyPart
 
 

@@ -7,8 +7,11 @@ are let go: after some seconds, or when the forked process has ended. Without a 
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
+import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 from plimsoll import clock
@@ -18,6 +21,29 @@ from plimsoll.sdk.journal import Journal, Kept
 
 #: Seconds after which a journal is let go, and its parent looks for journals.
 TURN = 5.0
+
+
+def tell_forks(method: Callable[[], None]) -> None:
+    """Call a method in each process that is forked from now on: a loop does not ask at every step which process it is in.
+
+    Args:
+        method: of an object, as long as anybody holds it.
+    """
+    _told().add(weakref.WeakMethod(method, _told().discard))
+
+
+@functools.cache
+def _told() -> set[weakref.WeakMethod[Callable[[], None]]]:
+    told = set[weakref.WeakMethod[Callable[[], None]]]()
+
+    def forked() -> None:
+        for method in [known() for known in told]:
+            if method is not None:
+                method()
+
+    # Python never forgets one of these.
+    os.register_at_fork(after_in_child=forked)
+    return told
 
 
 class Forked:

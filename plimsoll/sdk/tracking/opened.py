@@ -6,7 +6,6 @@ import atexit
 import os
 import sys
 import threading
-import weakref
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -44,7 +43,7 @@ from plimsoll.sdk.journal import Journal, Kept
 from plimsoll.sdk.sender import Sender
 from plimsoll.sdk.tracking.asked import RunAsked, provisional
 from plimsoll.sdk.tracking.endings import State, ending, uncaught
-from plimsoll.sdk.tracking.forked import TURN, Forked, left_by_children
+from plimsoll.sdk.tracking.forked import TURN, Forked, left_by_children, tell_forks
 from plimsoll.sdk.tracking.left import journals, replay, send, told
 from plimsoll.sdk.tracking.machine import Watch
 from plimsoll.sdk.tracking.spool import Spool
@@ -145,7 +144,7 @@ class OpenRun(RunLogger):
         self._lost.clear()
         self._next.clear()
         if not self._process:
-            _tell_forks(self)
+            tell_forks(self._be_forked)
         self._project, self._process = _here(), os.getpid()
         self._capture = setting("capture", None, self._project if (self._project / PROJECT_FILE).is_file() else None)[0]
         self._door = self._given or connect()
@@ -476,17 +475,6 @@ def warn(line: str) -> None:
         line: one sentence or two.
     """
     print(f"plimsoll: {line}", file=sys.stderr, flush=True)
-
-
-def _tell_forks(run: OpenRun) -> None:
-    """Tell a run in each process that is forked from this one; a loop does not ask the system at every step which process it is in."""
-    known = weakref.ref(run)
-
-    def forked() -> None:
-        if (run := known()) is not None:
-            run._be_forked()
-
-    os.register_at_fork(after_in_child=forked)
 
 
 def _not_begun() -> InvalidInput:

@@ -75,6 +75,11 @@ def test_a_name_that_is_none_is_refused_wherever_it_is_given(logger: RunLogger, 
     assert sent == []
 
 
+def test_metrics_may_begin_as_mlflows_do(logger: RunLogger, sent: list[PointColumns]) -> None:
+    logger.log({"-loss": 1.0, ".hidden": 2.0})
+    assert [part.names for part in sent] == [("-loss", ".hidden")]
+
+
 @pytest.mark.parametrize("given", ["loss", 0.5, ["loss"], [("loss", 1)]])
 def test_what_is_not_given_by_name_is_refused(logger: RunLogger, sent: list[Any], given: Any) -> None:
     for call in (logger.log, logger.set_params, logger.set_tags):

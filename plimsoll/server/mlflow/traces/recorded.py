@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
+from plimsoll import clock
 from plimsoll.errors import Conflict, NotFound
 from plimsoll.records.tracking.traces.span import ListSpans
 from plimsoll.records.tracking.traces.trace import (
@@ -19,7 +20,7 @@ from plimsoll.records.tracking.traces.trace import (
 from plimsoll.server.mlflow.experiments import active
 from plimsoll.server.mlflow.speech import INVALID, MISSING, Asked, Spoken
 from plimsoll.server.mlflow.traces.thought import listed, object_of, read, texts_of, told
-from plimsoll.server.mlflow.traces.times import length, moment, shown
+from plimsoll.server.mlflow.traces.times import length, moment
 
 #: Traces that come with all their spans.
 _AT_ONCE = 100
@@ -50,7 +51,7 @@ def _told(trace: RequestTrace) -> dict[str, Any]:
     return {
         "trace_id": trace.id,
         "trace_location": {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": trace.experiment_id}},
-        "request_time": shown(trace.started),
+        "request_time": clock.exact_iso(trace.started),
         **took,
         "state": _TOLD[trace.state],
         "request_preview": trace.request,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from plimsoll import clock
 from plimsoll.records.tracking.traces.assessment import Assessment, AssessmentError, AssessmentKind, AssessmentSource, Said
 from plimsoll.server.mlflow.speech import INVALID, Spoken
-from plimsoll.server.mlflow.traces.times import moment, shown
+from plimsoll.server.mlflow.traces.times import moment
 
 _SOURCES: dict[str, AssessmentSource] = {"HUMAN": "person", "LLM_JUDGE": "judge", "AI_JUDGE": "judge", "CODE": "code"}
 _TOLD = {"person": "HUMAN", "judge": "LLM_JUDGE", "code": "CODE", "unknown": "SOURCE_TYPE_UNSPECIFIED"}
@@ -160,8 +161,8 @@ def told(each: Assessment) -> dict[str, Any]:
         "assessment_name": each.name,
         "trace_id": each.trace_id,
         "source": {"source_type": _TOLD[each.source], **({"source_id": each.source_id} if each.source_id else {})},
-        "create_time": shown(each.created),
-        "last_update_time": shown(each.updated),
+        "create_time": clock.exact_iso(each.created),
+        "last_update_time": clock.exact_iso(each.updated),
         each.kind: _held(each),
         "metadata": each.metadata,
         "valid": each.valid,

@@ -6,7 +6,6 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from plimsoll import clock
 from plimsoll.server.mlflow.speech import INVALID, Spoken
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -50,12 +49,3 @@ def length(name: str, text: Any) -> int | None:
     if match is None or text.startswith("-"):
         raise Spoken(INVALID, f"Invalid value {text!r} for parameter '{name}' supplied.")
     return int(match[1]) * 1_000_000 + int(f"{match[2] or '':0<9}"[:6])
-
-
-def shown(at: int) -> str:
-    """Return a time as protobuf writes it.
-
-    Args:
-        at: UTC microseconds.
-    """
-    return clock.exact_iso(at)
