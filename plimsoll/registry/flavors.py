@@ -7,7 +7,6 @@ which scikit-learn follows without looking, are checked before the estimator is 
 
 from __future__ import annotations
 
-import importlib.metadata
 import io
 import json
 import math
@@ -21,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from plimsoll import extras
+from plimsoll.data.environment import bringing
 from plimsoll.errors import Corrupt, InvalidInput, Untrusted
 from plimsoll.records.request import Json
 
@@ -80,9 +80,7 @@ def save(estimator: Any, path: Path) -> None:
             f"The estimator {type(estimator).__name__} cannot be written by skops: {error}.",
             "Use scikit-learn's own classes, and move other row-wise code into the features function.",
         ) from error
-    unknown = unknown_types(data)
-    installed = importlib.metadata.packages_distributions() if unknown else {}
-    homeless = [name for name in unknown if name.partition(".")[0] not in installed]
+    homeless = [name for name in unknown_types(data) if not bringing(name.partition(".")[0])]
     if homeless:
         raise InvalidInput(
             f"The estimator holds {', '.join(homeless)}, which no installed package provides.",

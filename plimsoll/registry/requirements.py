@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from plimsoll.data.environment import bringing
 from plimsoll.errors import Refused
 from plimsoll.records.model import PackageMeta
 from plimsoll.registry.flavors import parts
@@ -32,8 +33,7 @@ def exact(estimator: Any, features: Callable[..., Any] | None) -> dict[str, str]
         features: the feature function; the packages that its modules have imported count. May be None.
     """
     roots = {type(part).__module__.partition(".")[0] for part in parts(estimator)} | _imported(features)
-    owners = importlib.metadata.packages_distributions()
-    names = {name for root in roots for name in owners.get(root, ())} | set(_ALWAYS)
+    names = {name for root in roots - sys.stdlib_module_names for name in _bringing(root)} | set(_ALWAYS)
     found = {name: version for name in names if (version := _version(name)) is not None}
     return {**dict(sorted(found.items())), "python": platform.python_version()}
 
@@ -70,6 +70,11 @@ def _imported(features: Callable[..., Any] | None) -> set[str]:
     held = [value for value in vars(module).values()] if module is not None else []
     names = [value.__name__ if isinstance(value, type(sys)) else getattr(value, "__module__", None) for value in held]
     return {name.partition(".")[0] for name in names if isinstance(name, str)}
+
+
+def _bringing(root: str) -> list[str]:
+    # Most are called like what they bring; to look at what each distribution brings takes far longer.
+    return [root] if _version(root) is not None else bringing(root)
 
 
 def _version(name: str) -> str | None:
