@@ -13,6 +13,7 @@ EXTRA_OF = {
     "skops": "sklearn",
     "cloudpickle": "mlflow",
     "xgboost": "xgboost",
+    "lightgbm": "lightgbm",
     "optuna": "search",
     "ray": "ray",
     "psycopg": "postgres",

@@ -105,7 +105,7 @@ class PackageMeta:
     format: Literal[1] = 1
     #: Registered name.
     model: str
-    #: ``sklearn``: file ``model.skops``.
+    #: ``sklearn``: file ``model.skops``. ``lightgbm``: file ``model.txt``.
     flavor: str
     #: What it takes and gives.
     signature: Signature
@@ -166,7 +166,7 @@ class Version:
         if self.meta is None:
             raise Refused(
                 f"{self.model}/{self.number} is not a package of Plimsoll; its files are {self.source or 'in another layout'}.",
-                f"Make a package of a scikit-learn model with: plimsoll models pack {self.model}/{self.number}",
+                f"Make a package of a model that MLflow wrote with: plimsoll models pack {self.model}/{self.number}",
             )
         return self.meta
 

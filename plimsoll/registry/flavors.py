@@ -1,5 +1,6 @@
-"""Model files: a fitted scikit-learn estimator to ``model.skops`` and back, without ever running what the file says.
+"""Model files: a fitted estimator to a file and back, without ever running what the file says.
 
+A scikit-learn estimator is ``model.skops``, and a booster of LightGBM its own text (:mod:`plimsoll.registry.formats.lightgbm`).
 skops names each class in the file and builds only those it is told to. Which ones that are is decided here, beside the
 loader, and never by the file. A crafted file may also use known classes with wild contents, so the index tables of trees,
 which scikit-learn follows without looking, are checked before the estimator is handed out.
@@ -23,6 +24,7 @@ from plimsoll import extras
 from plimsoll.data.environment import bringing
 from plimsoll.errors import Corrupt, InvalidInput, Untrusted
 from plimsoll.records.request import Json
+from plimsoll.registry.formats import lightgbm
 
 Answers = npt.NDArray[np.float64]
 
@@ -57,21 +59,39 @@ KNOWN = frozenset(
     for name in names.split()
 )
 
+#: Flavour of a package -> its model file.
+FILES = {"sklearn": "model.skops", "lightgbm": "model.txt"}
+
 #: Zip members get this time, so that the same estimator gives the same bytes.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def save(estimator: Any, path: Path) -> None:
+def flavor_of(estimator: Any) -> str:
+    """Return the flavour of the package that a model becomes: one of :data:`FILES`.
+
+    Args:
+        estimator: a scikit-learn estimator, or LightGBM's booster.
+    """
+    return "lightgbm" if lightgbm.is_booster(estimator) else "sklearn"
+
+
+def save(estimator: Any, path: Path) -> tuple[str, ...]:
     """Write a fitted estimator; the same estimator gives the same bytes.
 
     Args:
-        estimator: a fitted binary classifier with ``predict_proba``, or a regressor with one output.
-        path: the file to write, usually ``model.skops``.
+        estimator: a fitted binary classifier with ``predict_proba``, a regressor with one output, or LightGBM's booster.
+        path: the file to write, usually that of its flavour in :data:`FILES`.
+
+    Returns:
+        Classes and functions in the file that need a person's grant.
 
     Raises:
         InvalidInput: it is not such an estimator, or holds something that skops or another process cannot rebuild.
     """
     output_rule(estimator)
+    if lightgbm.is_booster(estimator):
+        path.write_bytes(lightgbm.write(estimator))
+        return ()
     skops = extras.require("skops.io")
     try:
         data = _settled(skops.dumps(estimator))
@@ -80,27 +100,34 @@ def save(estimator: Any, path: Path) -> None:
             f"The estimator {type(estimator).__name__} cannot be written by skops: {error}.",
             "Use scikit-learn's own classes, and move other row-wise code into the features function.",
         ) from error
-    homeless = [name for name in unknown_types(data) if not bringing(name.partition(".")[0])]
+    unknown = unknown_types(data)
+    homeless = [name for name in unknown if not bringing(name.partition(".")[0])]
     if homeless:
         raise InvalidInput(
             f"The estimator holds {', '.join(homeless)}, which no installed package provides.",
             "A model's process could not rebuild it: move that code into the features function.",
         )
     path.write_bytes(data)
+    return tuple(unknown)
 
 
 def load(path: Path, allowed: Collection[str] = ()) -> Any:
     """Return the estimator of a file, ready to predict in one thread.
 
     Args:
-        path: a file that :func:`save` wrote, or that pretends to be one.
+        path: a file that :func:`save` wrote, or that pretends to be one. What is no ``.txt`` is skops.
         allowed: classes and functions beyond the known ones that a person let be built.
 
     Raises:
         Untrusted: the file names others; nothing of it was built.
-        Corrupt: the file is not a skops file, or its contents do not fit its classes.
+        Corrupt: the file is of another kind, or its contents do not fit its classes.
     """
     data = path.read_bytes()
+    if path.name == FILES["lightgbm"]:
+        try:
+            return lightgbm.read(data)
+        except ValueError as error:
+            raise Corrupt(f"{path.name} holds no usable booster: {error}.", "Make the package again with plimsoll.Model.") from error
     skops = extras.require("skops.io")
     try:
         named = skops.get_untrusted_types(data=data)
@@ -138,11 +165,13 @@ def output_rule(estimator: Any) -> Callable[[Any], Answers]:
     A binary classifier answers the probability of class 1, a regressor its prediction.
 
     Args:
-        estimator: a fitted scikit-learn estimator.
+        estimator: a fitted scikit-learn estimator, or LightGBM's booster.
 
     Raises:
         InvalidInput: it is not fitted, has several outputs or other classes than 0 and 1, or gives no probabilities.
     """
+    if lightgbm.is_booster(estimator):
+        return lightgbm.output_rule(estimator)
     bases = extras.require("sklearn.base")
     name = type(estimator).__name__
     if not isinstance(estimator, bases.BaseEstimator):
@@ -168,9 +197,11 @@ def describe(estimator: Any) -> dict[str, Json]:
     """Return an estimator's class and parameters for people, JSON-able.
 
     Args:
-        estimator: a scikit-learn estimator.
+        estimator: a scikit-learn estimator, or LightGBM's booster.
     """
     cls = type(estimator)
+    if lightgbm.is_booster(estimator):
+        return {"class": f"{cls.__module__}.{cls.__qualname__}", "params": lightgbm.params_of(estimator)}
     params = {name: _plain(value) for name, value in sorted(estimator.get_params(deep=False).items())}
     return {"class": f"{cls.__module__}.{cls.__qualname__}", "params": params}
 

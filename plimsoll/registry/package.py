@@ -3,7 +3,7 @@
 A package is a tree of files:
 
 * ``package.json``: signature, purpose, requirements, data (:class:`PackageMeta`), as canonical JSON;
-* ``model.skops``: the estimator;
+* ``model.skops``: the estimator, or ``model.txt``: LightGBM's booster;
 * ``code/…``: the feature function and the project's files it needs;
 * ``example.parquet``: some raw input rows;
 * ``answers.parquet``: up to 1,000 raw rows with the answer that training computed, the reference for parity;
@@ -47,8 +47,8 @@ class Model:
     """A fitted estimator with all that is needed to use and to judge it. A plain value; return it from a step.
 
     Args:
-        estimator: a fitted scikit-learn binary classifier (classes 0 and 1) or regressor. It answers the probability of
-            class 1, or its prediction.
+        estimator: a fitted scikit-learn binary classifier (classes 0 and 1) or regressor, or LightGBM's booster. It answers the
+            probability of class 1, or its prediction.
         name: the name under which the model is registered.
         example: at least 2 raw input rows without the label: polars or pandas frame, or dict of columns.
         features: a module-level function from a polars frame of raw rows to what the estimator takes (frame or array, one row
@@ -129,6 +129,8 @@ class Model:
 
     def _taken(self, made: Any) -> Any:
         # An estimator that was fitted to an array warns when it is given names, and xgboost reads no frames of polars.
+        if flavors.flavor_of(self.estimator) != "sklearn":
+            return made
         named = hasattr(self.estimator, "feature_names_in_") and not type(self.estimator).__module__.startswith("xgboost.")
         return made.to_numpy() if isinstance(made, pl.DataFrame) and not named else made
 
@@ -188,9 +190,8 @@ class Model:
         if self.meta is not None:
             _write(folder, self._kept())
             return {}
-        stored = folder / "model.skops"
-        flavors.save(self.estimator, stored)
-        files, meta = self._made(project, tuple(flavors.unknown_types(stored.read_bytes())))
+        types = flavors.save(self.estimator, folder / flavors.FILES[flavors.flavor_of(self.estimator)])
+        files, meta = self._made(project, types)
         _write(folder, files)
         reference = read_answers(folder, meta)
         # Under a name of its own: this folder goes away, and the same package may be opened from a lasting one later.
@@ -226,7 +227,7 @@ class Model:
                 files["profile.msgpack"] = self._profile(self.training, purpose).to_bytes()
         meta = PackageMeta(
             model=self.name,
-            flavor="sklearn",
+            flavor=flavors.flavor_of(self.estimator),
             signature=self.signature,
             purpose=purpose,
             features=entry,
@@ -390,12 +391,13 @@ def _open(folder: Path, meta: PackageMeta, digest: str, trusted: bool) -> Model:
             digest=digest,
         )
     requirements.check(meta)
-    if meta.flavor != "sklearn":
-        raise Corrupt(f"The package {digest[:12]} has the flavor {meta.flavor!r}.", "This release knows 'sklearn'; use a newer one.")
+    if meta.flavor not in flavors.FILES:
+        known = ", ".join(flavors.FILES)
+        raise Corrupt(f"The package {digest[:12]} has the flavor {meta.flavor!r}.", f"This release knows {known}; use a newer one.")
     model = Model.__new__(Model)
     model.name, model.signature, model.purpose, model.meta = meta.model, meta.signature, meta.purpose, meta
     # A package cannot hold more than it declares: a grant for its code is looked up by what it declares.
-    model.estimator = flavors.load(folder / "model.skops", meta.types if trusted else ())
+    model.estimator = flavors.load(folder / flavors.FILES[meta.flavor], meta.types if trusted else ())
     model._rule = flavors.output_rule(model.estimator)
     model._schema = schema_of(meta.signature)
     model.example = from_parquet(_file(folder, "example.parquet"), meta.signature.inputs)

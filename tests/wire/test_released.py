@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from plimsoll.data.snapshot import get_tree
 from plimsoll.data.table import put_table
 from plimsoll.errors import Refused
 from plimsoll.records.data import RegisterSnapshot
@@ -18,6 +19,7 @@ from plimsoll.records.model import CheckVersion, GetReport, GetVersion, TrustPac
 from plimsoll.records.registry.catalog import CreateModel
 from plimsoll.records.registry.packing import PackVersion
 from plimsoll.records.registry.webhooks import CreateWebhook, GetWebhook
+from plimsoll.registry.package import open_package
 from tests.flows.real_platform import APPROVER, AUTHOR, Platform, until
 from tests.unit.registry.webhooks.receiver import receiving
 from tests.wire.conftest import Served, work
@@ -26,7 +28,7 @@ pytestmark = pytest.mark.slow
 
 #: What the models of ``clients/packed.py`` are for.
 _DECLARED = """
-[tool.plimsoll.models.late-{}]
+[tool.plimsoll.models.{}-{}]
 goal = "Say what is late."
 label = "late"
 unit = "id"
@@ -51,7 +53,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     folder = tmp_path_factory.mktemp("released")
     made = _Reaching(folder, f"sqlite:///{folder}/plimsoll.db")
     with (made.project / "pyproject.toml").open("a") as file:
-        file.write("".join(_DECLARED.format(generation) for generation in (2, 3)))
+        file.write("".join(_DECLARED.format(name, generation) for name in ("late", "grown", "fitted") for generation in (2, 3)))
     try:
         made.start()
         yield made
@@ -113,6 +115,18 @@ def test_a_model_that_a_client_wrote_goes_all_the_way_into_production(python: Pa
     assert answer.json()["predictions"] == pytest.approx(told["answers"], rel=1e-9)
     # MLflow's clients are told the same: which version is in production.
     assert platform.author.do(GetVersion(ref=f"{name}@production")).digest == made.digest
+
+    # A booster's text needs nobody's word, neither here nor where it is served; of an estimator the booster goes on, once it was read.
+    refused = platform.command("models", "pack", f"fitted-{generation}/1")
+    assert (refused.returncode, f"plimsoll models trust fitted-{generation}/1" in refused.stderr) == (3, True), refused.stderr
+    platform.author.do(TrustPackage(digest=platform.author.do(GetVersion(ref=f"fitted-{generation}/1")).digest, reason="mine"))
+    for kind in ("grown", "fitted"):
+        made = platform.author.do(PackVersion(ref=f"{kind}-{generation}/1", training=training, holdout=holdout))
+        get_tree(platform.author.blobs, made.digest, tmp_path / kind)
+        assert open_package(tmp_path / kind, made.digest, trusted=False).predict(rows).tolist() == told[kind]
+        platform.author.do(CheckVersion(ref=f"{kind}-{generation}/{made.number}"))
+        verdicts = {verdict.check: verdict.outcome for verdict in platform.author.do(GetReport(ref=made.digest)).verdicts}
+        assert (verdicts["parity"], verdicts["footprint"]) == ("pass", "pass")
 
 
 def test_what_a_webhook_was_not_told_when_the_platform_was_killed_is_told_by_the_next(platform: Platform) -> None:

@@ -111,7 +111,7 @@ def trust(ref: str, *, reason: str) -> None:
 
 @app.command
 def pack(ref: str, *, training: str = "", holdout: str = "") -> None:
-    """Make a package of a scikit-learn or xgboost model that MLflow wrote: a further version, which can be checked, released and served.
+    """Make a package of a scikit-learn, xgboost or LightGBM model that MLflow wrote: a further version, to be checked, released and served.
 
     Args:
         ref: the version that MLflow wrote.

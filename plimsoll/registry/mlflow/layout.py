@@ -18,7 +18,7 @@ DOCUMENT = "MLmodel"
 _LARGEST = 1 << 24
 
 #: Flavours that are read, the one that counts first.
-_READ = ("sklearn", "xgboost")
+_READ = ("sklearn", "xgboost", "lightgbm")
 
 #: MLflow's types of columns -> ours.
 _TYPES: dict[str, pl.DataType] = {
@@ -36,11 +36,12 @@ _TYPES: dict[str, pl.DataType] = {
 class Layout:
     """A model of one of the flavours that are read."""
 
-    #: The flavour: ``sklearn`` or ``xgboost``.
+    #: The flavour: ``sklearn``, ``xgboost`` or ``lightgbm``.
     flavor: str
     #: The estimator's file.
     file: Path
-    #: How it is written: ``skops``, ``cloudpickle`` or ``pickle``; of xgboost ``ubj``, ``json``, or ``xgb`` for whichever was its default.
+    #: How it is written: ``skops``, ``cloudpickle`` or ``pickle``; of xgboost ``ubj``, ``json``, or ``xgb`` for whichever was its default;
+    #: of LightGBM's booster ``text``.
     form: str
     #: Release of scikit-learn that it was made with; empty when it does not say, or does not matter.
     sklearn: str
@@ -70,7 +71,7 @@ def read_layout(folder: Path, name: str) -> Layout:
     if not library:
         have = ", ".join(sorted(map(str, flavors))) or "none"
         raise Refused(
-            f"{name} has the flavours {have}; only models of the flavours {' and '.join(map(repr, _READ))} become packages.",
+            f"{name} has the flavours {have}; only models of the flavours {', '.join(map(repr, _READ))} become packages.",
             "It is kept and given out. To check, release and serve another model, return a plimsoll.Model from a step.",
         )
     flavor = flavors[library]
@@ -79,12 +80,17 @@ def read_layout(folder: Path, name: str) -> Layout:
             f"{name} brings code of its own ({flavor['code']}), which a package does not take over.",
             "Log it without code_paths, or return a plimsoll.Model, which packs the code that it needs.",
         )
+    file, form = (
+        str(flavor.get("pickled_model" if library == "sklearn" else "data", "")),
+        str(flavor.get("serialization_format") or "pickle"),
+    )
+    read, remedy = {"skops", "cloudpickle", "pickle"}, "Log it with serialization_format='skops'."
     if library == "xgboost":
-        file, form = str(flavor.get("data", "")), str(flavor.get("model_format") or "xgb")
+        form = str(flavor.get("model_format") or "xgb")
         read, remedy = {"ubj", "json", "xgb"}, "Log it with model_format='ubj'."
-    else:
-        file, form = str(flavor.get("pickled_model", "")), str(flavor.get("serialization_format", "pickle"))
-        read, remedy = {"skops", "cloudpickle", "pickle"}, "Log it with serialization_format='skops'."
+    elif library == "lightgbm" and flavor.get("model_class") == "lightgbm.basic.Booster":
+        # Clients from 3.0 name a format here as well, which is that of estimators.
+        form, read = "text", {"text"}
     if form not in read:
         raise Refused(f"{name} is written as {form!r}, which is not read here.", remedy)
     schema = _schema(document, name)

@@ -20,6 +20,7 @@ from plimsoll.records.model import CreateVersion, GetVersion, ListGrants, Versio
 from plimsoll.records.registry.catalog import TagVersion
 from plimsoll.records.registry.packing import PackVersion
 from plimsoll.registry import flavors
+from plimsoll.registry.formats import lightgbm
 from plimsoll.registry.mlflow.layout import Layout, read_layout
 from plimsoll.registry.package import Model
 from plimsoll.store.contracts import JobContext
@@ -70,6 +71,13 @@ def pack_version(request: PackVersion, context: JobContext) -> Version:
 def _estimator(layout: Layout, name: str, trusted: bool) -> Any:
     if layout.flavor == "xgboost":
         return _boosted(layout, name)
+    if layout.flavor == "lightgbm":
+        return _grown(layout, name, trusted)
+    return _fitted(layout, name, trusted)
+
+
+def _fitted(layout: Layout, name: str, trusted: bool) -> Any:
+    """Return the estimator of a file in skops, or of a pickle that a person has allowed."""
     _check_release(layout, name)
     remedy = f"If you know where it comes from, run: plimsoll models trust {name} --reason ..."
     if layout.form == "skops":
@@ -109,17 +117,48 @@ def _boosted(layout: Layout, name: str) -> Any:
         raise Refused(
             f"{name} has xgboost's objective {objective!r}; a model answers one number a row.", "Train it with binary:logistic or reg:…"
         )
-    if layout.schema is not None and booster.feature_names not in (None, list(layout.schema)):
-        raise Refused(
-            f"{name} was fitted to the columns {', '.join(booster.feature_names)}, and its signature says {', '.join(layout.schema)}.",
-            "Log it with the rows that it was fitted to as input_example.",
-        )
+    _check_columns(layout, booster.feature_names or [], name)
     estimator = getattr(xgboost, kind)()
     estimator.load_model(data)
     if layout.kind == "xgboost.core.Booster":
         # By itself a booster answers with all of its trees, whichever was the best.
         estimator.get_booster().set_attr(best_iteration=None, best_score=None)
     return estimator
+
+
+def _grown(layout: Layout, name: str, trusted: bool) -> Any:
+    """Return LightGBM's booster: its text is data. Its estimators come as skops or pickles, and of them only the booster goes on."""
+    if layout.form == "text":
+        text = layout.file.read_bytes()
+    else:
+        estimator = _fitted(layout, name, trusted)
+        try:
+            # What it was fitted to say: the booster alone does not know its classes.
+            flavors.output_rule(estimator)
+            text = lightgbm.write(estimator.booster_)
+        except (InvalidInput, AttributeError) as error:
+            raise Refused(f"{name} is no model of one number a row: {error}", "Log a LGBMClassifier, LGBMRegressor or Booster.") from error
+    try:
+        booster = lightgbm.read(text)
+    except InvalidInput as error:
+        raise Refused(f"{name} cannot become a package. {error.fact}", error.remedy) from error
+    except ValueError as error:
+        raise Corrupt(f"{layout.file.name} of {name} cannot be read: {str(error)[:200]}", "Log the model again.") from error
+    # It writes underscores for spaces, and such names for rows that had none.
+    fitted = booster.feature_name()
+    unnamed = fitted == [f"Column_{index}" for index in range(len(fitted))]
+    _check_columns(layout, [] if unnamed else fitted, name)
+    return booster
+
+
+def _check_columns(layout: Layout, fitted: list[str], name: str) -> None:
+    """Refuse a booster whose columns, where it names them, are not those of its signature: it takes them by their place."""
+    said = list(layout.schema or (fitted if layout.example is None else layout.example.columns))
+    if fitted and [each.replace(" ", "_") for each in said] != [each.replace(" ", "_") for each in fitted]:
+        raise Refused(
+            f"{name} was fitted to the columns {', '.join(fitted)}, and its signature says {', '.join(said)}.",
+            "Log it with the rows that it was fitted to as input_example.",
+        )
 
 
 def _check_release(layout: Layout, name: str) -> None:

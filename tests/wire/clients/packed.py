@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+import lightgbm
 import mlflow
 import numpy as np
 import pandas as pd
@@ -34,6 +35,16 @@ for form in ({},) if generation == "2" else ({}, {"serialization_format": "cloud
         called = {"artifact_path": "late"} if generation == "2" else {"name": "late"}
         mlflow.sklearn.log_model(fitted, **kept, **called, **form)
 os.environ["MLFLOW_ALLOW_PICKLE_DESERIALIZATION"] = "true"
+# LightGBM: its booster is text; its estimators are written as any other.
+grown = lightgbm.LGBMClassifier(n_estimators=20, n_jobs=1, verbose=-1).fit(rows, labels)
+for model, registered in ((grown.booster_, f"grown-{generation}"), (grown, f"fitted-{generation}")):
+    with mlflow.start_run():
+        called = {"artifact_path": "late"} if generation == "2" else {"name": "late"}
+        mlflow.lightgbm.log_model(
+            model, **called, input_example=rows.head(3), registered_model_name=registered, pip_requirements=["lightgbm"]
+        )
 answers = mlflow.pyfunc.load_model(f"models:/{name}/1").predict(rows)[:, 1]
 told = {"rows": rows.to_dict("list"), "labels": labels.tolist(), "answers": answers.tolist()}
+told["grown"] = mlflow.pyfunc.load_model(f"models:/grown-{generation}/1").predict(rows).tolist()
+told["fitted"] = mlflow.lightgbm.load_model(f"models:/fitted-{generation}/1").predict_proba(rows)[:, 1].tolist()
 Path("told.json").write_text(json.dumps(told))
