@@ -95,6 +95,10 @@ def _everything_is_closed() -> Iterator[None]:
     gc.freeze()
 
 
+#: A database with Plimsoll's tables, which others are copied from.
+_PREPARED = "prepared"
+
+
 class PostgresServer:
     """A running server.
 
@@ -108,10 +112,25 @@ class PostgresServer:
 
     def fresh(self) -> str:
         """Make an empty database and return its URL."""
+        return self._copy("template1")
+
+    def prepared(self) -> str:
+        """Make a database that has Plimsoll's tables and return its URL; to copy them takes a quarter of the time of making them."""
+        with self._admin() as connection:
+            there = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", (_PREPARED,)).fetchone()
+            if there is None:
+                connection.execute(f"CREATE DATABASE {_PREPARED}")
+                open_database(self._url(_PREPARED)).close()
+        return self._copy(_PREPARED)
+
+    def _copy(self, template: str) -> str:
         self._made += 1
         name = f"plimsoll_{self._made}"
         with self._admin() as connection:
-            connection.execute(f"CREATE DATABASE {name}")
+            connection.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
+        return self._url(name)
+
+    def _url(self, name: str) -> str:
         return f"postgresql://plimsoll@/{name}?host={self.sockets}"
 
     def answers(self) -> bool:
@@ -203,10 +222,28 @@ def postgres_url(postgres: PostgresServer) -> str:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest) -> str:
+def empty_database_url(request: pytest.FixtureRequest) -> str:
     """The URL of an empty database, on each dialect."""
     url: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
     return url
+
+
+@pytest.fixture(scope="session")
+def prepared_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with Plimsoll's tables, which others are copied from."""
+    path = tmp_path_factory.mktemp("prepared") / "plimsoll.db"
+    open_database(f"sqlite:///{path}").close()
+    return path
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a database that has Plimsoll's tables and nothing in them, on each dialect."""
+    if request.param == "postgresql":
+        server: PostgresServer = request.getfixturevalue("postgres")
+        return server.prepared()
+    shutil.copy(request.getfixturevalue("prepared_file"), tmp_path / "plimsoll.db")
+    return f"sqlite:///{tmp_path / 'plimsoll.db'}"
 
 
 @pytest.fixture

@@ -12,11 +12,11 @@ from plimsoll.testing.database import DatabaseSuite, Open
 
 class TestDatabase(DatabaseSuite):
     @pytest.fixture
-    def reopen(self, database_url: str) -> Iterator[Open]:
+    def reopen(self, empty_database_url: str) -> Iterator[Open]:
         with ExitStack() as stack:
 
             def reopen() -> Database:
-                opened = open_database(database_url)
+                opened = open_database(empty_database_url)
                 stack.callback(opened.close)
                 return opened
 

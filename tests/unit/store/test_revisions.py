@@ -16,9 +16,9 @@ from plimsoll.store.tables.columns import metadata
 
 
 @pytest.fixture
-def migrated(database_url: str) -> Any:
+def migrated(empty_database_url: str) -> Any:
     """An empty database that went through every revision."""
-    database = SqlDatabase(backend_of(database_url))
+    database = SqlDatabase(backend_of(empty_database_url))
     with database.write() as tx:
         revisions.upgrade(tx)
     yield database
@@ -45,7 +45,7 @@ def test_the_revisions_lead_to_the_tables_of_the_schema(migrated: SqlDatabase) -
         assert revisions.is_current(tx)
 
 
-def test_a_fresh_database_equals_a_migrated_one(migrated: SqlDatabase, database_url: str, tmp_path: Any, request: Any) -> None:
+def test_a_fresh_database_equals_a_migrated_one(migrated: SqlDatabase, empty_database_url: str, tmp_path: Any, request: Any) -> None:
     other = f"sqlite:///{tmp_path / 'other.db'}" if migrated.dialect == "sqlite" else request.getfixturevalue("postgres").fresh()
     fresh = open_database(other)
     with migrated.read() as one, fresh.read() as two:
@@ -95,12 +95,12 @@ def test_a_newer_database_is_refused_and_not_touched(database: Database, databas
         assert _described(tx) == before
 
 
-def test_a_database_of_something_else_is_refused_and_not_touched(database_url: str) -> None:
-    other = SqlDatabase(backend_of(database_url))
+def test_a_database_of_something_else_is_refused_and_not_touched(empty_database_url: str) -> None:
+    other = SqlDatabase(backend_of(empty_database_url))
     with other.write() as tx:
         tx.execute(text("CREATE TABLE recipes (name TEXT)"))
     with pytest.raises(InvalidInput, match="recipes"):
-        open_database(database_url)
+        open_database(empty_database_url)
     with other.read() as tx:
         assert inspect(tx).get_table_names() == ["recipes"]
     other.close()
