@@ -103,12 +103,12 @@ def test_what_a_killed_process_had_acknowledged_is_there(database: Database, dat
     assert len(told) - len(acknowledged) in (0, 1)
 
 
-def test_processes_that_open_an_empty_database_and_write_at_once_make_one_chain(database_url: str, tmp_path: Path) -> None:
-    processes = [_start(_TELLS_A_HUNDRED, database_url, tmp_path / "blobs") for _ in range(3)]
+def test_processes_that_open_an_empty_database_and_write_at_once_make_one_chain(empty_database_url: str, tmp_path: Path) -> None:
+    processes = [_start(_TELLS_A_HUNDRED, empty_database_url, tmp_path / "blobs") for _ in range(3)]
     for process in processes:
         process.communicate(timeout=_LIMIT)
         assert process.returncode == os.EX_OK
-    database = open_database(database_url)
+    database = open_database(empty_database_url)
     with database.read() as tx:
         assert SqlEvents().verify(tx) == Verification(events=300, broken_at=None)
     database.close()
