@@ -14,6 +14,7 @@ EXTRA_OF = {
     "cloudpickle": "mlflow",
     "xgboost": "xgboost",
     "lightgbm": "lightgbm",
+    "mlflow": "pyfunc",
     "optuna": "search",
     "ray": "ray",
     "psycopg": "postgres",

@@ -105,7 +105,7 @@ class PackageMeta:
     format: Literal[1] = 1
     #: Registered name.
     model: str
-    #: ``sklearn``: file ``model.skops``. ``lightgbm``: file ``model.txt``.
+    #: ``sklearn``: file ``model.skops``. ``lightgbm``: file ``model.txt``. ``python_function``: folder ``mlflow``, for MLflow to load.
     flavor: str
     #: What it takes and gives.
     signature: Signature

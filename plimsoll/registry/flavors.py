@@ -1,6 +1,7 @@
 """Model files: a fitted estimator to a file and back, without ever running what the file says.
 
-A scikit-learn estimator is ``model.skops``, and a booster of LightGBM its own text (:mod:`plimsoll.registry.formats.lightgbm`).
+A scikit-learn estimator is ``model.skops``, a booster of LightGBM its own text (:mod:`plimsoll.registry.formats.lightgbm`),
+and what only MLflow can load its own folder (:mod:`plimsoll.registry.formats.pyfunc`), under a grant.
 skops names each class in the file and builds only those it is told to. Which ones that are is decided here, beside the
 loader, and never by the file. A crafted file may also use known classes with wild contents, so the index tables of trees,
 which scikit-learn follows without looking, are checked before the estimator is handed out.
@@ -22,9 +23,10 @@ import numpy.typing as npt
 
 from plimsoll import extras
 from plimsoll.data.environment import bringing
-from plimsoll.errors import Corrupt, InvalidInput, Untrusted
+from plimsoll.errors import Corrupt, InvalidInput, MissingExtra, Untrusted
 from plimsoll.records.request import Json
 from plimsoll.registry.formats import lightgbm
+from plimsoll.registry.formats.pyfunc import LOADER, PyFunc
 
 Answers = npt.NDArray[np.float64]
 
@@ -59,8 +61,8 @@ KNOWN = frozenset(
     for name in names.split()
 )
 
-#: Flavour of a package -> its model file.
-FILES = {"sklearn": "model.skops", "lightgbm": "model.txt"}
+#: Flavour of a package -> its model file; of a ``python_function`` a folder.
+FILES = {"sklearn": "model.skops", "lightgbm": "model.txt", "python_function": "mlflow"}
 
 #: Zip members get this time, so that the same estimator gives the same bytes.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -70,8 +72,10 @@ def flavor_of(estimator: Any) -> str:
     """Return the flavour of the package that a model becomes: one of :data:`FILES`.
 
     Args:
-        estimator: a scikit-learn estimator, or LightGBM's booster.
+        estimator: a scikit-learn estimator, LightGBM's booster, or a model that MLflow loaded.
     """
+    if isinstance(estimator, PyFunc):
+        return "python_function"
     return "lightgbm" if lightgbm.is_booster(estimator) else "sklearn"
 
 
@@ -89,6 +93,9 @@ def save(estimator: Any, path: Path) -> tuple[str, ...]:
         InvalidInput: it is not such an estimator, or holds something that skops or another process cannot rebuild.
     """
     output_rule(estimator)
+    if isinstance(estimator, PyFunc):
+        estimator.write(path)
+        return (LOADER,)
     if lightgbm.is_booster(estimator):
         path.write_bytes(lightgbm.write(estimator))
         return ()
@@ -115,13 +122,15 @@ def load(path: Path, allowed: Collection[str] = ()) -> Any:
     """Return the estimator of a file, ready to predict in one thread.
 
     Args:
-        path: a file that :func:`save` wrote, or that pretends to be one. What is no ``.txt`` is skops.
+        path: a file that :func:`save` wrote, or that pretends to be one. Its name says its flavour; any other is skops.
         allowed: classes and functions beyond the known ones that a person let be built.
 
     Raises:
         Untrusted: the file names others; nothing of it was built.
         Corrupt: the file is of another kind, or its contents do not fit its classes.
     """
+    if path.name == FILES["python_function"]:
+        return _called(path, allowed)
     data = path.read_bytes()
     if path.name == FILES["lightgbm"]:
         try:
@@ -150,6 +159,21 @@ def load(path: Path, allowed: Collection[str] = ()) -> Any:
     return estimator
 
 
+def _called(folder: Path, allowed: Collection[str]) -> PyFunc:
+    if LOADER not in allowed:
+        raise Untrusted(
+            "The package is a python_function of MLflow, which runs whatever its files say, and nobody has allowed that.",
+            "If you know where the model comes from, run: plimsoll models trust REF",
+            types=[LOADER],
+        )
+    try:
+        return PyFunc(folder)
+    except MissingExtra:
+        raise
+    except Exception as error:  # whatever the files run may raise anything
+        raise Corrupt(f"MLflow does not load the model: {error!r}.", "Install the releases that its package.json names.") from error
+
+
 def unknown_types(data: bytes) -> list[str]:
     """Return the classes and functions that a skops file names and that need a person's grant.
 
@@ -170,6 +194,8 @@ def output_rule(estimator: Any) -> Callable[[Any], Answers]:
     Raises:
         InvalidInput: it is not fitted, has several outputs or other classes than 0 and 1, or gives no probabilities.
     """
+    if isinstance(estimator, PyFunc):
+        return estimator.predict
     if lightgbm.is_booster(estimator):
         return lightgbm.output_rule(estimator)
     bases = extras.require("sklearn.base")
@@ -197,9 +223,11 @@ def describe(estimator: Any) -> dict[str, Json]:
     """Return an estimator's class and parameters for people, JSON-able.
 
     Args:
-        estimator: a scikit-learn estimator, or LightGBM's booster.
+        estimator: a scikit-learn estimator, LightGBM's booster, or a model that MLflow loaded.
     """
     cls = type(estimator)
+    if isinstance(estimator, PyFunc):
+        return estimator.described()
     if lightgbm.is_booster(estimator):
         return {"class": f"{cls.__module__}.{cls.__qualname__}", "params": lightgbm.params_of(estimator)}
     params = {name: _plain(value) for name, value in sorted(estimator.get_params(deep=False).items())}

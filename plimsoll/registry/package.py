@@ -3,7 +3,7 @@
 A package is a tree of files:
 
 * ``package.json``: signature, purpose, requirements, data (:class:`PackageMeta`), as canonical JSON;
-* ``model.skops``: the estimator, or ``model.txt``: LightGBM's booster;
+* ``model.skops``: the estimator, or ``model.txt``: LightGBM's booster, or ``mlflow/…``: a model in MLflow's own layout;
 * ``code/…``: the feature function and the project's files it needs;
 * ``example.parquet``: some raw input rows;
 * ``answers.parquet``: up to 1,000 raw rows with the answer that training computed, the reference for parity;

@@ -13,6 +13,7 @@ from plimsoll.data.environment import bringing
 from plimsoll.errors import Refused
 from plimsoll.records.model import PackageMeta
 from plimsoll.registry.flavors import parts
+from plimsoll.registry.formats.pyfunc import PyFunc
 
 #: Distributions that every package needs, since Plimsoll itself reads and answers with them.
 _ALWAYS = ("numpy", "plimsoll", "polars", "scikit-learn", "scipy", "skops")
@@ -29,11 +30,12 @@ def exact(estimator: Any, features: Callable[..., Any] | None) -> dict[str, str]
     """Return the installed releases of what a model needs, by distribution, and ``python``.
 
     Args:
-        estimator: a fitted estimator; the packages of all objects inside it count.
+        estimator: a fitted estimator; the packages of all objects inside it count, or what MLflow wrote down of its model.
         features: the feature function; the packages that its modules have imported count. May be None.
     """
     roots = {type(part).__module__.partition(".")[0] for part in parts(estimator)} | _imported(features)
-    names = {name for root in roots - sys.stdlib_module_names for name in _bringing(root)} | set(_ALWAYS)
+    named = estimator.distributions() | {"mlflow-skinny"} if isinstance(estimator, PyFunc) else set()
+    names = {name for root in roots - sys.stdlib_module_names for name in _bringing(root)} | set(_ALWAYS) | named
     found = {name: version for name in names if (version := _version(name)) is not None}
     return {**dict(sorted(found.items())), "python": platform.python_version()}
 

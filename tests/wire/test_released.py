@@ -27,7 +27,7 @@ from tests.wire.conftest import Served, work
 pytestmark = pytest.mark.slow
 
 #: What the models of ``clients/packed.py`` are for.
-_DECLARED = """
+DECLARED = """
 [tool.plimsoll.models.{}-{}]
 goal = "Say what is late."
 label = "late"
@@ -53,7 +53,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     folder = tmp_path_factory.mktemp("released")
     made = _Reaching(folder, f"sqlite:///{folder}/plimsoll.db")
     with (made.project / "pyproject.toml").open("a") as file:
-        file.write("".join(_DECLARED.format(name, generation) for name in ("late", "grown", "fitted") for generation in (2, 3)))
+        file.write("".join(DECLARED.format(name, generation) for name in ("late", "grown", "fitted") for generation in (2, 3)))
     try:
         made.start()
         yield made
@@ -61,7 +61,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         made.close()
 
 
-def _data(platform: Platform, rows: pl.DataFrame, labels: list[int]) -> tuple[str, str]:
+def keep_data(platform: Platform, rows: pl.DataFrame, labels: list[int]) -> tuple[str, str]:
     """Keep what the model was fitted to and what it never saw; return their digests."""
     # Over weeks: days are the unit of evidence.
     at = pl.datetime_range(datetime(2026, 1, 1), datetime(2026, 4, 1), interval="2h", time_zone="UTC", eager=True).head(rows.height)
@@ -77,7 +77,7 @@ def test_a_model_that_a_client_wrote_goes_all_the_way_into_production(python: Pa
     work("packed", python, Served(platform.url, platform.token), tmp_path)
     told = json.loads((tmp_path / "told.json").read_text())
     rows = pl.DataFrame(told["rows"])
-    training, holdout = _data(platform, rows, told["labels"])
+    training, holdout = keep_data(platform, rows, told["labels"])
 
     # Checked and released is what was packed, and nothing else.
     for request in (CheckVersion(ref=f"{name}/1"), CreateRelease(ref=f"{name}/1")):

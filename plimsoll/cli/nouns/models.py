@@ -111,7 +111,10 @@ def trust(ref: str, *, reason: str) -> None:
 
 @app.command
 def pack(ref: str, *, training: str = "", holdout: str = "") -> None:
-    """Make a package of a scikit-learn, xgboost or LightGBM model that MLflow wrote: a further version, to be checked, released and served.
+    """Make a package of a model that MLflow wrote: a further version, to be checked, released and served.
+
+    scikit-learn's, xgboost's and LightGBM's models are read as data where their files are data; anything else runs MLflow's loader, once a
+    person has trusted the version.
 
     Args:
         ref: the version that MLflow wrote.

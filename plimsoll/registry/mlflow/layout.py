@@ -17,8 +17,11 @@ DOCUMENT = "MLmodel"
 #: Bytes of the documents at most; MLflow writes some thousand.
 _LARGEST = 1 << 24
 
+#: The flavour of whatever MLflow itself can load, which is code.
+_CALLED = "python_function"
+
 #: Flavours that are read, the one that counts first.
-_READ = ("sklearn", "xgboost", "lightgbm")
+_READ = ("sklearn", "xgboost", "lightgbm", _CALLED)
 
 #: MLflow's types of columns -> ours.
 _TYPES: dict[str, pl.DataType] = {
@@ -36,12 +39,12 @@ _TYPES: dict[str, pl.DataType] = {
 class Layout:
     """A model of one of the flavours that are read."""
 
-    #: The flavour: ``sklearn``, ``xgboost`` or ``lightgbm``.
+    #: The flavour: ``sklearn``, ``xgboost`` or ``lightgbm``; ``python_function`` where there is none of these.
     flavor: str
-    #: The estimator's file.
+    #: The estimator's file; of a ``python_function`` the document itself.
     file: Path
     #: How it is written: ``skops``, ``cloudpickle`` or ``pickle``; of xgboost ``ubj``, ``json``, or ``xgb`` for whichever was its default;
-    #: of LightGBM's booster ``text``.
+    #: of LightGBM's booster ``text``; of a ``python_function`` the module that loads it.
     form: str
     #: Release of scikit-learn that it was made with; empty when it does not say, or does not matter.
     sklearn: str
@@ -75,6 +78,21 @@ def read_layout(folder: Path, name: str) -> Layout:
             "It is kept and given out. To check, release and serve another model, return a plimsoll.Model from a step.",
         )
     flavor = flavors[library]
+    file, form = (DOCUMENT, str(flavor.get("loader_module") or "nothing")) if library == _CALLED else _written(library, flavor, name)
+    schema = _schema(document, name)
+    return Layout(
+        flavor=library,
+        file=_inside(folder, file, name),
+        form=form,
+        sklearn=str(flavor.get("sklearn_version") or ""),
+        kind=str(flavor.get("model_class") or ""),
+        schema=schema,
+        example=_example(folder, document, schema, name),
+    )
+
+
+def _written(library: str, flavor: dict[str, Any], name: str) -> tuple[str, str]:
+    """Return an estimator's file, and how it is written."""
     if flavor.get("code"):
         raise Refused(
             f"{name} brings code of its own ({flavor['code']}), which a package does not take over.",
@@ -93,16 +111,7 @@ def read_layout(folder: Path, name: str) -> Layout:
         form, read = "text", {"text"}
     if form not in read:
         raise Refused(f"{name} is written as {form!r}, which is not read here.", remedy)
-    schema = _schema(document, name)
-    return Layout(
-        flavor=library,
-        file=_inside(folder, file, name),
-        form=form,
-        sklearn=str(flavor.get("sklearn_version") or ""),
-        kind=str(flavor.get("model_class") or ""),
-        schema=schema,
-        example=_example(folder, document, schema, name),
-    )
+    return file, form
 
 
 def _document(folder: Path, name: str) -> dict[str, Any]:

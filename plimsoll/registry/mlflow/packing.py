@@ -14,13 +14,14 @@ from plimsoll import codec, extras
 from plimsoll.data import values
 from plimsoll.data.snapshot import get_tree
 from plimsoll.data.table import get_table
-from plimsoll.errors import Corrupt, Denied, InvalidInput, NotFound, Refused, Untrusted
+from plimsoll.errors import Corrupt, Denied, InvalidInput, MissingExtra, NotFound, Refused, Untrusted
 from plimsoll.records.data import GetSnapshot, ListSnapshots, RegisterSnapshot
 from plimsoll.records.model import CreateVersion, GetVersion, ListGrants, Version
 from plimsoll.records.registry.catalog import TagVersion
 from plimsoll.records.registry.packing import PackVersion
 from plimsoll.registry import flavors
 from plimsoll.registry.formats import lightgbm
+from plimsoll.registry.formats.pyfunc import PyFunc
 from plimsoll.registry.mlflow.layout import Layout, read_layout
 from plimsoll.registry.package import Model
 from plimsoll.store.contracts import JobContext
@@ -40,7 +41,7 @@ def pack_version(request: PackVersion, context: JobContext) -> Version:
     Raises:
         Denied: it is somebody else's work.
         Refused: it is a package already, of a flavour that is not read here, brings code, or belongs to no run.
-        Untrusted: it is pickled, or names classes that are not known to be harmless, and nobody has allowed that for this version.
+        Untrusted: it is pickled, a ``python_function``, or names classes that are not known to be harmless, and nobody has allowed that.
         InvalidInput: the model does not fit its data or its purpose, or nothing says what its rows look like.
         Corrupt: its files cannot be read.
     """
@@ -69,11 +70,28 @@ def pack_version(request: PackVersion, context: JobContext) -> Version:
 
 
 def _estimator(layout: Layout, name: str, trusted: bool) -> Any:
+    if layout.flavor == "python_function":
+        return _called(layout, name, trusted)
     if layout.flavor == "xgboost":
         return _boosted(layout, name)
     if layout.flavor == "lightgbm":
         return _grown(layout, name, trusted)
     return _fitted(layout, name, trusted)
+
+
+def _called(layout: Layout, name: str, trusted: bool) -> PyFunc:
+    """Return what MLflow's own loader makes of the files, which a person has allowed."""
+    if not trusted:
+        raise Untrusted(
+            f"{name} is a python_function that {layout.form} loads: that runs whatever its files say, and nobody has allowed it.",
+            f"If you know where it comes from, run: plimsoll models trust {name} --reason ...",
+        )
+    try:
+        return PyFunc(layout.file.parent, layout.form)
+    except MissingExtra:
+        raise
+    except Exception as error:  # whatever the files run may raise anything
+        raise Corrupt(f"MLflow does not load {name} here: {error!r}.", "Install what its requirements.txt names.") from error
 
 
 def _fitted(layout: Layout, name: str, trusted: bool) -> Any:

@@ -148,7 +148,7 @@ def flavored(**more: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("written", "error", "told"),
     [
-        (changed(flavors={"python_function": {}, "pytorch": {}}), Refused, "has the flavours python_function, pytorch"),
+        (changed(flavors={"spacy": {}, "pytorch": {}}), Refused, "has the flavours pytorch, spacy"),
         (changed(flavors={"xgboost": {"data": "model.bin", "model_format": "bin"}}), Refused, "is written as 'bin'"),
         (changed(flavors=None), Refused, "has the flavours none"),
         (flavored(code="code"), Refused, "brings code of its own"),
