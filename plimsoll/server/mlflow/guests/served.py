@@ -102,14 +102,20 @@ def served(guests: Mapping[str, Guest], blobs: Blobs, listener: socket.socket) -
         blobs: where bytes are.
         listener: listens on this machine.
     """
-    # Named so that a step in this very process is not found to read what its guest uploads.
-    waiting = tempfile.TemporaryDirectory(prefix=OWN)
-    platform = _Platform(guests, _Bytes(Passing(blobs, Path(waiting.name))), Path(waiting.name))
-    behind = Starlette(routes=routes(platform))
-    behind.state.home = waiting.name
+    ends = contextlib.ExitStack()
+
+    def app() -> _Doorman:
+        # Named so that a step in this very process is not found to read what its guest uploads.
+        waiting = ends.enter_context(tempfile.TemporaryDirectory(prefix=OWN))
+        platform = _Platform(guests, _Bytes(Passing(blobs, Path(waiting))), Path(waiting))
+        behind = Starlette(routes=routes(platform))
+        behind.state.home = waiting
+        return _Doorman(behind, guests)
+
     server = _Server(
         uvicorn.Config(
-            _Doorman(behind, guests),
+            app,
+            factory=True,
             ws="none",
             lifespan="off",
             log_config=None,
@@ -122,7 +128,7 @@ def served(guests: Mapping[str, Guest], blobs: Blobs, listener: socket.socket) -
     )
 
     def run() -> None:
-        with waiting:
+        with ends:
             server.run(sockets=[listener])
 
     def stop() -> None:
