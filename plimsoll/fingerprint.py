@@ -114,6 +114,11 @@ class _Encoder:
         self.buffer += COUNT.pack(number)
 
     def child(self, value: Any, step: Callable[[], str]) -> None:
+        write = _PLAIN.get(type(value))
+        if write is not None:
+            # What is plain is never refused, and most of what is inside of something is plain.
+            write(self, value)
+            return
         try:
             self.put(value)
         except Opaque as problem:

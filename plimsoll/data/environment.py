@@ -28,7 +28,7 @@ GIT_SECONDS = 30.0
 #: Untracked files that are part of the code. Others (data, notebooks, secrets) stay out.
 _SOURCES = ("*.py", "pyproject.toml", "**/pyproject.toml")
 
-_HEADER = re.compile(r"^(Name|Version): *(.*\S)", re.MULTILINE)
+_HEADERS = {name: re.compile(rf"^{name}: *(.*\S)", re.MULTILINE) for name in ("Name", "Version")}
 
 #: git's name of the tree without files, to compare with before the first commit.
 _EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
@@ -60,7 +60,9 @@ def version(name: str) -> str | None:
 def _headers(distribution: metadata.Distribution) -> dict[str, str]:
     # Read by hand: parsing all headers of all distributions as the mail that they are takes longer than many a run.
     text = distribution.read_text("METADATA") or distribution.read_text("PKG-INFO") or ""
-    return dict(_HEADER.findall(text.partition("\n\n")[0]))
+    head = text.partition("\n\n")[0]
+    # Both stand in the first lines; what follows them is longer by far.
+    return {name: found[1] for name, pattern in _HEADERS.items() if (found := pattern.search(head))}
 
 
 def bringing(package: str) -> list[str]:

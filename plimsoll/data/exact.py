@@ -188,9 +188,9 @@ def _value(node: Any, fetch: Fetch) -> Any:
         case ["str", data]:
             return data.decode("utf-8", "surrogatepass")
         case ["list", items]:
-            return [_value(item, fetch) for item in items]
+            return _values(items, fetch)
         case ["tuple", items]:
-            return tuple([_value(item, fetch) for item in items])
+            return tuple(_values(items, fetch))
         case ["dict", items]:
             return {_value(key, fetch): _value(item, fetch) for key, item in items}
         case ["set", items]:
@@ -213,6 +213,11 @@ def _value(node: Any, fetch: Fetch) -> Any:
             return getattr(datetime, kind)(*parts, tzinfo=_tzinfo(zone), fold=fold)
         case _:
             return fetch(node)
+
+
+def _values(items: list[Any], fetch: Fetch) -> list[Any]:
+    # Most are themselves, and there may be many.
+    return [_value(item, fetch) if isinstance(item, list) else item for item in items]
 
 
 def _tzinfo(zone: list[Any]) -> datetime.tzinfo | None:

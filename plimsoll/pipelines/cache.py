@@ -42,7 +42,7 @@ _SHOWN = 3
 _NEW_PARTS = Upsert(key_parts, replacing=False)
 _NEW_ENTRIES = Upsert(cache_entries, replacing=True)
 _NEW_STEPS = Upsert(steps, replacing=True)
-_DONE = delete(claims).where(claims.c.run_id == bindparam("run"), claims.c.call.in_(bindparam("calls", expanding=True)))
+_DONE = delete(claims).where(claims.c.run_id == bindparam("run"), claims.c.call == bindparam("held"))
 _NEWEST = cache_entries.c.created.desc(), cache_entries.c.key
 _OF_CALL = select(cache_entries).where(cache_entries.c.call == bindparam("call")).order_by(*_NEWEST)
 _SOME_OF_CALL = _OF_CALL.limit(bindparam("most"))
@@ -77,8 +77,8 @@ def record_steps(request: RecordSteps, context: Context) -> Run | None:
     _NEW_PARTS.rows(context.tx, list({row["key"]: row for row in made}.values()))
     _NEW_ENTRIES.rows(context.tx, list({step.record.key: _entry_row(step, context) for step in request.steps if step.keep}.values()))
     _NEW_STEPS.rows(context.tx, list({step.record.index: codec.plain(step.record) for step in request.steps}.values()))
-    if calls := [step.call for step in request.steps if step.call is not None]:
-        context.tx.execute(_DONE, {"run": request.run_id, "calls": calls})
+    if held := [{"run": request.run_id, "held": step.call} for step in request.steps if step.call is not None]:
+        context.tx.execute(_DONE, held)
     if request.end is None or known is None:
         return None
     run = end_run(request.end, context, known)

@@ -52,7 +52,7 @@ def code_parts(function: Callable[..., Any], sources: Sources | None = None) -> 
             versions.update(sources.versions(package, None) if sources.has(package) else {})
     parts = {(part.kind, part.name): part for part in closure(function, sources, traced=True)}
     for name, version in versions.items():
-        parts["environment", name] = KeyPart(kind="environment", name=name, digest=digest_value(version), text=version)
+        parts["environment", name] = sources.part(name, version)
     return tuple(parts.values())
 
 
@@ -62,8 +62,13 @@ def may_give_model(function: Callable[..., Any]) -> bool:
     Args:
         function: the user's own function; without a return annotation it may return anything.
     """
+    plain = inspect.unwrap(function)
+    written = getattr(plain, "__annotations__", {})
+    if all(isinstance(hint, type) for hint in written.values()):
+        # They mean themselves, and to look for what others mean takes longer than most of a key.
+        return _may_be_model(written.get("return", Any))
     try:
-        hint = get_type_hints(inspect.unwrap(function)).get("return", Any)
+        hint = get_type_hints(plain).get("return", Any)
     except (NameError, TypeError, AttributeError):
         hint = Any  # names that only a type checker sees
     return _may_be_model(hint)

@@ -252,7 +252,7 @@ def execute(
         runner.room.check(steps)
         origin = origin or origin_of(function, blobs, project)
         check_cached(plan, chosen, LookUp(do, late, project, origin.lately))
-        start = replace(_start(function, plan, origin, experiment), tags=chosen.tags | dict(tags), cause=cause, key=key)
+        start = _start(function, plan, origin, experiment, chosen.tags | dict(tags), cause, key)
         with origin.hosted or hosting(do, late, runner, project) as guests:
             means = Means(do=do, blobs=late, executor=runner, in_process=own, lately=origin.lately, hosted=guests, heard=heard)
             means = means if on_step is None else replace(means, on_step=on_step)
@@ -317,10 +317,15 @@ def entry_of(function: Callable[..., Any], project: Path) -> str:
     return f"{path.as_posix()}:{function.__qualname__}"
 
 
-def _start(function: Callable[..., Any], plan: Plan, origin: Origin, experiment: str) -> StartRun:
+def _start(
+    function: Callable[..., Any], plan: Plan, origin: Origin, experiment: str, tags: Mapping[str, str], cause: Cause, key: str | None
+) -> StartRun:
     return StartRun(
         experiment=experiment or function.__name__,
         params={name: shown(value) for name, value in plan.params.items()},
+        tags=dict(tags),
+        cause=cause,
+        key=key,
         code=origin.code,
         environment=origin.environment,
         machine=origin.machine,

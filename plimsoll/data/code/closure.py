@@ -207,7 +207,7 @@ class _Walk:
         versions = surroundings(self.used)
         for package, folder in self.packages.items():
             versions.update(self.sources.versions(package, folder))
-        parts += [KeyPart(kind="environment", name=name, digest=digest_value(text), text=text) for name, text in versions.items()]
+        parts += [self.sources.part(name, text) for name, text in versions.items()]
         return tuple(sorted(parts, key=lambda part: (part.kind, part.name)))
 
     def acting(self) -> frozenset[str]:
@@ -372,16 +372,14 @@ class _Walk:
 
     def work_function(self, label: str, function: types.FunctionType) -> None:
         code = function.__code__
-        used = names_used(code)
+        used, named = self.sources.named(code)
         self.used |= used
         if leads := sorted(_ANYWHERE & used):
             raise self.refusal(label, f"{leads[0]} leads to any name of a module")
         normal = self.sources.normal(code, function.__globals__)
         if normal is None:
             self.touch("sys", "stdlib")  # Bytecode means something only to its own Python.
-        found = [
-            each for each in references(code) if normal is None or each.kind == "import" or each.name in normal.names or "__" in each.name
-        ]
+        found = [each for each in named if normal is None or each.kind == "import" or each.name in normal.names or "__" in each.name]
         found += named_in_text(code, function.__globals__) - set(found)
         mentions = self.mentions(label, function, found, normal.renamed if normal else {})
         content: list[Any] = [normal.canonical if normal else self.sources.unread(code), mentions]

@@ -20,7 +20,7 @@ from typing import Any
 
 from plimsoll.data.code.bytecode import codes
 from plimsoll.data.code.names import contents
-from plimsoll.data.code.source import Sources
+from plimsoll.data.code.source import DEFINITIONS, Sources
 from plimsoll.fingerprint import digest_value
 
 #: Names by which a result may hang on the settings of loggers.
@@ -45,7 +45,6 @@ _LONGEST = 1024
 _ITEMS = 100
 #: Names of what is not shown.
 SECRET = re.compile(r"key|secret|token|passw|credential", re.IGNORECASE)
-_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 #: What marks a class of records -> what each of them runs when it is made.
 _RECORDS = {"__dataclass_fields__": "__post_init__", "__attrs_attrs__": "__attrs_post_init__", "__struct_fields__": "__post_init__"}
 #: Methods that a class may run where it is only called, besides the one that makes it.
@@ -71,15 +70,13 @@ def effects(module: types.ModuleType, sources: Sources, quiet_logging: bool) -> 
     finder = _Finder(sources, quiet_logging)
     found: list[ast.stmt] = []
     for statement in sources.tree(file, vars(module)).body:
-        if isinstance(statement, _DEFINITIONS):
+        if isinstance(statement, DEFINITIONS):
             found += finder.of_definition(statement, vars(module))
         elif not _is_guarded(statement, module.__name__) and finder.any_acts([statement], vars(module), frozenset()):
             found.append(statement)
     if finder.fills:
         # What a cache has kept follows from what the module held at that moment, which may be another thing by now.
-        found = [
-            each for each in sources.tree(file, vars(module)).body if not isinstance(each, (*_DEFINITIONS, ast.Import, ast.ImportFrom))
-        ]
+        found = [each for each in sources.tree(file, vars(module)).body if not isinstance(each, (*DEFINITIONS, ast.Import, ast.ImportFrom))]
     return found
 
 
@@ -181,7 +178,7 @@ def imported(module: types.ModuleType, sources: Sources) -> Iterator[types.Modul
     """
     file = getattr(module, "__file__", None)
     names = [module.__name__.rpartition(".")[0]]
-    for node in _outside_functions(sources.tree(file, vars(module)).body) if file else ():
+    for node in sources.acting(sources.tree(file, vars(module)).body) if file else ():
         if isinstance(node, ast.Import):
             names += [each.name for each in node.names if (each.asname or each.name.partition(".")[0]) in vars(module)]
         elif isinstance(node, ast.ImportFrom):
@@ -206,15 +203,6 @@ def _is_guarded(statement: ast.stmt, module: str) -> bool:
 
 def _words(expression: ast.expr) -> set[str]:
     return {getattr(each, "id", getattr(each, "attr", "")) for each in ast.walk(expression)}
-
-
-def _outside_functions(statements: Iterable[ast.AST]) -> Iterator[ast.AST]:
-    pending = list(statements)
-    while pending:
-        node = pending.pop()
-        yield node
-        if not isinstance(node, (*_DEFINITIONS, ast.Lambda)):
-            pending += ast.iter_child_nodes(node)
 
 
 def _root(expression: ast.expr) -> tuple[str, list[str]]:
@@ -245,9 +233,9 @@ class _Finder:
         #: Whether a function that keeps its results is called.
         self.fills = False
 
-    def any_acts(self, statements: Iterable[ast.AST], names: dict[str, Any], local: frozenset[str]) -> bool:
+    def any_acts(self, statements: Sequence[ast.AST], names: dict[str, Any], local: frozenset[str]) -> bool:
         """Say whether one of some statements acts beyond the names of its module."""
-        return any(self.acts(node, names, local) for node in _outside_functions(statements))
+        return any(self.acts(node, names, local) for node in self.sources.acting(statements))
 
     def acts(self, node: ast.AST, names: dict[str, Any], local: frozenset[str]) -> bool:
         targets: list[ast.expr] = []
@@ -326,8 +314,8 @@ class _Finder:
         if isinstance(statement, ast.ClassDef):
             made = names.get(statement.name)
             inner = {**names, **(vars(made) if isinstance(made, type) else {})}
-            body = [each for each in statement.body if not isinstance(each, _DEFINITIONS)]
-            deep = [each for each in statement.body if isinstance(each, _DEFINITIONS) and self.of_definition(each, inner)]
+            body = [each for each in statement.body if not isinstance(each, DEFINITIONS)]
+            deep = [each for each in statement.body if isinstance(each, DEFINITIONS) and self.of_definition(each, inner)]
             if deep or (isinstance(made, type) and self.is_noted(made)):
                 noted += [each.value for each in statement.keywords] or [ast.Constant(None)]
             found += body if any(self.any_acts([each], inner, frozenset()) for each in body) else []
@@ -426,7 +414,7 @@ class _Finder:
             else:
                 code, names = function.__code__, function.__globals__
                 local = frozenset((*code.co_varnames, *code.co_cellvars))
-                nested = [each.body for each in ast.walk(node) if inside and isinstance(each, _DEFINITIONS)]
+                nested = [each.body for each in ast.walk(node) if inside and isinstance(each, DEFINITIONS)]
                 # A decorator's wrapper calls what its cells hold.
                 wrapped = [contents(cell) for cell in function.__closure__ or ()]
                 self.known[key] = any(self.any_acts(body, names, local) for body in (node.body, *nested)) or any(

@@ -15,16 +15,24 @@ import os
 import re
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from email.parser import HeaderParser
 from pathlib import Path
 from types import CodeType
 from typing import Any
 
-from plimsoll.data.code.bytecode import bytecode, codes
+from plimsoll.data.code.bytecode import Reference, bytecode, codes, names_used, references
 from plimsoll.data.code.normal import Function, Normal, at_positions
 from plimsoll.data.environment import bringing
+from plimsoll.fingerprint import digest_value
+from plimsoll.records.pipeline import KeyPart
+
+#: Statements whose bodies do not run where they stand.
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+#: Nodes that may act beyond the names of their module, or import something.
+_ACTING = (ast.Assign, ast.Delete, ast.AugAssign, ast.AnnAssign, ast.With, ast.Expr, ast.Await, ast.Call, ast.Import, ast.ImportFrom)
 
 #: Fields of statements that hold statements.
 _BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
@@ -52,6 +60,9 @@ class Sources:
     def __init__(self) -> None:
         self._files: dict[str, _File] = {}
         self._normal: dict[int, tuple[CodeType, Normal | None]] = {}
+        self._named: dict[int, tuple[CodeType, frozenset[str], list[Reference]]] = {}
+        self._acting: dict[int, tuple[ast.AST, list[ast.AST]]] = {}
+        self._parts: dict[tuple[str, str], KeyPart] = {}
         self._versions: dict[str, dict[str, str]] = {}
         self._installed: dict[str, importlib.metadata.Distribution | None] = {}
         self._required: dict[str, tuple[str, str, list[str]]] = {}
@@ -73,6 +84,17 @@ class Sources:
             known = self._normal[id(code)] = code, found
         return known[1]
 
+    def named(self, code: CodeType) -> tuple[frozenset[str], list[Reference]]:
+        """Return every name in a code object, and what it looks up outside of itself; see :mod:`plimsoll.data.code.bytecode`.
+
+        Args:
+            code: a function's code.
+        """
+        known = self._named.get(id(code))
+        if known is None:
+            known = self._named[id(code)] = code, names_used(code), references(code)
+        return known[1], known[2]
+
     def node(self, code: CodeType, names: dict[str, Any]) -> Function | None:
         """Return the syntax tree of a live code object; None if the file does not compile to this very code.
 
@@ -93,6 +115,19 @@ class Sources:
             names: globals of its module, through which zip files find their source.
         """
         return self._read(file, names).tree
+
+    def acting(self, statements: Sequence[ast.AST]) -> Iterator[ast.AST]:
+        """Yield what may act, or imports, in some nodes of :meth:`tree`, but for what is in functions and classes; the last one first.
+
+        Args:
+            statements: they are looked through once.
+        """
+        for statement in reversed(statements):
+            known = self._acting.get(id(statement))
+            if known is None:
+                found: list[ast.AST] = [node for node in _outside_functions(statement) if isinstance(node, _ACTING)]
+                known = self._acting[id(statement)] = statement, found
+            yield from known[1]
 
     def native(self, file: str) -> str:
         """Return the digest of a compiled file.
@@ -184,6 +219,18 @@ class Sources:
             self._versions[package] = found
         return self._versions[package]
 
+    def part(self, name: str, text: str) -> KeyPart:
+        """Return what a key says of something that the code reaches and that has a version.
+
+        Args:
+            name: a distribution or a setting.
+            text: its version or its value.
+        """
+        known = self._parts.get((name, text))
+        if known is None:
+            known = self._parts[name, text] = KeyPart(kind="environment", name=name, digest=digest_value(text), text=text)
+        return known
+
     def has(self, name: str) -> bool:
         """Return whether a distribution is installed.
 
@@ -236,6 +283,15 @@ def _functions(tree: ast.Module, lambdas: bool) -> Iterator[Function]:
             yield node
         for field in _BLOCKS:
             pending += getattr(node, field, ())
+
+
+def _outside_functions(node: ast.AST) -> Iterator[ast.AST]:
+    pending = [node]
+    while pending:
+        node = pending.pop()
+        yield node
+        if not isinstance(node, (*DEFINITIONS, ast.Lambda)):
+            pending += ast.iter_child_nodes(node)
 
 
 def python_version() -> str:

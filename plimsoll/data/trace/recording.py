@@ -10,7 +10,7 @@ import functools
 import importlib
 import os
 import sys
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any
@@ -39,6 +39,19 @@ def prepare() -> None:
     """Find beforehand what recordings watch in the modules that are loaded: processes that are forked from this one need not."""
     if sys.version_info < (3, 12):
         _INSERTED.find()
+
+
+@contextlib.contextmanager
+def kept() -> Iterator[None]:
+    """Leave what recordings watch in place between those of the block: to exchange it for each takes longer than many a step."""
+    if sys.version_info >= (3, 12):
+        yield
+        return
+    try:
+        _INSERTED.begin()
+        yield
+    finally:
+        _INSERTED.end()
 
 
 class Recorder:

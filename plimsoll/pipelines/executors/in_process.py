@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import threading
 from concurrent.futures import Future
@@ -10,7 +11,7 @@ from typing import Any
 
 from plimsoll.clock import Alarms
 from plimsoll.data import values
-from plimsoll.data.trace.recording import Recorder
+from plimsoll.data.trace.recording import Recorder, kept
 from plimsoll.errors import PlimsollError
 from plimsoll.pipelines.executors.call import Call, Ran, changeable, load_input, perform
 from plimsoll.pipelines.loop.late import LateBlobs
@@ -29,15 +30,16 @@ class InProcess:
     Args:
         blobs: where outputs are.
         project: folder of the project.
+        many: calls follow each other, and what their recordings watch stays in place from the first one to :meth:`close`.
     """
 
-    def __init__(self, blobs: Blobs, project: Path) -> None:
+    def __init__(self, blobs: Blobs, project: Path, many: bool = False) -> None:
         self._blobs = blobs
         self.project = project
         self.room = one_at_a_time()
         #: Begin the threads that a run needs once it takes long; runs at the same time share them with what else is here.
         self.alarms = Alarms()
-        self._turn = threading.Lock()
+        self._turn, self._many, self._ends = threading.Lock(), many, contextlib.ExitStack()
         stored = blobs.stored if isinstance(blobs, LateBlobs) else blobs
         self._recorder = Recorder(project, [stored.folder] if isinstance(stored, LocalBlobs) else [])
 
@@ -56,6 +58,9 @@ class InProcess:
             logger = RunLogger(call.run_id, call.heard, lambda value: values.save(value, self._blobs, self.project))
             shared = changeable(call.shared, call.inputs, loaded)
             with self._turn:
+                if self._many:
+                    self._many = False
+                    self._ends.enter_context(kept())
                 function, variables = call.node.step.function, call.variables
                 recording = self._recorder.recording(function, call.known, call.seed, variables, [*args, *kwargs.values()])
                 future.set_result(perform(function, args, kwargs, logger, self._blobs, self.project, recording, variables, shared))
@@ -64,7 +69,8 @@ class InProcess:
         return future
 
     def close(self) -> None:
-        """Begin no more threads; nothing else is held."""
+        """Begin no more threads, and leave nothing in place for further calls."""
+        self._ends.close()
         self.alarms.close()
 
 

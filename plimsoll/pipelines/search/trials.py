@@ -200,7 +200,7 @@ class _Work:
         self._project = place.project.resolve()
         # What trials give is small for the most part, and is stored together with what else is recorded of each.
         self._blobs = LateBlobs(place.blobs)
-        self._in_process = InProcess(self._blobs, self._project)
+        self._in_process = InProcess(self._blobs, self._project, many=True)
         self._on_trial, self._on_step = on_trial, on_step
         self._turn = threading.Lock()
         self._stopping = False
@@ -294,18 +294,15 @@ class _Work:
             if run:
                 raise
             trial = self._fail(trial, error)
-        trial = replace(trial, run_id=run[0].id if run and run[0] else None)
-        trial = replace(trial, reports=self.study.reports(number), notes=self.study.notes(number))
+        id, reports, notes = run[0].id if run and run[0] else None, self.study.reports(number), self.study.notes(number)
+        trial = replace(trial, run_id=id, reports=reports, notes=notes)
         self._end(trial)
         ended.append(trial)
         if self._mistake is not None:
             raise _Mistaken(self._mistake)
 
     def _begin(self, start: StartRun, trials: list[Trial]) -> Run:
-        number = trials[-1].number
-        key = f"trial {number} of {self._search.id} by {self._holder}"
-        cause = Cause(kind="search", id=self._search.id)
-        begun = self._record(trials, replace(start, cause=cause, key=key, tags={**start.tags, "trial": str(number)}))
+        begun = self._record(trials, start)
         assert begun is not None
         return begun
 
@@ -319,7 +316,9 @@ class _Work:
             blobs=self._blobs,
             project=self._project,
             experiment=self._place.experiment,
-            tags=self._place.tags,
+            tags={**self._place.tags, "trial": str(number)},
+            cause=Cause(kind="search", id=self._search.id),
+            key=f"trial {number} of {self._search.id} by {self._holder}",
             executor=executor,
             in_process=self._in_process,
             origin=origin,

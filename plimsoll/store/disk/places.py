@@ -70,7 +70,7 @@ def explained(folder: Path, digest: str = "") -> Iterator[None]:
         raise _meaning(error, folder, digest) from error
 
 
-def sync(path: Path) -> None:
+def sync(path: Path | str) -> None:
     """Wait until a folder or a file is on the disk.
 
     Args:

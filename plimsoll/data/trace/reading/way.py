@@ -184,9 +184,9 @@ def brought_by(values: Iterable[Any]) -> list[Any]:
             continue
         known.add(id(value))
         if isinstance(value, (list, tuple, set, frozenset)):
-            pending += itertools.islice(value, _LOOKED_AT)
+            pending += [each for each in itertools.islice(value, _LOOKED_AT) if type(each) not in _SCALARS]
         elif isinstance(value, dict):
-            pending += itertools.islice(value.values(), _LOOKED_AT)
+            pending += [each for each in itertools.islice(value.values(), _LOOKED_AT) if type(each) not in _SCALARS]
             pending.append(getattr(value, "default_factory", None))
         elif callable(value) and (isinstance(value, (type, *_FUNCTIONS)) or type(value).__module__ in ("functools", "operator")):
             found.append(value)

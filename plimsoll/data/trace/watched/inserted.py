@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import importlib
 import opcode
-import operator
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -50,9 +49,10 @@ class Inserted:
         self._depth = 0
         #: Function -> its own code, and the same with the call.
         self._codes: dict[FunctionType, tuple[CodeType, CodeType]] = {}
-        #: Names of the modules that were looked at, and of those that are in the table, what was found by that name.
+        #: Names of the modules that were looked at, and of those that are in the table, what was found by that name: the module,
+        #: what it holds, and what it was loaded by, which is another one after a reload.
         self._names: set[str] = set()
-        self._modules: dict[str, tuple[ModuleType, Any]] = {}
+        self._modules: dict[str, tuple[ModuleType, dict[str, Any], Any]] = {}
 
     def find(self) -> None:
         """Find the functions of the table in the modules that are loaded now; what begins later finds only those of newer ones."""
@@ -69,9 +69,9 @@ class Inserted:
                     self._codes[says] = says.__code__, with_call(says.__code__, self._said)
                 # That one first: from then on no module is missed.
                 self._put(says)
-                self._look()
-                for function in tuple(self._codes):
-                    self._put(function)
+            fresh = self._look()
+            for function in tuple(self._codes) if self._depth == 1 else fresh:
+                self._put(function)
 
     def end(self) -> None:
         """Give every function its own code again, unless another recording goes on."""
@@ -83,20 +83,25 @@ class Inserted:
                     if function.__code__ is other:
                         function.__code__ = own
 
-    def _look(self) -> None:
-        """Find the functions of modules that are new, or loaded anew."""
+    def _look(self) -> list[FunctionType]:
+        """Find the functions of modules that are new, or loaded anew, and return those that were not known."""
         names = set(sys.modules)
         wanted = {name for name in names - self._names if name.startswith(MODULES)}
-        wanted |= {name for name, known in self._modules.items() if any(map(operator.is_not, known, _loaded(name)))}
+        wanted |= {
+            name
+            for name, (module, held, spec) in self._modules.items()
+            if sys.modules.get(name) is not module or held.get("__spec__") is not spec
+        }
         self._names = names
-        self._add(wanted)
+        return self._add(wanted)
 
     def _add(self, names: Iterable[str]) -> list[FunctionType]:
         modules = []
         for name in names:
-            module, spec = _loaded(name)
+            module = sys.modules.get(name)
             if isinstance(module, ModuleType):
-                self._modules[name] = module, spec
+                held = _held(module)
+                self._modules[name] = module, held, held.get("__spec__")
                 modules.append(module)
         fresh = [each for each in functions_of(modules) if each not in self._codes and self._is_watched(each)]
         for function in fresh:
@@ -138,11 +143,10 @@ class Inserted:
                     self._put(function)
 
 
-def _loaded(name: str) -> tuple[Any, Any]:
-    """Return what is loaded by a name, and what it was loaded by, which is another one after a reload."""
-    module = sys.modules.get(name)
+def _held(module: ModuleType) -> dict[str, Any]:
     # Not by the module's own attribute, by which a lazy one would be loaded.
-    return module, object.__getattribute__(module, "__dict__").get("__spec__") if isinstance(module, ModuleType) else None
+    held: dict[str, Any] = object.__getattribute__(module, "__dict__")
+    return held
 
 
 def functions_of(modules: Iterable[ModuleType]) -> Iterator[FunctionType]:
@@ -152,7 +156,7 @@ def functions_of(modules: Iterable[ModuleType]) -> Iterator[FunctionType]:
         modules: loaded ones.
     """
     known = set[int]()
-    pending = [each for module in modules for each in object.__getattribute__(module, "__dict__").values()]
+    pending = [each for module in modules for each in _held(module).values()]
     while pending:
         value = pending.pop()
         if id(value) in known or isinstance(value, _PLAIN):

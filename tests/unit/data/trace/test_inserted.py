@@ -21,7 +21,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from plimsoll.data.trace.recording import Recorder, Recording, prepare
+from plimsoll.data.trace.recording import Recorder, Recording, kept, prepare
 from plimsoll.data.trace.watched.begun import MODULES, begun
 from plimsoll.data.trace.watched.inserted import Inserted, functions_of, with_call
 from plimsoll.pipelines.keys import code_parts
@@ -119,6 +119,29 @@ def test_many_threads_may_begin_and_end(recording: Callable[[], Recording]) -> N
     for thread in threads:
         thread.join()
     assert read == [True] * 80
+    assert os.path.exists.__code__ is code
+
+
+def test_what_is_kept_between_recordings_sees_modules_that_come_meanwhile(recording: Callable[[], Recording]) -> None:
+    """It tells nobody anything while nothing records, and goes with the block, however that ends."""
+    code, first, second = os.path.exists.__code__, recording(), recording()
+
+    def work() -> None:
+        with first:
+            take("a.csv")
+        exchanged = os.path.exists.__code__
+        assert exchanged is not code
+        os.path.exists("b.csv")
+        importlib.reload(importlib.import_module("getpass"))
+        with second:
+            assert getpass.getuser.__code__.co_consts[-1] == exchanged.co_consts[-1]
+            assert os.path.exists.__code__ is exchanged
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError), kept():
+        work()
+    assert ("file", "a.csv") in _read(first)
+    assert _read(second) == set()
     assert os.path.exists.__code__ is code
 
 

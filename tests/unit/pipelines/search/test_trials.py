@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -62,6 +64,15 @@ def run(bench: Bench, asked: SearchPlan, trials: int, do: Any = None, ref: str =
     params = more.pop("params", {})
     told = {name: more.pop(name) for name in ("on_trial", "on_step", "name") if name in more}
     return search(bench.load(ref), asked, params, place(bench, do, **more), trials=trials, **told)
+
+
+def test_a_search_leaves_the_functions_of_libraries_as_they_were(bench: Bench) -> None:
+    """On Python 3.11 they have other code from its first step to its end."""
+    bench.write("pipe.py", PIPE)
+    code, seen = os.path.exists.__code__, list[bool]()
+    run(bench, plan(), 3, on_trial=lambda trial: seen.append(os.path.exists.__code__ is code))
+    assert seen == [sys.version_info >= (3, 12)] * 3
+    assert os.path.exists.__code__ is code
 
 
 def test_a_trial_of_cheap_steps_writes_three_times(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
