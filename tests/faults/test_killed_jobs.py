@@ -165,6 +165,8 @@ def test_the_process_that_does_short_jobs_is_replaced_when_it_is_killed(workspac
         assert [found.state for found in done] == ["done", "done"]
         (child,) = children(process.pid)
         os.kill(child, signal.SIGKILL)
+        # A job that it is given while it still dies would be one that has failed.
+        until(lambda: not lives(child))
         assert ended(workspace, workspace.submit(SealPredictions(), OWNER).id).state == "done"
         assert children(process.pid) != [child]
     assert not lives(child)
