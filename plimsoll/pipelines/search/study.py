@@ -151,9 +151,7 @@ class Study:
             for constraint, violation in zip(self._plan.constraints, trial.violations, strict=False):
                 open.set_constraint(str(constraint), violation)
             state = getattr(self._optuna.trial.TrialState, _STATES[trial.state])
-            values = list(trial.values) if trial.state == "finished" and trial.values else None
-            # What ``tell`` does, without the copy of the trial that it gives back, which took longer than the rest.
-            self._optuna.study._tell._tell_with_warning(self._study, open, values, state)
+            self._study.tell(open, list(trial.values) if trial.state == "finished" and trial.values else None, state)
 
     def importances(self) -> dict[str, float]:
         """Return parameter -> its share of what made trials good, largest first; empty with too few trials to say.
