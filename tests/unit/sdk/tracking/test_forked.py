@@ -142,3 +142,30 @@ def test_what_a_forked_process_leaves_waits_for_the_beginning_of_its_run(weather
     assert "Its beginning is not sent yet." in capsys.readouterr().out
     assert sync() == 0, capsys.readouterr()
     check(id)
+
+
+#: Tells two objects of forks, lets go of one, and ends well if a forked process tells the other, and nobody tells them here.
+TOLD = """
+import os, sys, weakref
+from plimsoll.sdk.tracking.forked import tell_forks
+
+class Run:
+    told = 0
+    def forked(self):
+        Run.told += 1
+
+run, gone = Run(), Run()
+known = weakref.ref(gone)
+tell_forks(run.forked)
+tell_forks(gone.forked)
+del gone
+child = os.fork()
+if not child:
+    os._exit(Run.told)
+sys.exit(not (known() is None and os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1 and Run.told == 0))
+"""
+
+
+def test_what_is_told_of_forks_is_not_held_for_them() -> None:
+    """A notebook begins thousands of runs, and may fork after each."""
+    assert subprocess.run([sys.executable, "-c", TOLD]).returncode == 0
