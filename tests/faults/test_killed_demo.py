@@ -64,7 +64,7 @@ def test_a_demo_that_was_killed_again_and_again_goes_on_and_leaves_no_process(tm
     for words, others in POINTS:
         demo = _begin(folder, story)
         try:
-            until(lambda words=words, demo=demo: words in story.read_text() or demo.poll() is not None, f"the story says {words!r}", 120)
+            until(lambda words=words, demo=demo: words in story.read_text() or demo.poll() is not None, f"the story says {words!r}", 400)
             assert demo.poll() is None, story.read_text()[-2000:]
             clock.sleep(random.uniform(0.0, 3.0))
             for pid, line in _processes(folder).items():
@@ -75,9 +75,9 @@ def test_a_demo_that_was_killed_again_and_again_goes_on_and_leaves_no_process(tm
             demo.wait(10)
     try:
         demo = _begin(folder, story)
-        assert demo.wait(200) == 0, story.read_text()[-2000:]
+        assert demo.wait(600) == 0, story.read_text()[-2000:]
         assert "What it was worth" in story.read_text()
-        until(lambda: not _processes(folder), f"nothing of it runs any more: {_processes(folder)}", 5)
+        until(lambda: not _processes(folder), f"nothing of it runs any more: {_processes(folder)}", 30)
         _check(folder / "flights")
     finally:
         for pid in _processes(folder):
@@ -104,4 +104,4 @@ def _printed(project: Path, *words: str) -> list[dict[str, str]]:
 def _run(project: Path, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "plimsoll.cli.app", *words]
     environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
-    return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=200)

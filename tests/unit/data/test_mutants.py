@@ -20,7 +20,7 @@ SECOND_NAMES = [f"change {name}" for name in SECOND] + [f"harmless {name}" for n
 #: One edit in so many is tried before every commit.
 _SAMPLED = 24
 
-#: One in so many is tried by ``make test``; all of them take as long as a third of all other tests. CI sets it to 2.
+#: One in so many is tried by ``make test``; all of them take as long as a third of all other tests.
 _ONE_IN = int(os.environ.get("PLIMSOLL_EDITS", "4"))
 
 Flags = tuple[tuple[str, ...], tuple[str, ...]]
