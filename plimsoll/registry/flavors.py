@@ -23,9 +23,9 @@ import numpy.typing as npt
 
 from plimsoll import extras
 from plimsoll.data.environment import bringing
-from plimsoll.errors import Corrupt, InvalidInput, MissingExtra, Untrusted
+from plimsoll.errors import Corrupt, InvalidInput, Untrusted
 from plimsoll.records.request import Json
-from plimsoll.registry.formats import lightgbm
+from plimsoll.registry.formats import lightgbm, pyfunc
 from plimsoll.registry.formats.pyfunc import LOADER, PyFunc
 
 Answers = npt.NDArray[np.float64]
@@ -166,12 +166,7 @@ def _called(folder: Path, allowed: Collection[str]) -> PyFunc:
             "If you know where the model comes from, run: plimsoll models trust REF",
             types=[LOADER],
         )
-    try:
-        return PyFunc(folder)
-    except MissingExtra:
-        raise
-    except Exception as error:  # whatever the files run may raise anything
-        raise Corrupt(f"MLflow does not load the model: {error!r}.", "Install the releases that its package.json names.") from error
+    return pyfunc.load(folder, "the model", "Install the releases that its package.json names.")
 
 
 def unknown_types(data: bytes) -> list[str]:

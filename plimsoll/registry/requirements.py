@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
 
-from plimsoll.data.environment import bringing
+from plimsoll.data.environment import bringing, version
 from plimsoll.errors import Refused
 from plimsoll.records.model import PackageMeta
 from plimsoll.registry.flavors import parts
@@ -35,8 +34,8 @@ def exact(estimator: Any, features: Callable[..., Any] | None) -> dict[str, str]
     """
     roots = {type(part).__module__.partition(".")[0] for part in parts(estimator)} | _imported(features)
     named = estimator.distributions() | {"mlflow-skinny"} if isinstance(estimator, PyFunc) else set()
-    names = {name for root in roots - sys.stdlib_module_names for name in _bringing(root)} | set(_ALWAYS) | named
-    found = {name: version for name in names if (version := _version(name)) is not None}
+    names = {name for root in roots - sys.stdlib_module_names - {""} for name in _bringing(root)} | set(_ALWAYS) | named
+    found = {name: have for name in names if (have := version(name)) is not None}
     return {**dict(sorted(found.items())), "python": platform.python_version()}
 
 
@@ -52,7 +51,7 @@ def check(meta: PackageMeta) -> None:
     library = _LIBRARY.get(meta.flavor, "")
     differing = []
     for name, needed in meta.requirements.items():
-        have = platform.python_version() if name == "python" else _version(name)
+        have = platform.python_version() if name == "python" else version(name)
         if have == needed or name == "plimsoll":
             continue
         if name == library and (have is None or have.split(".")[:2] != needed.split(".")[:2]):
@@ -76,11 +75,4 @@ def _imported(features: Callable[..., Any] | None) -> set[str]:
 
 def _bringing(root: str) -> list[str]:
     # Most are called like what they bring; to look at what each distribution brings takes far longer.
-    return [root] if _version(root) is not None else bringing(root)
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    return [root] if version(root) is not None else bringing(root)

@@ -13,7 +13,8 @@ import pytest
 
 from tests.wire.conftest import Served, ends_well, work
 
-CLIENTS = sorted(path.stem for path in (Path(__file__).parent / "clients").glob("*.py") if path.stem != "packed")
+#: Those that other files of tests go on from are run there.
+CLIENTS = sorted(path.stem for path in (Path(__file__).parent / "clients").glob("*.py") if path.stem not in ("called", "packed"))
 
 #: A client loads each model that it logs in one more process, to see which packages that imports. No server hears of it.
 _HASTY = {"MLFLOW_REQUIREMENTS_INFERENCE_TIMEOUT": "1"}

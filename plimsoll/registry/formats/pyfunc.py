@@ -17,7 +17,7 @@ import numpy.typing as npt
 import polars as pl
 
 from plimsoll import extras
-from plimsoll.errors import InvalidInput
+from plimsoll.errors import Corrupt, InvalidInput, MissingExtra
 from plimsoll.records.request import Json
 
 Answers = npt.NDArray[np.float64]
@@ -96,6 +96,27 @@ class PyFunc:
     def described(self) -> dict[str, Json]:
         """Return what it is, for people."""
         return {"class": LOADER, "params": {"loader_module": self.loader}}
+
+
+def load(folder: Path, called: str, remedy: str, loader: str = "") -> PyFunc:
+    """Return what MLflow's own loader makes of a model's files, which a person has allowed.
+
+    Args:
+        folder: the model's files, with ``MLmodel``.
+        called: what the model is called in the message.
+        remedy: what to do where it does not load.
+        loader: the module that ``MLmodel`` says loads it, for people.
+
+    Raises:
+        MissingExtra: MLflow is not installed.
+        Corrupt: loading it fails.
+    """
+    try:
+        return PyFunc(folder, loader)
+    except MissingExtra:
+        raise
+    except Exception as error:  # whatever the files run may raise anything
+        raise Corrupt(f"MLflow does not load {called}: {error!r}.", remedy) from error
 
 
 def _cells(column: pl.Series) -> Any:

@@ -14,14 +14,13 @@ from plimsoll import codec, extras
 from plimsoll.data import values
 from plimsoll.data.snapshot import get_tree
 from plimsoll.data.table import get_table
-from plimsoll.errors import Corrupt, Denied, InvalidInput, MissingExtra, NotFound, Refused, Untrusted
+from plimsoll.errors import Corrupt, Denied, InvalidInput, NotFound, Refused, Untrusted
 from plimsoll.records.data import GetSnapshot, ListSnapshots, RegisterSnapshot
 from plimsoll.records.model import CreateVersion, GetVersion, ListGrants, Version
 from plimsoll.records.registry.catalog import TagVersion
 from plimsoll.records.registry.packing import PackVersion
 from plimsoll.registry import flavors
-from plimsoll.registry.formats import lightgbm
-from plimsoll.registry.formats.pyfunc import PyFunc
+from plimsoll.registry.formats import lightgbm, pyfunc
 from plimsoll.registry.mlflow.layout import Layout, read_layout
 from plimsoll.registry.package import Model
 from plimsoll.store.contracts import JobContext
@@ -79,19 +78,14 @@ def _estimator(layout: Layout, name: str, trusted: bool) -> Any:
     return _fitted(layout, name, trusted)
 
 
-def _called(layout: Layout, name: str, trusted: bool) -> PyFunc:
+def _called(layout: Layout, name: str, trusted: bool) -> pyfunc.PyFunc:
     """Return what MLflow's own loader makes of the files, which a person has allowed."""
     if not trusted:
         raise Untrusted(
             f"{name} is a python_function that {layout.form} loads: that runs whatever its files say, and nobody has allowed it.",
             f"If you know where it comes from, run: plimsoll models trust {name} --reason ...",
         )
-    try:
-        return PyFunc(layout.file.parent, layout.form)
-    except MissingExtra:
-        raise
-    except Exception as error:  # whatever the files run may raise anything
-        raise Corrupt(f"MLflow does not load {name} here: {error!r}.", "Install what its requirements.txt names.") from error
+    return pyfunc.load(layout.file.parent, f"{name} here", "Install what its requirements.txt names.", layout.form)
 
 
 def _fitted(layout: Layout, name: str, trusted: bool) -> Any:
