@@ -18,6 +18,8 @@ from tests.flows.real_platform import Platform, alive, until
 
 pytestmark = pytest.mark.slow
 
+DATABASE = "sqlite"
+
 STEPS = ["begin", "double", "square", "join", "hold"]
 
 

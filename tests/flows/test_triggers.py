@@ -16,6 +16,8 @@ from tests.flows.real_platform import Platform, until
 
 pytestmark = pytest.mark.slow
 
+DATABASE = "postgresql"
+
 
 def command(platform: Platform, *words: str) -> str:
     done = platform.command(*words)
