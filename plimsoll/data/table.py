@@ -17,7 +17,7 @@ import polars as pl
 
 from plimsoll import codec, extras
 from plimsoll.data.snapshot import get_manifest, put_manifest
-from plimsoll.errors import Corrupt, InvalidInput
+from plimsoll.errors import Corrupt, InvalidInput, Unfingerprintable
 from plimsoll.records.data import Column, FileEntry, Manifest
 from plimsoll.records.request import Json
 from plimsoll.store.contracts import Blobs
@@ -81,6 +81,64 @@ def get_table(blobs: Blobs, digest: str) -> pl.DataFrame:
         raise InvalidInput(f"{digest[:12]} is a {manifest.kind}, not a table.", "Give the digest of a table.")
     columns = codec.convert(manifest.meta.get("columns"), tuple[Column, ...], "The table's columns")
     return from_parquet(blobs.get(manifest.files[0].digest), columns)
+
+
+def put_frame(blobs: Blobs, value: Any) -> tuple[str, int] | None:
+    """Store a frame of polars, or one of pandas that comes back from storage unchanged, as :func:`put_table` does; None for no frame.
+
+    Args:
+        blobs: where to.
+        value: anything.
+
+    Raises:
+        Unfingerprintable: the frame would not come back as it is.
+        InvalidInput: a column's type cannot be stored; the message names it.
+    """
+    if isinstance(value, pl.DataFrame):
+        return put_table(blobs, _storable(value))
+    if is_pandas(value):
+        frame, dtypes = _unchanged(value)
+        return put_table(blobs, frame, pandas=dtypes)
+    return None
+
+
+def part_of(value: Any) -> tuple[list[Any], bytes, str] | None:
+    """Return a frame or series within another value as what names it, its bytes and their suffix; None for no frame or series.
+
+    Args:
+        value: anything.
+
+    Raises:
+        Unfingerprintable: it would not come back as it is.
+        InvalidInput: a column's type cannot be stored; the message names it.
+    """
+    if isinstance(value, pl.DataFrame):
+        return ["frame", codec.plain(columns_of(value))], to_parquet(_storable(value)), "parquet"
+    if isinstance(value, pl.Series):
+        frame = _storable(value.to_frame())
+        return ["series", codec.plain(columns_of(frame))], to_parquet(frame), "parquet"
+    if is_pandas(value):
+        frame, dtypes = _unchanged(value)
+        return ["pandas", codec.plain(columns_of(frame)), dtypes], to_parquet(frame), "parquet"
+    return None
+
+
+def read_part(kind: str, described: list[Any], data: bytes) -> Any:
+    """Return the frame or series that :func:`part_of` gave.
+
+    Args:
+        kind: the first word of its name.
+        described: the rest of its name.
+        data: its bytes.
+
+    Raises:
+        ValueError: there is no such kind.
+        Corrupt: the bytes are not Parquet, or hold other columns.
+    """
+    if kind not in ("frame", "series", "pandas"):
+        raise ValueError(f"unknown tag {kind!r}")
+    frame = from_parquet(data, codec.convert(described[0], tuple[Column, ...], "The columns"))
+    return to_pandas(frame, described[1]) if kind == "pandas" else frame.to_series() if kind == "series" else frame
 
 
 def to_parquet(frame: pl.DataFrame) -> bytes:
@@ -233,6 +291,32 @@ def _from_dict(columns: Mapping[Any, Any]) -> pl.DataFrame:
         lengths = ", ".join(f"{series.name!r} has {len(series)}" for series in made[:20])
         raise InvalidInput(f"The columns have different lengths: {lengths}.", "Give columns of one length.")
     return pl.DataFrame(made)
+
+
+def _storable(frame: pl.DataFrame) -> pl.DataFrame:
+    if type(frame) is not pl.DataFrame:
+        raise Unfingerprintable(f"A {type(frame).__qualname__} is not a plain polars frame.", "Return polars.DataFrame(frame).")
+    return frame
+
+
+def _unchanged(value: Any) -> tuple[pl.DataFrame, dict[str, str]]:
+    remedy = "Return polars.from_pandas(frame) or frame.reset_index(drop=True) with plain column types."
+    try:
+        frame = from_pandas(value)
+    except InvalidInput as error:
+        raise Unfingerprintable(f"The pandas frame cannot be stored: {error.fact}", error.remedy) from error
+    dtypes = {name: str(value[name].dtype) for name in value.columns}
+    try:
+        back = to_pandas(frame, dtypes)
+    except (TypeError, ValueError) as error:
+        raise Unfingerprintable(f"The pandas frame would not come back as it is: {error}", remedy) from error
+    # What a type's text does not say (an ordered category, mixed missing values, an index with holes) shows here.
+    same = type(value) is type(back) and not value.attrs and value.index.equals(back.index) and value.columns.equals(back.columns)
+    for name in value.columns if same else ():
+        same = same and value[name].dtype == back[name].dtype and value[name].equals(back[name])
+    if not same:
+        raise Unfingerprintable("The pandas frame would not come back from storage as it is.", remedy)
+    return frame, dtypes
 
 
 def _stored(dtype: pl.DataType) -> pl.DataType:

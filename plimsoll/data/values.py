@@ -15,15 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from plimsoll import clock, codec
 from plimsoll.data import exact
 from plimsoll.data.snapshot import get_manifest, get_tree, put_manifest, put_tree
-from plimsoll.data.table import columns_of, from_pandas, from_parquet, get_table, is_pandas, put_table, to_pandas, to_parquet
 from plimsoll.data.trace.places import OWN
 from plimsoll.errors import Corrupt, InvalidInput, Unfingerprintable, Untrusted
-from plimsoll.records.data import Column, FileEntry, Manifest
+from plimsoll.records.data import FileEntry, Manifest
 from plimsoll.records.pipeline import Output
 from plimsoll.store.contracts import Blobs
 
@@ -32,6 +30,9 @@ VALUE_FILE = "value.msgpack"
 
 #: Bytes up to which a value's document is kept in its manifest: one blob instead of two.
 _INLINE = 4096
+
+#: Packages whose classes are frames and series, or are extended by such.
+_FRAMES = {"polars", "pandas"}
 
 #: Name of an output's manifest among the files of several outputs, and folder of its files.
 _MANIFEST, _FILES = "manifest.json", "files"
@@ -54,12 +55,8 @@ def save(value: Any, blobs: Blobs, project: Path) -> Output:
         Unfingerprintable: the value, or one inside it, is of a type that cannot be stored exactly.
         InvalidInput: a path does not exist, or holds links or special files.
     """
-    if isinstance(value, pl.DataFrame):
-        digest, size = put_table(blobs, _storable(value))
-        return Output(digest=digest, kind="table", size=size)
-    if is_pandas(value):
-        frame, dtypes = _from_pandas(value)
-        digest, size = put_table(blobs, frame, pandas=dtypes)
+    if _is_framed(value) and (table := _tables().put_frame(blobs, value)) is not None:
+        digest, size = table
         return Output(digest=digest, kind="table", size=size)
     if isinstance(value, Path):
         return _save_path(value, blobs)
@@ -87,8 +84,9 @@ def load(output: Output, blobs: Blobs, folder: Path | None = None, *, trusted: b
     if manifest.kind != output.kind:
         raise Corrupt(f"{output.digest[:12]} is a {manifest.kind}, not a {output.kind}.", "Drop the cache entry and run the step again.")
     if manifest.kind == "table":
-        frame = get_table(blobs, output.digest)
-        return to_pandas(frame, manifest.meta["pandas"]) if "pandas" in manifest.meta else frame
+        tables = _tables()
+        frame = tables.get_table(blobs, output.digest)
+        return tables.to_pandas(frame, manifest.meta["pandas"]) if "pandas" in manifest.meta else frame
     if manifest.kind == "value":
         return _load_value(manifest, blobs)
     if manifest.kind == "outputs":
@@ -211,15 +209,7 @@ def _part(value: Any) -> tuple[list[Any], bytes, str] | None:
             return ["array"], exact.to_npy(value), "npy"
         except ValueError:
             return None
-    if isinstance(value, pl.DataFrame):
-        return ["frame", codec.plain(columns_of(value))], to_parquet(_storable(value)), "parquet"
-    if isinstance(value, pl.Series):
-        frame = _storable(value.to_frame())
-        return ["series", codec.plain(columns_of(frame))], to_parquet(frame), "parquet"
-    if is_pandas(value):
-        frame, dtypes = _from_pandas(value)
-        return ["pandas", codec.plain(columns_of(frame)), dtypes], to_parquet(frame), "parquet"
-    return None
+    return _tables().part_of(value) if _is_framed(value) else None
 
 
 def _load_value(manifest: Manifest, blobs: Blobs) -> Any:
@@ -230,10 +220,7 @@ def _load_value(manifest: Manifest, blobs: Blobs) -> Any:
         data = blobs.get(digests[path])
         if kind == "array":
             return exact.from_npy(data)
-        if kind not in ("frame", "series", "pandas"):
-            raise ValueError(f"unknown tag {kind!r}")
-        frame = from_parquet(data, codec.convert(rest[0], tuple[Column, ...], "The columns"))
-        return to_pandas(frame, rest[1]) if kind == "pandas" else frame.to_series() if kind == "series" else frame
+        return _tables().read_part(kind, rest, data)
 
     if "document" in manifest.meta:
         try:
@@ -245,30 +232,13 @@ def _load_value(manifest: Manifest, blobs: Blobs) -> Any:
     return exact.decode(blobs.get(digests[VALUE_FILE]), fetch)
 
 
-def _storable(frame: pl.DataFrame) -> pl.DataFrame:
-    if type(frame) is not pl.DataFrame:
-        raise Unfingerprintable(f"A {type(frame).__qualname__} is not a plain polars frame.", "Return polars.DataFrame(frame).")
-    return frame
+def _is_framed(value: Any) -> bool:
+    return any(cls.__module__.partition(".")[0] in _FRAMES for cls in type(value).__mro__)
 
 
-def _from_pandas(value: Any) -> tuple[pl.DataFrame, dict[str, str]]:
-    remedy = "Return polars.from_pandas(frame) or frame.reset_index(drop=True) with plain column types."
-    try:
-        frame = from_pandas(value)
-    except InvalidInput as error:
-        raise Unfingerprintable(f"The pandas frame cannot be stored: {error.fact}", error.remedy) from error
-    dtypes = {name: str(value[name].dtype) for name in value.columns}
-    try:
-        back = to_pandas(frame, dtypes)
-    except (TypeError, ValueError) as error:
-        raise Unfingerprintable(f"The pandas frame would not come back as it is: {error}", remedy) from error
-    # What a type's text does not say (an ordered category, mixed missing values, an index with holes) shows here.
-    same = type(value) is type(back) and not value.attrs and value.index.equals(back.index) and value.columns.equals(back.columns)
-    for name in value.columns if same else ():
-        same = same and value[name].dtype == back[name].dtype and value[name].equals(back[name])
-    if not same:
-        raise Unfingerprintable("The pandas frame would not come back from storage as it is.", remedy)
-    return frame, dtypes
+def _tables() -> Any:
+    # Named, not imported above: it imports polars, which takes longer than most steps that have no frames.
+    return importlib.import_module("plimsoll.data.table")
 
 
 def _temporary() -> Path:

@@ -219,6 +219,11 @@ def _unpickled(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
         found.imports(args[0])
 
 
+def _imported(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
+    if found.about_to_import is not None:
+        found.about_to_import(args[0])
+
+
 _EVENTS: dict[str, Callable[[Found, FrameType, tuple[Any, ...]], None]] = {
     "open": _opened,
     "os.listdir": _listed,
@@ -231,6 +236,7 @@ _EVENTS: dict[str, Callable[[Found, FrameType, tuple[Any, ...]], None]] = {
     "os.symlink": _linked,
     "sqlite3.connect": _database,
     "ctypes.dlopen": _library,
+    "import": _imported,
     "pickle.find_class": _unpickled,
     "tempfile.mkstemp": _temporary,
     "tempfile.mkdtemp": _temporary,

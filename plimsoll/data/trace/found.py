@@ -75,6 +75,7 @@ class Found:
         alone: the whole process belongs to the step; else only this thread and those begun since.
         base: identity of the frame that calls the step.
         own: variables that Plimsoll sets for the step alone: it reads none of the user's, and what their addresses name is ours.
+        imports: is told what is about to be imported for the first time.
     """
 
     def __init__(
@@ -87,7 +88,9 @@ class Found:
         alone: bool,
         base: int,
         own: Mapping[str, str] = MappingProxyType({}),
+        imports: Callable[[str], None] | None = None,
     ) -> None:
+        self.about_to_import = imports
         self.origins, self.trouble = Origins(), ""
         self.effects: dict[str, None] = {}
         self.seeded: tuple[int, int] | None = None  # frame and instruction where numpy last made a generator from a seed

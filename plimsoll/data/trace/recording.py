@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib
 import os
 import sys
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
@@ -23,6 +22,7 @@ from plimsoll.data.trace.origin import caller
 from plimsoll.data.trace.places import Places
 from plimsoll.data.trace.reading.way import Reached, brought_by, reached
 from plimsoll.data.trace.variables import Variables
+from plimsoll.data.trace.watched.chance import Chance
 from plimsoll.data.trace.watched.inserted import Inserted
 
 # A process has one set of audit hooks, one environment and one set of monitoring tools, so what listens to them is one as well.
@@ -114,8 +114,9 @@ class Recording:
         seed: int,
         own: Mapping[str, str],
     ) -> None:
-        self._make = functools.partial(Found, places, way.seen, way.held, known, changed, alone, own=own)
-        self._way, self._alone, self._seed = way, alone, seed
+        self._chance = Chance(seed, keep=not alone)
+        self._make = functools.partial(Found, places, way.seen, way.held, known, changed, alone, own=own, imports=self._chance.imports)
+        self._way = way
         self._found: Found | None = None
         #: What ends the watching.
         self._ends = contextlib.ExitStack()
@@ -134,8 +135,8 @@ class Recording:
     def _begin(self, found: Found) -> None:
         if self._way.now:
             found.effect('may have read the clock by a text that means the present ("now")')
-        for restore in seed_generators(self._seed, keep=not self._alone):
-            self._ends.callback(restore)
+        self._ends.callback(self._chance.end)
+        self._chance.begin()
         self._ends.callback(_unheard, found)
         _HOOK.begin(found)
         _VARIABLES.begin()
@@ -151,6 +152,8 @@ class Recording:
             tracing.begin()
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+        if self._found is not None and self._chance.unset():
+            self._found.effect("imported polars, whose random generator could not be set")
         self._ends.close()
 
     def read(self, value: Any) -> None:
@@ -184,33 +187,3 @@ def _unheard(found: Found) -> None:
     _HOOK.end(found)
     if not _HOOK.active:
         _VARIABLES.end()
-
-
-def seed_generators(seed: int, keep: bool) -> list[Callable[[], None]]:
-    """Seed the global generators that are loaded, and return what puts their states back.
-
-    Args:
-        seed: from 0 to 2**32 - 1.
-        keep: the states are wanted back.
-    """
-    restore: list[Callable[[], None]] = []
-    chance: Any = importlib.import_module("random")
-    arrays: Any = importlib.import_module("numpy.random")
-    if keep:
-        before, drawn = chance.getstate(), arrays.get_state()
-        restore += [lambda: chance.setstate(before), lambda: arrays.set_state(drawn)]
-    chance.seed(seed)
-    arrays.seed(seed)
-    polars: Any = sys.modules.get("polars")
-    if polars is not None:
-        polars.set_random_seed(seed)
-        if keep:
-            # Its state cannot be asked for: it goes on from a number that the user's own generator would not have drawn.
-            restore.append(lambda: polars.set_random_seed(int.from_bytes(os.urandom(7), "big")))
-    torch: Any = sys.modules.get("torch")
-    if torch is not None:
-        if keep:
-            weights = torch.get_rng_state()
-            restore.append(lambda: torch.set_rng_state(weights))
-        torch.manual_seed(seed)
-    return restore

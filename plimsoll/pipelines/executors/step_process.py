@@ -57,6 +57,9 @@ def work(task: int, answer: int) -> None:
     send = _sender(answer)
     spec = codec.from_msgpack(_read(task, int.from_bytes(_read(task, 8), "big")), dict[str, Any], "The step's task")
     threading.Thread(target=_end_with_parent, args=(task,), daemon=True).start()
+    if spec["polars"]:
+        # Before the environment is taken over, because it adds to a variable whenever it is imported.
+        importlib.import_module("polars")
     _settle(spec)
     try:
         function = _function(spec)

@@ -38,6 +38,7 @@ def task_of(call: Call, blobs: LocalBlobs, project: Path) -> dict[str, Any]:
         "arguments": [os.fsencode(each) for each in sys.argv[1:]],
         "folder": os.getcwd(),
         "environment": encoded_environment(variables),
+        "polars": "polars" in sys.modules,
         "changed": {name: os.environ.get(name) for name, value in variables.items() if os.environ.get(name) != value},
         "threads": None if "OMP_NUM_THREADS" in os.environ else threads,
         "project": str(project),

@@ -24,6 +24,8 @@ from plimsoll.pipelines.plan import beside, trace
 from plimsoll.records.pipeline import Output
 from tests.unit.pipelines.bench import Bench, states
 
+ROOT = Path(__file__).parents[3]
+
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks on Linux only")
 
 HEAD = """
@@ -119,6 +121,15 @@ assert _alone()
 assert "polars" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", script], check=True, cwd=Path.cwd())
+
+
+def test_a_step_without_frames_is_run_without_polars(bench: Bench) -> None:
+    """Importing it takes longer than the step."""
+    bench.write("pipe.py", HEAD.replace("{body}", "1 // ('polars' not in sys.modules)"))
+    bench.write("pyproject.toml", '[project]\nname = "plain"\n')
+    command = [sys.executable, "-m", "plimsoll.cli.app", "run", "pipe.py:flow"]
+    done = subprocess.run(command, cwd=bench.project, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_packages_of_the_steps_are_imported_and_polars_is_not(bench: Bench) -> None:

@@ -24,7 +24,7 @@ import pytest
 
 from plimsoll.data.trace.now import Now
 from plimsoll.data.trace.places import OWN
-from plimsoll.data.trace.recording import Recorder, seed_generators
+from plimsoll.data.trace.recording import Recorder
 from plimsoll.records.pipeline import KeyPart
 
 take = pl.read_csv
@@ -308,21 +308,6 @@ def test_code_that_static_reading_has_missed_counts_with_its_module(tmp_path: Pa
     assert Now(tmp_path).digest(part) == part.digest
     plug.RATE = 3
     assert Now(tmp_path).digest(part) != part.digest
-
-
-def test_generators_repeat_what_they_draw_for_a_seed() -> None:
-    """And go on as before when their states are wanted back."""
-    chance = __import__("random")
-    state = chance.getstate()
-    restore = seed_generators(7, keep=True)
-    first = chance.random()
-    for back in restore:
-        back()
-    assert chance.getstate() == state
-    again = seed_generators(7, keep=True)
-    assert chance.random() == first
-    for back in again:
-        back()
 
 
 def test_a_look_for_installed_packages_reads_nothing_of_the_users(find: Find, monkeypatch: pytest.MonkeyPatch) -> None:
