@@ -144,9 +144,9 @@ VERBS: tuple[Verb, ...] = (
     _write("tracking.traces.assessment:UpdateAssessment", "runs.traces.assessed:update_assessment"),
     _write("tracking.traces.assessment:DeleteAssessment", "runs.traces.assessed:delete_assessment"),
     # Data
-    _write("data:RegisterSnapshot", "data.snapshot:register_snapshot"),
-    _read("data:GetSnapshot", "data.snapshot:get_snapshot"),
-    _read("data:ListSnapshots", "data.snapshot:list_snapshots"),
+    _write("data:RegisterSnapshot", "data.refs.registered:register_snapshot"),
+    _read("data:GetSnapshot", "data.refs.registered:get_snapshot"),
+    _read("data:ListSnapshots", "data.refs.registered:list_snapshots"),
     # Pipelines
     _read("pipeline:FindEntries", "pipelines.cache:find_entries"),
     _read("pipeline:GetEntry", "pipelines.cache:get_entry"),

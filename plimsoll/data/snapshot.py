@@ -1,4 +1,4 @@
-"""Trees of files by content, and the datasets registered under a name.
+"""Trees of files by content.
 
 A tree is a manifest: the canonical JSON of a :class:`Manifest`, itself a blob. Files are stored first and the
 manifest last, so a manifest that is there has all of its files, whenever the process was killed.
@@ -7,25 +7,17 @@ manifest last, so a manifest that is there has all of its files, whenever the pr
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 
 from blake3 import blake3
-from sqlalchemy import RowMapping, select
 
 from plimsoll import clock, codec
-from plimsoll.errors import Conflict, InvalidInput, NotFound
-from plimsoll.records.data import Column, FileEntry, GetSnapshot, ListSnapshots, Manifest, RegisterSnapshot, Snapshot
+from plimsoll.errors import Conflict, InvalidInput
+from plimsoll.records.data import FileEntry, Manifest
 from plimsoll.records.request import Json, check_digest
-from plimsoll.store.contracts import Blobs, Context
-from plimsoll.store.tables.tracking import snapshots
-from plimsoll.store.upserts import Upsert
-
-_PREFIX = re.compile(r"[0-9a-f]{6,64}")
-_NEW = Upsert(snapshots, replacing=False)
+from plimsoll.store.contracts import Blobs
 
 
 def put_manifest(blobs: Blobs, manifest: Manifest) -> str:
@@ -120,75 +112,6 @@ def get_tree(blobs: Blobs, digest: str, folder: Path) -> Manifest:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return manifest
-
-
-def register_snapshot(request: RegisterSnapshot, context: Context) -> Snapshot:
-    """Register a stored table or tree. Content that is registered already keeps its first name, author and time.
-
-    Raises:
-        NotFound: the manifest or one of its files is not stored.
-        InvalidInput: the manifest is neither a table nor a tree.
-        Conflict: a stored file has another size than the manifest says.
-    """
-    blobs = context.stores.blobs
-    manifest = get_manifest(blobs, request.digest)
-    if manifest.kind not in ("table", "tree"):
-        raise InvalidInput(f"A {manifest.kind} is not a dataset.", "Register a table or a tree.")
-    for entry in manifest.files:
-        if blobs.size(entry.digest) != entry.size:
-            raise Conflict(f"The file {entry.path!r} has another size than its manifest says.", "Store the files again, then register.")
-    row = {
-        "digest": request.digest,
-        "name": request.name,
-        "kind": manifest.kind,
-        "rows": codec.convert(manifest.meta.get("rows"), int | None, "The manifest's rows"),  # type: ignore[arg-type]
-        "size": sum(entry.size for entry in manifest.files),
-        "columns": codec.plain(codec.convert(manifest.meta.get("columns", []), tuple[Column, ...], "The manifest's columns")),
-        "created": clock.now(),
-        "author": context.actor.name,
-    }
-    _NEW.rows(context.tx, [row])
-    return get_snapshot(GetSnapshot(digest=request.digest), context)
-
-
-def get_snapshot(request: GetSnapshot, context: Context) -> Snapshot:
-    """Return a snapshot by digest or its beginning.
-
-    Raises:
-        InvalidInput: the text is not 6 to 64 hex digits, or several snapshots begin with it.
-        NotFound: no snapshot begins with it.
-    """
-    if not _PREFIX.fullmatch(request.digest):
-        raise InvalidInput(f"{request.digest[:80]!r} is not the beginning of a digest.", "Give 6 to 64 lower-case hex digits.")
-    found = context.tx.execute(select(snapshots).where(snapshots.c.digest.like(f"{request.digest}%")).limit(2)).mappings().all()
-    if not found:
-        raise NotFound(f"There is no snapshot {request.digest}.", "List snapshots with: plimsoll snapshots list")
-    if len(found) > 1:
-        raise InvalidInput(f"Several snapshots begin with {request.digest}.", "Give more digits.")
-    return _from_row(found[0])
-
-
-def snapshot_of(context: Context, digest: str) -> Snapshot | None:
-    """Return a registered snapshot, or None when nobody registered the digest.
-
-    Args:
-        context: the open transaction.
-        digest: the manifest's whole digest.
-    """
-    row = context.tx.execute(select(snapshots).where(snapshots.c.digest == digest)).mappings().one_or_none()
-    return None if row is None else _from_row(row)
-
-
-def list_snapshots(request: ListSnapshots, context: Context) -> tuple[Snapshot, ...]:
-    """Return snapshots, newest first."""
-    query = select(snapshots).order_by(snapshots.c.created.desc(), snapshots.c.digest).limit(max(request.limit, 0))
-    if request.name is not None:
-        query = query.where(snapshots.c.name == request.name)
-    return tuple(_from_row(row) for row in context.tx.execute(query).mappings())
-
-
-def _from_row(row: RowMapping) -> Snapshot:
-    return codec.convert({field.name: row[field.name] for field in fields(Snapshot)}, Snapshot, "The snapshot's row")
 
 
 def _walk(folder: Path, prefix: str) -> Iterator[tuple[Path, str]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import select
 
-from plimsoll.data.snapshot import snapshot_of
+from plimsoll.data.refs.registered import snapshot_of
 from plimsoll.errors import NotFound
 from plimsoll.records.deployment import ExplainPrediction, Explanation, GetRelease, ListApprovals
 from plimsoll.records.model import GetLineage, GetVersion, Lineage

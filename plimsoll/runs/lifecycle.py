@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, bindparam, select, update
 
 from plimsoll import clock, codec
-from plimsoll.data.snapshot import snapshot_of
+from plimsoll.data.refs.registered import snapshot_of
 from plimsoll.errors import Conflict, InvalidInput, NotFound
 from plimsoll.records.run import (
     Artifact,
@@ -37,7 +37,7 @@ from plimsoll.runs.described import (
     stored_run,
 )
 from plimsoll.runs.experiments import experiment_for
-from plimsoll.runs.outputs.files import artifacts_of
+from plimsoll.runs.outputs.kept import artifacts_of
 from plimsoll.runs.outputs.uses import datasets_of_runs, models_of_runs
 from plimsoll.store.contracts import Context, chunks
 from plimsoll.store.schema import steps

@@ -19,13 +19,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
-
-from sqlalchemy import Connection
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, TypeVar
 
 from plimsoll.records.access import Actor, Event, Job, Verification
 from plimsoll.records.request import Json, Request
 from plimsoll.records.run import PointColumns, Series, SeriesSummary
+
+if TYPE_CHECKING:
+    # Whoever needs the bytes alone, as a step's process does, does not load the library of databases.
+    from sqlalchemy import Connection
 
 R = TypeVar("R")
 

@@ -33,7 +33,10 @@ from typing import Any
 from plimsoll import clock, codec
 
 #: Plimsoll's own files that a step's process needs and that import neither polars nor anything that starts threads.
-_OURS = ("plimsoll.data.exact", "plimsoll.data.snapshot", "plimsoll.pipelines.keys", "plimsoll.runs.logger", "plimsoll.store.blobs")
+_OURS = (
+    *("plimsoll.data.exact", "plimsoll.data.snapshot", "plimsoll.pipelines.keys", "plimsoll.pipelines.loop.room"),
+    *("plimsoll.runs.guests.surroundings", "plimsoll.runs.logger", "plimsoll.store.blobs"),
+)
 
 #: Packages that start a thread when they are imported.
 _LEFT_OUT = {"polars", "_polars_runtime_32", "_polars_runtime_64", "_polars_runtime_compat"}

@@ -16,7 +16,7 @@ from plimsoll.records.tracking.logged_model import GetLoggedModel
 from plimsoll.registry.catalog.names import check_unreleased, forget_versions, get_model
 from plimsoll.registry.versions import add_version, get_version
 from plimsoll.runs.described import one_run
-from plimsoll.runs.outputs.files import files_of
+from plimsoll.runs.outputs.kept import files_of
 from plimsoll.runs.outputs.logged_models import get_logged_model
 from plimsoll.store.contracts import Context, chunks
 from plimsoll.store.schema import models, version_tags, versions

@@ -1,17 +1,14 @@
-"""What a run or a logged model keeps, as files: trees, tables and values are the folders of files that they are made of."""
+"""Artifacts as files: trees, tables and values are the folders of files that they are made of."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sqlalchemy import select
-
 from plimsoll.data.snapshot import get_manifest
 from plimsoll.errors import PlimsollError
 from plimsoll.records.data import FileEntry
 from plimsoll.records.run import Artifact
-from plimsoll.store.contracts import Blobs, Context
-from plimsoll.store.tables.tracking import artifacts
+from plimsoll.store.contracts import Blobs
 
 #: An artifact that is one blob, not a manifest of several.
 FILE = "file"
@@ -41,24 +38,3 @@ def flat_files(blobs: Blobs, kept: Iterable[Artifact]) -> list[FileEntry]:
             path = f"{artifact.name}/{entry.path}"
             found[path] = FileEntry(path=path, digest=entry.digest, size=entry.size)
     return list(found.values())
-
-
-def artifacts_of(context: Context, owner: str) -> tuple[Artifact, ...]:
-    """Return what a run or a logged model keeps, by name.
-
-    Args:
-        context: the open transaction.
-        owner: id of either.
-    """
-    rows = context.tx.execute(select(artifacts).where(artifacts.c.owner == owner).order_by(artifacts.c.name)).all()
-    return tuple(Artifact(name=row.name, kind=row.kind, digest=row.digest, size=row.size) for row in rows)
-
-
-def files_of(context: Context, owner: str) -> list[FileEntry]:
-    """Return every file that a run or a logged model keeps.
-
-    Args:
-        context: the open transaction.
-        owner: id of either.
-    """
-    return flat_files(context.stores.blobs, artifacts_of(context, owner))

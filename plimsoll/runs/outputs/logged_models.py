@@ -28,7 +28,8 @@ from plimsoll.records.tracking.logged_model import (
 )
 from plimsoll.runs.experiments import experiment_for
 from plimsoll.runs.lifecycle import changeable, present
-from plimsoll.runs.outputs.files import FILE, artifacts_of
+from plimsoll.runs.outputs.files import FILE
+from plimsoll.runs.outputs.kept import artifacts_of
 from plimsoll.store.contracts import Context, chunks
 from plimsoll.store.tables.tracking import (
     artifacts,

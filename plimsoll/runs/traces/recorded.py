@@ -19,7 +19,8 @@ from plimsoll.records.tracking.traces.trace import (
     TagTrace,
 )
 from plimsoll.runs.experiments import experiment_for
-from plimsoll.runs.outputs.files import FILE, artifacts_of
+from plimsoll.runs.outputs.files import FILE
+from plimsoll.runs.outputs.kept import artifacts_of
 from plimsoll.runs.traces.assessed import add_assessments, assessments_of
 from plimsoll.store.contracts import Context, chunks
 from plimsoll.store.tables.tracking import artifacts, assessments, span_values, trace_metadata, trace_spans, trace_tags, traces

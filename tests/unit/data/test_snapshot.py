@@ -12,8 +12,9 @@ import polars as pl
 import pytest
 
 from plimsoll import codec
-from plimsoll.data import snapshot
-from plimsoll.data.snapshot import get_manifest, get_snapshot, get_tree, list_snapshots, put_manifest, put_tree, register_snapshot
+from plimsoll.data.refs import registered
+from plimsoll.data.refs.registered import get_snapshot, list_snapshots, register_snapshot
+from plimsoll.data.snapshot import get_manifest, get_tree, put_manifest, put_tree
 from plimsoll.data.table import put_table
 from plimsoll.errors import Conflict, Corrupt, InvalidInput, NotFound
 from plimsoll.records.access import Actor
@@ -213,7 +214,7 @@ def test_a_beginning_that_several_or_no_snapshots_have_is_refused(
     for text in ("%", "______", "ABCDEF", "abc", "x" * 64, "a" * 65):
         with pytest.raises(InvalidInput, match="beginning of a digest"):
             do(get_snapshot, GetSnapshot(digest=text))
-    monkeypatch.setattr(snapshot, "get_manifest", lambda blobs, digest: Manifest(kind="tree", files=(), meta={}))
+    monkeypatch.setattr(registered, "get_manifest", lambda blobs, digest: Manifest(kind="tree", files=(), meta={}))
     for end in "01":
         do(register_snapshot, RegisterSnapshot(name="twin", digest="abcdef" + "0" * 57 + end))
     with pytest.raises(InvalidInput, match="Several"):
@@ -232,7 +233,8 @@ def test_snapshots_are_listed_newest_first_and_by_name(blobs: LocalBlobs, do: Ca
 
 def test_the_verbs_need_no_table_library() -> None:
     program = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import plimsoll.data.snapshot, plimsoll.data.project, plimsoll.data.environment;"
+        "import sys; sys.path.insert(0, sys.argv[1]);"
+        "import plimsoll.data.refs.registered, plimsoll.data.project, plimsoll.data.environment;"
         "print(sorted({'numpy', 'polars', 'scipy', 'pandas'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", program, str(Path(__file__).parents[3])], capture_output=True, check=True, text=True)

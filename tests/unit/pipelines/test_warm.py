@@ -132,6 +132,12 @@ def test_a_step_without_frames_is_run_without_polars(bench: Bench) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_a_steps_process_loads_no_library_of_databases() -> None:
+    """It works on bytes alone, and to import SQLAlchemy took it longer than all else but numpy and polars."""
+    script = "import sys, plimsoll.pipelines.executors.step_process; assert 'sqlalchemy' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=Path.cwd())
+
+
 def test_the_packages_of_the_steps_are_imported_and_polars_is_not(bench: Bench) -> None:
     bench.write("helper.py", "import scipy.stats\nimport polars\n")
     bench.write("pipe.py", "    import helper\n" + HEAD.replace("{body}", "1"))
