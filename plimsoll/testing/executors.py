@@ -98,6 +98,15 @@ class Caller:
         code = digest_parts(code_parts(node.step.function))
         return Call(node=node, inputs=inputs or {}, code=code, seed=7, run_id="r", heard=self.heard.append)
 
+    def inputs(self, nodes: tuple[Node, ...]) -> dict[int, Output]:
+        """Return what the first two nodes give, computed here, as inputs of the third.
+
+        Args:
+            nodes: of a pipeline whose third call takes what the first two give.
+        """
+        here = InProcess(self.blobs, self.project)
+        return {index: here.submit(self.call(nodes[index])).result().output for index in (0, 1)}
+
     def value(self, ran: Ran) -> Any:
         """Return the value that a call gave.
 
@@ -163,13 +172,11 @@ class ExecutorSuite:
     @pytest.mark.parametrize(
         "value",
         [
-            None,
-            {"a": [1, 2.5, "x", None, (True, b"raw")], 3: {4, 5}},
-            float("inf"),
+            {"a": [1, 2.5, "x", None, (True, b"raw")], 3: {4, 5}, None: float("inf")},
             np.arange(6, dtype=np.int16).reshape(2, 3),
             pl.DataFrame({"a": [1, None], "b": ["x", "y"]}),
         ],
-        ids=["nothing", "plain values", "infinity", "array", "frame"],
+        ids=["plain values", "array", "frame"],
     )
     def test_a_value_goes_to_a_step_and_comes_back_the_same(self, executor: Executor, caller: Caller, value: Any) -> None:
         caller.write("return given")
@@ -189,8 +196,7 @@ class ExecutorSuite:
         nodes = caller.nodes(
             lambda work: work([work(1), (work(two := {2}), frame), {"array": array, "path": tmp_path / "file.txt"}], more=two)
         )
-        inputs = {index: executor.submit(caller.call(nodes[index])).result(_PATIENCE).output for index in (0, 1)}
-        ran = executor.submit(caller.call(nodes[2], inputs)).result(_PATIENCE)
+        ran = executor.submit(caller.call(nodes[2], caller.inputs(nodes))).result(_PATIENCE)
         assert caller.value(ran) == [1, {2}, 3, 9, "content", {2}]
 
     def test_several_outputs_are_stored_by_themselves(self, executor: Executor, caller: Caller) -> None:
@@ -206,11 +212,15 @@ class ExecutorSuite:
         (node,) = caller.nodes()
         assert caller.value(executor.submit(caller.call(node)).result(_PATIENCE)).read_text() == "new"
 
-    def test_the_output_is_that_of_a_call_in_the_calling_process(self, executor: Executor, caller: Caller) -> None:
-        caller.write("return {'frame': pl.DataFrame({'a': [0.1, 0.2]}), 'sum': float(np.random.default_rng(given).normal(size=99).sum())}")
+    def test_the_output_is_that_of_a_call_in_the_calling_process_with_all_that_it_draws(self, executor: Executor, caller: Caller) -> None:
+        caller.write(
+            "import random\n"
+            "drawn = [random.random(), float(np.random.random()), float(np.random.default_rng(given).normal(size=99).sum())]\n"
+            "return {'frame': pl.DataFrame({'a': [0.1, 0.2]}), 'drawn': drawn}"
+        )
         (node,) = caller.nodes(lambda work: work(3))
         here = InProcess(caller.blobs, caller.project).submit(caller.call(node)).result()
-        assert executor.submit(caller.call(node)).result(_PATIENCE) == here
+        assert [executor.submit(caller.call(node)).result(_PATIENCE) for _ in range(2)] == [here, here]
 
     def test_a_step_that_changes_its_argument_does_not_change_it_for_others(self, executor: Executor, caller: Caller) -> None:
         caller.write("given.append(4)\nreturn given")
@@ -227,7 +237,7 @@ class ExecutorSuite:
             "return given"
         )
         (node,) = caller.nodes()
-        executor.submit(caller.call(node)).result(_PATIENCE)
+        assert caller.value(executor.submit(caller.call(node)).result(_PATIENCE)) is None
         points = [item for item in caller.heard if isinstance(item, PointColumns)]
         assert [value for item in points for value in item.values] == [float(number) for number in range(50)]
         tags, artifact = caller.heard[-2:]
@@ -235,16 +245,19 @@ class ExecutorSuite:
         assert isinstance(artifact, LogArtifact)
         assert caller.blobs.has(artifact.digest)
 
-    def test_a_failure_carries_the_users_traceback_and_nothing_of_ours(self, executor: Executor, caller: Caller) -> None:
-        caller.write("def inner():\n    raise KeyError('what was missing')\ninner()")
-        (node,) = caller.nodes()
-        error = executor.submit(caller.call(node)).exception(_PATIENCE)
+    def test_a_failure_carries_the_users_traceback_and_nothing_of_ours_and_the_next_call_runs(
+        self, executor: Executor, caller: Caller
+    ) -> None:
+        caller.write("def inner():\n    raise KeyError('what was missing')\nif given:\n    inner()\nreturn 1")
+        bad, good = caller.nodes(lambda work: [work(1), work(0)])
+        error = executor.submit(caller.call(bad)).exception(_PATIENCE)
         assert isinstance(error, StepFailed)
         assert "KeyError" in error.fact
         text = error.details["traceback"]
         assert "what was missing" in text
         assert "steps_of_a_test.py" in text
         assert "executors" not in text
+        assert caller.value(executor.submit(caller.call(good)).result(_PATIENCE)) == 1
 
     def test_leaving_the_interpreter_is_a_failure_and_not_a_result(self, executor: Executor, caller: Caller) -> None:
         caller.write("sys.exit(0)")
@@ -264,7 +277,7 @@ class ExecutorSuite:
     def test_an_input_that_cannot_be_read_is_named_by_its_position(self, executor: Executor, caller: Caller, how: str) -> None:
         caller.write("return given * 2")
         nodes = caller.nodes(lambda work: work([work(1), work(np.arange(9))]))
-        inputs = {index: executor.submit(caller.call(nodes[index])).result(_PATIENCE).output for index in (0, 1)}
+        inputs = caller.inputs(nodes)
         digest = get_manifest(caller.blobs, inputs[1].digest).files[0].digest
         path = caller.blobs.folder / digest[:2] / digest
         path.unlink()
@@ -290,23 +303,11 @@ class ExecutorSuite:
         (node,) = caller.nodes()
         assert len(executor.submit(caller.call(node)).result(_PATIENCE).effects) == 1
 
-    def test_draws_without_a_seed_repeat_themselves_everywhere(self, executor: Executor, caller: Caller) -> None:
-        caller.write("import random\nreturn [random.random(), float(np.random.random())]")
-        (node,) = caller.nodes()
-        here = caller.value(InProcess(caller.blobs, caller.project).submit(caller.call(node)).result())
-        assert [caller.value(executor.submit(caller.call(node)).result(_PATIENCE)) for _ in range(2)] == [here, here]
-
     def test_many_calls_at_once_all_end_with_their_own_result(self, executor: Executor, caller: Caller) -> None:
         caller.write("print('garbles nothing')\nos.write(1, b'raw')\nreturn given * 2")
-        nodes = caller.nodes(lambda work: [work(number) for number in range(6)])
+        nodes = caller.nodes(lambda work: [work(number) for number in range(4)])
         futures = [executor.submit(caller.call(node)) for node in nodes]
-        assert [caller.value(future.result(_PATIENCE)) for future in futures] == [0, 2, 4, 6, 8, 10]
-
-    def test_after_a_failure_the_next_call_runs(self, executor: Executor, caller: Caller) -> None:
-        caller.write("return 1 // given")
-        bad, good = caller.nodes(lambda work: [work(0), work(1)])
-        assert isinstance(executor.submit(caller.call(bad)).exception(_PATIENCE), StepFailed)
-        assert caller.value(executor.submit(caller.call(good)).result(_PATIENCE)) == 1
+        assert [caller.value(future.result(_PATIENCE)) for future in futures] == [0, 2, 4, 6]
 
     @pytest.mark.parametrize("how", ["os.kill(os.getpid(), signal.SIGKILL)", "os._exit(3)"])
     def test_a_process_that_dies_is_a_failed_step_that_says_how(self, executor: Executor, caller: Caller, how: str) -> None:
@@ -320,14 +321,16 @@ class ExecutorSuite:
     def test_a_step_past_its_timeout_is_killed_with_its_children(self, executor: Executor, caller: Caller, tmp_path: Path) -> None:
         self._needs_a_process()
         mark = tmp_path / "child"
-        body = "child = subprocess.Popen(['sleep', '600'])\nPath(given).write_text(f'{os.getpid()} {child.pid}')\ntime.sleep(600)"
-        # Long enough for the process to start on a busy machine.
-        caller.write(body, "timeout=12")
-        (node,) = caller.nodes(lambda work: work(str(mark)))
-        error = executor.submit(caller.call(node)).exception(_PATIENCE)
-        assert isinstance(error, StepFailed)
-        assert "timeout of 12 s" in error.fact
-        for process in mark.read_text().split():
+        body = "child = subprocess.Popen(['sleep', '600'])\nPath(given).write_text(f'{os.getpid()} {child.pid} .')\ntime.sleep(600)"
+        for seconds in (3, 12, 60):
+            caller.write(body, f"timeout={seconds}")
+            (node,) = caller.nodes(lambda work: work(str(mark)))
+            error = executor.submit(caller.call(node)).exception(_PATIENCE)
+            assert isinstance(error, StepFailed)
+            assert f"timeout of {seconds} s" in error.fact
+            if mark.exists() and mark.read_text().endswith("."):
+                break  # else the process was stopped before it came to the step, as on a busy machine
+        for process in mark.read_text().split()[:2]:
             _gone(int(process))
 
     @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
