@@ -32,11 +32,8 @@ from typing import Any
 
 from plimsoll import clock, codec
 
-#: Plimsoll's own files that a step's process needs and that import neither polars nor anything that starts threads.
-_OURS = (
-    *("plimsoll.data.exact", "plimsoll.data.snapshot", "plimsoll.pipelines.keys", "plimsoll.pipelines.loop.room"),
-    *("plimsoll.runs.guests.surroundings", "plimsoll.runs.logger", "plimsoll.store.blobs"),
-)
+#: What a step's process begins with; it imports neither polars nor anything that starts threads.
+_OURS = "plimsoll.pipelines.executors.step_process"
 
 #: Packages that start a thread when they are imported.
 _LEFT_OUT = {"polars", "_polars_runtime_32", "_polars_runtime_64", "_polars_runtime_compat"}
@@ -170,7 +167,7 @@ class Warm:
                 pass_fds=(other.fileno(),),
                 env={**_THREADLESS, **environment},
             )
-        task = codec.to_msgpack({"path": self._path, "modules": [*_OURS, *reached(self._functions)]})
+        task = codec.to_msgpack({"path": self._path, "modules": [_OURS, *reached(self._functions)]})
         self._socket.settimeout(_PATIENCE)
         try:
             self._socket.sendall(len(task).to_bytes(8, "big") + task)
@@ -184,19 +181,21 @@ class Warm:
 def reached(functions: Iterable[Callable[..., Any]]) -> tuple[str, ...]:
     """Return the installed modules that the modules of functions name, themselves or through the project's other modules.
 
+    What Plimsoll's own name is left out: the process that begins the run has many that no step needs, such as SQLAlchemy.
+
     Args:
         functions: steps.
     """
-    roots = ["plimsoll.pipelines.executors.call", *(function.__module__ for function in functions if function.__module__)]
+    roots = [function.__module__ for function in functions if function.__module__]
     seen, found, waiting = set(roots), dict[str, None](), list(roots)
     while waiting:
         module = sys.modules.get(waiting.pop())
         for name in _named(module) if module is not None else ():
             other = sys.modules.get(name)
-            if name in seen or other is None:
+            if name in seen or other is None or name.partition(".")[0] == "plimsoll":
                 continue
             seen.add(name)
-            if name.partition(".")[0] == "plimsoll" or not _installed(other):
+            if not _installed(other):
                 waiting.append(name)
             elif name.partition(".")[0] not in _LEFT_OUT:
                 found[name] = None
@@ -204,8 +203,7 @@ def reached(functions: Iterable[Callable[..., Any]]) -> tuple[str, ...]:
 
 
 def _named(module: ModuleType) -> Iterator[str]:
-    if not module.__name__.startswith("plimsoll."):
-        yield from _written(module)
+    yield from _written(module)
     for value in list(vars(module).values()):
         try:
             name = value.__name__ if isinstance(value, ModuleType) else value.__module__
@@ -342,8 +340,7 @@ def main() -> None:
     given = _serve(control)
     if given is not None:
         _differ()
-        # Named, not imported above: it imports polars.
-        importlib.import_module("plimsoll.pipelines.executors.step_process").work(*given)
+        importlib.import_module(_OURS).work(*given)
 
 
 if __name__ == "__main__":

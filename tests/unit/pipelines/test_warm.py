@@ -114,8 +114,7 @@ def test_two_steps_do_not_draw_the_same_numbers(bench: Bench) -> None:
 def test_what_plimsoll_keeps_warm_starts_no_thread() -> None:
     script = f"""
 import importlib, os, sys
-for name in {warm._OURS!r}:
-    importlib.import_module(name)
+importlib.import_module({warm._OURS!r})
 from plimsoll.pipelines.executors.warm import _alone
 assert _alone()
 assert "polars" not in sys.modules
