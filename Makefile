@@ -12,7 +12,8 @@ demo: $(VENV)/.demo
 
 # Byte code of Plimsoll is made here, once, and not by each of the processes that tests start: these write none, because what Python
 # looks at to trust it (whole seconds and the size) is kept by the quick edits that tests make.
-test: $(VENV)/.test $(VENV)/.wire
+test: $(VENV)/.python
+	$(MAKE) --no-print-directory --jobs 3 $(VENV)/.test $(VENV)/.wire
 	$(BIN)/python -m compileall -q plimsoll tests
 	PYTHONDONTWRITEBYTECODE=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
