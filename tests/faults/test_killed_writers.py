@@ -21,8 +21,8 @@ from plimsoll.records.run import GetRun, GetSeries, StartRun
 from tests.flows.real_platform import Platform, alive, until
 
 #: So many kills, and no more after so many seconds; ``PLIMSOLL_KILLS=200`` is the run that the README reports, however long it takes.
-KILLS = int(os.environ.get("PLIMSOLL_KILLS", "30"))
-SECONDS = 15.0 if "PLIMSOLL_KILLS" not in os.environ else 20.0 * KILLS
+KILLS = int(os.environ.get("PLIMSOLL_KILLS", "16"))
+SECONDS = 8.0 if "PLIMSOLL_KILLS" not in os.environ else 20.0 * KILLS
 
 #: Kills without which the test says nothing.
 FEWEST = 8

@@ -21,6 +21,9 @@ from tests.unit.sdk.tracking.weather import Mode, Weather
 
 BAD: list[Mode] = ["refused", "hangs", "500", "login", "moved", "cut"]
 
+#: Seconds that the end of a run waits for a server that does not answer before it has ended.
+IN_VAIN = 0.2
+
 
 def detail(running: Running, id: str) -> RunDetail:
     return running.folder().do(GetRun(id=id))
@@ -61,8 +64,9 @@ def test_an_outage_in_the_middle_loses_and_doubles_nothing(weather: Weather, run
 
 @pytest.mark.parametrize("mode", BAD)
 def test_a_run_begins_and_ends_without_the_server_and_is_sent_later(
-    weather: Weather, running: Running, mode: Mode, capsys: pytest.CaptureFixture[str]
+    weather: Weather, running: Running, mode: Mode, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("plimsoll.sdk.tracking.opened._PATIENCE", IN_VAIN)
     weather.turn(mode)
     began = clock.monotonic()
     run = plimsoll.run(experiment=f"whole {mode}", params={"depth": 3})
@@ -172,8 +176,9 @@ def test_a_process_that_is_killed_leaves_a_lost_run_with_all_that_it_had_flushed
 
 
 def test_that_many_journals_wait_for_the_same_reason_is_told_once(
-    weather: Weather, running: Running, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    weather: Weather, running: Running, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("plimsoll.sdk.tracking.opened._PATIENCE", IN_VAIN)
     weather.turn("500")
     for _ in range(4):
         plimsoll.run(experiment="waits").start().finish()
