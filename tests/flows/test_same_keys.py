@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from plimsoll.records.tracking.find import SearchRuns
+from plimsoll.workspace import WORKER
 from tests.flows.real_platform import until
-from tests.flows.ways_in import ROOT, Steps, command, newest, notebook, serving
+from tests.flows.ways_in import ROOT, Steps, command, newest, notebook, opened, same, serving
 from tests.ray_nodes import ray_cluster
 
 pytestmark = pytest.mark.slow
@@ -22,6 +24,11 @@ SLICE = {"first": "2013-01-01", "last": "2013-01-22", "holdout_days": 7}
 PIPELINE = "late/pipeline.py:late_arrivals"
 
 _SET = [word for name, value in SLICE.items() for word in ("--set", f"{name}={json.dumps(value)}")]
+
+
+def by_command(project: Path, home: Path, executor: str) -> None:
+    """Run it on the command line."""
+    command(project, home, "run", PIPELINE, "--executor", executor, *_SET)
 
 
 def from_notebook(project: Path, home: Path) -> None:
@@ -42,19 +49,22 @@ def by_search(project: Path, home: Path) -> None:
     command(project, home, "search", PIPELINE, "--trials", "1", "--space", "seed=int(0,0)", "--maximize", "auc", *_SET)
 
 
-def by_trigger(project: Path, home: Path) -> None:
-    """Fire a trigger, and let the server's worker run it."""
+def by_trigger(project: Path, home: Path) -> Steps:
+    """Fire a trigger, and let the server's worker run it. Handed to the same worker, it has the same keys: it finds every result."""
     with serving(project, home):
         rule = [word for name, value in SLICE.items() for word in ("--param", f"{name}={json.dumps(value)}")]
         command(project, home, "triggers", "set", "hook", "--on", "call", "--pipeline", PIPELINE, *rule)
         command(project, home, "triggers", "fire", "hook")
-        until(lambda: '"finished"' in command(project, home, "runs", "list", "--json"), "the run has ended", 120.0)
-
-
-def by_submit(project: Path, home: Path) -> None:
-    """Hand it to the server's worker."""
-    with serving(project, home):
+        with opened(project, home) as workspace:
+            until(
+                lambda: [each for each in workspace.do(SearchRuns(), WORKER).runs if each.run.state == "finished"], "the run has ended", 120
+            )
+        fired = newest(project, home)
         command(project, home, "submit", PIPELINE, *_SET, "--wait")
+        submitted = newest(project, home)
+    assert {step[2] for step in submitted.values()} == {"hit"}
+    assert same(submitted, fired)
+    return fired
 
 
 def on_ray(project: Path, home: Path) -> None:
@@ -63,13 +73,12 @@ def on_ray(project: Path, home: Path) -> None:
         command(project, home, "run", PIPELINE, "--executor", "ray", *_SET, RAY_ADDRESS=cluster.address)
 
 
-WAYS: dict[str, Callable[[Path, Path], object]] = {
-    "command line, process pool": lambda project, home: command(project, home, "run", PIPELINE, "--executor", "processes", *_SET),
-    "command line, in process": lambda project, home: command(project, home, "run", PIPELINE, "--executor", "in_process", *_SET),
+WAYS: dict[str, Callable[[Path, Path], Steps | None]] = {
+    "command line, process pool": lambda project, home: by_command(project, home, "processes"),
+    "command line, in process": lambda project, home: by_command(project, home, "in_process"),
     "notebook": from_notebook,
     "search": by_search,
-    "trigger": by_trigger,
-    "submit": by_submit,
+    "trigger and submit": by_trigger,
     "two-node Ray": on_ray,
 }
 
@@ -80,10 +89,10 @@ def test_flights_have_the_same_keys_and_outputs_whichever_way_they_are_run(tmp_p
     found: dict[str, Steps] = {}
     for way, run in WAYS.items():
         # A home of its own, so that nothing is a hit.
-        run(project, tmp_path / re.sub(r"\W+", "-", way))
-        found[way] = newest(project, tmp_path / re.sub(r"\W+", "-", way))
+        home = tmp_path / re.sub(r"\W+", "-", way)
+        found[way] = run(project, home) or newest(project, home)
         assert {step[2] for step in found[way].values()} == {"ran"}, way
     # A step that could not run on a node would have run here, with the same result.
     assert not [step[3] for step in found["two-node Ray"].values() if "calling process" in step[3]]
     keys = {way: {label: step[:2] for label, step in steps.items()} for way, steps in found.items()}
-    assert keys == dict.fromkeys(WAYS, keys["submit"])
+    assert keys == dict.fromkeys(WAYS, keys["search"])

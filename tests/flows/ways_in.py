@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -15,6 +14,9 @@ from typing import Any
 
 import nbformat
 
+from plimsoll.records.pipeline import ListSteps
+from plimsoll.records.tracking.find import SearchRuns
+from plimsoll.workspace import WORKER, Workspace, open_workspace
 from tests.flows.real_platform import free_port, until
 
 ROOT = Path(__file__).parents[2]
@@ -24,17 +26,6 @@ import sys, nbformat, nbclient
 made = nbformat.read(sys.argv[1], as_version=4)
 nbclient.NotebookClient(made, timeout=240, kernel_name='python3', resources={'metadata': {'path': sys.argv[2]}}).execute()
 nbformat.write(made, sys.argv[1])
-"""
-
-_STEPS = """
-import json, plimsoll
-from plimsoll.records.pipeline import ListSteps
-from plimsoll.records.tracking.find import SearchRuns
-door = plimsoll.connect()
-(run,) = door.do(SearchRuns(limit=1)).runs
-assert run.run.state == "finished", run
-steps = door.do(ListSteps(run_id=run.run.id))
-print(json.dumps({step.name.rpartition(".")[2]: [step.key, step.output.digest, step.state, step.why] for step in steps}))
 """
 
 #: Step -> key, digest of its output, state, why.
@@ -70,9 +61,23 @@ def notebook(project: Path, home: Path, *cells: str) -> Any:
     return nbformat.read(path, as_version=4)
 
 
+@contextlib.contextmanager
+def opened(project: Path, home: Path) -> Iterator[Workspace]:
+    """Open a home in this process, beside whatever serves it."""
+    workspace = open_workspace(home, project)
+    try:
+        yield workspace
+    finally:
+        workspace.close()
+
+
 def newest(project: Path, home: Path) -> Steps:
     """Return the steps of a home's newest run, which must have ended well."""
-    return json.loads(python(project, home, "-c", _STEPS))
+    with opened(project, home) as workspace:
+        (run,) = workspace.do(SearchRuns(limit=1), WORKER).runs
+        assert run.run.state == "finished", run
+        steps = workspace.do(ListSteps(run_id=run.run.id), WORKER)
+    return {step.name.rpartition(".")[2]: [step.key, step.output.digest, step.state, step.why] for step in steps}
 
 
 def same(one: Steps, other: Steps) -> bool:

@@ -299,6 +299,19 @@ def first_model(making: Making, plot: Plot) -> Version:
     return version
 
 
+def answers_again(making: Making) -> Version:
+    """Return the first version of an earlier demo whose live traffic had begun, once it answers again; how it was made is not told twice.
+
+    Args:
+        making: what can be done.
+    """
+    version = versions_of(making)[1]
+    release = making.released(version)
+    assert release is not None
+    making.wait_live(release)
+    return version
+
+
 def broken_candidate(making: Making, plot: Plot) -> Release | None:
     """Let dana propose a version that forgets a unit; its checks cannot see it. Return its release, or None if they did.
 
