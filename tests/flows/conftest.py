@@ -1,4 +1,4 @@
-"""One platform a file: what a journey leaves behind is where the next test of its file begins."""
+"""One platform a file and database: what a journey leaves behind is where the next test of its file begins."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ import pytest
 from tests.flows.real_platform import Platform
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make each journey on both databases, unless its file names fewer as ``DATABASES``, because they play no part in it."""
+    if "platform" in metafunc.fixturenames:
+        databases = getattr(metafunc.module, "DATABASES", ("sqlite", "postgresql"))
+        metafunc.parametrize("platform", databases, indirect=True, scope="module")
+
+
 @pytest.fixture(scope="module")
 def platform(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """A running platform with nothing in it yet, on the database that the file names as ``DATABASE``.
-
-    Each verb is asked on both databases by the tests of units; a journey takes many seconds and is made on one of them.
-    """
-    folder = tmp_path_factory.mktemp("platform")
-    databases = {
-        "sqlite": lambda: f"sqlite:///{folder / 'plimsoll.db'}",
-        "postgresql": lambda: request.getfixturevalue("postgres").fresh(),
-    }
-    made = Platform(folder, databases[request.module.DATABASE]())
+    """A running platform with nothing in it yet."""
+    folder = tmp_path_factory.mktemp(request.param)
+    database = f"sqlite:///{folder / 'plimsoll.db'}"
+    if request.param == "postgresql":
+        database = request.getfixturevalue("postgres").fresh()
+    made = Platform(folder, database)
     made.start()
     yield made
     made.close()

@@ -13,7 +13,7 @@ from tests.flows.real_platform import Platform, until
 
 pytestmark = pytest.mark.slow
 
-DATABASE = "sqlite"
+DATABASES = ("sqlite",)
 
 #: Of the server and of its worker, each, resident.
 MOST = 150e6

@@ -27,8 +27,6 @@ from tests.flows.real_platform import APPROVER, AUTHOR, Platform, answers, until
 
 pytestmark = pytest.mark.slow
 
-DATABASE = "postgresql"
-
 
 def deployment(platform: Platform) -> Deployment:
     """Return what is deployed."""

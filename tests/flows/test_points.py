@@ -17,8 +17,6 @@ from tests.flows.real_platform import Platform, until
 
 pytestmark = pytest.mark.slow
 
-DATABASE = "sqlite"
-
 #: Values that JSON or a careless column would change.
 ODD = (0.1, -0.0, 0.0, 5e-324, 1.7976931348623157e308, 1 / 3, math.inf, -math.inf, math.nan)
 

@@ -17,8 +17,6 @@ from tests.flows.real_platform import APPROVER, AUTHOR, Platform, answers, print
 
 pytestmark = pytest.mark.slow
 
-DATABASE = "postgresql"
-
 
 def explained(platform: Platform, request_id: str) -> Explanation:
     """Return where an answer came from, once its log has arrived."""

@@ -18,8 +18,6 @@ from tests.flows.real_platform import Platform, alive, until
 
 pytestmark = pytest.mark.slow
 
-DATABASE = "sqlite"
-
 STEPS = ["begin", "double", "square", "join", "hold"]
 
 

@@ -16,7 +16,7 @@ from tests.flows.real_platform import Platform, until
 
 pytestmark = pytest.mark.slow
 
-DATABASE = "postgresql"
+DATABASES = ("postgresql",)
 
 
 def command(platform: Platform, *words: str) -> str:
