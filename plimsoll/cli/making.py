@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ def make(wanted: Asked, jobs: int | None, memory: Path | None) -> tuple[dict[str
     """
     # Before a home is made for it: what cannot run must leave nothing behind.
     runs_at_once(jobs)
+    before = frozenset(sys.modules)
     imported = Recorder(wanted.project).recording(_load, (), 0)
     with imported:
         function = wanted.load()
@@ -58,7 +60,7 @@ def make(wanted: Asked, jobs: int | None, memory: Path | None) -> tuple[dict[str
     say(ran if "ran" in states else "Nothing changed: no step ran.")
     if plan is not None and memory is not None:
         records = [step.record for step in results[""].steps]
-        remember(memory, plan, records, said, imported.trace(), wanted.project.resolve())
+        remember(memory, plan, records, said, imported.trace(), wanted.project.resolve(), before)
     return ids, versions
 
 

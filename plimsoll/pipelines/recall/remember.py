@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -25,7 +25,15 @@ from plimsoll.records.request import Request
 from plimsoll.records.run import StartRun
 
 
-def remember(path: Path, plan: Plan, records: Sequence[StepRecord], asked: Sequence[Request[Any]], trace: Trace, project: Path) -> str:
+def remember(
+    path: Path,
+    plan: Plan,
+    records: Sequence[StepRecord],
+    asked: Sequence[Request[Any]],
+    trace: Trace,
+    project: Path,
+    before: Container[str],
+) -> str:
     """Keep what a run came to; return why that cannot be done, or an empty text.
 
     Args:
@@ -35,6 +43,7 @@ def remember(path: Path, plan: Plan, records: Sequence[StepRecord], asked: Seque
         asked: what the run asked of the door from its start to its end.
         trace: what was read while the project was imported and the run was planned, all of it in this process.
         project: folder of the project, resolved.
+        before: names of the modules that were imported before that.
     """
     if trace.effects:
         return f"importing the project {trace.effects[0]}"
@@ -49,7 +58,7 @@ def remember(path: Path, plan: Plan, records: Sequence[StepRecord], asked: Seque
         steps.append(found)
     sources = Sources()
     modules = list(_own(sources))
-    changing = unsteady(modules, plan.name.rpartition(".")[2], sources)
+    changing = unsteady(modules, before, plan.name.rpartition(".")[2], sources)
     if changing:
         return f"importing the project may come to something else each time ({changing})"
     now = Now(project)

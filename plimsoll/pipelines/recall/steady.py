@@ -25,11 +25,12 @@ _READERS = ("read_", "scan_")
 _READS = {"ParquetFile", "ParquetDataset", "open_dataset", "load_dataset"}
 
 
-def unsteady(modules: Iterable[ModuleType], pipeline: str, sources: Sources) -> str:
+def unsteady(modules: Iterable[ModuleType], before: Container[str], pipeline: str, sources: Sources) -> str:
     """Return a name through which importing modules, or planning a pipeline, may come to something else next time; empty if none.
 
     Args:
         modules: the user's own, imported.
+        before: names of the modules that were imported before anybody watched what imports read.
         pipeline: name of the pipeline's function, whose body runs while it is planned.
         sources: reads their files.
     """
@@ -37,7 +38,7 @@ def unsteady(modules: Iterable[ModuleType], pipeline: str, sources: Sources) -> 
     steps, outside = set[str](), list[str]()
     for module in modules:
         file = getattr(module, "__file__", None)
-        if not file or not file.endswith(".py"):
+        if module.__name__ in before or not file or not file.endswith(".py"):
             return module.__name__
         steps |= {name for name, value in vars(module).items() if step_of(value) is not None}
         tree = sources.tree(file, vars(module))

@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
@@ -91,6 +91,11 @@ def run(
     return Told(not imported, f"{total:g}", (detail.run.tags, seen), tuple(line.strip() for line in said if line.startswith("  ")))
 
 
+def memories(project: Path) -> list[Path]:
+    """Return the files of what is remembered."""
+    return list((project / ".plimsoll").glob("recall/*"))
+
+
 @pytest.mark.parametrize("executor", ["in_process", "processes"])
 def test_a_run_that_changes_nothing_is_made_without_importing_the_project(project: Path, executor: str) -> None:
     first = run(project, executor=executor)
@@ -111,26 +116,29 @@ def test_the_installed_command_whose_own_folder_python_searches_first_remembers_
     assert [run(project, begun=[str(command)]).recalled for _ in range(2)] == [False, True]
 
 
-def edit(name: str, text: str) -> Callable[[Path], None]:
-    return lambda project: (project / name).write_text(text) and None  # type: ignore[func-returns-value]
-
-
 @pytest.mark.parametrize(
-    ("change", "expected", "executor"),
+    ("executor", "changes"),
     [
-        (edit("factors.py", "FACTOR = 5\n"), "90", "in_process"),
-        (edit("rate.txt", "4"), "48", "in_process"),
+        (
+            "in_process",
+            {
+                "factors.py": ("FACTOR = 5\n", "90"),
+                "rate.txt": ("4", "120"),
+                "pyproject.toml": ('[tool.plimsoll.params."pipe.py:flow"]\nn = 3\n', "60"),
+            },
+        ),
         # Here a process that ends tells of what it looked for.
-        (edit("more.txt", "0.5"), "36.5", "processes"),
-        (edit("pyproject.toml", '[tool.plimsoll.params."pipe.py:flow"]\nn = 3\n'), "18", "in_process"),
+        ("processes", {"more.txt": ("0.5", "36.5")}),
     ],
-    ids=["a module", "a file read at import", "a file that a step looked for", "the project's table"],
+    ids=["a module, a file read at import, the project's table", "a file that a step looked for"],
 )
-def test_a_change_is_seen(project: Path, change: Callable[[Path], None], expected: str, executor: str) -> None:
+def test_a_change_is_seen(project: Path, executor: str, changes: dict[str, tuple[str, str]]) -> None:
     run(project, executor=executor)
-    assert run(project, executor=executor).recalled
-    change(project)
-    assert run(project, executor=executor).total == expected
+    for name, (text, expected) in changes.items():
+        assert run(project, executor=executor).recalled
+        (project / name).write_text(text)
+        changed = run(project, executor=executor)
+        assert (changed.recalled, changed.total) == (False, expected)
     again = run(project, executor=executor)
     assert (again.recalled, again.total) == (True, expected)
 
@@ -164,7 +172,7 @@ def test_a_module_that_takes_the_place_of_another_is_seen(project: Path) -> None
 
 def test_a_memory_that_is_garbled_is_done_without(project: Path) -> None:
     run(project)
-    (memory,) = (project / ".plimsoll" / "recall").iterdir()
+    (memory,) = memories(project)
     memory.write_bytes(memory.read_bytes()[:-7])
     told = run(project)
     assert (told.recalled, told.total) == (False, "36")
@@ -186,7 +194,13 @@ def test_an_entry_that_was_dropped_or_damaged_is_computed_again(project: Path) -
 def test_a_project_whose_import_need_not_come_to_the_same_is_imported_each_time(project: Path, line: str) -> None:
     (project / "factors.py").write_text(f"{line}\nFACTOR = 2\n")
     run(project)
-    assert not run(project).recalled
+    assert memories(project) == []
+
+
+def test_a_module_that_was_imported_before_the_command_watched_leaves_no_memory(project: Path) -> None:
+    """What its import read is not known."""
+    run(project, begun=["-c", "import sys; sys.path.insert(0, '.'); import factors; from plimsoll.cli.app import main; main()"])
+    assert memories(project) == []
 
 
 def test_what_makes_such_a_run_loads_no_library_of_numbers() -> None:
