@@ -56,6 +56,19 @@ def process_of(job: str) -> int:
     raise AssertionError(f"no process does the job {job}")
 
 
+def held(platform: Platform, holds: Path) -> int:
+    """Return the process id of the last step, once it is under way and those before it are recorded, some hundredths of a second later.
+
+    Args:
+        platform: where.
+        holds: the file that the last step writes.
+    """
+    pid = int(until(lambda: holds.exists() and holds.read_text(), "the last step is under way"))
+    (newest, *_) = platform.author.do(SearchRuns(where="experiment = 'chain'")).runs
+    until(lambda: "join" in (found := steps(platform, newest.run.id)) and found["join"].state == "ran", "the step before it is recorded")
+    return pid
+
+
 def test_a_pipeline_that_is_run_twice_runs_nothing_the_second_time(platform: Platform) -> None:
     first, said = run(platform)
     assert states(first) == {"ran": STEPS}
@@ -128,8 +141,7 @@ def test_a_step_that_is_killed_is_an_error_that_says_how(platform: Platform) -> 
 def test_a_run_that_is_killed_goes_on_where_it_was_when_it_is_started_again(platform: Platform, tmp_path: Path) -> None:
     words = ("run", "chain.py:chain", "--set", "count=6", "--set", f"folder={tmp_path}")
     process = platform.begin(*words)
-    holds = tmp_path / "holds"
-    pid = int(until(lambda: holds.exists() and holds.read_text(), "the last step is under way"))
+    pid = held(platform, tmp_path / "holds")
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=20)
     until(lambda: not alive(pid), "the step has ended with the run that began it")
@@ -145,8 +157,7 @@ def test_a_run_that_is_killed_goes_on_where_it_was_when_it_is_started_again(plat
 def test_a_run_whose_server_is_killed_ends_as_an_error_and_is_resumed(platform: Platform, tmp_path: Path) -> None:
     words = ("run", "chain.py:chain", "--set", "count=7", "--set", f"folder={tmp_path}")
     process = platform.begin(*words)
-    holds = tmp_path / "holds"
-    pid = int(until(lambda: holds.exists() and holds.read_text(), "the last step is under way"))
+    pid = held(platform, tmp_path / "holds")
     platform.kill()
     (tmp_path / "go").touch()
     _, said = process.communicate(timeout=60)
@@ -161,12 +172,10 @@ def test_a_run_whose_server_is_killed_ends_as_an_error_and_is_resumed(platform: 
 
 
 def test_a_job_whose_process_is_killed_fails_and_the_worker_goes_on(platform: Platform) -> None:
-
     folder = platform.project / "signals"
     folder.mkdir()
     job = platform.author.submit(RunPipeline(pipeline="chain.py:chain", params={"count": 8, "folder": str(folder)}))
-    holds = folder / "holds"
-    step = int(until(lambda: holds.exists() and holds.read_text(), "the last step is under way"))
+    step = held(platform, folder / "holds")
     os.kill(process_of(job.id), signal.SIGKILL)
     ended = platform.author.wait(job)
     assert ended.state == "failed"
@@ -182,8 +191,7 @@ def test_a_job_whose_process_is_killed_fails_and_the_worker_goes_on(platform: Pl
 
 def test_a_job_that_was_accepted_is_done_although_server_and_worker_are_killed(platform: Platform, tmp_path: Path) -> None:
     job = platform.author.submit(RunPipeline(pipeline="chain.py:chain", params={"count": 9, "folder": str(tmp_path)}))
-    holds = tmp_path / "holds"
-    step = int(until(lambda: holds.exists() and holds.read_text(), "the last step is under way"))
+    step = held(platform, tmp_path / "holds")
     platform.kill()
     until(lambda: not alive(step), "the step has ended with the server")
     (tmp_path / "go").touch()
