@@ -235,12 +235,12 @@ def test_data_that_git_does_not_have_is_a_difference_where_its_contents_are_stor
     old = kept.run()
     kept.workspace.stores.blobs.put(b"1")  # as a dataset that was registered
     kept.write("rows.csv", "5")
-    new = kept.run(label="b")
+    new = kept.run()
     told = found(kept, old.id, new.id)
     assert [(each.kind, each.name) for each in told.guilty] == [("file", "rows.csv")]
     kept.write("rows.csv", "7")
     # What the reruns left in the cache knows which file it read.
-    third = kept.run(label="b")
+    third = kept.run()
     assert third.metrics["auc"] == 42.0
     with pytest.raises(InvalidInput, match=r"cannot be taken over: file rows.csv changed \(untested: what it held is not kept"):
         found(kept, kept.run(label="c").id, new.id, "auc")
@@ -288,7 +288,7 @@ def test_a_search_that_is_killed_leaves_the_project_as_it_was(kept: Bench) -> No
 
 
 def test_steps_that_a_difference_does_not_reach_are_not_computed_again(kept: Bench) -> None:
-    old, new = kept.run(), kept.run(depth=5, label="b", count=5)
+    old, new = kept.run(), kept.run(depth=5, count=5)
     told = found(kept, old.id, new.id, "rows")
     assert [each.name for each in told.guilty] == ["count"]
     states = [
@@ -305,7 +305,7 @@ def test_a_variable_that_a_step_read_is_a_difference_like_any_other(kept: Bench,
     monkeypatch.delenv("FACTOR", raising=False)
     old = kept.run()
     monkeypatch.setenv("FACTOR", "3")
-    new = kept.run(label="b")
+    new = kept.run()
     monkeypatch.setenv("FACTOR", "7")
     told = found(kept, old.id, new.id)
     assert [(each.kind, each.name) for each in told.guilty] == [("variable", "FACTOR")]
