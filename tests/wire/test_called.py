@@ -82,6 +82,11 @@ def test_a_function_runs_only_by_a_persons_word_for_these_very_files(python: Pat
         get_tree(platform.author.blobs, made.digest, tmp_path / kind)
         with pytest.warns(RequirementWarning, match="mlflow-skinny"), pytest.raises(Untrusted, match="nobody has allowed that"):
             open_package(tmp_path / kind, made.digest, trusted=False)
+        reference = pl.read_parquet(tmp_path / kind / "answers.parquet")
+        assert reference["prediction"].to_list() == pytest.approx(told["answers"][kind][-300:], rel=1e-12)
+        # Each kind is examined once, and what goes into production of each client.
+        if (kind, generation) in (("pickled", "3"), ("loaded", "2")):
+            continue
         do(CheckVersion(ref=made.digest))
         report = do(GetReport(ref=made.digest))
         verdicts = {verdict.check: verdict.outcome for verdict in report.verdicts}
@@ -89,8 +94,6 @@ def test_a_function_runs_only_by_a_persons_word_for_these_very_files(python: Pat
         assert (verdicts["parity"], verdicts["footprint"]) == ("pass", "pass"), report.verdicts
         assert mark.exists()
         mark.unlink()
-        reference = pl.read_parquet(tmp_path / kind / "answers.parquet")
-        assert reference["prediction"].to_list() == pytest.approx(told["answers"][kind][-300:], rel=1e-12)
 
     # A word for the first files is none for the second, which differ in one number.
     with pytest.raises(Untrusted, match="plimsoll models trust"):
