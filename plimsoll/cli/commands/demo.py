@@ -15,7 +15,7 @@ from plimsoll import clock, codec
 from plimsoll.cli.demo.ledger import WAYS, Ledger, compare
 from plimsoll.cli.demo.live import Year, bar
 from plimsoll.cli.demo.stage import AUTHOR, Stage
-from plimsoll.cli.demo.story import Making, Narrator, Plot, answers_again, first_model
+from plimsoll.cli.demo.story import Making, Narrator, Plot, first_model, released_before
 from plimsoll.data.project import load_object
 from plimsoll.errors import Conflict, InvalidInput
 from plimsoll.records.model import Version
@@ -58,9 +58,9 @@ def demo(
         stage.open()
         narrator.say(f"A server answers at {stage.url}; {AUTHOR} and omar are its people.")
         making = Making(stage, narrator)
-        ledger = Ledger(stage.folder / "answers")
-        version = first_model(making, plot) if ledger.last_day() is None else answers_again(making)
+        version = released_before(making) or first_model(making, plot)
         narrator.chapter(f"Live traffic from {start}, in the order of the clock; a label comes when its plane has landed")
+        ledger = Ledger(stage.folder / "answers")
         progress = bar(narrator)
         year = Year(making, plot, ledger, progress)
         with progress:

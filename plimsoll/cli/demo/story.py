@@ -299,16 +299,18 @@ def first_model(making: Making, plot: Plot) -> Version:
     return version
 
 
-def answers_again(making: Making) -> Version:
-    """Return the first version of an earlier demo whose live traffic had begun, once it answers again; how it was made is not told twice.
+def released_before(making: Making) -> Version | None:
+    """Return the first version once it answers again, or None unless an earlier demo released it: how it was made is not told twice.
 
     Args:
         making: what can be done.
     """
-    version = versions_of(making)[1]
-    release = making.released(version)
-    assert release is not None
+    version = versions_of(making).get(1)
+    release = making.released(version) if version is not None else None
+    if version is None or release is None or release.state == "proposed":
+        return None
     making.wait_live(release)
+    making.tell.say(f"{version.model}/{version.number} was released by an earlier demo.", "dim")
     return version
 
 

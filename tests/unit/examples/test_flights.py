@@ -42,6 +42,12 @@ def rows(flights: pl.DataFrame, weather: pl.DataFrame) -> pl.DataFrame:
     return as_of.with_operations(as_of.with_weather(as_of.with_asked(flights), weather), flights)
 
 
+@pytest.fixture(scope="module")
+def made() -> dict[str, Any]:
+    """What the pipeline gives for the flights of five weeks."""
+    return pipeline.late_arrivals(last="2013-02-05", holdout_days=7)
+
+
 def test_every_flight_has_an_identity_of_its_own_and_a_known_airport_and_carrier() -> None:
     flights = data.load_flights()
     assert flights.height == 336_776
@@ -226,22 +232,22 @@ def test_a_change_of_feed_turns_the_chosen_airport_to_celsius_between_its_dates(
     assert np.allclose(made, wanted, atol=0.1, equal_nan=True)
 
 
-def test_the_pipeline_gives_a_model_that_beats_the_rule_and_cannot_see_past_its_last_day() -> None:
-    made = pipeline.late_arrivals(first="2013-01-01", last="2013-02-01", holdout_days=7)
+def test_the_pipeline_gives_a_model_that_beats_the_rule_and_cannot_see_past_its_last_day(made: dict[str, Any]) -> None:
     model = made["model"]
     assert made["metrics"]["auc"] > made["metrics"]["rule_auc"] + 0.03
     assert tuple(column.name for column in model.signature.inputs) == features.INPUTS
     assert model.training["asked"].max() < model.holdout["asked"].min()
-    assert model.holdout["asked"].max() < datetime(2013, 2, 1, 5, tzinfo=UTC)
-    late = pipeline.late_arrivals(first="2013-01-01", last="2013-02-01", holdout_days=7, extra=("dep_delay",))
+    assert model.holdout["asked"].max() < datetime(2013, 2, 5, 5, tzinfo=UTC)
+    late = pipeline.late_arrivals(last="2013-02-05", holdout_days=7, extra=("dep_delay",))
     assert late["metrics"]["auc"] > made["metrics"]["auc"] + 0.1
     assert late["model"].signature.inputs[-1].name == "dep_delay"
 
 
-def test_the_mistaken_features_pass_on_past_data_and_fail_when_the_feed_changes(flights: pl.DataFrame, weather: pl.DataFrame) -> None:
-    right, wrong = (
-        pipeline.late_arrivals(last="2013-02-05", holdout_days=7, features=name)["model"] for name in ("prepare", "prepare_without_unit")
-    )
+def test_the_mistaken_features_pass_on_past_data_and_fail_when_the_feed_changes(
+    flights: pl.DataFrame, weather: pl.DataFrame, made: dict[str, Any]
+) -> None:
+    right = made["model"]
+    wrong = pipeline.late_arrivals(last="2013-02-05", holdout_days=7, features="prepare_without_unit")["model"]
     threshold = read_project(PROJECT).models["flights"].costs.threshold
     assert np.array_equal(right.predict(right.holdout), wrong.predict(right.holdout))
     feed = replay.MetricFeed(origins=("EWR",), start=FEBRUARY)
@@ -252,8 +258,8 @@ def test_the_mistaken_features_pass_on_past_data_and_fail_when_the_feed_changes(
     assert not flipped[~changed].any()
 
 
-def test_the_model_and_its_feature_code_go_into_a_package_and_answer_the_same(tmp_path: Path) -> None:
-    model = pipeline.late_arrivals(last="2013-01-22", holdout_days=7)["model"]
+def test_the_model_and_its_feature_code_go_into_a_package_and_answer_the_same(tmp_path: Path, made: dict[str, Any]) -> None:
+    model = made["model"]
     model.__plimsoll_save__(tmp_path, PROJECT)
     opened = open_package(tmp_path, package_digest(tmp_path), trusted=True)
     assert np.array_equal(opened.predict(model.holdout), model.predict(model.holdout))
