@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from importlib import metadata
 from pathlib import Path
 
-from plimsoll.data.environment import capture
+from plimsoll.data.environment import capture, version
 from plimsoll.errors import Unavailable
 from plimsoll.records.pipelines.history import Change
 
@@ -52,11 +52,17 @@ def install(wanted: Mapping[str, str], folder: Path) -> str:
         chosen = sys.executable if python == platform.python_version() else python
         _do([uv, "venv", "--quiet", "--python", chosen, str(folder)], f"Python {python} cannot be had")
     elif _minor(python) == _minor(platform.python_version()):
-        _do([sys.executable, "-m", "venv", str(folder)], "a virtual environment cannot be made")
+        bare = ["--without-pip"] if _pip_reaches_others() else []
+        _do([sys.executable, "-m", "venv", *bare, str(folder)], "a virtual environment cannot be made")
     else:
         raise Unavailable(f"The run used Python {python}; here is {platform.python_version()}, and uv is not installed.", _REMEDY)
     interpreter = str(folder / ("Scripts" if os.name == "nt" else "bin") / "python")
-    pip = [uv, "pip", "install", "--quiet", "--python", interpreter] if uv else [interpreter, "-m", "pip", "install", "--quiet"]
+    if uv is not None:
+        pip = [uv, "pip", "install", "--quiet", "--python", interpreter]
+    elif _pip_reaches_others():
+        pip = [sys.executable, "-m", "pip", "--python", interpreter, "install", "--quiet"]
+    else:
+        pip = [interpreter, "-m", "pip", "install", "--quiet"]
     local = _local()
     listed = folder.with_name(f"{folder.name}.txt")
     lines = [f"{name}=={version}" for name, version in wanted.items() if name not in _TOOLS | {"python"} and name not in local]
@@ -79,6 +85,11 @@ def _uv() -> str | None:
     asked = found and subprocess.run([found, "--version"], capture_output=True, timeout=60, check=False, stdin=subprocess.DEVNULL)
     # A version manager's stand-in is found for tools that its present version does not have.
     return found if asked and asked.returncode == 0 else None
+
+
+def _pip_reaches_others() -> bool:
+    """Return whether the pip that is here installs for another interpreter: to give each its own takes longer than to use it."""
+    return int((version("pip") or "0").partition(".")[0]) >= 23
 
 
 def _minor(version: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from plimsoll.errors import Unavailable
+from plimsoll.pipelines.again import surroundings
 from plimsoll.pipelines.again.surroundings import Environments
 from tests.unit.pipelines.again.wheels import wheel
 
@@ -39,7 +40,9 @@ def test_each_set_of_packages_is_installed_once(wheels: Path, tmp_path: Path) ->
     assert (made.python(()), made.python(["lucky"])) == (old, new)
 
 
-def test_a_version_that_nobody_has_is_refused(wheels: Path, tmp_path: Path) -> None:
+def test_a_version_that_nobody_has_is_refused(wheels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As where no pip is installed that could be used: then each environment gets its own.
+    monkeypatch.setattr(surroundings, "version", lambda name: None)
     made = Environments({**PYTHON, "lucky": "1.0"}, {**PYTHON, "lucky": "3.0"}, ["lucky"], tmp_path / "made")
     with pytest.raises(Unavailable, match="lucky"):
         made.python({"lucky"})
