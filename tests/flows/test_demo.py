@@ -41,6 +41,7 @@ def test_the_demo_refuses_the_leak_takes_the_broken_candidate_back_and_loses_no_
         assert part in why.stdout
     again = _demo(tmp_path)
     assert again.returncode == 0, again.stderr[-2000:]
+    assert "flights/1 was released by an earlier demo" in again.stdout
     assert "goes on from there" in again.stdout
     other = _demo(tmp_path, "--seed", "7")
     assert other.returncode == 1
