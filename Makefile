@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 # Stamps in .venv say what is installed, so that both commands work again without a network.
 PIP    := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check format bench docs lock install clean
+.PHONY: demo test test-full check format bench docs lock install clean
 
 demo: $(VENV)/.demo
 	$(BIN)/plimsoll demo
@@ -16,6 +16,10 @@ test: $(VENV)/.python
 	$(MAKE) --no-print-directory --jobs 3 $(VENV)/.test $(VENV)/.wire
 	$(BIN)/python -m compileall -q plimsoll tests
 	PYTHONDONTWRITEBYTECODE=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+# What is tried many times is tried as often as is promised.
+test-full: export PLIMSOLL_FULL := 1
+test-full: test
 
 # Format, types, house and unit tests: under two minutes, before every commit.
 check: $(VENV)/.test

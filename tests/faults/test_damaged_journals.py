@@ -10,6 +10,7 @@ import pytest
 from plimsoll import clock
 from plimsoll.records.run import AppendPoints, PointColumns, SetTags
 from plimsoll.sdk.journal import Journal, frames
+from tests.repeats import repeats
 
 _BYTES = 64 << 10
 
@@ -61,8 +62,8 @@ def _named(journal: Journal) -> tuple[int, int]:
 @pytest.mark.parametrize("seed", range(4))
 def test_a_journal_that_ends_at_any_byte_keeps_what_is_before(tmp_path: Path, seed: int) -> None:
     path = tmp_path / "x.journal"
-    # Short ones: of each all that is before the byte is read, for every byte.
-    data, ends, counts = _filled(path, seed, _BYTES // 12)
+    # Several short ones are read sooner than a long one: of each all that is before the byte is read, for every byte.
+    data, ends, counts = _filled(path, seed, _BYTES // repeats(12, 4))
     path.unlink()
     whole = written = 0
     for size in range(len(data) + 1):
@@ -93,7 +94,7 @@ def test_any_bit_that_changes_is_noticed_and_named(tmp_path: Path) -> None:
     path = tmp_path / "x.journal"
     data, ends, counts = _filled(path, 7, _BYTES)
     dice = clock.generator(11)
-    for _ in range(400):
+    for _ in range(repeats(400, 1_000)):
         place = dice.randrange(len(data))
         path.write_bytes(data[:place] + bytes((data[place] ^ 1 << dice.randrange(8),)) + data[place + 1 :])
         whole = sum(end <= place for end in ends)

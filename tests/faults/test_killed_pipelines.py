@@ -17,8 +17,9 @@ import pytest
 from plimsoll.pipelines.cache import damage
 from plimsoll.workspace import open_workspace
 from tests.faults.command_line import ROOT
+from tests.repeats import repeats
 
-KILLS = 12
+KILLS = repeats(12, 100)
 
 PIPELINE = """
     import random

@@ -24,13 +24,14 @@ from plimsoll.records.run import AppendPoints, GetSeries, PointColumns, StartRun
 from plimsoll.sdk.http import HttpDoor
 from plimsoll.workspace import open_workspace
 from tests.flows.real_platform import Platform, alive, answers, until
+from tests.repeats import repeats
 
 pytest.importorskip("sklearn", reason="serving a model needs plimsoll[sklearn]")
 
 R = TypeVar("R")
 
-#: Which process is killed at each of the six points, in an order that the seed decides.
-VICTIMS = ("up", "up", "worker", "plane", "up and worker", "up and plane")
+#: Which process is killed at each point, in an order that the seed decides.
+VICTIMS = ("up", "up", "worker", "plane", "up and worker", "up and plane") * repeats(1, 2)
 
 SEED = 20130501
 

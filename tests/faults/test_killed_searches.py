@@ -18,8 +18,9 @@ from plimsoll.records.pipelines.search import ListSearches
 from plimsoll.records.tracking.find import SearchRuns
 from plimsoll.sdk.door import FolderDoor, open_door
 from tests.faults.command_line import ROOT
+from tests.repeats import repeats
 
-KILLS = 5
+KILLS = repeats(5, 8)
 
 PIPELINE = """
     import time

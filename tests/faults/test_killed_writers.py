@@ -19,10 +19,10 @@ from plimsoll import clock
 from plimsoll.records.access import VerifyEvents
 from plimsoll.records.run import GetRun, GetSeries, StartRun
 from tests.flows.real_platform import Platform, alive, until
+from tests.repeats import repeats
 
-#: So many kills, and no more after so many seconds; ``PLIMSOLL_KILLS=200`` is the run that the README reports, however long it takes.
-KILLS = int(os.environ.get("PLIMSOLL_KILLS", "16"))
-SECONDS = 8.0 if "PLIMSOLL_KILLS" not in os.environ else 20.0 * KILLS
+#: So many kills, and no more after so many seconds.
+KILLS, SECONDS = repeats(16, 200), repeats(8, 4000)
 
 #: Kills without which the test says nothing.
 FEWEST = 8

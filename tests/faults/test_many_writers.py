@@ -14,8 +14,9 @@ import pytest
 
 from plimsoll.records.run import GetRun, GetSeries, StartRun
 from tests.flows.real_platform import Platform
+from tests.repeats import repeats
 
-PROCESSES, BATCHES, POINTS = 16, 150, 10
+PROCESSES, BATCHES, POINTS = 16, repeats(150, 500), 10
 
 #: Forks the writers, so that all begin at the same moment, and ends well if all of them do.
 _PROGRAM = """

@@ -16,9 +16,10 @@ from plimsoll.sdk.http import HttpDoor
 from tests.faults.command_line import Filled, project
 from tests.faults.conftest import fill
 from tests.faults.served import Served
+from tests.repeats import repeats
 
-#: About so many requests; ``PLIMSOLL_REQUESTS=10000`` is the run that the README reports.
-REQUESTS = int(os.environ.get("PLIMSOLL_REQUESTS", "300"))
+#: About so many requests.
+REQUESTS = repeats(300, 10_000)
 
 #: Seconds.
 LIMIT = 40 + REQUESTS / 5

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from plimsoll.fingerprint import digest_value
+from tests.repeats import repeats
 from tests.unit.digests import value_of
 
 ROOT = Path(__file__).parents[2]
@@ -74,7 +75,7 @@ TEXTS = st.recursive(
     ),
     max_leaves=10,
 )
-LONG = settings(max_examples=1_200, deadline=None, suppress_health_check=list(HealthCheck))
+LONG = settings(max_examples=repeats(1_200, 5_000), deadline=None, suppress_health_check=list(HealthCheck))
 SHORT = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 

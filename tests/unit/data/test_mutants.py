@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.repeats import repeats
 from tests.unit.data.edits import CHANGES, HARMLESS, SECOND, SECOND_HARMLESS
 
 ROOT = Path(__file__).parents[3]
@@ -18,10 +19,10 @@ NAMES = [f"change {name}" for name in CHANGES] + [f"harmless {name}" for name in
 SECOND_NAMES = [f"change {name}" for name in SECOND] + [f"harmless {name}" for name in SECOND_HARMLESS]
 
 #: One edit in so many is tried before every commit, and one in so many of these by steps in processes of their own.
-_SAMPLED, _IN_PROCESSES = 24, 96
+_SAMPLED, _IN_PROCESSES = 24, repeats(96, 24)
 
 #: One in so many is tried by ``make test``, others on each Python; all of them take as long as a third of all other tests.
-_ONE_IN = int(os.environ.get("PLIMSOLL_EDITS", "7"))
+_ONE_IN = repeats(7, 1)
 _FROM = sys.version_info.minor % _ONE_IN
 
 Flags = tuple[tuple[str, ...], tuple[str, ...]]
