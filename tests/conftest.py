@@ -30,23 +30,26 @@ _HERE = Path(__file__).parent
 
 #: Files that take more than half a minute, the longest first.
 _LONGEST = (
-    "unit/data/test_mutants.py",
-    "wire/test_mlflow_clients.py",
-    "contract/test_executors.py",
-    "flows/test_step.py",
     "flows/test_model.py",
     "faults/test_killed_demo.py",
+    "flows/test_step.py",
     "flows/test_demo.py",
     "flows/test_same_keys.py",
-    "flows/test_serving.py",
-    "unit/pipelines/again/test_bisect.py",
-    "faults/test_killed_platform.py",
-    "faults/test_killed_pipelines.py",
-    "flows/test_prediction.py",
-    "unit/pipelines/recall/test_recall.py",
     "wire/test_released.py",
-    "unit/data/trace/test_reuse.py",
-    "unit/examples/test_flights.py",
+    "wire/test_called.py",
+    "unit/data/test_mutants.py",
+    "contract/test_executors.py",
+    "unit/pipelines/again/test_bisect.py",
+    "flows/test_prediction.py",
+    "wire/test_mlflow_clients.py",
+    "flows/test_serving.py",
+    "faults/test_killed_platform.py",
+    "unit/pipelines/recall/test_recall.py",
+    "flows/test_ray.py",
+    "faults/test_command_line_surroundings.py",
+    "faults/test_blocked_database.py",
+    "faults/test_killed_searches.py",
+    "flows/test_checks.py",
 )
 
 #: A file system in memory, and what must be free there, in bytes: ten times what a whole run writes.
