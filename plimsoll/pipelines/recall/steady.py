@@ -7,6 +7,8 @@ randomness, and readers that open files unseen. It follows names and not values,
 from __future__ import annotations
 
 import ast
+import os
+import sysconfig
 from collections.abc import Container, Iterable, Iterator, Mapping
 from types import ModuleType
 
@@ -38,7 +40,7 @@ def unsteady(modules: Iterable[ModuleType], before: Container[str], pipeline: st
     steps, outside = set[str](), list[str]()
     for module in modules:
         file = getattr(module, "__file__", None)
-        if module.__name__ in before or not file or not file.endswith(".py"):
+        if not file or not file.endswith(".py") or (module.__name__ in before and not _is_pythons(file)):
             return module.__name__
         steps |= {name for name, value in vars(module).items() if step_of(value) is not None}
         tree = sources.tree(file, vars(module))
@@ -48,6 +50,11 @@ def unsteady(modules: Iterable[ModuleType], before: Container[str], pipeline: st
         outside += _mentioned(tree.body)
     # While a pipeline is planned its steps do not run; a module that calls one runs it.
     return _reached(outside, functions, frozenset()) or _reached([pipeline], functions, steps)
+
+
+def _is_pythons(file: str) -> bool:
+    """Return whether a module lies beside the standard library: a distribution's own ``sitecustomize``, which each program begins with."""
+    return os.path.dirname(file) == sysconfig.get_path("stdlib")
 
 
 def _reached(names: Iterable[str], functions: Mapping[str, list[ast.AST]], left_out: Container[str]) -> str:

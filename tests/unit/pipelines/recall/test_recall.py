@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import os
 import re
 import subprocess
@@ -13,6 +14,8 @@ from textwrap import dedent
 
 import pytest
 
+from plimsoll.data.code.source import Sources
+from plimsoll.pipelines.recall.steady import unsteady
 from plimsoll.records.run import GetRun, GetSeries, Series
 from plimsoll.workspace import open_workspace
 from tests.faults.command_line import ROOT
@@ -201,6 +204,12 @@ def test_a_module_that_was_imported_before_the_command_watched_leaves_no_memory(
     """What its import read is not known."""
     run(project, begun=["-c", "import sys; sys.path.insert(0, '.'); import factors; from plimsoll.cli.app import main; main()"])
     assert memories(project) == []
+
+
+def test_what_a_systems_python_imports_into_every_program_is_no_reason() -> None:
+    """Debian's has a ``sitecustomize`` beside the standard library."""
+    assert unsteady([keyword], {"keyword"}, "flow", Sources()) == ""
+    assert unsteady([pytest], {"pytest"}, "flow", Sources()) == "pytest"
 
 
 def test_what_makes_such_a_run_loads_no_library_of_numbers() -> None:
