@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -102,34 +104,35 @@ def test_our_own_client_tells_damage_from_a_server_that_is_gone(running: Running
 
 
 def test_parts_of_one_long_file_take_one_thread_while_it_is_hashed(tmp_path: Path) -> None:
-    long, parts = tmp_path / "long", 12
-    with long.open("wb") as file:
-        file.truncate(128 << 20)
-    digest, size = codec.digest_file(long)
+    long, parts, go, main = tmp_path / "long", 12, threading.Event(), threading.get_ident()
+    long.write_bytes(LONG)
     opened: list[str] = []
+
+    class Held(io.FileIO):
+        def fileno(self) -> int:
+            if threading.get_ident() != main:
+                go.wait(60)
+            return super().fileno()
 
     class One:
         def open(self, digest: str) -> BinaryIO:
             opened.append(digest)
-            return long.open("rb")
+            return cast(BinaryIO, Held(long))
 
-    async def hashed() -> tuple[list[int], set[int]]:
+    async def hashed() -> tuple[list[int], int]:
         sender, limiter = Sender(cast(StreamedBlobs, One())), current_default_thread_limiter()
-        asked = [asyncio.create_task(sender.check(digest)) for _ in range(parts)]
-        while len(opened) < parts:
-            await asyncio.sleep(0)
-        # An opening may not have given its thread back yet.
-        for _ in range(parts):
-            await asyncio.sleep(0)
-        seen = {0}
-        while not all(task.done() for task in asked):
-            seen.add(limiter.borrowed_tokens)
-            await asyncio.sleep(0)
-        return [task.result() for task in asked], seen
+        asked = [asyncio.create_task(sender.check(codec.digest(LONG))) for _ in range(parts)]
+        deadline = clock.monotonic() + 30
+        # An opening gives its thread back a moment later.
+        while (len(opened) < parts or limiter.borrowed_tokens != 1) and clock.monotonic() < deadline:
+            await asyncio.sleep(0.01)
+        taken = limiter.borrowed_tokens
+        go.set()
+        return [await task for task in asked], taken
 
     sizes, threads = asyncio.run(hashed())
-    assert sizes == [size] * parts
-    assert max(threads) <= 2
+    assert sizes == [len(LONG)] * parts
+    assert threads == 1
 
 
 def settled(running: Running, begun: bool) -> bool:
