@@ -58,7 +58,8 @@ def drive(platform: Platform, release: Release, rain: float = 0.0, outage: bool 
         nonlocal asked, outage
         state = platform.state(release)
         now = deployment(platform)
-        if now.candidate == release.id:
+        # Between the two answers the release may have gone on.
+        if now.candidate == release.id and platform.state(release) == state:
             seen.add((state, (0.0, 0.5, 1.0)[now.step]))
         down = outage and "canary" in tracks
         if down:
