@@ -12,10 +12,11 @@ demo: $(VENV)/.demo
 
 # Byte code of Plimsoll is made here, once, and not by each of the processes that tests start: these write none, because what Python
 # looks at to trust it (whole seconds and the size) is kept by the quick edits that tests make.
+# TESTS="tests/unit tests/contract" runs these alone.
 test: $(VENV)/.python
 	$(MAKE) --no-print-directory --jobs 3 $(VENV)/.test $(VENV)/.wire
 	$(BIN)/python -m compileall -q plimsoll tests
-	PYTHONDONTWRITEBYTECODE=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+	PYTHONDONTWRITEBYTECODE=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 # What is tried many times is tried as often as is promised.
 test-full: export PLIMSOLL_FULL := 1
