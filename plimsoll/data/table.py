@@ -134,6 +134,7 @@ def read_part(kind: str, described: list[Any], data: bytes) -> Any:
     Raises:
         ValueError: there is no such kind.
         Corrupt: the bytes are not Parquet, or hold other columns.
+        MissingExtra: it was of pandas, which is not installed.
     """
     if kind not in ("frame", "series", "pandas"):
         raise ValueError(f"unknown tag {kind!r}")
