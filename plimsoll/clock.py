@@ -1,7 +1,7 @@
 """Time, identifiers and randomness: the only file that may ask the machine for them.
 
 Times are UTC microseconds since 1970 as ``int``. Ids are UUIDv7 (RFC 9562) in 32 hex digits: they sort by the
-millisecond of their making and fit MLflow's run ids.
+quarter of a microsecond of their making and fit MLflow's run ids.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ def sleep(seconds: float) -> None:
 
 def new_id() -> str:
     """Return a new UUIDv7 as 32 lower-case hex digits."""
-    millis = time.time_ns() // 1_000_000
-    tail = int.from_bytes(os.urandom(10), "big")
-    value = (millis << 80) | tail
-    value = (value & ~(0xF << 76)) | (0x7 << 76)
-    value = (value & ~(0x3 << 62)) | (0x2 << 62)
-    return f"{value:032x}"
+    millis, rest = divmod(time.time_ns(), 1_000_000)
+    # The twelve bits behind the version are the time within the millisecond: "the newest" is asked by id, and a quick machine makes
+    # several things in one.
+    within = (rest << 12) // 1_000_000
+    chance = int.from_bytes(os.urandom(8), "big") >> 2
+    return f"{(millis << 80) | (0x7 << 76) | (within << 64) | (0x2 << 62) | chance:032x}"
 
 
 def new_secret() -> str:

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import itertools
 import threading
+import time
+import uuid
 
 import pytest
 
@@ -18,6 +21,17 @@ def test_a_time_is_a_number_and_a_unit(text: str, seconds: float) -> None:
 def test_anything_else_is_no_time(text: str) -> None:
     with pytest.raises(ValueError, match="no time"):
         clock.seconds_of(text)
+
+
+def test_ids_are_uuids_of_version_7_that_sort_by_their_making_also_within_a_millisecond(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A little more than the 4096th part of a millisecond, which is what an id tells apart, over several of them.
+    began = clock.now() * 1000
+    times = itertools.count(began, 250)
+    monkeypatch.setattr(time, "time_ns", lambda: next(times))
+    made = [clock.new_id() for _ in range(10_000)]
+    assert made == sorted(set(made))
+    assert {(uuid.UUID(id).version, uuid.UUID(id).variant) for id in made} == {(7, uuid.RFC_4122)}
+    assert [int(id[:12], 16) for id in made] == [(began + 250 * count) // 1_000_000 for count in range(10_000)]
 
 
 def test_alarms_ring_in_threads_of_their_own_and_never_once_taken_back_or_closed() -> None:

@@ -253,7 +253,7 @@ def _shown() -> Select[Any]:
 
 
 def _these(tx: Connection, ids: list[str]) -> tuple[Firing, ...]:
-    """Return firings in the order of their ids in a list; ids of one millisecond have no order of their own."""
+    """Return firings in the order of their ids in a list, which a database does not keep."""
     found = {row.id: _firing(row) for part in chunks(ids, 500) for row in tx.execute(_shown().where(firings.c.id.in_(part)))}
     return tuple(found[id] for id in ids)
 
