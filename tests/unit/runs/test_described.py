@@ -22,7 +22,7 @@ _JSON: st.SearchStrategy[Any] = st.recursive(
 _Given: TypeAlias = tuple[dict[str, Any], dict[str, str]]
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.dictionaries(_NAMES, _JSON), st.dictionaries(_NAMES, st.text(_CHARS))), min_size=1, max_size=3))
 def test_params_and_tags_come_back_as_they_were_given_by_name(
     database: Database, given: list[tuple[dict[str, Any], dict[str, str]]]

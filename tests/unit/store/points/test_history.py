@@ -42,7 +42,7 @@ def _batch(points: list[tuple[int, int, float]]) -> PointColumns:
     )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(batches=st.lists(st.lists(_POINT, max_size=12), min_size=1, max_size=12))
 def test_any_batches_read_back_as_one_stable_sort_by_step(sqlite: Database, batches: list[list[tuple[int, int, float]]]) -> None:
     with sqlite.write() as tx:
