@@ -82,7 +82,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     server = uvicorn.Server(configure(build(yard.workspace, frozenset({f"127.0.0.1:{address.port}"}))))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [opened]})
     thread.start()
-    deadline = clock.monotonic() + 30
+    deadline = clock.monotonic() + 60
     while not server.started and clock.monotonic() < deadline:
         clock.sleep(0.005)
     found = Running(yard, address, [])

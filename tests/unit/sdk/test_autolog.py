@@ -81,7 +81,7 @@ def test_what_a_client_logs_is_logged_by_the_run(door: FolderDoor) -> None:
     assert ([each.name for each in found.artifacts], [use.dataset.name for use in found.datasets]) == (["notes/a.txt"], ["d"])
     assert dict(os.environ) == before
     with pytest.raises(httpx.ConnectError):
-        httpx.get(address, trust_env=False)
+        httpx.get(address, trust_env=False, timeout=60)
 
 
 def test_a_run_within_the_run_and_one_elsewhere_are_runs_of_their_own(door: FolderDoor) -> None:
@@ -168,7 +168,7 @@ def test_nobody_comes_in_without_the_name_of_the_guest(door: FolderDoor) -> None
     with run(door=door):
         address = os.environ["MLFLOW_TRACKING_URI"]
         for other in (address.rpartition("/")[0], f"{address}x", address.replace("plimsoll-", "")):
-            assert httpx.get(f"{other}/api/2.0/mlflow/experiments/get", trust_env=False).status_code == 404
+            assert httpx.get(f"{other}/api/2.0/mlflow/experiments/get", trust_env=False, timeout=60).status_code == 404
 
 
 def test_a_client_does_not_wait_for_a_platform_that_is_away(door: FolderDoor) -> None:

@@ -33,7 +33,7 @@ def test_whoever_comes_when_too_many_wait_is_told_at_once_and_readers_do_not_wai
 
     async def write(turns: Turns) -> None:
         try:
-            await turns.take(True, let_go.wait, 30)
+            await turns.take(True, let_go.wait, 120)
         except Unavailable as error:
             told.append(error)
 
@@ -42,7 +42,7 @@ def test_whoever_comes_when_too_many_wait_is_told_at_once_and_readers_do_not_wai
         async with anyio.create_task_group() as group:
             for _ in range(8 + 3):
                 group.start_soon(write, turns)
-            with anyio.fail_after(20):
+            with anyio.fail_after(60):
                 while turns._writers.statistics().tasks_waiting < 3:
                     await anyio.sleep(0.005)
             await write(turns)
@@ -57,18 +57,21 @@ def test_whoever_comes_when_too_many_wait_is_told_at_once_and_readers_do_not_wai
 
 def test_whoever_waits_too_long_is_told_while_what_was_asked_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("plimsoll.server.answers.LIMIT", 0.05)
-    let_go, done = threading.Event(), threading.Event()
+    begun, let_go, done = threading.Event(), threading.Event(), threading.Event()
 
     def hold() -> None:
-        let_go.wait(30)
+        begun.set()
+        let_go.wait(120)
         done.set()
 
     async def ask() -> None:
         turns = Turns()
-        with pytest.raises(Unavailable, match="may have been done all the same"):
-            await turns.take(True, hold)
+        # What no thread has come to within that time is not begun any more.
+        while not begun.is_set():
+            with pytest.raises(Unavailable, match="may have been done all the same"):
+                await turns.take(True, hold)
         assert not done.is_set()
         let_go.set()
-        assert await anyio.to_thread.run_sync(done.wait, 30)
+        assert await anyio.to_thread.run_sync(done.wait, 60)
 
     anyio.run(ask)

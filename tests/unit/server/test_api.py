@@ -21,7 +21,7 @@ from tests.unit.conftest import Running
 @pytest.fixture
 def client(running: Running) -> Iterator[httpx.Client]:
     """A client without a token."""
-    with httpx.Client(base_url=running.address.url, trust_env=False) as opened:
+    with httpx.Client(base_url=running.address.url, trust_env=False, timeout=60) as opened:
         yield opened
 
 
@@ -60,7 +60,7 @@ def test_a_token_that_is_not_known_is_refused(client: httpx.Client, header: str)
 def test_an_actor_without_roles_sees_neither_metrics_nor_the_description(running: Running) -> None:
     token = running.yard.workspace.do(AddActor(name="blind", roles=("approve",)), running.yard.owner).token
     for path in ("/metrics", "/openapi.json", f"/blobs/{'0' * 64}"):
-        response = httpx.get(f"{running.address.url}{path}", headers={"authorization": f"Bearer {token}"}, trust_env=False)
+        response = httpx.get(f"{running.address.url}{path}", headers={"authorization": f"Bearer {token}"}, trust_env=False, timeout=60)
         assert error(response) == (403, "denied"), path
 
 

@@ -18,7 +18,7 @@ from tests.unit.conftest import Running
 def client(running: Running) -> Iterator[httpx.Client]:
     """A client with the owner's token."""
     headers = {"authorization": f"Bearer {running.yard.workspace.token('owner')}"}
-    with httpx.Client(base_url=running.address.url, headers=headers, trust_env=False) as opened:
+    with httpx.Client(base_url=running.address.url, headers=headers, trust_env=False, timeout=60) as opened:
         yield opened
 
 
@@ -51,19 +51,19 @@ def test_every_path_is_there_under_both_doors_and_needs_a_token(client: httpx.Cl
     for door in ("api", "ajax-api"):
         path = f"/{door}/2.0/mlflow/experiments/get"
         assert client.get(path, params={"experiment_id": "0"}).json()["experiment"]["name"] == "Default"
-        assert httpx.get(f"{running.address.url}{path}", params={"experiment_id": "0"}, trust_env=False).status_code == 401
+        assert httpx.get(f"{running.address.url}{path}", params={"experiment_id": "0"}, trust_env=False, timeout=60).status_code == 401
 
 
 def test_a_name_with_the_token_as_password_is_let_in(running: Running) -> None:
     url = f"{running.address.url}/api/2.0/mlflow/experiments/get"
     token = running.yard.workspace.token("owner")
-    assert httpx.get(url, params={"experiment_id": "0"}, auth=("any", token), trust_env=False).status_code == 200
-    assert httpx.get(url, params={"experiment_id": "0"}, auth=(token, "any"), trust_env=False).status_code == 401
+    assert httpx.get(url, params={"experiment_id": "0"}, auth=("any", token), trust_env=False, timeout=60).status_code == 200
+    assert httpx.get(url, params={"experiment_id": "0"}, auth=(token, "any"), trust_env=False, timeout=60).status_code == 401
 
 
 def test_an_actor_who_may_only_read_logs_nothing(running: Running, run: str) -> None:
     token = running.yard.workspace.do(AddActor(name="reader", roles=("read",)), running.yard.owner).token
-    with httpx.Client(base_url=running.address.url, headers={"authorization": f"Bearer {token}"}, trust_env=False) as reader:
+    with httpx.Client(base_url=running.address.url, headers={"authorization": f"Bearer {token}"}, trust_env=False, timeout=60) as reader:
         assert get(reader, "runs/get", run_id=run)["run"]["info"]["run_id"] == run
         assert refused(reader, "runs/set-tag", run_id=run, key="a", value="b")[:2] == (403, "PERMISSION_DENIED")
         path = f"/api/2.0/mlflow-artifacts/artifacts/0/{run}/artifacts/a"

@@ -31,7 +31,7 @@ FEEDBACK = {
 def client(running: Running) -> Iterator[httpx.Client]:
     """A client with the owner's token, and a trace."""
     headers = {"authorization": f"Bearer {running.yard.workspace.token('owner')}"}
-    with httpx.Client(base_url=running.address.url, headers=headers, trust_env=False) as opened:
+    with httpx.Client(base_url=running.address.url, headers=headers, trust_env=False, timeout=60) as opened:
         info = {"trace_id": "tr-1", "trace_location": PLACE, "request_time": "2026-11-21T08:17:17Z", "state": "OK"}
         assert opened.post(URL, json={"trace": {"trace_info": info}}).status_code == 200
         yield opened
@@ -113,7 +113,7 @@ def test_a_change_that_names_nothing_known_is_refused(client: httpx.Client, chan
 def test_who_may_only_read_judges_nothing(running: Running, client: httpx.Client) -> None:
     token = running.yard.workspace.do(AddActor(name="reads", roles=("read",)), running.yard.owner).token
     path = f"{URL}/tr-1/assessments/{log(client)['assessment_id']}"
-    with httpx.Client(base_url=running.address.url, headers={"authorization": f"Bearer {token}"}, trust_env=False) as reader:
+    with httpx.Client(base_url=running.address.url, headers={"authorization": f"Bearer {token}"}, trust_env=False, timeout=60) as reader:
         assert reader.get(path).status_code == 200
         assert reader.post(f"{URL}/tr-1/assessments", json={"assessment": FEEDBACK}).status_code == 403
         assert reader.patch(path, json={"assessment": {"rationale": ""}, "update_mask": "rationale"}).status_code == 403

@@ -18,7 +18,7 @@ INVALID, MISSING = "INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"
 def client(running: Running) -> Iterator[httpx.Client]:
     """A client with the owner's token."""
     headers = {"authorization": f"Bearer {running.yard.workspace.token('owner')}"}
-    with httpx.Client(base_url=f"{running.address.url}/api/2.0/mlflow/", headers=headers, trust_env=False) as opened:
+    with httpx.Client(base_url=f"{running.address.url}/api/2.0/mlflow/", headers=headers, trust_env=False, timeout=60) as opened:
         yield opened
 
 
@@ -282,7 +282,7 @@ def test_a_package_of_ours_is_shown_and_given_out_and_what_its_releases_decide_i
 def test_an_actor_who_may_only_read_changes_no_model(running: Running, name: str) -> None:
     token = running.yard.workspace.do(AddActor(name=f"reader-{name[-8:]}", roles=("read",)), running.yard.owner).token
     headers = {"authorization": f"Bearer {token}"}
-    with httpx.Client(base_url=f"{running.address.url}/ajax-api/2.0/mlflow/", headers=headers, trust_env=False) as reader:
+    with httpx.Client(base_url=f"{running.address.url}/ajax-api/2.0/mlflow/", headers=headers, trust_env=False, timeout=60) as reader:
         assert ask(reader, "GET", "registered-models/get", name=name)["registered_model"]["name"] == name
         for method, path, fields in (
             ("POST", "registered-models/create", {"name": "mine"}),

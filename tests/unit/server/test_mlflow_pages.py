@@ -18,7 +18,7 @@ INVALID, MISSING = "INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"
 def client(running: Running) -> Iterator[httpx.Client]:
     """A client with the owner's token."""
     headers = {"authorization": f"Bearer {running.yard.workspace.token('owner')}"}
-    with httpx.Client(base_url=f"{running.address.url}/ajax-api/2.0/mlflow/", headers=headers, trust_env=False) as opened:
+    with httpx.Client(base_url=f"{running.address.url}/ajax-api/2.0/mlflow/", headers=headers, trust_env=False, timeout=60) as opened:
         yield opened
 
 
@@ -95,7 +95,7 @@ def test_files_of_a_run_a_version_and_a_logged_model_come_by_the_links_of_mlflow
         assert client.get(url, params=fields | {field: "none"}).json()["error_code"] == MISSING
         for climbing in ("../x", "/etc/passwd", "a/../../b", ""):
             assert client.get(url, params=fields | {field: climbing}).status_code == 400
-        assert httpx.get(client.base_url.join(url), params=fields, trust_env=False).status_code == 401
+        assert httpx.get(client.base_url.join(url), params=fields, trust_env=False, timeout=60).status_code == 401
 
 
 @pytest.mark.parametrize(

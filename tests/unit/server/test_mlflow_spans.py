@@ -46,7 +46,7 @@ INNER = {
 def client(running: Running) -> Iterator[httpx.Client]:
     """A client with the owner's token."""
     headers = {"authorization": f"Bearer {running.yard.workspace.token('owner')}"}
-    with httpx.Client(base_url=running.address.url, headers=headers, trust_env=False) as opened:
+    with httpx.Client(base_url=running.address.url, headers=headers, trust_env=False, timeout=60) as opened:
         yield opened
 
 
@@ -158,7 +158,7 @@ def test_a_body_over_the_limit_is_refused_and_an_empty_one_is_nothing(client: ht
 
 def test_who_may_only_read_sends_no_spans(running: Running, trace: str) -> None:
     token = running.yard.workspace.do(AddActor(name="looks", roles=("read",)), running.yard.owner).token
-    with httpx.Client(base_url=running.address.url, headers={"authorization": f"Bearer {token}"}, trust_env=False) as reader:
+    with httpx.Client(base_url=running.address.url, headers={"authorization": f"Bearer {token}"}, trust_env=False, timeout=60) as reader:
         assert post(reader, as_protobuf(trace, ROOT)).status_code == 403
         assert reader.post("/v1/traces", headers={"authorization": ""}).status_code == 401
 

@@ -16,7 +16,7 @@ from plimsoll.server.supervisor import Address, Child, Lock, listen
 
 
 def until(condition: Callable[[], object]) -> None:
-    deadline = clock.monotonic() + 20
+    deadline = clock.monotonic() + 60
     while not condition():
         assert clock.monotonic() < deadline
         clock.sleep(0.01)

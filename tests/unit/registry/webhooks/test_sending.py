@@ -74,9 +74,10 @@ def test_a_redirect_leads_nowhere() -> None:
 
 
 def test_nobody_there_is_told_as_such_and_may_be_tried_again() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    told = send(f"http://127.0.0.1:{port}/", "", MESSAGE)
+    with socket.socket() as held:
+        # Taken, so that nobody else listens there, and not listened on.
+        held.bind(("127.0.0.1", 0))
+        told = send(f"http://127.0.0.1:{held.getsockname()[1]}/", "", MESSAGE)
     assert (told.status, told.outcome) == (0, "failed")
     assert "refused" in told.why
 
@@ -102,7 +103,7 @@ def test_whoever_answers_a_byte_at_a_time_is_cut_off(monkeypatch: pytest.MonkeyP
                 while not came.endswith(b"}") and (part := opened.recv(65536)):
                     came += part
                 opened.sendall(b"HTTP/1.1 200 OK\r\nx: ")
-                for _ in range(100):
+                for _ in range(600):
                     if not ended.wait(0.1):
                         opened.sendall(b"x")
                 opened.sendall(b"\r\ncontent-length: 0\r\n\r\n")

@@ -30,7 +30,7 @@ LONG = bytes(range(256)) * 4096 * 3 + b"tail"
 def client(running: Running) -> Iterator[httpx.Client]:
     """A client with the owner's token."""
     headers = {"authorization": f"Bearer {running.yard.workspace.token('owner')}"}
-    with httpx.Client(base_url=running.address.url, headers=headers, trust_env=False) as opened:
+    with httpx.Client(base_url=running.address.url, headers=headers, trust_env=False, timeout=60) as opened:
         yield opened
 
 
@@ -122,7 +122,7 @@ def test_parts_of_one_long_file_take_one_thread_while_it_is_hashed(tmp_path: Pat
     async def hashed() -> tuple[list[int], int]:
         sender, limiter = Sender(cast(StreamedBlobs, One())), current_default_thread_limiter()
         asked = [asyncio.create_task(sender.check(codec.digest(LONG))) for _ in range(parts)]
-        deadline = clock.monotonic() + 30
+        deadline = clock.monotonic() + 60
         # An opening gives its thread back a moment later.
         while (len(opened) < parts or limiter.borrowed_tokens != 1) and clock.monotonic() < deadline:
             await asyncio.sleep(0.01)
@@ -137,7 +137,7 @@ def test_parts_of_one_long_file_take_one_thread_while_it_is_hashed(tmp_path: Pat
 
 def settled(running: Running, begun: bool) -> bool:
     """Whether the server came to hold part of an upload, or let go of all, in time."""
-    deadline = clock.monotonic() + 20
+    deadline = clock.monotonic() + 60
     while bool(unfinished(running)) != begun and clock.monotonic() < deadline:
         clock.sleep(0.01)
     return bool(unfinished(running)) == begun
@@ -200,7 +200,9 @@ def test_a_file_sent_in_parts_is_there_when_all_are_joined_and_not_before(runnin
     cuts = [LONG[:1_000_000], LONG[1_000_000:2_000_000], LONG[2_000_000:]]
     parts = []
     for credential in reversed(made["credentials"]):
-        sent = httpx.put(credential["url"], content=cuts[credential["part_number"] - 1], headers=credential["headers"], trust_env=False)
+        sent = httpx.put(
+            credential["url"], content=cuts[credential["part_number"] - 1], headers=credential["headers"], trust_env=False, timeout=60
+        )
         parts.append({"part_number": credential["part_number"], "etag": sent.headers["etag"], "url": credential["url"]})
     assert client.get(f"{root}/sub/big.bin").status_code == 404
     end = f"{root.replace('/artifacts/', '/mpu/complete/', 1)}/sub"
@@ -228,8 +230,10 @@ def test_parts_are_taken_only_from_who_began_and_an_aborted_upload_leaves_nothin
     made = begin(client, root, 2).json()
     (first, _) = made["credentials"]
     token = running.yard.workspace.do(AddActor(name="other", roles=("read", "write")), running.yard.owner).token
-    assert httpx.put(first["url"], content=b"x", headers={"authorization": f"Bearer {token}"}, trust_env=False).status_code == 404
-    assert httpx.put(first["url"], content=b"x", trust_env=False).status_code == 401
+    assert (
+        httpx.put(first["url"], content=b"x", headers={"authorization": f"Bearer {token}"}, trust_env=False, timeout=60).status_code == 404
+    )
+    assert httpx.put(first["url"], content=b"x", trust_env=False, timeout=60).status_code == 401
     assert client.put(first["url"], content=b"x").status_code == 200
     assert client.put(first["url"].removesuffix("1") + "3", content=b"x").status_code == 400
     end = {
@@ -254,7 +258,7 @@ def test_a_reader_who_fetches_in_parts_is_told_where(running: Running, client: h
     told = client.get(f"{root.replace('/artifacts/', '/presigned/', 1)}/sub/a b").json()
     assert told["file_size"] == len(LONG)
     headers = told["headers"] | {"range": "bytes=3145728-3145731"}
-    assert httpx.get(told["url"], headers=headers, trust_env=False).content == b"tail"
+    assert httpx.get(told["url"], headers=headers, trust_env=False, timeout=60).content == b"tail"
     assert client.get(f"{root.replace('/artifacts/', '/presigned/', 1)}/none").status_code == 404
 
 
