@@ -1,12 +1,11 @@
 """A real plane process whose server is a folder: what the tests of serving start.
 
-The folder holds ``desired.json``, ``packages/DIGEST`` and what the plane sent: ``report.json`` and ``taken.jsonl``. While a file
-``down`` is there, the server does not answer.
+The folder holds ``desired.json``, ``packages/DIGEST`` and what the plane sent: ``report.json`` and ``taken/SEQUENCE.json``. While a
+file ``down`` is there, the server does not answer.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 from pathlib import Path
@@ -24,7 +23,8 @@ class FolderServer:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.taken = folder / "taken.jsonl"
+        self.taken = folder / "taken"
+        self.taken.mkdir(exist_ok=True)
 
     def do(self, request: Any, /) -> Any:
         """Do one verb."""
@@ -33,16 +33,13 @@ class FolderServer:
         if isinstance(request, GetDesiredState):
             return codec.from_json((self.folder / "desired.json").read_bytes(), DesiredState)
         if isinstance(request, ReportPlane):
-            path = self.folder / "report.json"
-            path.with_suffix(".new").write_bytes(codec.to_json(request))
-            path.with_suffix(".new").replace(path)
+            _write(self.folder / "report.json", request)
             return None
         assert isinstance(request, AppendPredictions)
-        last = max((json.loads(line)["sequence"] for line in self.taken.read_text().splitlines()), default=0) if self.taken.exists() else 0
+        last = len(list(self.taken.glob("*.json")))
         if request.sequence > last:
             assert request.sequence == last + 1
-            with self.taken.open("ab") as file:
-                file.write(codec.to_json(request) + b"\n")
+            _write(self.taken / f"{request.sequence:08}.json", request)
         return PredictionReceipt(sequence=request.sequence, added=0)
 
     def fetch(self, digest: str, folder: Path) -> None:
@@ -50,6 +47,13 @@ class FolderServer:
         if (self.folder / "down").exists():
             raise Unreachable("The server does not answer.")
         shutil.copytree(self.folder / "packages" / digest, folder)
+
+
+def _write(path: Path, request: Any) -> None:
+    """Write a file that is never seen half written, also when the plane is killed meanwhile."""
+    new = path.with_suffix(".new")
+    new.write_bytes(codec.to_json(request))
+    new.replace(path)
 
 
 if __name__ == "__main__":
