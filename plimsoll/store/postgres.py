@@ -31,6 +31,9 @@ from plimsoll.errors import (
 #: Seconds that a writer waits for the writers before it.
 PATIENCE = 30.0
 
+#: Whole seconds within which the server must have let a new connection in.
+WELCOME = 10
+
 #: The writers' lock: one number for every Plimsoll, within one database.
 _WRITERS = 0x706C696D736F6C6C
 
@@ -75,7 +78,7 @@ class Postgres:
             self.url,
             connect_args={
                 "options": f"-c lock_timeout={PATIENCE * 1000:.0f} -c synchronous_commit=on -c timezone=UTC",
-                "connect_timeout": 10,
+                "connect_timeout": WELCOME,
                 # A server that vanished with its network is noticed within half a minute, not after hours.
                 "keepalives_idle": 10,
                 "keepalives_interval": 5,
