@@ -174,7 +174,7 @@ def join(doubled: list, squared: list, die: bool) -> int:
 def hold(total: int, folder: str) -> int:
     if folder:
         Path(folder, "holds").write_text(str(os.getpid()))
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 600
         while not Path(folder, "go").exists() and time.monotonic() < deadline:
             time.sleep(0.02)
     return total + scaled(1)
@@ -192,7 +192,11 @@ def scaled(number):
 """
 
 
-def until(condition: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
+#: Seconds for which an answer, or a state, is waited for: what must come, comes on a slow machine, too.
+PATIENCE = 180.0
+
+
+def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
     """Return the first true value of a condition.
 
     Args:
@@ -207,29 +211,44 @@ def until(condition: Callable[[], Any], what: str, seconds: float = 60.0) -> Any
     return found
 
 
-def free_port() -> int:
-    """Return a TCP port that nobody listens on.
+def kept_port() -> socket.socket:
+    """Return a socket whose TCP port nobody else is given until it is closed; a server that sets ``SO_REUSEADDR`` can listen on it.
 
     It is below those that systems give to clients: while a server is down, no connection of a test beside this one takes its port.
     """
     while True:
-        port = 20_000 + int.from_bytes(os.urandom(2)) % 12_000
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
+        kept = socket.socket()
+        try:
+            kept.bind(("127.0.0.1", 20_000 + int.from_bytes(os.urandom(2)) % 12_000))
+        except OSError:
+            kept.close()
+            continue
+        # From now on whoever sets it, too, may have the port; another test that looks for one does not.
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return kept
+
+
+def port_of(kept: socket.socket) -> int:
+    """Return the port of a socket.
+
+    Args:
+        kept: a bound one.
+    """
+    return int(kept.getsockname()[1])
 
 
 def alive(pid: int) -> bool:
-    """Return whether a process runs.
+    """Return whether a process runs, or a thread of it.
 
     Args:
         pid: its id.
     """
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        # The first thread of a process that was killed may be dead before the others: until they are, nobody hears of its end.
+        return state != "Z" or len(os.listdir(f"/proc/{pid}/task")) > 1
     except OSError:
         return False
-    return state != "Z"
 
 
 class Platform:
@@ -244,7 +263,8 @@ class Platform:
         self.project = folder / "trains"
         self.home = self.project / ".plimsoll"
         self.database = database
-        self.ports = (free_port(), free_port())
+        self._kept = (kept_port(), kept_port())
+        self.ports = (port_of(self._kept[0]), port_of(self._kept[1]))
         self.process: subprocess.Popen[bytes] | None = None
         self.project.mkdir()
         for name, text in (
@@ -264,7 +284,7 @@ class Platform:
         self.token = token
         self.author = HttpDoor(self.url, token)
         self.approver = HttpDoor(self.url, invited.token)
-        self.plane = httpx.Client(base_url=f"http://127.0.0.1:{self.ports[1]}", timeout=20.0, trust_env=False)
+        self.plane = httpx.Client(base_url=f"http://127.0.0.1:{self.ports[1]}", timeout=PATIENCE, trust_env=False)
 
     @property
     def url(self) -> str:
@@ -293,7 +313,7 @@ class Platform:
                 start_new_session=True,
             )
         assert self.process.stdout is not None
-        ready, _, _ = select.select([self.process.stdout], [], [], 60.0)
+        ready, _, _ = select.select([self.process.stdout], [], [], PATIENCE)
         line = self.process.stdout.readline() if ready else b""
         assert line.decode().strip() == self.url, f"up did not start: {path.read_text()[-2000:]}"
 
@@ -301,25 +321,27 @@ class Platform:
         """End ``plimsoll up`` as a power cut does; what it started is left to itself."""
         assert self.process is not None
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(PATIENCE)
         self._forget()
 
     def close(self) -> None:
         """End everything."""
-        pid = self.plane_pid()
-        if self.process is not None:
-            self.process.terminate()
-            try:
-                self.process.wait(40)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait(10)
-            self._forget()
-        if pid is not None and alive(pid):
-            os.kill(pid, signal.SIGTERM)
-            until(lambda: not alive(pid), "the plane has ended", 30)
-        for door in (self.author, self.approver, self.plane):
-            door.close()
+        with contextlib.ExitStack() as last:
+            for kept in (*self._kept, self.author, self.approver, self.plane):
+                last.callback(kept.close)
+            pid = self.plane_pid()
+            if self.process is not None:
+                self.process.terminate()
+                try:
+                    self.process.wait(PATIENCE)
+                except subprocess.TimeoutExpired:
+                    self.process.kill()
+                    self.process.wait(PATIENCE)
+                self._forget()
+            if pid is not None and alive(pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGTERM)
+                until(lambda: not alive(pid), "the plane has ended")
 
     def _forget(self) -> None:
         if self.process is not None and self.process.stdout is not None:
@@ -350,7 +372,7 @@ class Platform:
             door: ask the server; False opens the home.
         """
         process = self.begin(*words, door=door)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=2 * PATIENCE)
         return subprocess.CompletedProcess(words, process.returncode, out, err)
 
     def begin(self, *words: str, door: bool = True) -> subprocess.Popen[str]:

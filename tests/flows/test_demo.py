@@ -16,7 +16,7 @@ pytest.importorskip("sklearn", reason="the demo needs plimsoll[demo]")
 def _demo(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "plimsoll.cli.app", "demo", "--folder", "demo", "--end", "2013-05-15", "--share", "0.5", *options]
     environment = {**os.environ, "COLUMNS": "200", "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=400)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=1500)
 
 
 @pytest.mark.slow

@@ -75,7 +75,7 @@ def drive(platform: Platform, release: Release, rain: float = 0.0, outage: bool 
             outage = False
         return state not in ("proposed", "approved", "rolling")
 
-    until(once, f"the rollout of {release.number} has ended", 60)
+    until(once, f"the rollout of {release.number} has ended")
     platform.served()
     return seen, tracks
 

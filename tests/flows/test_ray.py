@@ -146,7 +146,7 @@ def test_a_step_whose_node_is_lost_runs_on_another_one(cluster: Any, tmp_path: P
         until(lambda: holds.read_text().count("\n") == 2)
     finally:
         (project / "go").touch()
-        running.join(120)
+        running.join(300)
     (result,) = ended
     assert result.value == 12
     if node is not spare:
@@ -174,7 +174,7 @@ def test_steps_run_where_there_is_what_they_ask_for_and_wait_while_others_have_i
         assert {device for name, _, device in begun if name == "graphics"} == {"0", "1"}
     finally:
         (project / "go").touch()
-        running.join(120)
+        running.join(300)
         cluster.remove_node(bigger)
     # Two large ones at the same time would have failed.
     assert [step.state for step in ended[0].steps] == ["ran"] * 4
@@ -212,7 +212,7 @@ def node_of(cluster: Any, process: int) -> Any:
     return found
 
 
-def until(condition: Any, seconds: float = 90.0) -> None:
+def until(condition: Any, seconds: float = 300.0) -> None:
     """Wait for a condition."""
     deadline = clock.monotonic() + seconds
     while not condition():

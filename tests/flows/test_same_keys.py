@@ -67,7 +67,7 @@ def by_trigger(project: Path, home: Path) -> Steps:
         command(project, home, "triggers", "fire", "hook")
         with opened(project, home) as workspace:
             until(
-                lambda: [each for each in workspace.do(SearchRuns(), WORKER).runs if each.run.state == "finished"], "the run has ended", 120
+                lambda: [each for each in workspace.do(SearchRuns(), WORKER).runs if each.run.state == "finished"], "the run has ended", 900
             )
         fired = newest(project, home)
         command(project, home, "submit", PIPELINE, *_SET, "--wait")

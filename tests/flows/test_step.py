@@ -14,7 +14,7 @@ from plimsoll.records.access import GetJob
 from plimsoll.records.pipeline import ListSteps, RunPipeline, StepRecord
 from plimsoll.records.run import GetRun, GetSeries
 from plimsoll.records.tracking.find import SearchRuns
-from tests.flows.real_platform import Platform, alive, until
+from tests.flows.real_platform import PATIENCE, Platform, alive, until
 
 pytestmark = pytest.mark.slow
 
@@ -143,7 +143,7 @@ def test_a_run_that_is_killed_goes_on_where_it_was_when_it_is_started_again(plat
     process = platform.begin(*words)
     pid = held(platform, tmp_path / "holds")
     process.send_signal(signal.SIGKILL)
-    process.communicate(timeout=20)
+    process.communicate(timeout=PATIENCE)
     until(lambda: not alive(pid), "the step has ended with the run that began it")
 
     (tmp_path / "go").touch()
@@ -160,10 +160,10 @@ def test_a_run_whose_server_is_killed_ends_as_an_error_and_is_resumed(platform: 
     pid = held(platform, tmp_path / "holds")
     platform.kill()
     (tmp_path / "go").touch()
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 5, said
     assert "plimsoll up" in said
-    assert not alive(pid)
+    until(lambda: not alive(pid), "the step has ended with the run that began it")
     platform.start()
     done = platform.command(*words)
     assert done.returncode == 0, done.stderr

@@ -12,7 +12,7 @@ from plimsoll.records.data import RegisterSnapshot
 from plimsoll.records.pipelines.trigger import Firing, ListFirings, ListTriggers
 from plimsoll.records.run import GetRun, Run
 from plimsoll.records.tracking.find import SearchRuns
-from tests.flows.real_platform import Platform, until
+from tests.flows.real_platform import PATIENCE, Platform, until
 
 pytestmark = pytest.mark.slow
 
@@ -47,12 +47,13 @@ def test_a_program_with_a_token_of_its_own_fires_over_http_and_the_same_key_fire
             json={"name": "hook", "key": "delivery-7", "params": {"count": 4}},
             headers={"authorization": f"Bearer {token}"},
             trust_env=False,
+            timeout=PATIENCE,
         )
         assert answer.status_code == 200, answer.text
     (firing,) = until(lambda: fired(platform, "hook"), "the job has ended")
     found = run_of(platform, firing)
     assert (found.state, found.author, found.params["count"]) == ("finished", "hook", 4)
-    refused = httpx.post(f"{platform.url}/api/v1/FireTrigger", json={"name": "hook"}, trust_env=False)
+    refused = httpx.post(f"{platform.url}/api/v1/FireTrigger", json={"name": "hook"}, trust_env=False, timeout=PATIENCE)
     assert refused.status_code == 401
 
 

@@ -17,14 +17,14 @@ import nbformat
 from plimsoll.records.pipeline import ListSteps
 from plimsoll.records.tracking.find import SearchRuns
 from plimsoll.workspace import WORKER, Workspace, open_workspace
-from tests.flows.real_platform import free_port, until
+from tests.flows.real_platform import PATIENCE, kept_port, port_of, until
 
 ROOT = Path(__file__).parents[2]
 
 _EXECUTED = """
 import sys, nbformat, nbclient
 made = nbformat.read(sys.argv[1], as_version=4)
-nbclient.NotebookClient(made, timeout=240, kernel_name='python3', resources={'metadata': {'path': sys.argv[2]}}).execute()
+nbclient.NotebookClient(made, timeout=800, kernel_name='python3', resources={'metadata': {'path': sys.argv[2]}}).execute()
 nbformat.write(made, sys.argv[1])
 """
 
@@ -41,7 +41,7 @@ def environment(home: Path, **more: str) -> dict[str, str]:
 
 def python(project: Path, home: Path, *words: str, **more: str) -> str:
     """Run Python in a project and return what it printed."""
-    settings = {"cwd": project, "env": environment(home, **more), "timeout": 280, "check": False}
+    settings = {"cwd": project, "env": environment(home, **more), "timeout": 900, "check": False}
     done = subprocess.run([sys.executable, *words], capture_output=True, text=True, **settings)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
@@ -88,21 +88,22 @@ def same(one: Steps, other: Steps) -> bool:
 @contextlib.contextmanager
 def serving(project: Path, home: Path) -> Iterator[None]:
     """Serve a project with its worker while the block runs."""
-    port = free_port()
-    words = [sys.executable, "-m", "plimsoll.cli.app", "up", "--port", str(port)]
-    with (home.parent / f"{home.name}.log").open("wb") as log:
+    with contextlib.ExitStack() as during:
+        control, plane = (port_of(during.enter_context(kept_port())) for _ in range(2))
+        log = during.enter_context((home.parent / f"{home.name}.log").open("wb"))
+        words = [sys.executable, "-m", "plimsoll.cli.app", "up", "--port", str(control), "--serving-port", str(plane)]
         served = subprocess.Popen(words, cwd=project, env=environment(home), stdout=log, stderr=log)
         try:
-            until(lambda: _answers(port), "the server answers")
+            until(lambda: _answers(control), "the server answers")
             yield
         finally:
             served.send_signal(signal.SIGTERM)
-            served.wait(30)
+            served.wait(PATIENCE)
 
 
 def _answers(port: int) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=PATIENCE) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False
