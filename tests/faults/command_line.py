@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-LIMIT = 60.0
+
+#: Seconds for which a command is waited for: what must end, ends on a slow machine, too.
+LIMIT = 300.0
 
 PROJECT = """
 [project]

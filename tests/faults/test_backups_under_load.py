@@ -14,7 +14,7 @@ from plimsoll.store.backup.restoring import restore
 from plimsoll.workspace import WORKER, Workspace, open_workspace
 from tests.faults.command_line import ROOT, process, project
 
-LIMIT = 60.0
+LIMIT = 600.0
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 #: Logs points and artifacts until its input ends; a line tells what was acknowledged.

@@ -21,7 +21,7 @@ from plimsoll.store.tables.tracking import point_chunks, runs, series
 from plimsoll.workspace import WORKER, Workspace, open_workspace
 from tests.faults.command_line import ROOT
 
-LIMIT = 60.0
+LIMIT = 600.0
 
 #: Contents that deleted runs have kept, and that writers store again meanwhile.
 CONTENTS = [f"content {number}".encode() for number in range(60)]

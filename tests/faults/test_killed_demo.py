@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from plimsoll import clock
-from tests.flows.real_platform import until
+from tests.flows.real_platform import PATIENCE, until
 
 pytest.importorskip("sklearn", reason="the demo needs plimsoll[demo]")
 pytest.importorskip("pandas", reason="the demo needs plimsoll[demo]")
@@ -63,7 +63,11 @@ def test_a_demo_that_was_killed_again_and_again_goes_on_and_leaves_no_process(tm
     for words, others in POINTS:
         demo = _begin(folder, story)
         try:
-            until(lambda words=words, demo=demo: words in story.read_text() or demo.poll() is not None, f"the story says {words!r}", 400)
+            until(
+                lambda words=words, demo=demo: words in story.read_text(errors="replace") or demo.poll() is not None,
+                f"the story says {words!r}",
+                1200,
+            )
             assert demo.poll() is None, story.read_text()[-2000:]
             clock.sleep(random.uniform(0.0, 3.0))
             for pid, line in _processes(folder).items():
@@ -71,13 +75,13 @@ def test_a_demo_that_was_killed_again_and_again_goes_on_and_leaves_no_process(tm
                     _kill(pid)
         finally:
             demo.kill()
-            demo.wait(10)
+            demo.wait(PATIENCE)
     try:
         demo = _begin(folder, story)
-        assert demo.wait(600) == 0, story.read_text()[-2000:]
+        assert demo.wait(1500) == 0, story.read_text()[-2000:]
         assert "this one goes on from there" in story.read_text()
         assert "What it was worth" in story.read_text()
-        until(lambda: not _processes(folder), f"nothing of it runs any more: {_processes(folder)}", 30)
+        until(lambda: not _processes(folder), "nothing of it runs any more")
         _check(folder / "flights")
     finally:
         for pid in _processes(folder):
@@ -104,4 +108,4 @@ def _printed(project: Path, *words: str) -> list[dict[str, str]]:
 def _run(project: Path, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "plimsoll.cli.app", *words]
     environment = {**os.environ, "PYTHONPATH": str(_ROOT)}
-    return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=200)
+    return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=600)

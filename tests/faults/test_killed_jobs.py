@@ -6,10 +6,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,6 +20,7 @@ from plimsoll.records.pipeline import RunPipeline
 from plimsoll.records.tracking.find import SearchRuns
 from plimsoll.store.schema import jobs
 from plimsoll.workspace import Workspace, open_workspace
+from tests.flows.real_platform import PATIENCE, alive, until
 
 pytestmark = pytest.mark.slow
 
@@ -44,7 +44,7 @@ if not (HERE / "began").exists():
         os.kill(os.getpid(), signal.SIGKILL)
     if fate == "gone":
         os._exit(0)
-    while fate == "held" and not (HERE / "go").exists():
+    while fate == "held":
         time.sleep(0.02)
 
 
@@ -57,14 +57,6 @@ def one() -> int:
 def tiny():
     return one()
 """
-
-
-def until(condition: Callable[[], Any], seconds: float = 60) -> Any:
-    deadline = clock.monotonic() + seconds
-    while not (found := condition()):
-        assert clock.monotonic() < deadline, "the condition never came true"
-        clock.sleep(0.02)
-    return found
 
 
 @pytest.fixture
@@ -87,7 +79,7 @@ def worker(workspace: Workspace) -> Iterator[subprocess.Popen[bytes]]:
         yield process
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE)
 
 
 def submitted(workspace: Workspace, fate: str) -> str:
@@ -100,14 +92,13 @@ def job(workspace: Workspace, id: str) -> Job:
 
 
 def ended(workspace: Workspace, id: str) -> Job:
-    return until(lambda: (found := job(workspace, id)).state in ("done", "failed") and found)  # type: ignore[no-any-return]
+    return until(lambda: (found := job(workspace, id)).state in ("done", "failed") and found, "the job has ended")  # type: ignore[no-any-return]
 
 
-def lives(pid: int) -> bool:
-    try:
-        return " Z " not in Path(f"/proc/{pid}/stat").read_text()
-    except FileNotFoundError:
-        return False
+def begun(workspace: Workspace) -> int:
+    """Return the id of the process that has begun to import the pipeline."""
+    path = workspace.project / "began"
+    return int(until(lambda: path.exists() and path.read_text(), "the job's process has begun"))
 
 
 def test_a_job_whose_process_ends_without_a_word_is_failed_with_how_and_the_next_one_is_done(workspace: Workspace) -> None:
@@ -126,11 +117,11 @@ def test_a_job_whose_process_ends_without_a_word_is_failed_with_how_and_the_next
 def test_a_job_whose_worker_is_killed_is_done_once_more_by_the_next_and_ends_once(workspace: Workspace) -> None:
     id = submitted(workspace, "held")
     with worker(workspace) as first:
-        orphan = int(until(lambda: (path := workspace.project / "began").exists() and path.read_text()))
+        orphan = begun(workspace)
         # It would end by itself a moment after its worker. Held, it is one that another worker's job may still meet.
         os.kill(orphan, signal.SIGSTOP)
         first.kill()
-        first.wait(10)
+        first.wait(PATIENCE)
     try:
         with worker(workspace):
             # Not before its lease has passed; then another worker has it, whatever its orphan still does.
@@ -139,10 +130,9 @@ def test_a_job_whose_worker_is_killed_is_done_once_more_by_the_next_and_ends_onc
                 tx.execute(jobs.update().where(jobs.c.id == id).values(lease_until=clock.now()))
             done = ended(workspace, id)
             assert (done.state, done.attempts) == ("done", 2)
-            (workspace.project / "go").touch()
     finally:
         os.kill(orphan, signal.SIGCONT)
-    until(lambda: not lives(orphan))
+    until(lambda: not alive(orphan), "the job's process has ended")
     assert job(workspace, id) == done
     states = [found.run.state for found in workspace.do(SearchRuns(), OWNER).runs]
     assert states.count("finished") == len(states)
@@ -151,19 +141,19 @@ def test_a_job_whose_worker_is_killed_is_done_once_more_by_the_next_and_ends_onc
 def test_a_job_that_is_under_way_ends_with_its_worker(workspace: Workspace) -> None:
     submitted(workspace, "held")
     with worker(workspace) as first:
-        orphan = int(until(lambda: (path := workspace.project / "began").exists() and path.read_text()))
+        orphan = begun(workspace)
         first.kill()
-        first.wait(10)
-    until(lambda: not lives(orphan))
+        first.wait(PATIENCE)
+    until(lambda: not alive(orphan), "the job's process has ended")
 
 
 def test_a_worker_asked_to_end_gives_its_job_back(workspace: Workspace) -> None:
     id = submitted(workspace, "held")
     with worker(workspace) as first:
-        child = int(until(lambda: (path := workspace.project / "began").exists() and path.read_text()))
+        child = begun(workspace)
         first.send_signal(signal.SIGTERM)
-        assert first.wait(30) == 0
-    assert not lives(child)
+        assert first.wait(PATIENCE) == 0
+    assert not alive(child)
     assert (job(workspace, id).state, job(workspace, id).error) == ("working", None)
 
 
@@ -178,7 +168,7 @@ def test_the_process_that_does_short_jobs_is_replaced_when_it_is_killed(workspac
         (child,) = children(process.pid)
         os.kill(child, signal.SIGKILL)
         # A job that it is given while it still dies would be one that has failed.
-        until(lambda: not lives(child))
+        until(lambda: not alive(child), "it has ended")
         assert ended(workspace, workspace.submit(SealPredictions(), OWNER).id).state == "done"
         assert children(process.pid) != [child]
-    assert not lives(child)
+    assert not alive(child)

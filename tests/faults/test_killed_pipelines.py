@@ -94,7 +94,7 @@ def begin(project: Path, home: str, *seeds: int) -> subprocess.Popen[str]:
     return process
 
 
-def ended(process: subprocess.Popen[str], seconds: float = 120) -> list[dict[str, str]]:
+def ended(process: subprocess.Popen[str], seconds: float = 1200) -> list[dict[str, str]]:
     """Return the digests of runs that go on to their end.
 
     Raises:
@@ -136,7 +136,7 @@ def test_a_parallel_pipeline_killed_at_many_points_gives_the_digests_of_an_undis
             kills += 1
     disturbed += ended(begin(project, "home", len(disturbed) + 1))
     assert disturbed == ended(begin(project, "quiet", *range(1, len(disturbed) + 1)))
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while left_over(project) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert left_over(project) == []

@@ -75,7 +75,7 @@ def trials(project: Path, home: str, id: str) -> list[dict[str, Any]]:
 def test_a_search_that_is_killed_again_and_again_ends_with_the_trials_of_an_undisturbed_one(tmp_path: Path) -> None:
     (tmp_path / "flow.py").write_text(dedent(PIPELINE))
     (tmp_path / "pyproject.toml").write_text("[tool.plimsoll]\n")
-    out, error = begin(tmp_path, "quiet").communicate(timeout=120)
+    out, error = begin(tmp_path, "quiet").communicate(timeout=6000)
     whole = trials(tmp_path, "quiet", out.strip())
     assert len(whole) == 14, error
 
@@ -87,9 +87,9 @@ def test_a_search_that_is_killed_again_and_again_ends_with_the_trials_of_an_undi
         if process.poll() is None:
             killed += 1
         process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=60)
+        process.communicate(timeout=600)
     assert killed >= KILLS / 2
-    out, error = begin(tmp_path, "noisy").communicate(timeout=120)
+    out, error = begin(tmp_path, "noisy").communicate(timeout=6000)
     assert trials(tmp_path, "noisy", out.strip()) == whole, error
 
     door = open_door(str(tmp_path / "noisy"), project=tmp_path)
@@ -110,8 +110,8 @@ def test_several_trials_at_once_that_are_killed_are_all_run_again(tmp_path: Path
         process = begin(tmp_path, "home", *more)
         said(process, lines)
         process.send_signal(signal.SIGKILL)
-        process.communicate(timeout=60)
-    out, error = begin(tmp_path, "home", *more).communicate(timeout=120)
+        process.communicate(timeout=600)
+    out, error = begin(tmp_path, "home", *more).communicate(timeout=6000)
     found = trials(tmp_path, "home", out.strip())
     assert [trial["number"] for trial in found] == list(range(14)), error
     assert {trial["state"] for trial in found} == {"finished"}

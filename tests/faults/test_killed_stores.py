@@ -18,7 +18,7 @@ from plimsoll.store.database import open_database
 from plimsoll.store.events import SqlEvents
 from plimsoll.store.segments.rows import SqlSegments
 
-_LIMIT = 60.0
+_LIMIT = 300.0
 
 _PRELUDE = """
 import os, signal, sys

@@ -72,13 +72,13 @@ def test_killed_at_any_point_every_minute_is_fired_once_and_has_one_job(
     with subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        # On a busy machine a process comes to fire little before it dies.
+        # On a busy machine a process comes to fire little before it dies: the later ones live longer.
         while kills < KILLS or (kills < 10 * KILLS and len(workspace.do(ListFirings(limit=1000), WORKER)) <= 10):
             kills += 1
             process.stdin.write("\n")
             process.stdin.flush()
             looking = int(process.stdout.readline())
-            clock.sleep(random.random() * 0.15)
+            clock.sleep(random.random() * 0.15 * max(1, kills / KILLS) ** 2)
             os.kill(looking, signal.SIGKILL)
             assert process.stdout.readline() == "ended\n"
     fired = workspace.do(ListFirings(limit=1000), WORKER)

@@ -5,6 +5,7 @@ A point is acknowledged once ``run.flush()`` has returned.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sqlite3
@@ -130,8 +131,10 @@ class Nursery:
     def close(self) -> None:
         """End all."""
         for pid in self._pids.values():
-            if alive(pid):
-                os.kill(pid, signal.SIGKILL)
+            # Those that were told to stop end by themselves, maybe this moment.
+            with contextlib.suppress(ProcessLookupError):
+                if alive(pid):
+                    os.kill(pid, signal.SIGKILL)
         self._process.kill()
         self._process.communicate()
         self._log.close()

@@ -67,7 +67,7 @@ def test_sixteen_processes_that_log_at_once_see_no_error_and_lose_nothing(platfo
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(writers.pid, signal.SIGKILL)
-        writers.wait(10)
+        writers.wait(60)
     assert (writers.returncode, told) == (0, "")
     assert {metric.name: metric.count for metric in platform.author.do(GetRun(id=run)).metrics} == dict.fromkeys(names, BATCHES * POINTS)
     for name in names:
