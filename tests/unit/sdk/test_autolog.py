@@ -22,6 +22,13 @@ from plimsoll.workspace import open_workspace
 from tests.unit.conftest import Running
 
 
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked is answered when the platform has what was logged before, however long that takes."""
+    monkeypatch.setattr("plimsoll.sdk.autolog._PATIENCE", 60.0)
+    monkeypatch.setattr("plimsoll.sdk.tracking.opened._WELCOME", 60.0)
+
+
 @pytest.fixture
 def door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FolderDoor]:
     """A door to a new home, in a project where MLflow is installed."""
@@ -171,7 +178,8 @@ def test_nobody_comes_in_without_the_name_of_the_guest(door: FolderDoor) -> None
             assert httpx.get(f"{other}/api/2.0/mlflow/experiments/get", trust_env=False, timeout=60).status_code == 404
 
 
-def test_a_client_does_not_wait_for_a_platform_that_is_away(door: FolderDoor) -> None:
+def test_a_client_does_not_wait_for_a_platform_that_is_away(door: FolderDoor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plimsoll.sdk.autolog._PATIENCE", 0.2)
     away = False
 
     class Away(FolderDoor):

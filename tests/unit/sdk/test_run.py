@@ -39,6 +39,7 @@ def door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FolderDoor
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PLIMSOLL_URL", raising=False)
     monkeypatch.setenv("PLIMSOLL_CAPTURE", "once")
+    monkeypatch.setattr("plimsoll.sdk.tracking.opened._WELCOME", 60.0)
     workspace = open_workspace(tmp_path / ".plimsoll", owner="dana")
     opened = FolderDoor(workspace, workspace.identify(workspace.token("owner")))
     yield opened
@@ -206,7 +207,7 @@ def test_tags_and_artifacts_of_an_outage_arrive_in_their_order_and_nothing_is_ra
         opened.set_tags(stage="two")
         opened.log(loss=1.0)
         # By a thread; once the run has ended, only what is left is told.
-        told, deadline = "", clock.monotonic() + 30
+        told, deadline = "", clock.monotonic() + 60
         while "the run goes on" not in told and clock.monotonic() < deadline:
             clock.sleep(0.01)
             told += capsys.readouterr().err
@@ -391,7 +392,7 @@ def test_the_machine_is_watched_while_a_run_goes_on(door: FolderDoor, monkeypatc
     monkeypatch.setattr("plimsoll.sdk.tracking.machine.EVERY", 0.02)
     monkeypatch.setenv("PLIMSOLL_CAPTURE", capture)
     with run(door=door) as opened:
-        deadline = clock.monotonic() + (20 if capture == "all" else 0.3)
+        deadline = clock.monotonic() + (60 if capture == "all" else 0.3)
         while clock.monotonic() < deadline and not detail(door, opened).metrics:
             clock.sleep(0.02)
     names = {metric.name for metric in detail(door, opened).metrics}

@@ -22,7 +22,7 @@ def weather(running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     opened = Weather(running.address.port)
     monkeypatch.setenv("PLIMSOLL_URL", opened.url)
     monkeypatch.setenv("PLIMSOLL_TOKEN", running.yard.workspace.token("owner"))
-    monkeypatch.setattr("plimsoll.sdk.tracking.opened._PATIENCE", 2.0)
+    monkeypatch.setattr("plimsoll.sdk.tracking.opened._PATIENCE", 60.0)
     monkeypatch.setattr("plimsoll.sdk.tracking.opened._WELCOME", 0.5)
     monkeypatch.setattr("plimsoll.sdk.sender._GRACE", 1.0)
     monkeypatch.setattr("plimsoll.sdk.sender._PAUSE", 0.05)

@@ -33,6 +33,7 @@ def door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FolderDoor
     for name in list(os.environ):
         if name.startswith("PLIMSOLL_"):
             monkeypatch.delenv(name)
+    monkeypatch.setattr("plimsoll.sdk.tracking.opened._WELCOME", 60.0)
     workspace = open_workspace(tmp_path / "home", owner="dana")
     opened = FolderDoor(workspace, workspace.identify(workspace.token("owner")))
     yield opened
@@ -41,8 +42,10 @@ def door(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FolderDoor
 
 def ended(door: FolderDoor, program: str) -> tuple[RunDetail, subprocess.CompletedProcess[str]]:
     """Return the run of a program that logs to it and then goes on as given, and what became of the program."""
-    begin = "import os, signal, sys, threading, time, plimsoll\nrun = plimsoll.run().start()\nrun.log(loss=1.0)\n"
-    done = subprocess.run([sys.executable, "-c", begin + program], capture_output=True, text=True, timeout=120, check=False)
+    begin = "import os, signal, sys, threading, time, plimsoll, plimsoll.sdk.tracking.opened\n"
+    # Nothing is to be told of a start that takes a while.
+    begin += "plimsoll.sdk.tracking.opened._WELCOME = 60.0\nrun = plimsoll.run().start()\nrun.log(loss=1.0)\n"
+    done = subprocess.run([sys.executable, "-c", begin + program], capture_output=True, text=True, timeout=300, check=False)
     return door.do(GetRun(id=door.do(SearchRuns()).runs[0].run.id)), done
 
 

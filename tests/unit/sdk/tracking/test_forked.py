@@ -21,8 +21,8 @@ WORKERS = """
 import multiprocessing, os, signal, sys, time
 import plimsoll, plimsoll.sdk.tracking.forked, plimsoll.sdk.tracking.opened
 plimsoll.sdk.tracking.forked.TURN = plimsoll.sdk.tracking.opened.TURN = 0.05
-plimsoll.sdk.tracking.opened._WELCOME = 1.0
-plimsoll.sdk.tracking.opened._PATIENCE = 1.0
+plimsoll.sdk.tracking.opened._WELCOME = 60.0
+plimsoll.sdk.tracking.opened._PATIENCE = float(sys.argv[1])
 
 def work(number):
     run = plimsoll.current_run()
@@ -51,9 +51,14 @@ with plimsoll.run(experiment="forks") as run:
 """
 
 
-def told(program: str) -> tuple[str, str]:
+#: Seconds for which the end of a run waits for a platform that answers, and for one that does not.
+PATIENCE, IN_VAIN = 60.0, 1.0
+
+
+def told(program: str, patience: float = PATIENCE) -> tuple[str, str]:
     """Run a program; return what it printed, and its warnings."""
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True, timeout=60)
+    command = [sys.executable, "-W", "ignore", "-c", program, str(patience)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip(), done.stderr
 
@@ -91,7 +96,7 @@ def test_workers_that_were_forked_log_to_the_run_and_lose_nothing_when_they_are_
 
 def test_what_forked_workers_log_in_an_outage_is_sent_with_the_rest(weather: Weather, capsys: pytest.CaptureFixture[str]) -> None:
     weather.turn("refused")
-    id, _ = told(WORKERS)
+    id, _ = told(WORKERS, IN_VAIN)
     assert len(list((Path(".plimsoll") / "journal").glob("*.journal"))) >= 4
     weather.turn("fair")
     assert sync() == 0, capsys.readouterr()
@@ -133,7 +138,7 @@ os.waitpid(child, 0)
 
 def test_what_a_forked_process_leaves_waits_for_the_beginning_of_its_run(weather: Weather, capsys: pytest.CaptureFixture[str]) -> None:
     weather.turn("refused")
-    id, _ = told(WORKERS)
+    id, _ = told(WORKERS, IN_VAIN)
     journals = Path(".plimsoll") / "journal"
     (parent,) = [path for path in journals.glob("*.journal") if path.name.count(".") == 1]
     weather.turn("fair")

@@ -54,7 +54,7 @@ def test_an_outage_in_the_middle_loses_and_doubles_nothing(weather: Weather, run
             slowest = max(slowest, clock.monotonic() - began)
             clock.sleep(0.005)
     # Far above what a call takes, below what is waited for an answer that never comes.
-    assert slowest < 1.0
+    assert slowest < 20.0
     found = detail(running, run.id)
     assert (found.run.state, found.run.tags, found.run.params) == ("finished", {"mark": "one"}, {"seen": 5})
     assert running.folder().do(GetSeries(run_id=run.id, name="loss")).values == tuple(map(float, range(30)))
@@ -67,6 +67,7 @@ def test_a_run_begins_and_ends_without_the_server_and_is_sent_later(
     weather: Weather, running: Running, mode: Mode, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("plimsoll.sdk.tracking.opened._PATIENCE", IN_VAIN)
+    monkeypatch.setattr("plimsoll.sdk.http._TIMEOUT", 600.0)
     weather.turn(mode)
     began = clock.monotonic()
     run = plimsoll.run(experiment=f"whole {mode}", params={"depth": 3})
@@ -80,7 +81,9 @@ def test_a_run_begins_and_ends_without_the_server_and_is_sent_later(
 
     with pytest.raises(ValueError, match="Boom"):
         block()
-    assert clock.monotonic() - began < 30
+    # Nobody has waited for an answer until the client itself gives up.
+    assert clock.monotonic() - began < 300
+    ended = clock.now()
     told = capsys.readouterr().err
     assert "Send them with: plimsoll sync" in told
     if mode != "hangs":  # the command is patient
@@ -92,7 +95,7 @@ def test_a_run_begins_and_ends_without_the_server_and_is_sent_later(
     found = detail(running, run.id)
     assert (found.run.state, found.run.params, found.run.experiment) == ("failed", {"depth": 3}, f"whole {mode}")
     assert 'raise ValueError("Boom")' in (found.run.error or "")
-    assert (found.run.ended or 0) - found.run.started < 30_000_000
+    assert found.run.started <= (found.run.ended or 0) <= ended
     assert content(running, found, "digit.png").startswith(b"\x89PNG")
     assert running.yard.workspace.stores.blobs.has(found.run.environment or "")
     assert not list((Path(".plimsoll") / "journal").iterdir())
@@ -125,7 +128,9 @@ def test_a_start_with_a_key_that_the_server_could_not_answer_joins_the_run_of_th
 
 
 PROGRAM = """
-import sys, time, plimsoll
+import sys, time, plimsoll, plimsoll.sdk.tracking.opened
+# Only the platform can say that a key is known.
+plimsoll.sdk.tracking.opened._WELCOME = plimsoll.sdk.tracking.opened._PATIENCE = 60.0
 with plimsoll.run(experiment="processes", key=sys.argv[1] or None) as run:
     run.log({sys.argv[2]: 1.0})
     run.flush()
@@ -139,7 +144,7 @@ def process(*arguments: str) -> subprocess.Popen[str]:
 
 
 def end(child: subprocess.Popen[str]) -> None:
-    child.communicate("\n", timeout=60)
+    child.communicate("\n", timeout=180)
     assert child.returncode == 0
 
 
@@ -180,9 +185,17 @@ def test_that_many_journals_wait_for_the_same_reason_is_told_once(
 ) -> None:
     monkeypatch.setattr("plimsoll.sdk.tracking.opened._PATIENCE", IN_VAIN)
     weather.turn("500")
-    for _ in range(4):
-        plimsoll.run(experiment="waits").start().finish()
-    lines = capsys.readouterr().err.splitlines()
+    told = ""
+    for expected in (0, 1, 3, 5):
+        run = plimsoll.run(experiment="waits").start()
+        # By a thread, for which the end of a run in an outage does not wait.
+        deadline = clock.monotonic() + 60
+        while told.count("of an earlier run)") + told.count("wait as well") < expected:
+            assert clock.monotonic() < deadline, told
+            clock.sleep(0.01)
+            told += capsys.readouterr().err
+        run.finish()
+    lines = (told + capsys.readouterr().err).splitlines()
     assert sum("of an earlier run)" in line for line in lines) == 3
     assert [line.partition(" in /")[0] for line in lines if "wait as well" in line] == [
         "plimsoll: 1 more of the journals",
