@@ -82,7 +82,7 @@ def _without_prompts(condition: Condition) -> Condition:
 
 def search_models(request: SearchModels, context: Context) -> ModelPage:
     """Return a page of registered models; ties by name."""
-    keys = keys_in(request.order, _MODEL_ORDER, (Key(models.c.name, False),))
+    keys = keys_in(request.order, _MODEL_ORDER, (Key(models.c.name, False),), "order by key")
     query = select(models).where(condition_in(_asked(request.where), _MODELS, context.tx.dialect.name))
     rows, token = page_of(context.tx, query, keys, request.limit, request.page, ("models", request.where, request.order))
     return ModelPage(models=models_of(context.tx, rows), next=token)

@@ -13,10 +13,27 @@ from plimsoll.errors import InvalidInput
 
 Operator = Literal["=", "!=", "<", "<=", ">", ">=", "LIKE", "ILIKE", "IN", "NOT IN", "IS NULL", "IS NOT NULL"]
 
+_SIGNS: dict[str, Operator] = {
+    "=": "=", "==": "=", "!=": "!=", "<>": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">=", "LIKE": "LIKE", "ILIKE": "ILIKE",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Unquoted:
+    """A word where a value belongs, which is never right; what is wrong with it depends on what it is compared with."""
+
+    #: As it was written.
+    word: str
+
+
 #: What a name is compared with: a text, a number, a list of texts, or nothing.
-Value: TypeAlias = "str | float | int | tuple[str, ...] | None"
+Value: TypeAlias = "str | float | int | tuple[str, ...] | Unquoted | None"
 
 _LONGEST, _DEEPEST, _MOST = 1_000_000, 50, 200
+#: Signs of other languages, which MLflow's names when it refuses them.
+_FOREIGN = ("~", "~=", "RLIKE")
+#: Words of the language, which are no value that only lacks its quotes.
+_WORDS = ("AND", "OR", "NOT", "IN", "IS", "LIKE", "ILIKE", "NULL", "TRUE", "FALSE")
 _REMEDY = "Write conditions such as: metrics.auc > 0.8 and params.depth = '5'"
 
 _TOKENS = re.compile(
@@ -24,7 +41,7 @@ _TOKENS = re.compile(
     (?P<number>[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?(?![\w.]) | [+-](?:inf|infinity)\b)
   | (?P<name>(?:[^\W\d]\w*|`[^`]*`|"[^"]*")\.(?:(?:\w+\.)?(?:`[^`]*`|"[^"]*")|[\w./:@-]+) | `[^`]*` | [^\W\d]\w*)
   | (?P<text>'(?:[^']|'')*' | "[^"]*")
-  | (?P<sign><=|>=|!=|<>|==|=|<|>|\(|\)|,)
+  | (?P<sign><=|>=|!=|<>|==|=|<|>|~=?|\(|\)|,)
     )""",
     re.VERBOSE | re.IGNORECASE,
 )
@@ -131,6 +148,8 @@ def _split(text: str, what: str) -> list[_Token]:
         match = _TOKENS.match(text, at)
         if match is None or match.lastgroup is None:
             rest = text[at:].lstrip()
+            if rest[0] == ";" and rest[1:].strip():
+                raise InvalidInput(f"Search filter contained multiple expression {text[:200]!r}.", "Provide AND-ed expression list.")
             raise InvalidInput(f"Invalid clause(s) in {what}: {rest[:40]!r} at character {len(text) - len(rest) + 1}.", _REMEDY)
         found.append(_Token(match.lastgroup, match[match.lastgroup], match.start(match.lastgroup)))
         at = match.end()
@@ -226,6 +245,8 @@ class _Parser:
             raise InvalidInput(f"The filter has more than {_MOST} conditions.", "Use IN (...) for a list of values.")
         token = self._tokens[self._next] if self._next < len(self._tokens) else None
         if token is None or (token.kind != "name" and not token.text.startswith('"')):
+            if token is not None and token.kind in ("number", "text") and self._sign(1) is not None:
+                raise InvalidInput(f"Invalid comparison clause. Expected 'Identifier' found '{token.text[:40]}'.", _REMEDY)
             raise self._wrong("a name")
         self._next += 1
         name = _name(token.text)
@@ -239,18 +260,22 @@ class _Parser:
             return Comparison(name, "IN", self._list())
         return Comparison(name, self._operator(), self._value())
 
+    def _sign(self, ahead: int) -> Operator | None:
+        """Return the sign that stands so many tokens ahead."""
+        at = self._next + ahead
+        return _SIGNS.get(self._tokens[at].text.upper()) if at < len(self._tokens) else None
+
     def _operator(self) -> Operator:
-        signs: dict[str, Operator] = {
-            "=": "=", "==": "=", "!=": "!=", "<>": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">=", "LIKE": "LIKE", "ILIKE": "ILIKE",
-        }  # fmt: skip
-        token = self._tokens[self._next] if self._next < len(self._tokens) else None
-        found = signs.get(token.text.upper()) if token is not None else None
+        found = self._sign(0)
         if found is None:
+            token = self._tokens[self._next] if self._next < len(self._tokens) else None
+            if token is not None and token.text.upper() in _FOREIGN:
+                raise InvalidInput(f"Invalid comparator '{token.text}' not one of '{sorted(set(_SIGNS.values()))}'.", _REMEDY)
             raise self._wrong("a comparison such as = or LIKE")
         self._next += 1
         return found
 
-    def _value(self) -> str | float | int:
+    def _value(self) -> str | float | int | Unquoted:
         token = self._tokens[self._next] if self._next < len(self._tokens) else None
         if token is None:
             raise self._wrong("a value")
@@ -258,6 +283,9 @@ class _Parser:
             self._next += 1
             # A long run of digits is no exact integer to any column.
             return int(token.text) if re.fullmatch(r"[+-]?\d{1,18}", token.text) else float(token.text)
+        if token.kind == "name" and token.text.upper() not in _WORDS:
+            self._next += 1
+            return Unquoted(token.text)
         return self._quoted()
 
     def _quoted(self) -> str:
@@ -265,17 +293,28 @@ class _Parser:
         if token is None or token.kind != "text":
             raise self._wrong("a quoted text or a number")
         self._next += 1
-        inner = token.text[1:-1]
-        return inner.replace("''", "'") if token.text[0] == "'" else inner
+        return _unquoted(token.text)
 
     def _list(self) -> tuple[str, ...]:
         if not self._is("("):
             raise self._wrong("'('")
-        values = [self._quoted()]
-        while self._is(","):
-            if self._is(")"):
-                return tuple(values)
-            values.append(self._quoted())
+        begin = self._next
+        while self._next < len(self._tokens) and self._tokens[self._next].text not in ("(", ")"):
+            self._next += 1
+        items = self._tokens[begin : self._next]
         if not self._is(")"):
             raise self._wrong("',' or ')'")
-        return tuple(values)
+        while_parsing, remedy = "While parsing a list in the query, expected", "Write for example: ('a', 'b')"
+        if not items:
+            raise InvalidInput(f"{while_parsing} a non-empty list of string values, but got empty list.", remedy)
+        if any((token.text == ",") == (index % 2 == 0) for index, token in enumerate(items)):
+            raise InvalidInput(f"{while_parsing} a non-empty list of string values, but got ill-formed list.", remedy)
+        if any(token.kind != "text" for token in items[::2]):
+            shown = "".join(token.text for token in items)[:40]
+            expected = "string value, punctuation, or whitespace, but got different type in list"
+            raise InvalidInput(f"{while_parsing} {expected}: ({shown})", remedy)
+        return tuple(_unquoted(token.text) for token in items[::2])
+
+
+def _unquoted(text: str) -> str:
+    return text[1:-1].replace("''", "'") if text[0] == "'" else text[1:-1]

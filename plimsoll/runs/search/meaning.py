@@ -15,7 +15,7 @@ from sqlalchemy import cast as sql_cast
 
 from plimsoll.errors import InvalidInput
 from plimsoll.runs.described import state_now
-from plimsoll.runs.search.language import Comparison, Condition, Every, Name, Not, Order, Some, Value
+from plimsoll.runs.search.language import Comparison, Condition, Every, Name, Not, Order, Some, Unquoted, Value
 from plimsoll.store.tables.tracking import HEAD, dataset_uses, datasets, experiments, run_params, run_tags, runs, series
 
 #: MLflow's words for a run's state; one that is lost ended without a word, which is a failure to it.
@@ -308,10 +308,29 @@ def _check(name: Known, sign: str, value: Value, numeric: bool) -> None:
         )
     if numeric and not isinstance(value, int | float):
         what = "metric" if name.kind == "metric" else f"numeric attribute: {name.key}"
-        raise InvalidInput(f"Expected numeric value type for {what}. Found {value!r}", "Write a number without quotes.")
+        found = value.word if isinstance(value, Unquoted) else repr(value)
+        raise InvalidInput(f"Expected numeric value type for {what}. Found {found}", "Write a number without quotes.")
     if not numeric and not isinstance(value, str | tuple):
-        what = "attributes" if name.kind == "attribute" else "dataset attributes" if name.kind == "dataset" else name.kind
-        raise InvalidInput(f"Expected a quoted string value for {what} (e.g. 'my-value'). Got value {value}", "Put it in single quotes.")
+        refuse_unquoted(value)
+        whats = {"attribute": "attributes", "dataset": "dataset attributes"}
+        what = whats.get(name.kind) or f"{name.kind} (e.g. 'my-value')"
+        raise InvalidInput(f"Expected a quoted string value for {what}. Got value {value}", "Put it in single quotes.")
+
+
+def refuse_unquoted(value: Value) -> None:
+    """Refuse a word where a text belongs.
+
+    Args:
+        value: what a text is compared with.
+
+    Raises:
+        InvalidInput: it lacks its quotes, or has others.
+    """
+    if isinstance(value, Unquoted):
+        raise InvalidInput(
+            f"Parameter value is either not quoted or unidentified quote types used for string value {value.word}.",
+            "Use either single or double quotes.",
+        )
 
 
 def signed(column: ColumnElement[Any], sign: str, value: Any, dialect: str) -> ColumnElement[bool]:

@@ -47,7 +47,7 @@ def place_of(token: str, question: str) -> Place:
     try:
         place = codec.from_msgpack(base64.b64decode(token, altchars=b"-_", validate=True), Place, "The page token")
     except (binascii.Error, ValueError) as error:
-        raise InvalidInput("Invalid page token, could not be decoded.", remedy) from error
+        raise InvalidInput("Invalid page token, could not base64-decode.", remedy) from error
     if place.question != question or not place.keys:
         raise InvalidInput("Invalid page token: it belongs to another search.", remedy)
     return place

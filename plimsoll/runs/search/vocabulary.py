@@ -10,8 +10,8 @@ from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, fal
 
 from plimsoll import codec
 from plimsoll.errors import InvalidInput
-from plimsoll.runs.search.language import Comparison, Condition, Every, Not, Some, parsed_order
-from plimsoll.runs.search.meaning import signed
+from plimsoll.runs.search.language import Comparison, Condition, Every, Not, Some, Unquoted, Value, parsed_order
+from plimsoll.runs.search.meaning import refuse_unquoted, signed
 from plimsoll.runs.search.pages import Key, Place, behind, place_of, token_of
 
 _NUMBER_SIGNS = ("<", "<=", ">", ">=", "=", "!=")
@@ -72,11 +72,13 @@ def _compared(condition: Comparison, vocabulary: Vocabulary, dialect: str) -> Co
     kind = _KINDS.get(condition.name.kind.lower(), "")
     if kind == "attribute":
         if key not in vocabulary.attributes:
-            raise InvalidInput(f"Invalid attribute name: {key}", f"Use one of: {', '.join(sorted(vocabulary.attributes))}.")
+            valid = sorted(vocabulary.attributes)
+            raise InvalidInput(f"Invalid attribute key '{key}' specified. Valid keys are '{valid}'", "Correct the name.")
         column = vocabulary.attributes[key]
         if sign in ("IS NULL", "IS NOT NULL"):
             return column.is_(None) if sign == "IS NULL" else column.is_not(None)
-        _check(f"attribute {key}", sign, value, key in vocabulary.numbers)
+        what = f"numeric attribute: {key}" if key in vocabulary.numbers else "attributes"
+        _check(what, sign, value, key in vocabulary.numbers)
         return and_(column.is_not(None), signed(column, sign, value, dialect))
     numeric = kind == "metric"
     if kind in vocabulary.mixed:
@@ -86,8 +88,8 @@ def _compared(condition: Comparison, vocabulary: Vocabulary, dialect: str) -> Co
     elif kind in vocabulary.rows:
         has, column = vocabulary.rows[kind](key)
     else:
-        known = ", ".join((*vocabulary.rows, *vocabulary.mixed))
-        raise InvalidInput(f"Invalid entity type: {condition.name.kind!r}.", f"Use one of: attributes, {known}.")
+        entities = ["attribute", *vocabulary.rows, *vocabulary.mixed]
+        raise InvalidInput(f"Invalid entity type '{condition.name.kind}'. Valid values are {entities}", "Write for example: tags.team")
     if sign in ("IS NULL", "IS NOT NULL"):
         return not_(exists().where(has)) if sign == "IS NULL" else exists().where(has)
     _check(kind, sign, value, numeric)
@@ -98,23 +100,26 @@ def _compared(condition: Comparison, vocabulary: Vocabulary, dialect: str) -> Co
     return exists().where(has, holds)
 
 
-def _check(what: str, sign: str, value: object, numeric: bool) -> None:
+def _check(what: str, sign: str, value: Value, numeric: bool) -> None:
     signs = _NUMBER_SIGNS if numeric else _TEXT_SIGNS
     if sign not in signs:
-        raise InvalidInput(f"Invalid comparator for {what}: {sign}", f"Use one of: {', '.join(signs)}.")
+        raise InvalidInput(f"Invalid comparator '{sign}' not one of '{list(signs)}'", "Compare it with one of these.")
     if numeric and not isinstance(value, int | float):
-        raise InvalidInput(f"Invalid value for numeric {what}: {value!r}", "Write a number without quotes.")
+        found = value.word if isinstance(value, Unquoted) else repr(value)
+        raise InvalidInput(f"Expected numeric value type for {what}. Found {found}", "Write a number without quotes.")
     if not numeric and not isinstance(value, str | tuple):
+        refuse_unquoted(value)
         raise InvalidInput(f"Expected a quoted string value for {what}. Got value {value}", "Put it in single quotes.")
 
 
-def keys_in(order: Sequence[str], known: Mapping[str, ColumnElement[Any]], rest: Sequence[Key]) -> list[Key]:
+def keys_in(order: Sequence[str], known: Mapping[str, ColumnElement[Any]], rest: Sequence[Key], called: str = "attribute key") -> list[Key]:
     """Return what orders records.
 
     Args:
         order: such as ``name DESC``, most important first.
         known: name -> column; none of them is ever NULL.
         rest: what settles ties; the last tells any two records apart.
+        called: what a refusal calls a name.
 
     Raises:
         InvalidInput: a name means nothing here, or comes twice.
@@ -123,7 +128,7 @@ def keys_in(order: Sequence[str], known: Mapping[str, ColumnElement[Any]], rest:
     for item in map(parsed_order, order):
         name = item.name.key
         if _KINDS.get(item.name.kind.lower()) != "attribute" or name not in known:
-            raise InvalidInput(f"Invalid order by key '{name}' specified.", f"Valid keys are: {', '.join(known)}.")
+            raise InvalidInput(f"Invalid {called} '{name}' specified. Valid keys are '{list(known)}'", "Correct the name.")
         if any(key.expression is known[name] for key in keys):
             raise InvalidInput(f"`order_by` contains duplicate fields: {list(order)}", "Name each once.")
         keys.append(Key(known[name], item.descending))

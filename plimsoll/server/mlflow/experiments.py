@@ -8,6 +8,7 @@ from plimsoll.errors import Conflict, NotFound
 from plimsoll.records.request import LONGEST_EXPERIMENT
 from plimsoll.records.tracking.dataset import ListReadDatasets
 from plimsoll.records.tracking.experiment import (
+    LONGEST_EXPERIMENT_TAG,
     CreateExperiment,
     DeleteExperiment,
     Experiment,
@@ -54,6 +55,8 @@ def _known(asked: Asked, id: str) -> Experiment:
     try:
         return asked.do(GetExperiment(id=id))
     except NotFound:
+        if not id.isdecimal():
+            raise Spoken(INVALID, f"Invalid experiment ID '{id}'. Experiment ID must be a valid integer.") from None
         raise Spoken(MISSING, f"No Experiment with id={id} exists") from None
 
 
@@ -80,12 +83,18 @@ def _named(asked: Asked, field: str) -> str:
     return name
 
 
+def _tag_value(value: str) -> str:
+    if len(value) > LONGEST_EXPERIMENT_TAG:
+        raise Spoken(INVALID, f"'value' exceeds the maximum length of {LONGEST_EXPERIMENT_TAG} characters")
+    return value
+
+
 def create(asked: Asked) -> dict[str, Any]:
     """Make an experiment; artifacts are always kept here."""
     name = _named(asked, "name")
     if asked.text("artifact_location", required=False):
         raise Spoken(INVALID, "This server keeps artifacts itself. Leave artifact_location out.")
-    tags = {str(tag.get("key", "")): str(tag.get("value", "")) for tag in asked.items("tags")}
+    tags = {str(tag.get("key", "")): _tag_value(str(tag.get("value", ""))) for tag in asked.items("tags")}
     try:
         made = asked.do(CreateExperiment(name=name, tags=tags))
     except Conflict as error:
@@ -173,7 +182,7 @@ def update(asked: Asked) -> dict[str, Any]:
 def set_tag(asked: Asked) -> dict[str, Any]:
     """Set a tag of an experiment."""
     found = active(asked, asked.text("experiment_id"))
-    asked.do(TagExperiment(id=found.id, tags={asked.text("key"): asked.text("value", required=False)}))
+    asked.do(TagExperiment(id=found.id, tags={asked.text("key"): _tag_value(asked.text("value", required=False))}))
     return {}
 
 

@@ -34,7 +34,10 @@ def history(asked: Asked) -> dict[str, Any]:
     limit = asked.whole("max_results", 0)
     if "max_results" in asked.fields and limit <= 0:
         raise Spoken(INVALID, f"Invalid value {limit} for parameter 'max_results' supplied. It must be a positive integer.")
-    begin = max(0, asked.whole("page_token", 0))
+    token = asked.text("page_token", required=False)
+    if token and not token.isdecimal():
+        raise Spoken(INVALID, "Invalid page token, could not base64-decode. Take the token of the page before.")
+    begin = asked.whole("page_token", 0)
     series = _series(asked, GetSeries(run_id=run_id, name=key, first=begin, limit=limit or None))
     if not series.count:
         # Asked last: a run has no history more seldom than it takes to read all that is known of one.

@@ -121,11 +121,12 @@ def create(asked: Asked) -> dict[str, Any]:
             "Both 'run_name' argument and 'mlflow.runName' tag are specified, but with different values "
             f"(run_name='{name}', mlflow.runName='{tagged}').",
         )
-    started = asked.whole("start_time", 0)
+    # Zero is a time, unlike none.
+    started = None if asked.fields.get("start_time") is None else asked.whole("start_time", 0) * 1000
     user = asked.text("user_id", required=False)
     if user:
         tags.setdefault(USER_TAG, user)
-    request = StartRun(experiment_id=experiment.id, name=name or tagged, tags=_cut(tags), started=started * 1000 or None)
+    request = StartRun(experiment_id=experiment.id, name=name or tagged, tags=_cut(tags), started=started)
     return {"run": _told(RunDetail(run=asked.do(request), metrics=(), artifacts=(), inputs=()))}
 
 
@@ -321,11 +322,14 @@ def log_inputs(asked: Asked) -> dict[str, Any]:
     """Record the datasets and the logged models that a run read."""
     run = changeable(asked, asked.run_id())
     uses = []
+    # What a run said of a dataset first stays, as at MLflow's server.
+    said = {(use.dataset.name, use.dataset.digest) for use in known(asked, run.id).datasets}
     for row in asked.items("datasets"):
         described = dict(row.get("dataset") or {})
         named = {name: str(described.get(name) or "") for name in ("name", "digest", "source_type", "source")}
         more: dict[str, Any] = {name: described.get(name) for name in ("schema", "profile")}
-        uses.append(DatasetUse(dataset=Dataset(**named, **more), tags=texts("tags", row.get("tags") or [])))
+        if (named["name"], named["digest"]) not in said:
+            uses.append(DatasetUse(dataset=Dataset(**named, **more), tags=texts("tags", row.get("tags") or [])))
     if uses:
         asked.do(LogDatasets(run_id=run.id, uses=tuple(uses)))
     read = tuple(ModelUse(model_id=known_logged(asked, row.get("model_id")).id, role="input") for row in asked.items("models"))

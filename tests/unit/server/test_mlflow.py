@@ -98,6 +98,11 @@ def test_a_taken_name_and_a_missing_experiment_are_told_in_mlflows_words(client:
     assert message.startswith("Experiment(name=Default) already exists.")
     assert "SELECT" not in message
     assert refused(client, "experiments/delete", experiment_id="7") == (404, "RESOURCE_DOES_NOT_EXIST", "No Experiment with id=7 exists")
+    no_number = "Invalid experiment ID 'seven'. Experiment ID must be a valid integer."
+    assert refused(client, "experiments/delete", experiment_id="seven") == (400, "INVALID_PARAMETER_VALUE", no_number)
+    too_long = (400, "INVALID_PARAMETER_VALUE", "'value' exceeds the maximum length of 20000 characters")
+    assert refused(client, "experiments/set-experiment-tag", experiment_id="0", key="a", value="x" * 20_001) == too_long
+    assert refused(client, "experiments/create", name="long", tags=[{"key": "a", "value": "x" * 20_001}]) == too_long
     answer = client.get("/api/2.0/mlflow/experiments/get-by-name", params={"experiment_name": "none"})
     assert answer.json() == {"error_code": "RESOURCE_DOES_NOT_EXIST", "message": "Could not find experiment with name 'none'"}
 
@@ -162,6 +167,39 @@ def test_a_run_comes_back_with_all_that_was_logged(client: httpx.Client, run: st
     assert found["inputs"] == {"dataset_inputs": [use]}
 
 
+def test_a_run_may_have_begun_at_the_beginning_of_time(client: httpx.Client) -> None:
+    assert post(client, "runs/create", experiment_id="0", start_time=0)["run"]["info"]["start_time"] == 0
+    assert post(client, "runs/create", experiment_id="0")["run"]["info"]["start_time"] > 1_700_000_000_000
+
+
+def test_what_a_run_says_of_a_dataset_first_stays(client: httpx.Client, run: str) -> None:
+    dataset = {"name": "flights", "digest": "f1", "source_type": "local", "source": "flights.csv"}
+    for context in ("training", "test"):
+        tags = [{"key": "mlflow.data.context", "value": context}]
+        post(client, "runs/log-inputs", run_id=run, datasets=[{"dataset": dataset, "tags": tags}])
+    (use,) = get(client, "runs/get", run_id=run)["run"]["inputs"]["dataset_inputs"]
+    assert use["tags"] == [{"key": "mlflow.data.context", "value": "training"}]
+
+
+@pytest.mark.parametrize(
+    ("noun", "fields", "says"),
+    [
+        ("registered-models", {"filter": "run_id = 'x'"}, "Invalid attribute key 'run_id' specified. Valid keys are"),
+        ("registered-models", {"filter": "name = x"}, "Parameter value is either not quoted or unidentified quote types"),
+        ("registered-models", {"filter": "metrics.a > 1"}, "Invalid entity type 'metrics'. Valid"),
+        ("registered-models", {"order_by": "run_id"}, "Invalid order by key 'run_id' specified"),
+        ("registered-models", {"page_token": "evilhax"}, "Invalid page token, could not base64-decode"),
+        ("model-versions", {"filter": "run_id > 'x'"}, "Invalid comparator '>' not one of"),
+        ("model-versions", {"filter": "version_number < 'x'"}, "Expected numeric value type for numeric attribute: version_number."),
+        ("model-versions", {"order_by": "run_id"}, "Invalid attribute key 'run_id' specified"),
+    ],
+)
+def test_a_bad_search_is_refused_in_mlflows_words(client: httpx.Client, noun: str, fields: dict[str, str], says: str) -> None:
+    answer = client.get(f"/api/2.0/mlflow/{noun}/search", params=fields)
+    assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
+    assert answer.json()["message"].startswith(says)
+
+
 def test_a_batch_that_is_sent_twice_is_logged_once(client: httpx.Client, running: Running, run: str) -> None:
     batch = [{"key": "loss", "value": 0.5, "timestamp": 1, "step": step} for step in (0, 1, 1)]
     for _ in range(2):
@@ -188,6 +226,8 @@ def test_a_history_comes_whole_by_page_thinned_and_by_range(client: httpx.Client
         if not token:
             break
     assert found == values
+    wrong = client.get("/api/2.0/mlflow/metrics/get-history", params={**asked, "page_token": "invalid_token"})
+    assert (wrong.status_code, wrong.json()["message"][:18]) == (400, "Invalid page token")
     thin = get(client, "metrics/get-history-bulk-interval", run_ids=run, metric_key="m", max_results=40)["metrics"]
     assert len(thin) <= 40
     assert (333, 1e9) in [(point["step"], point["value"]) for point in thin]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plimsoll.errors import InvalidInput
-from plimsoll.runs.search.language import Comparison, Condition, Every, Name, Not, Order, Some, parsed_filter, parsed_order
+from plimsoll.runs.search.language import Comparison, Condition, Every, Name, Not, Order, Some, Unquoted, parsed_filter, parsed_order
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,9 @@ def test_no_other_word_is_left_out(text: str) -> None:
     [
         ("metrics.a >", "found the end"),
         ("metrics.a > 1 metrics.b > 2", "found 'metrics.b' at character 15"),
-        ("a = 1; drop table runs", "'; drop table runs' at character 6"),
-        ("a in ()", r"found '\)' at character 7"),
+        ("a = 1;", "';' at character 6"),
+        ("a = true", "found 'true' at character 5"),
+        ("a in (", "found the end"),
         ("(a = 1", r"expected '\)'"),
         ("a = 'x", "at character 5"),
         ("a = 1\0", "NUL"),
@@ -81,6 +82,33 @@ def test_no_other_word_is_left_out(text: str) -> None:
 def test_what_is_not_of_the_language_is_refused_with_its_place(text: str, says: str) -> None:
     with pytest.raises(InvalidInput, match=says):
         parsed_filter(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("a = 1; drop table runs", "Search filter contained multiple expression 'a = 1; drop table runs'"),
+        ("1.0 > metrics.a", "Invalid comparison clause. Expected 'Identifier' found '1.0'"),
+        ("'a' = 'b'", "Expected 'Identifier' found"),
+        ("tags.t ~ 'x'", "Invalid comparator '~' not one of"),
+        ("tags.t RLIKE 'x'", "Invalid comparator 'RLIKE' not one of"),
+        ("a in ()", "expected a non-empty list of string values, but got empty list"),
+        ("a in (1, 'b')", r"but got different type in list: \(1,'b'\)"),
+        ("a in (,)", "but got ill-formed list"),
+        ("a in ('b',,'c')", "but got ill-formed list"),
+        ("a in ('b' 'c')", "but got ill-formed list"),
+    ],
+)
+def test_a_fault_that_mlflow_names_is_told_in_its_words(text: str, says: str) -> None:
+    with pytest.raises(InvalidInput, match=says):
+        parsed_filter(text)
+
+
+def test_a_value_without_quotes_is_left_to_what_knows_the_name() -> None:
+    assert parsed_filter("metrics.a > nan") == Comparison(Name("metrics", "a"), ">", Unquoted("nan"))
+    assert parsed_filter("params.a = `LR` and b = 1") == Every(
+        (Comparison(Name("params", "a"), "=", Unquoted("`LR`")), Comparison(Name("", "b"), "=", 1))
+    )
 
 
 @given(st.text())
