@@ -193,7 +193,7 @@ def _points(rows: list[Any], prefix: str = "metrics") -> PointColumns:
         at = f"{prefix}[{index}]"
         if not isinstance(row, dict) or not row.get("key"):
             raise Spoken(INVALID, f"Missing value for required parameter '{at}.key'.")
-        checked_name("Metric name", "name", str(row["key"]))
+        checked_name("Metric name", f"{at}.name", str(row["key"]))
         names.append(str(row["key"]))
         values.append(number(f"{at}.value", row.get("value")))
         times.append(_time(f"{at}.timestamp", row.get("timestamp"), names[-1], values[-1]) * 1000)
@@ -269,6 +269,7 @@ def log_metric(asked: Asked) -> dict[str, Any]:
     key = asked.text("key")
     value = number("value", asked.fields.get("value"))
     more = {name: asked.text(name, required=False) for name in ("model_id", "dataset_name", "dataset_digest")}
+    checked_name("Metric name", "name", key)
     at = _time("timestamp", asked.fields.get("timestamp"), key, value)
     row = {"key": key, "value": value, "timestamp": at, "step": asked.whole("step", 0), **more}
     return _log(asked, run, [row], {}, {})
@@ -315,7 +316,12 @@ def log_batch(asked: Asked) -> dict[str, Any]:
             f"Duplicate parameter keys have been submitted: {twice}. "
             "Please ensure the request contains only one param value per param key.",
         )
-    return _log(asked, changeable(asked, asked.run_id()), rows["metrics"], params, texts("tags", rows["tags"]))
+    tags = texts("tags", rows["tags"])
+    for kind, what in (("params", "Param key"), ("tags", "")):
+        for index, row in enumerate(rows[kind]):
+            at = f"{kind}[{index}].key"
+            checked_name(what or at, at, str(row["key"]))
+    return _log(asked, changeable(asked, asked.run_id()), rows["metrics"], params, tags)
 
 
 def log_inputs(asked: Asked) -> dict[str, Any]:

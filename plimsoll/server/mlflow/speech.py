@@ -247,16 +247,18 @@ def checked_name(what: str, field: str, name: str) -> None:
     """
     try:
         check_key(what, name)
+        if not ("//" in name or "/." in name or name.endswith("/")) or posixpath.normpath(name) == name:
+            return
     except InvalidInput:
         if len(name) > _LONGEST_NAME:
             raise Spoken(INVALID, f"'{what}' exceeds the maximum length of {_LONGEST_NAME} characters") from None
-        begin, resolved = f"Invalid value {json.dumps(name)} for parameter '{field}' supplied: Names may", posixpath.normpath(name)
-        if resolved != name or resolved.startswith(("..", "/")) or resolved == ".":
-            shown = f"This name would resolve to {json.dumps(resolved)}"
-            as_files = "be treated as files in certain cases, and must not resolve to other names when treated as such."
-            raise Spoken(INVALID, f"{begin} {as_files} {shown}") from None
-        allowed = "alphanumerics, underscores (_), dashes (-), periods (.), spaces ( ), colon(:) and slashes (/)"
-        raise Spoken(INVALID, f"{begin} only contain {allowed}, and begin with one of the first four.") from None
+    begin, resolved = f"Invalid value {json.dumps(name)} for parameter '{field}' supplied: Names may", posixpath.normpath(name)
+    if resolved != name or resolved.startswith(("..", "/")) or resolved == ".":
+        shown = f"This name would resolve to {json.dumps(resolved)}"
+        as_files = "be treated as files in certain cases, and must not resolve to other names when treated as such."
+        raise Spoken(INVALID, f"{begin} {as_files} {shown}")
+    allowed = "alphanumerics, underscores (_), dashes (-), periods (.), spaces ( ), colon(:) and slashes (/)"
+    raise Spoken(INVALID, f"{begin} only contain {allowed}, and begin with one of the first four.")
 
 
 def whole(name: str, value: Any, default: int) -> int:

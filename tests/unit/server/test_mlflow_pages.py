@@ -98,6 +98,47 @@ def test_files_of_a_run_a_version_and_a_logged_model_come_by_the_links_of_mlflow
         assert httpx.get(client.base_url.join(url), params=fields, trust_env=False, timeout=60).status_code == 401
 
 
+def test_a_file_comes_with_its_name_and_the_type_of_its_ending(client: httpx.Client, experiment: str) -> None:
+    run = begun(client, experiment)
+    root = f"../mlflow-artifacts/artifacts/{experiment}/{run}/artifacts/x"
+    for name, kind, said in (
+        ("a.txt", "text/plain", "a.txt"),
+        ("MLmodel", "text/plain", "MLmodel"),
+        ("page.html", "text/html", "page.html"),
+        ("A.PNG", "image/png", "A.PNG"),
+        ("dog+step+2.webp", "image/webp", "dog+step+2.webp"),
+        ("b.pkl", "application/octet-stream", "b.pkl"),
+        ('a "b".unheard', "application/octet-stream", r'"a \"b\".unheard"'),
+        ("Grün.csv", "text/plain", "Grun.csv; filename*=UTF-8''Gr%C3%BCn.csv"),
+        ("日本", "application/octet-stream", "download; filename*=UTF-8''%E6%97%A5%E6%9C%AC"),
+    ):
+        assert client.put(f"{root}/{name}", content=b"12").status_code == 200, name
+        page = client.base_url.copy_with(path="/get-artifact")
+        for answer in (
+            client.get(f"{root}/{name}", headers={"accept": "text/html"}),
+            client.get(f"{root}/{name}", headers={"range": "bytes=0-0"}),
+            client.get(page, params={"run_id": run, "path": f"x/{name}"}),
+        ):
+            told = {field: answer.headers[field] for field in ("content-type", "content-disposition", "x-content-type-options")}
+            wanted = {"content-type": kind, "content-disposition": f"attachment; filename={said}", "x-content-type-options": "nosniff"}
+            assert (answer.is_success, told) == (True, wanted)
+
+
+@pytest.mark.parametrize("step", [2, 10, 23, 85])
+def test_an_image_with_a_key_has_the_name_that_newer_clients_give_it(client: httpx.Client, experiment: str, step: int) -> None:
+    run = begun(client, experiment)
+    root = f"../mlflow-artifacts/artifacts/{experiment}/{run}/artifacts/images"
+    end = "timestamp%251763800000000%25k115f450-7f45-4597-80cc-f3f864e107b4"
+    for name in (f"a dog%25step%25{step}%25{end}.png", f"a dog%25step%25{step}%25{end}%25compressed.webp"):
+        assert client.put(f"{root}/{name}", content=b"12").status_code == 200, name
+        assert client.get(f"{root}/{name}").content == client.get(f"{root}/{name.replace('%25', '+')}").content == b"12"
+    listed = client.get("artifacts/list", params={"run_id": run, "path": "images"}).json()["files"]
+    plain = f"images/a dog+step+{step}+timestamp+1763800000000+k115f450-7f45-4597-80cc-f3f864e107b4"
+    assert [each["path"] for each in listed] == [f"{plain}+compressed.webp", f"{plain}.png"]
+    for other in (f"dog%25step%25{step}.png", f"..%252fdog%25step%25{step}%25{end}.png", f"100%25/dog%25step%25{step}%25{end}.png"):
+        assert client.put(f"{root}/{other}", content=b"12").status_code == 400, other
+
+
 @pytest.mark.parametrize(
     "path",
     [

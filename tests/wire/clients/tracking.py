@@ -9,10 +9,12 @@ import uuid
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag, ViewType
 from mlflow.exceptions import MlflowException
+from PIL import Image
 
 client = MlflowClient()
 name = f"/Users/ann (old)/tracking-{uuid.uuid4().hex}"
@@ -31,6 +33,7 @@ def refused(code: str, call, *arguments, **named) -> str:
 
 # A run with everything, and one within it.
 frame = pd.DataFrame({"a": [1, 2, 3], "y": [0, 1, 0]})
+pixels = np.arange(27, dtype=np.uint8).reshape(3, 3, 3)
 with mlflow.start_run(run_name="first", tags={"team": "x"}, description="What it is for") as run:
     mlflow.log_param("depth", 5)
     mlflow.log_params({"lr": 0.1, "kind": "gbm"})
@@ -43,6 +46,7 @@ with mlflow.start_run(run_name="first", tags={"team": "x"}, description="What it
     mlflow.log_text("hello", "notes/a.txt")
     mlflow.log_dict({"a": 1}, "config.json")
     mlflow.log_table({"x": [1, 2]}, "table.json")
+    mlflow.log_image(pixels, key="seen", step=85, synchronous=True)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "deep" / "er").mkdir(parents=True)
         (Path(folder) / "deep" / "er" / "b.bin").write_bytes(bytes(range(256)) * 10_000)
@@ -75,12 +79,14 @@ refused("RESOURCE_DOES_NOT_EXIST", client.get_run, "0" * 32)
 
 # Artifacts.
 assert [(file.path, file.is_dir) for file in client.list_artifacts(id)] == [
-    ("config.json", False), ("files", True), ("notes", True), ("table.json", False),
+    ("config.json", False), ("files", True), ("images", True), ("notes", True), ("table.json", False),
 ]  # fmt: skip
 assert {file.path for file in client.list_artifacts(id, "files")} == {"files/deep", "files/odd name ü (1), [2].txt"}
 assert [file.file_size for file in client.list_artifacts(id, "files/deep/er")] == [2_560_000]
 with tempfile.TemporaryDirectory() as folder:
     whole = Path(mlflow.artifacts.download_artifacts(run_id=id, dst_path=folder))
+    shown = next(path for path in (whole / "images").iterdir() if path.suffix == ".png")
+    assert shown.name.startswith("seen+step+85+timestamp+") and (np.asarray(Image.open(shown)) == pixels).all(), shown
     assert (whole / "files" / "deep" / "er" / "b.bin").read_bytes() == bytes(range(256)) * 10_000
     assert (whole / "files" / "odd name ü (1), [2].txt").read_text() == "odd"
 assert mlflow.artifacts.load_text(f"{run.info.artifact_uri}/notes/a.txt") == "hello"

@@ -29,6 +29,9 @@ from plimsoll.server.mlflow.versions import known_version, version_number
 
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:")
 
+#: The end of the name that clients of 2.22 give an image with a key. Newer ones write + for each %.
+_IMAGE = re.compile(r"%step%-?\d+%timestamp%\d+%[0-9a-z-]{36}(%compressed)?\.\w+$")
+
 
 def safe(path: str) -> str:
     """Return a relative path within a run, or refuse it.
@@ -39,8 +42,8 @@ def safe(path: str) -> str:
     Raises:
         Spoken: it is empty, absolute, climbs, or has a character that somebody could take for something else.
     """
-    parts = path.split("/")
-    bad = any(part in ("", ".", "..") for part in parts) or _SCHEME.match(path)
+    path = _IMAGE.sub(lambda end: end[0].replace("%", "+"), path)
+    bad = any(part in ("", ".", "..") for part in path.split("/")) or _SCHEME.match(path)
     if bad or any(char in "\\;#?%\ufffd" or ord(char) < 32 or ord(char) == 127 for char in path):
         raise Spoken(INVALID, "Invalid path")
     return path

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import quote
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request as HttpRequest
@@ -16,6 +15,7 @@ from plimsoll.server.answers import in_turn
 from plimsoll.server.api import actor_of
 from plimsoll.server.mlflow.answering import Endpoint, Platform, answers, asked, fields, guarded
 from plimsoll.server.mlflow.artifacts import named
+from plimsoll.server.mlflow.artifacts.described import described
 from plimsoll.server.mlflow.artifacts.parts import Uploads
 from plimsoll.server.mlflow.speech import INVALID, Asked, Spoken, written
 from plimsoll.server.streams.sent import Sender
@@ -66,9 +66,7 @@ def _download(workspace: Platform, sender: Sender, find: Callable[[Asked], named
         access.require(actor_of(request), "read", "read artifacts")
         here = asked(workspace, request, {**await fields(request), **request.path_params})
         path, digest = await in_turn(request, False, find, here)
-        name = quote(path.rpartition("/")[2], safe="")
-        headers = {"x-content-type-options": "nosniff", "content-disposition": f"attachment; filename*=utf-8''{name}"}
-        return await sender.answer(request, digest, headers)
+        return await sender.answer(request, digest, described(path.rpartition("/")[2]))
 
     return download
 
