@@ -14,6 +14,9 @@ import pytest
 os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 
+#: Seconds; Ray itself waits for half a minute, which a busy machine needs for one node.
+_STARTS_WITHIN = 240.0
+
 
 @contextlib.contextmanager
 def ray_cluster(*cpus: int) -> Iterator[Any]:
@@ -25,10 +28,13 @@ def ray_cluster(*cpus: int) -> Iterator[Any]:
     ray = pytest.importorskip("ray")
     utilities = pytest.importorskip("ray.cluster_utils")
     here = {"node_ip_address": "127.0.0.1", "include_dashboard": False}
-    cluster = utilities.Cluster(initialize_head=True, head_node_args={"num_cpus": cpus[0], **here})
+    cluster = utilities.Cluster(initialize_head=True, head_node_args={"wait": False, "num_cpus": cpus[0], **here})
     try:
+        # One after the other: the first one that is there is this process's own.
+        cluster.wait_for_nodes(_STARTS_WITHIN)
         for count in cpus[1:]:
-            cluster.add_node(num_cpus=count, node_ip_address="127.0.0.1")
+            cluster.add_node(wait=False, num_cpus=count, node_ip_address="127.0.0.1")
+            cluster.wait_for_nodes(_STARTS_WITHIN)
         ray.init(address=cluster.address, configure_logging=False, logging_level="ERROR")
         yield cluster
     finally:

@@ -340,7 +340,7 @@ def test_many_processes_that_open_one_new_home_at_once_leave_tokens_that_are_kno
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
         go.touch()
-        said = [process.communicate(timeout=60) for process in opening]
+        said = [process.communicate(timeout=300) for process in opening]
         assert [process.returncode for process in opening] == [0] * 4, said
         workspace = open_workspace(home)
         people = [actor for actor in workspace.do(ListActors(), WORKER) if actor.person]

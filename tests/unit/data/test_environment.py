@@ -177,8 +177,11 @@ def test_a_git_that_is_too_slow_leaves_a_note_instead_of_a_clean_tree(
     slow.write_text(f'#!/bin/sh\nfor word in "$@"; do case $word in diff) exec /bin/sleep 60;; esac; done\nexec {real} "$@"\n')
     slow.chmod(0o755)
     monkeypatch.setenv("PATH", str(slow.parent))
-    monkeypatch.setattr(environment, "GIT_SECONDS", 2.0)
-    version = code_version(repository, blobs, None)
+    for seconds in (2.0, 12.0, 50.0):
+        monkeypatch.setattr(environment, "GIT_SECONDS", seconds)
+        version = code_version(repository, blobs, None)
+        if version.commit is not None:
+            break  # else git did not come to answer anything, as on a busy machine
     assert version.commit is not None
     assert version.dirty_diff is not None
     assert blobs.get(version.dirty_diff).startswith(b"# plimsoll: git did not tell the changes: TimeoutExpired")

@@ -160,7 +160,7 @@ def test_closing_kills_what_still_runs(bench: Bench) -> None:
     _until(lambda: mark.exists() and mark.read_text() != "")
     closing = threading.Thread(target=runner.close)
     closing.start()
-    closing.join(30)
+    closing.join(120)
     assert not closing.is_alive()
     assert isinstance(future.exception(), StepFailed)
     _gone(int(mark.read_text()))
@@ -209,7 +209,7 @@ def test_independent_steps_run_at_the_same_time(bench: Bench) -> None:
     lines = "\n".join(f"        {line}" for line in body.split("\n"))
     bench.write(
         "pipe.py",
-        f"{HEAD}    @step(timeout=60)\n    def work(given):\n{lines}\n\n    @pipeline\n    def flow(a='', b=''):\n"
+        f"{HEAD}    @step(timeout=240)\n    def work(given):\n{lines}\n\n    @pipeline\n    def flow(a='', b=''):\n"
         "        return [work((a, b)), work((b, a))]\n",
     )
     if (os.cpu_count() or 1) < 2:
@@ -302,7 +302,7 @@ def _call(bench: Bench) -> Call:
     return Call(node=plan.nodes[0], inputs={}, code="", run_id="r", heard=lambda logged: None)
 
 
-def _until(condition: object, seconds: float = 30.0) -> None:
+def _until(condition: object, seconds: float = 120.0) -> None:
     deadline = clock.monotonic() + seconds
     while not condition():  # type: ignore[operator]
         assert clock.monotonic() < deadline, "the condition did not come true in time"

@@ -44,7 +44,7 @@ def test_processes_that_a_step_forks_log_without_garbling_each_other(tmp_path: P
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "loads"\n\n[tool.plimsoll]\n')
     (tmp_path / "flow.py").write_text(FLOW)
     command = [sys.executable, "-W", "ignore", "-m", "plimsoll.cli.app", "run", "flow.py:flow", "--executor", "processes"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=90)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     door = open_door(str(tmp_path / ".plimsoll"))
     try:

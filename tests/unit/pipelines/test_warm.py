@@ -181,7 +181,7 @@ def test_a_step_whose_warm_process_is_killed_fails_and_the_next_one_runs(runner:
     os.kill(parent, signal.SIGKILL)
     # Nobody is left who would say that the child ended, but its answers end with it.
     os.kill(child, signal.SIGTERM)
-    assert isinstance(future.exception(30), StepFailed)
+    assert isinstance(future.exception(120), StepFailed)
     assert made.value() is True
 
 
@@ -256,7 +256,7 @@ def _runs(process: int) -> bool:
         return False
 
 
-def _until(condition: Any, seconds: float = 30.0) -> None:
+def _until(condition: Any, seconds: float = 120.0) -> None:
     deadline = clock.monotonic() + seconds
     while not condition():
         assert clock.monotonic() < deadline, "the condition did not come true in time"

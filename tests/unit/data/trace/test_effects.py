@@ -151,7 +151,7 @@ def test_what_other_threads_of_a_notebook_do_does_not_count_in_process(bench: Be
             "import threading\nfound = []\n"
             "def read():\n    found.append((HERE / 'mine.txt').read_text())\n"
             "thread = threading.Thread(target=read)\nthread.start()\nthread.join()\n"
-            "go, done = getattr(sys, '_plimsoll_test')\ngo.set()\ndone.wait(20)\nreturn found",
+            "go, done = getattr(sys, '_plimsoll_test')\ngo.set()\ndone.wait(60)\nreturn found",
         )
         bench.run()
         bench.write("other.txt", "2")

@@ -258,11 +258,11 @@ def test_recording_in_two_threads_keeps_them_apart(tmp_path: Path) -> None:
 
     def work(number: int) -> None:
         recording = Recorder(tmp_path).recording(work, frozenset(), 1)
-        meet.wait(20)
+        meet.wait(60)
         with recording:
-            meet.wait(20)
+            meet.wait(60)
             (tmp_path / str(number)).read_text()
-            meet.wait(20)
+            meet.wait(60)
         found[number] = {part.name for part in recording.trace().parts if part.kind == "file"}
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
