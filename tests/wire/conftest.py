@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-_STARTS_WITHIN = 60.0
+_STARTS_WITHIN = 180.0
 _ENDS_WITHIN = 900.0
 
 
@@ -51,7 +51,12 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
             yield Served(url, (folder / ".plimsoll" / "secrets" / "owner").read_text().strip())
         finally:
             process.terminate()
-            process.communicate(timeout=60)
+            try:
+                process.communicate(timeout=60)
+            except subprocess.TimeoutExpired:
+                # What a test has found is not hidden by an end that takes long.
+                process.kill()
+                process.communicate()
 
 
 def _python(generation: str) -> Path:

@@ -103,8 +103,8 @@ def test_a_function_runs_only_by_a_persons_word_for_these_very_files(python: Pat
     made = packed["coded"]
     release = do(CreateRelease(ref=made.digest))
     platform.approver.do(ApproveRelease(id=release.id, digest=release.digest, note="Read."))
-    until(lambda: do(GetRelease(id=release.id)).state == "live", "the worker has put it live")
+    until(lambda: do(GetRelease(id=release.id)).state == "live", "the worker has put it live", 240)
     asked = {"dataframe_split": {"columns": rows.columns, "data": [list(row) for row in rows.rows()]}}
     path = f"/models/coded-{generation}/invocations"
-    until(lambda: platform.plane_pid() is not None and platform.plane.post(path, json=asked).status_code == 200, "the plane serves it")
+    until(lambda: platform.plane_pid() is not None and platform.plane.post(path, json=asked).status_code == 200, "the plane serves it", 240)
     assert platform.plane.post(path, json=asked).json()["predictions"] == pytest.approx(told["answers"]["coded"], rel=1e-12)
