@@ -19,7 +19,7 @@ from plimsoll.records.tracking.experiment import (
     TagExperiment,
 )
 from plimsoll.records.tracking.find import View
-from plimsoll.server.mlflow.speech import EXISTS, INVALID, MISSING, Asked, Spoken
+from plimsoll.server.mlflow.speech import EXISTS, INVALID, MISSING, Asked, Spoken, checked_value
 
 #: Experiments whose datasets are asked for at once.
 _MOST_AT_ONCE = 20
@@ -83,18 +83,12 @@ def _named(asked: Asked, field: str) -> str:
     return name
 
 
-def _tag_value(value: str) -> str:
-    if len(value) > LONGEST_EXPERIMENT_TAG:
-        raise Spoken(INVALID, f"'value' exceeds the maximum length of {LONGEST_EXPERIMENT_TAG} characters")
-    return value
-
-
 def create(asked: Asked) -> dict[str, Any]:
     """Make an experiment; artifacts are always kept here."""
     name = _named(asked, "name")
     if asked.text("artifact_location", required=False):
         raise Spoken(INVALID, "This server keeps artifacts itself. Leave artifact_location out.")
-    tags = {str(tag.get("key", "")): _tag_value(str(tag.get("value", ""))) for tag in asked.items("tags")}
+    tags = {str(tag.get("key", "")): checked_value(str(tag.get("value", "")), LONGEST_EXPERIMENT_TAG) for tag in asked.items("tags")}
     try:
         made = asked.do(CreateExperiment(name=name, tags=tags))
     except Conflict as error:
@@ -182,7 +176,8 @@ def update(asked: Asked) -> dict[str, Any]:
 def set_tag(asked: Asked) -> dict[str, Any]:
     """Set a tag of an experiment."""
     found = active(asked, asked.text("experiment_id"))
-    asked.do(TagExperiment(id=found.id, tags={asked.text("key"): _tag_value(asked.text("value", required=False))}))
+    value = checked_value(asked.text("value", required=False), LONGEST_EXPERIMENT_TAG)
+    asked.do(TagExperiment(id=found.id, tags={asked.text("key"): value}))
     return {}
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from plimsoll.errors import Conflict, InvalidInput, NotFound
 from plimsoll.records.mlflow.words import PROMPT_TAG, STAGES
 from plimsoll.records.registry.catalog import (
+    LONGEST_TAG,
     CreateModel,
     DeleteModel,
     DescribeModel,
@@ -18,7 +19,7 @@ from plimsoll.records.registry.catalog import (
     SetAlias,
     TagModel,
 )
-from plimsoll.server.mlflow.speech import EXISTS, INVALID, MISSING, UNSPOKEN, Asked, Spoken, pairs, texts
+from plimsoll.server.mlflow.speech import EXISTS, INVALID, MISSING, UNSPOKEN, Asked, Spoken, checked_value, pairs, texts
 from plimsoll.server.mlflow.versions import known_version, stage_of, told_version, version_number
 
 
@@ -128,7 +129,7 @@ def search(asked: Asked) -> dict[str, Any]:
 def set_tag(asked: Asked) -> dict[str, Any]:
     """Set a tag."""
     name = known_model(asked, model_name(asked)).name
-    asked.do(TagModel(name=name, tags={asked.text("key"): asked.text("value", required=False)}))
+    asked.do(TagModel(name=name, tags={asked.text("key"): checked_value(asked.text("value", required=False), LONGEST_TAG)}))
     return {}
 
 

@@ -234,6 +234,21 @@ def texts(name: str, rows: Iterable[Any]) -> dict[str, str]:
     return found
 
 
+def checked_value(value: str, longest: int) -> str:
+    """Return a tag's value, or refuse one that is too long in MLflow's words.
+
+    Args:
+        value: what was sent.
+        longest: characters at most.
+
+    Raises:
+        Spoken: it has more.
+    """
+    if len(value) > longest:
+        raise Spoken(INVALID, f"'value' exceeds the maximum length of {longest} characters")
+    return value
+
+
 def checked_name(what: str, field: str, name: str) -> None:
     """Refuse a name of a metric, a param or a tag in MLflow's words.
 

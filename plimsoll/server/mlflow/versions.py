@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 from plimsoll.errors import InvalidInput, NotFound
 from plimsoll.records.mlflow.words import PROMPT_TAG, STAGES, VERSION_FILES
 from plimsoll.records.model import GetVersion, Stage, Version
-from plimsoll.records.registry.catalog import AdoptFiles, DeleteVersion, GetModel, SearchVersions, TagVersion, UpdateVersion
+from plimsoll.records.registry.catalog import LONGEST_TAG, AdoptFiles, DeleteVersion, GetModel, SearchVersions, TagVersion, UpdateVersion
 from plimsoll.records.tracking.logged_model import GetLoggedModel, TagLoggedModel
-from plimsoll.server.mlflow.speech import INVALID, MISSING, UNSPOKEN, Asked, Spoken, pairs, texts
+from plimsoll.server.mlflow.speech import INVALID, MISSING, UNSPOKEN, Asked, Spoken, checked_value, pairs, texts
 
 _REGISTERED = "mlflow.modelVersions"
 _LOGGED = re.compile(r"m-[0-9a-f]{32}")
@@ -250,7 +250,8 @@ def download_uri(asked: Asked) -> dict[str, Any]:
 def set_tag(asked: Asked) -> dict[str, Any]:
     """Set a tag."""
     known = _meant(asked)
-    asked.do(TagVersion(model=known.model, number=known.number, tags={asked.text("key"): asked.text("value", required=False)}))
+    value = checked_value(asked.text("value", required=False), LONGEST_TAG)
+    asked.do(TagVersion(model=known.model, number=known.number, tags={asked.text("key"): value}))
     return {}
 
 

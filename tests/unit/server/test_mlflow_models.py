@@ -181,6 +181,9 @@ def test_names_tags_aliases_and_versions_change_and_go(client: httpx.Client, nam
     ask(client, "DELETE", "registered-models/delete-tag", name=name, key="a")
     ask(client, "PATCH", "model-versions/update", name=name, version="1", description="First.")
     ask(client, "POST", "model-versions/set-tag", name=name, version="1", key="k", value="v")
+    too_long = (400, "INVALID_PARAMETER_VALUE", "'value' exceeds the maximum length of 100000 characters")
+    assert refused(client, "POST", "registered-models/set-tag", name=name, key="k", value="x" * 100_001) == too_long
+    assert refused(client, "POST", "model-versions/set-tag", name=name, version="1", key="k", value="x" * 100_001) == too_long
     ask(client, "DELETE", "model-versions/delete-tag", name=name, version="1", key="c")
     ask(client, "POST", "registered-models/alias", name=name, alias="best", version="1")
     ask(client, "DELETE", "registered-models/alias", name=name, alias="best")
