@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from plimsoll.encoding.writer import COUNT, Writer, class_name
+from plimsoll.encoding.writer import COUNT, Writer, class_name, own_attributes
 
 
 def put_numpy(to: Writer, value: Any) -> bool:
@@ -24,6 +24,8 @@ def put_numpy(to: Writer, value: Any) -> bool:
     elif isinstance(value, numpy.ndarray):
         if type(value) not in (numpy.ndarray, numpy.memmap):
             to.text(class_name(type(value)))
+            if own := own_attributes(value):
+                to.items(b"=", own)
         put_array(to, value)
     elif isinstance(value, numpy.generic):
         to.count(b"g", 1)

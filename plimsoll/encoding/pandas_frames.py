@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from plimsoll.encoding.arrays import put_cells
-from plimsoll.encoding.writer import Writer, put_zone
+from plimsoll.encoding.writer import Writer, own_attributes, put_zone
 
 
 def put_pandas(to: Writer, value: Any) -> bool:
@@ -19,6 +19,8 @@ def put_pandas(to: Writer, value: Any) -> bool:
     pandas = sys.modules["pandas"]
     if isinstance(value, (pandas.DataFrame, pandas.Series)) and not value.flags.allows_duplicate_labels:
         to.leaf(b"!", b"unique labels")
+    if isinstance(value, (pandas.DataFrame, pandas.Series, pandas.Index)) and (own := own_attributes(value)):
+        to.items(b"=", own)
     if value is pandas.NA or value is pandas.NaT or isinstance(value, pandas.api.extensions.ExtensionDtype):
         to.items(b"G", ("pandas", repr(value)))
     elif isinstance(value, pandas.DataFrame):

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from plimsoll.encoding.arrays import put_array
-from plimsoll.encoding.writer import Opaque, Writer
+from plimsoll.encoding.writer import Opaque, Writer, own_attributes
 
 
 def put_polars(to: Writer, value: Any) -> bool:
@@ -17,6 +17,8 @@ def put_polars(to: Writer, value: Any) -> bool:
         value: of a class of polars.
     """
     polars = sys.modules["polars"]
+    if isinstance(value, (polars.DataFrame, polars.Series)) and (own := own_attributes(value)):
+        to.items(b"=", own)
     if isinstance(value, polars.DataFrame):
         to.count(b"B", value.width)
         to.put(value.height)

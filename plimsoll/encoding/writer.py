@@ -64,6 +64,15 @@ def class_name(thing: Any) -> str:
     return f"{thing.__module__}.{thing.__qualname__}"
 
 
+def own_attributes(value: Any) -> list[tuple[str, Any]]:
+    """Return what has been hung on a frame or an array besides its data (``frame.name = "x"``), by name.
+
+    Args:
+        value: of a library's class, whose own attributes begin with an underscore.
+    """
+    return sorted(((name, each) for name, each in vars(value).items() if name[0] != "_" and name != "sortorder"), key=lambda pair: pair[0])
+
+
 def put_zone(to: Writer, zone: datetime.tzinfo | None, moment: datetime.datetime | datetime.time) -> None:
     """Write a time zone: its key or its offset; other kinds of zone cannot be compared and are refused.
 

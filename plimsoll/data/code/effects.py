@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import dis
 import functools
 import hashlib
 import inspect
@@ -29,7 +30,9 @@ ASKS_LOGGERS = {
     "Handler",
 }  # fmt: skip
 #: Functions that are called for what they do, also where their result is kept (``old = numpy.seterr(...)``).
-_SETS = re.compile(r"_?(set|seed|use|enable|disable|register|patch|configure|config|init|install|manual_seed|filterwarnings|simplefilter)")
+_SETS = re.compile(
+    r"_?(set|seed|use|enable|disable|register|patch|configure|config|init|install|manual_seed|filterwarnings|simplefilter|import_module|Config$)"
+)
 #: Packages whose calls at import change no result: what they keep is for people.
 _FOR_PEOPLE = {"argparse", "typer", "click", "rich", "tqdm", "atexit", "faulthandler"}
 #: Installed packages whose decorators make what they decorate, and note it nowhere else.
@@ -49,6 +52,8 @@ SECRET = re.compile(r"key|secret|token|passw|credential", re.IGNORECASE)
 _RECORDS = {"__dataclass_fields__": "__post_init__", "__attrs_attrs__": "__attrs_post_init__", "__struct_fields__": "__post_init__"}
 #: Methods that a class may run where it is only called, besides the one that makes it.
 _ENTERS = ("__enter__", "__exit__")
+#: Functions that import a module by a text.
+_IMPORTERS = {"import_module", "__import__"}
 #: Modules whose functions call those that they are given, and do nothing else.
 _PASSES_ON = ("builtins", "itertools", "functools")
 #: Installed packages that keep no list of the classes that are derived from theirs.
@@ -187,12 +192,31 @@ def imported(module: types.ModuleType, sources: Sources) -> Iterator[types.Modul
                 [*package[: len(package) - node.level + 1], *([node.module] if node.module else [])] if node.level else [node.module or ""]
             )
             names += [base, *(f"{base}.{each.name}" for each in node.names)]
+    names += _within_calls(module, sources) if file else []
     for name in names:
         parts = name.split(".")
         for end in range(1, len(parts) + 1):
             found = sys.modules.get(".".join(parts[:end]))
             if found is not None:
                 yield found
+
+
+def _within_calls(module: types.ModuleType, sources: Sources) -> list[str]:
+    """Return the names of the modules that functions import which a module's import calls, and of those that it imports by a text."""
+    body = sources.tree(module.__file__ or "", vars(module)).body
+    calls = [
+        each for each in body if not isinstance(each, DEFINITIONS) and any(isinstance(part, ast.Call) for part in sources.acting([each]))
+    ]
+    if not calls:
+        return []
+    code, found = compile(ast.Module(calls, []), "<import>", "exec", dont_inherit=True), []
+    for inner, names in _followed(code, vars(module), sources):
+        for each in codes(inner):
+            steps = list(dis.get_instructions(each)) if any(name in sys.modules for name in each.co_names) else []
+            found += [str(step.argval) for step in steps if step.opname == "IMPORT_NAME"]
+        if not _IMPORTERS.isdisjoint(name for each in codes(inner) for name in each.co_names):
+            found += [text for text in _texts(inner, names) if text in sys.modules]
+    return found
 
 
 def _is_guarded(statement: ast.stmt, module: str) -> bool:
@@ -284,8 +308,12 @@ class _Finder:
             return self.is_beyond(names.get(_root(call.args[0])[0], _MISSING))
         if name == "sys" and chain[:1] == ["path"]:
             return False  # What is found through it is seen itself.
+        if name == "getattr" and isinstance(call.func, ast.Call) and call.func.args:
+            return not kept and self.is_beyond(names.get(_root(call.func.args[0])[0]))
         found = self.follow(names.get(name, getattr(builtins, name, _MISSING)), chain)
+        found = inspect.unwrap(found) if isinstance(found, types.FunctionType) else found
         passes_on = isinstance(found, (type, types.BuiltinFunctionType)) and found.__module__ in _PASSES_ON
+        passes_on = passes_on or type(found).__module__.startswith("concurrent.futures")
         if passes_on and any(self.given_acts(each, names, local) for each in call.args):
             return True
         if isinstance(found, types.BuiltinFunctionType) and found.__module__ == "builtins":
@@ -300,10 +328,15 @@ class _Finder:
                 return True
             found = inspect.getattr_static(found, begins, None)
         if isinstance(found, types.FunctionType) and self.is_users(found):
-            return self.function_acts(found)
+            return self.function_acts(found) or (self.calls_given(found) and any(self.given_acts(each, names, local) for each in call.args))
         if isinstance(found, (dict, list, tuple)):
             held = found.values() if isinstance(found, dict) else found
-            return any(isinstance(each, types.FunctionType) and self.is_users(each) and self.function_acts(each) for each in held)
+            return any(
+                self.function_acts(each)
+                if isinstance(each, types.FunctionType) and self.is_users(each)
+                else not kept and self.is_beyond(each)
+                for each in filter(callable, held)
+            )
         if not isinstance(found, (type, types.ModuleType)) and self.is_users(found):
             return self.member_acts(type(found), method)
         return not kept and (self.is_beyond(found) or self.hands_over(found, call, names))
@@ -322,6 +355,10 @@ class _Finder:
         else:
             defaults = [*statement.args.defaults, *filter(None, statement.args.kw_defaults)]
             noted += [each for each in defaults if self.any_acts([each], names, frozenset())]
+            made = inspect.unwrap(names[statement.name]) if callable(names.get(statement.name)) else None
+            if statement.decorator_list and isinstance(made, types.FunctionType) and self.is_users(made) and self.function_acts(made):
+                wraps = [(each, self.follow(names.get(_root(each)[0], _MISSING), _root(each)[1])) for each in statement.decorator_list]
+                noted += [each for each, by in wraps if isinstance(by, types.FunctionType) and self.is_users(by) and self.calls_given(by)]
         if noted:
             load = ast.Name(statement.name, ast.Load())
             found.append(ast.fix_missing_locations(ast.Expr(ast.Tuple([*noted, load], ast.Load()))))
@@ -421,6 +458,17 @@ class _Finder:
                     isinstance(each, types.FunctionType) and self.is_users(each) and self.function_acts(each) for each in wrapped
                 )
         return self.known[key]
+
+    def calls_given(self, function: types.FunctionType) -> bool:
+        """Say whether a function of the user's, or one inside it, calls what it is given, at once and not in a function that it makes."""
+        node = self.sources.node(function.__code__, function.__globals__)
+        for each in ast.walk(node) if node else ():
+            if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef)):
+                given = {arg.arg for arg in (*each.args.posonlyargs, *each.args.args, *each.args.kwonlyargs)}
+                calls = [part.func for part in self.sources.acting(each.body) if isinstance(part, ast.Call)]
+                if any(isinstance(called, ast.Name) and called.id in given for called in calls):
+                    return True
+        return False
 
     def is_beyond(self, value: Any) -> bool:
         """Say whether a change of ``value`` would not be seen where a function uses it."""

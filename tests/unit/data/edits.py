@@ -17,6 +17,7 @@ from tests.unit.data.edits_native import NATIVE, NATIVE_HARMLESS
 from tests.unit.data.edits_outside import OUTSIDE, OUTSIDE_HARMLESS
 from tests.unit.data.edits_process import PROCESS
 from tests.unit.data.edits_readers import READERS
+from tests.unit.data.edits_roundabout import ROUNDABOUT
 from tests.unit.data.edits_same import SAME
 from tests.unit.data.edits_values import VALUES
 
@@ -259,8 +260,8 @@ CHANGES: dict[str, Case] = {
 CHANGES |= {**CODE, **CLASSES, **VALUES, **AROUND, **READERS, **OUTSIDE, **NATIVE}
 
 #: Thought out later, once those above found nothing any more.
-SECOND: dict[str, Case] = {**LANGUAGE, **PROCESS, **LIBRARIES}
-assert len(SECOND) == len(LANGUAGE) + len(PROCESS) + len(LIBRARIES)
+SECOND: dict[str, Case] = {**LANGUAGE, **PROCESS, **LIBRARIES, **ROUNDABOUT}
+assert len(SECOND) == len(LANGUAGE) + len(PROCESS) + len(LIBRARIES) + len(ROUNDABOUT)
 assert not CHANGES.keys() & SECOND.keys(), CHANGES.keys() & SECOND.keys()
 
 HARMLESS: dict[str, Case] = {

@@ -302,7 +302,7 @@ _BEGUN: tuple[tuple[str, str, Begun], ...] = (
     ("multiprocessing.process", r"BaseProcess\.start", _begins),
     ("joblib.externals.loky", r".*Executor\.submit|.*fork_exec", _begins),
     ("genericpath", r"exists|isfile|isdir", _aspect(THERE)),
-    ("genericpath", r"lexists", _aspect(LINK)),
+    ("genericpath", r"lexists|islink", _aspect(LINK)),  # their home from Python 3.13 on
     ("posixpath", r"lexists|islink", _aspect(LINK)),
     ("genericpath", r"getsize", _aspect(SIZE)),
     ("genericpath", r"getmtime", _aspect(TIME)),
