@@ -54,6 +54,7 @@ _RECORDS = {"__dataclass_fields__": "__post_init__", "__attrs_attrs__": "__attrs
 _ENTERS = ("__enter__", "__exit__")
 #: Functions that import a module by a text.
 _IMPORTERS = {"import_module", "__import__"}
+_IMPORT = dis.opmap["IMPORT_NAME"]
 #: Modules whose functions call those that they are given, and do nothing else.
 _PASSES_ON = ("builtins", "itertools", "functools")
 #: Installed packages that keep no list of the classes that are derived from theirs.
@@ -192,7 +193,9 @@ def imported(module: types.ModuleType, sources: Sources) -> Iterator[types.Modul
                 [*package[: len(package) - node.level + 1], *([node.module] if node.module else [])] if node.level else [node.module or ""]
             )
             names += [base, *(f"{base}.{each.name}" for each in node.names)]
-    names += _within_calls(module, sources) if file else []
+    if file and module.__name__ not in sources.late:
+        sources.late[module.__name__] = _within_calls(module, sources)
+    names += sources.late.get(module.__name__, [])
     for name in names:
         parts = name.split(".")
         for end in range(1, len(parts) + 1):
@@ -207,13 +210,11 @@ def _within_calls(module: types.ModuleType, sources: Sources) -> list[str]:
     calls = [
         each for each in body if not isinstance(each, DEFINITIONS) and any(isinstance(part, ast.Call) for part in sources.acting([each]))
     ]
-    if not calls:
-        return []
     code, found = compile(ast.Module(calls, []), "<import>", "exec", dont_inherit=True), []
     for inner, names in _followed(code, vars(module), sources):
         for each in codes(inner):
-            steps = list(dis.get_instructions(each)) if any(name in sys.modules for name in each.co_names) else []
-            found += [str(step.argval) for step in steps if step.opname == "IMPORT_NAME"]
+            if _IMPORT in each.co_code[::2]:
+                found += [str(step.argval) for step in dis.get_instructions(each) if step.opcode == _IMPORT]
         if not _IMPORTERS.isdisjoint(name for each in codes(inner) for name in each.co_names):
             found += [text for text in _texts(inner, names) if text in sys.modules]
     return found

@@ -61,6 +61,8 @@ class Sources:
         self._files: dict[str, _File] = {}
         self._normal: dict[int, tuple[CodeType, Normal | None]] = {}
         self._named: dict[int, tuple[CodeType, frozenset[str], list[Reference]]] = {}
+        #: Module -> modules that its import leads to by calling functions, which does not change while it is loaded.
+        self.late: dict[str, list[str]] = {}
         self._acting: dict[int, tuple[ast.AST, list[ast.AST]]] = {}
         self._parts: dict[tuple[str, str], KeyPart] = {}
         self._versions: dict[str, dict[str, str]] = {}
