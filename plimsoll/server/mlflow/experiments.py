@@ -19,7 +19,7 @@ from plimsoll.records.tracking.experiment import (
     TagExperiment,
 )
 from plimsoll.records.tracking.find import View
-from plimsoll.server.mlflow.speech import EXISTS, INVALID, MISSING, Asked, Spoken, checked_value
+from plimsoll.server.mlflow.speech import EXISTS, INVALID, MISSING, Asked, Spoken, checked_value, texts
 
 #: Experiments whose datasets are asked for at once.
 _MOST_AT_ONCE = 20
@@ -85,10 +85,10 @@ def _named(asked: Asked, field: str) -> str:
 
 def create(asked: Asked) -> dict[str, Any]:
     """Make an experiment; artifacts are always kept here."""
-    name = _named(asked, "name")
-    if asked.text("artifact_location", required=False):
+    name, elsewhere = _named(asked, "name"), asked.text("artifact_location", required=False)
+    tags = {key: checked_value(value, LONGEST_EXPERIMENT_TAG) for key, value in texts("tags", asked.items("tags")).items()}
+    if elsewhere:
         raise Spoken(INVALID, "This server keeps artifacts itself. Leave artifact_location out.")
-    tags = {str(tag.get("key", "")): checked_value(str(tag.get("value", "")), LONGEST_EXPERIMENT_TAG) for tag in asked.items("tags")}
     try:
         made = asked.do(CreateExperiment(name=name, tags=tags))
     except Conflict as error:
@@ -111,7 +111,7 @@ def get_by_name(asked: Asked) -> dict[str, Any]:
 
 
 def search(asked: Asked) -> dict[str, Any]:
-    """Return a page of the experiments that a filter lets through, the one changed last first unless an order is asked for."""
+    """Return a page of the experiments that a filter lets through, the newest first unless an order is asked for."""
     limit = asked.whole("max_results", 1000)
     if not 1 <= limit <= 50_000:
         raise Spoken(
@@ -123,7 +123,8 @@ def search(asked: Asked) -> dict[str, Any]:
     page = asked.do(
         SearchExperiments(
             where=asked.text("filter", required=False),
-            order=tuple(asked.words("order_by")),
+            # MLflow's clients say that the one changed last comes first; its server, and their tests, go by when it was made.
+            order=tuple(asked.words("order_by")) or ("creation_time DESC",),
             view=view_of(asked, "view_type"),
             limit=limit,
             page=asked.text("page_token", required=False) or None,

@@ -144,18 +144,10 @@ def delete_tag(asked: Asked) -> dict[str, Any]:
     return {}
 
 
-def _rows(asked: Asked, name: str) -> list[dict[str, Any]]:
-    found = asked.items(name)
-    for row in found:
-        if not isinstance(row, dict):
-            raise Spoken(INVALID, f"Invalid value for parameter '{name}' supplied: each of its items is an object.")
-    return found
-
-
 def search(asked: Asked) -> dict[str, Any]:
     """Return a page of logged models."""
     datasets = [
-        OnDataset(name=str(row.get("dataset_name") or ""), digest=str(row.get("dataset_digest") or "")) for row in _rows(asked, "datasets")
+        OnDataset(name=str(row.get("dataset_name") or ""), digest=str(row.get("dataset_digest") or "")) for row in asked.rows("datasets")
     ]
     order = [
         ModelOrder(
@@ -164,7 +156,7 @@ def search(asked: Asked) -> dict[str, Any]:
             dataset=str(row.get("dataset_name") or ""),
             digest=str(row.get("dataset_digest") or ""),
         )
-        for row in _rows(asked, "order_by")
+        for row in asked.rows("order_by")
     ]
     try:
         page = asked.do(

@@ -125,6 +125,7 @@ UNSPOKEN_PARTS: Mapping[str, str] = {
     "traces": "Traces are kept, searched, assessed, tagged and deleted; the rest, such as their statistics, is not spoken.",
     "unified-traces": "Traces are searched at /api/3.0/mlflow/traces/search.",
     "get-online-trace-details": "Traces are searched at /api/3.0/mlflow/traces/search.",
+    "graphql": "MLflow's own pages ask in GraphQL. All of it can be asked under /api/2.0/mlflow.",
     "get-trace-artifact": "A trace with its spans is at /api/3.0/mlflow/traces/get, its files at mlflow-artifacts.",
     "gateway": _GATEWAY,
     "runs/create-promptlab-run": _GATEWAY,
@@ -151,6 +152,7 @@ def routes(workspace: Platform) -> list[Route]:
         workspace: does what is asked.
     """
     found = span_routes(workspace) + page_routes(workspace)
+    found.append(Route("/graphql", _unspoken, methods=["GET", "POST"]))
     for door in _DOORS:
         for version, spoken_paths in (("2.0", SPOKEN), ("3.0", SPOKEN_3)):
             for path, methods, function in spoken_paths:
@@ -172,7 +174,7 @@ def _server_info(asked: Asked) -> dict[str, Any]:
 
 @guarded
 async def _unspoken(request: HttpRequest) -> Response:
-    path = request.path_params["path"]
+    path = request.path_params.get("path", request.url.path.strip("/"))
     reason = next((why for part, why in UNSPOKEN_PARTS.items() if path.startswith(part)), "")
     if reason:
         raise Spoken(UNSPOKEN, reason)

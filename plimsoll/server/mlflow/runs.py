@@ -17,6 +17,7 @@ from plimsoll.runs.described import param_text
 from plimsoll.server.mlflow.experiments import active, view_of
 from plimsoll.server.mlflow.logged_models import known_logged
 from plimsoll.server.mlflow.speech import INVALID, MISSING, Asked, Spoken, checked_name, number, pairs, shown_number, texts, whole
+from plimsoll.server.mlflow.traces.thought import listed, object_of
 
 _LIMITS = {"metrics": 1000, "params": 100, "tags": 100}
 _TOGETHER = "metrics, params, and tags"
@@ -187,10 +188,10 @@ def search(asked: Asked) -> dict[str, Any]:
     return {"runs": [_told(detail) for detail in page.runs], **({"next_page_token": page.next} if page.next else {})}
 
 
-def _points(rows: list[Any], prefix: str = "metrics") -> PointColumns:
+def _points(rows: list[Any]) -> PointColumns:
     names, steps, times, values = [], [], [], []
     for index, row in enumerate(rows):
-        at = f"{prefix}[{index}]"
+        at = f"metrics[{index}]"
         if not isinstance(row, dict) or not row.get("key"):
             raise Spoken(INVALID, f"Missing value for required parameter '{at}.key'.")
         checked_name("Metric name", f"{at}.name", str(row["key"]))
@@ -265,31 +266,30 @@ def _measured(run_id: str, rows: list[Any]) -> list[ModelMetric]:
 
 def log_metric(asked: Asked) -> dict[str, Any]:
     """Log one point."""
-    run = changeable(asked, asked.run_id())
-    key = asked.text("key")
-    value = number("value", asked.fields.get("value"))
+    id, key, value = asked.run_id(), asked.text("key"), number("value", asked.fields.get("value"))
     more = {name: asked.text(name, required=False) for name in ("model_id", "dataset_name", "dataset_digest")}
     checked_name("Metric name", "name", key)
     at = _time("timestamp", asked.fields.get("timestamp"), key, value)
     row = {"key": key, "value": value, "timestamp": at, "step": asked.whole("step", 0), **more}
-    return _log(asked, run, [row], {}, {})
+    return _log(asked, changeable(asked, id), [row], {}, {})
 
 
 def log_param(asked: Asked) -> dict[str, Any]:
     """Log one parameter."""
-    run = changeable(asked, asked.run_id())
-    return _log(asked, run, [], {asked.text("key"): asked.text("value", required=False)}, {})
+    id, key, value = asked.run_id(), asked.text("key"), asked.text("value", required=False)
+    return _log(asked, changeable(asked, id), [], {key: value}, {})
 
 
 def set_tag(asked: Asked) -> dict[str, Any]:
     """Set one tag."""
-    run = changeable(asked, asked.run_id())
-    return _log(asked, run, [], {}, {asked.text("key"): asked.text("value", required=False)})
+    id, key, value = asked.run_id(), asked.text("key"), asked.text("value", required=False)
+    return _log(asked, changeable(asked, id), [], {}, {key: value})
 
 
 def delete_tag(asked: Asked) -> dict[str, Any]:
     """Remove one tag."""
-    run, key = changeable(asked, asked.run_id()), asked.text("key")
+    id, key = asked.run_id(), asked.text("key")
+    run = changeable(asked, id)
     if key not in run.tags:
         raise Spoken(MISSING, f"No tag with name: {key} in run with id {run.id}")
     asked.do(RemoveTags(id=run.id, names=(key,)))
@@ -324,21 +324,23 @@ def log_batch(asked: Asked) -> dict[str, Any]:
     return _log(asked, changeable(asked, asked.run_id()), rows["metrics"], params, tags)
 
 
+def _use(row: dict[str, Any]) -> DatasetUse:
+    described = object_of("dataset", row.get("dataset"))
+    named = {name: str(described.get(name) or "") for name in ("name", "digest", "source_type", "source")}
+    more = {name: str(described[name]) for name in ("schema", "profile") if described.get(name) is not None}
+    return DatasetUse(dataset=Dataset(**named, **more), tags=texts("tags", listed("tags", row.get("tags"))))
+
+
 def log_inputs(asked: Asked) -> dict[str, Any]:
     """Record the datasets and the logged models that a run read."""
-    run = changeable(asked, asked.run_id())
-    uses = []
+    id, sent, models = asked.run_id(), [_use(row) for row in asked.rows("datasets")], asked.rows("models")
+    run = changeable(asked, id)
     # What a run said of a dataset first stays, as at MLflow's server.
     said = {(use.dataset.name, use.dataset.digest) for use in known(asked, run.id).datasets}
-    for row in asked.items("datasets"):
-        described = dict(row.get("dataset") or {})
-        named = {name: str(described.get(name) or "") for name in ("name", "digest", "source_type", "source")}
-        more: dict[str, Any] = {name: described.get(name) for name in ("schema", "profile")}
-        if (named["name"], named["digest"]) not in said:
-            uses.append(DatasetUse(dataset=Dataset(**named, **more), tags=texts("tags", row.get("tags") or [])))
+    uses = tuple(use for use in sent if (use.dataset.name, use.dataset.digest) not in said)
     if uses:
-        asked.do(LogDatasets(run_id=run.id, uses=tuple(uses)))
-    read = tuple(ModelUse(model_id=known_logged(asked, row.get("model_id")).id, role="input") for row in asked.items("models"))
+        asked.do(LogDatasets(run_id=run.id, uses=uses))
+    read = tuple(ModelUse(model_id=known_logged(asked, row.get("model_id")).id, role="input") for row in models)
     if read:
         asked.do(LinkModels(run_id=run.id, uses=read))
     return {}
@@ -346,9 +348,10 @@ def log_inputs(asked: Asked) -> dict[str, Any]:
 
 def log_outputs(asked: Asked) -> dict[str, Any]:
     """Record the logged models that a run made."""
-    run, rows = changeable(asked, asked.run_id()), asked.items("models")
+    id, rows = asked.run_id(), asked.rows("models")
     if not rows:
         raise Spoken(INVALID, "Missing value for required parameter 'models'.")
+    run = changeable(asked, id)
     made = tuple(
         ModelUse(model_id=known_logged(asked, row.get("model_id")).id, role="output", step=whole("step", row.get("step"), 0))
         for row in rows
@@ -359,9 +362,10 @@ def log_outputs(asked: Asked) -> dict[str, Any]:
 
 def log_model(asked: Asked) -> dict[str, Any]:
     """Note a logged model's description, as clients before 3.0 keep it: in a tag of the run."""
-    run, described = changeable(asked, asked.run_id()), asked.text("model_json")
+    id, described = asked.run_id(), asked.text("model_json")
+    run = changeable(asked, id)
     try:
         noted = [*json.loads(run.tags.get("mlflow.log-model.history", "[]")), json.loads(described)]
-    except ValueError:
+    except (ValueError, TypeError):
         raise Spoken(INVALID, f"Malformed model info. \n {described[:200]} \n is not valid JSON.") from None
     return _log(asked, run, [], {}, {"mlflow.log-model.history": json.dumps(noted)})

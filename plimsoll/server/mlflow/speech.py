@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import posixpath
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +34,9 @@ from plimsoll.store.contracts import Blobs, Do
 SPOKEN_RELEASE = "3.17.2"
 
 _LONGEST_NAME = 250
+
+#: What MLflow's names consist of.
+_NAME = re.compile(r"[/\w.\- :]*")
 
 INVALID = "INVALID_PARAMETER_VALUE"
 MISSING = "RESOURCE_DOES_NOT_EXIST"
@@ -180,6 +184,20 @@ class Asked:
             raise _of_type(name, value)
         return value
 
+    def rows(self, name: str) -> list[dict[str, Any]]:
+        """Return a field that holds a list of objects; empty when it is missing.
+
+        Args:
+            name: the field.
+
+        Raises:
+            Spoken: it holds something else.
+        """
+        found = self.items(name)
+        if not all(isinstance(row, dict) for row in found):
+            raise Spoken(INVALID, f"Invalid value for parameter '{name}' supplied: each of its items is an object.")
+        return found
+
     def words(self, name: str) -> list[str]:
         """Return a field that holds texts; empty when it is missing. One alone comes from a query as itself.
 
@@ -265,15 +283,18 @@ def checked_name(what: str, field: str, name: str) -> None:
         if not ("//" in name or "/." in name or name.endswith("/")) or posixpath.normpath(name) == name:
             return
     except InvalidInput:
-        if len(name) > _LONGEST_NAME:
-            raise Spoken(INVALID, f"'{what}' exceeds the maximum length of {_LONGEST_NAME} characters") from None
-    begin, resolved = f"Invalid value {json.dumps(name)} for parameter '{field}' supplied: Names may", posixpath.normpath(name)
+        pass
+    begin, resolved = f"Invalid value {json.dumps(name)} for parameter '{field}' supplied: Names", posixpath.normpath(name)
+    if not _NAME.fullmatch(name):
+        allowed = "alphanumerics, underscores (_), dashes (-), periods (.), spaces ( ), colon(:) and slashes (/)."
+        raise Spoken(INVALID, f"{begin} may only contain {allowed}")
     if resolved != name or resolved.startswith(("..", "/")) or resolved == ".":
-        shown = f"This name would resolve to {json.dumps(resolved)}"
-        as_files = "be treated as files in certain cases, and must not resolve to other names when treated as such."
-        raise Spoken(INVALID, f"{begin} {as_files} {shown}")
-    allowed = "alphanumerics, underscores (_), dashes (-), periods (.), spaces ( ), colon(:) and slashes (/)"
-    raise Spoken(INVALID, f"{begin} only contain {allowed}, and begin with one of the first four.")
+        as_files = "may be treated as files in certain cases, and must not resolve to other names when treated as such."
+        raise Spoken(INVALID, f"{begin} {as_files} This name would resolve to {resolved!r}")
+    if len(name) > _LONGEST_NAME:
+        raise Spoken(INVALID, f"'{what}' exceeds the maximum length of {_LONGEST_NAME} characters")
+    first = "an alphanumeric, an underscore (_), a dash (-) or one period (.)"
+    raise Spoken(INVALID, f"{begin} begin with {first} here.")
 
 
 def whole(name: str, value: Any, default: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote_plus, urlsplit
 
 from plimsoll.errors import InvalidInput, NotFound
 from plimsoll.records.mlflow.words import PROMPT_TAG, STAGES, VERSION_FILES
@@ -16,6 +16,10 @@ from plimsoll.server.mlflow.speech import INVALID, MISSING, UNSPOKEN, Asked, Spo
 
 _REGISTERED = "mlflow.modelVersions"
 _LOGGED = re.compile(r"m-[0-9a-f]{32}")
+_KEPT = (
+    "This server numbers files that it keeps: runs:/RUN/PATH, models:/LOGGED_MODEL, models:/NAME/VERSION or an artifact's "
+    "mlflow-artifacts:/ address."
+)
 
 
 def stage_of(named: str) -> Stage:
@@ -126,11 +130,28 @@ def create(asked: Asked) -> dict[str, Any]:
 
 def _origin(asked: Asked, source: str) -> tuple[str, str, str]:
     """Return the run or logged model with the path of the files in it, or else the version that is copied."""
-    parts = urlsplit(source)
+    try:
+        parts = urlsplit(source)
+    except ValueError:
+        raise Spoken(INVALID, f"Invalid model version source: '{source}'. {_KEPT}") from None
+    if parts.scheme in ("", "file"):
+        claim = "model_id" if asked.text("model_id", required=False) else "run_id"
+        raise Spoken(
+            INVALID,
+            f"Invalid model version source: '{source}'. To use a local path as a model version source, the {claim} request parameter "
+            "has to be specified and the local path has to be contained within the artifact directory of the run specified by the "
+            f"{claim}. Nothing is kept at a local path here. {_KEPT}",
+        )
     path = parts.path.strip("/")
-    climbs = any(part in ("..", ".") for part in path.split("/"))
-    if parts.netloc or parts.query or parts.fragment or climbs or "%" in source or "\\" in source:
-        raise Spoken(INVALID, f"Invalid model version source: '{source}'.")
+    if _climbs(source):
+        raise Spoken(
+            INVALID,
+            f"Invalid model version source: '{source}'. If supplying a source as an http, https, local file path, ftp, objectstore, or "
+            "mlflow-artifacts uri, an absolute path must be provided without relative path references present. "
+            "Please provide an absolute path.",
+        )
+    if parts.netloc or parts.query or parts.fragment or "%" in source or "\\" in source:
+        raise Spoken(INVALID, f"Invalid model version source: '{source}'. {_KEPT}")
     head, _, rest = path.partition("/")
     if parts.scheme == "runs" and head and rest:
         return head, rest, ""
@@ -147,11 +168,14 @@ def _origin(asked: Asked, source: str) -> tuple[str, str, str]:
         fixed, _, inner = rest.partition("/")
         if fixed == "artifacts" and second:
             return second, inner, ""
-    raise Spoken(
-        INVALID,
-        f"Invalid model version source: '{source}'. This server numbers files that it keeps: runs:/RUN/PATH, models:/LOGGED_MODEL, "
-        "models:/NAME/VERSION or an artifact's mlflow-artifacts:/ address.",
-    )
+    raise Spoken(INVALID, f"Invalid model version source: '{source}'. {_KEPT}")
+
+
+def _climbs(source: str) -> bool:
+    """Tell whether a source points elsewhere by its parts, encoded or not; what is encoded more often is no source anyway."""
+    for _ in range(3):
+        source = unquote_plus(source)
+    return "\0" in source or any(part in ("..", ".") for part in source.split("/"))
 
 
 def _copied(asked: Asked, source: str, path: str) -> str:

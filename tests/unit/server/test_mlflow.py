@@ -86,6 +86,7 @@ def test_an_experiment_is_made_renamed_tagged_deleted_and_restored(client: httpx
         f"The experiment {id} must be in the 'active' state. Current state is deleted.",
     )
     post(client, "experiments/restore", experiment_id=id)
+    post(client, "experiments/set-experiment-tag", experiment_id="0", key="c", value="d")
     page = get(client, "experiments/search", max_results=1)
     assert [each["name"] for each in page["experiments"]] == ["later"]
     rest = get(client, "experiments/search", max_results=1, page_token=page["next_page_token"])
@@ -128,7 +129,7 @@ def test_what_is_logged_may_have_a_name_that_begins_with_a_dash_or_a_dot(client:
     }
     if name == "...a":
         for path, more in fields.items():
-            assert 'would resolve to "...a"' in refused(client, path, run_id=run, key=name, **more)[2]
+            assert "would resolve to '...a'" in refused(client, path, run_id=run, key=name, **more)[2]
         return
     for path, more in fields.items():
         post(client, path, run_id=run, key=name, **more)
@@ -286,7 +287,7 @@ def test_a_param_is_written_once(client: httpx.Client, run: str) -> None:
             {"run_id": "RUN", "key": "a,b", "value": ""},
             "Invalid value \"a,b\" for parameter 'key' supplied: Names may only",
         ),
-        ("runs/log-metric", {"run_id": "RUN", "key": "../a", "value": 1, "timestamp": 1}, 'This name would resolve to "../a"'),
+        ("runs/log-metric", {"run_id": "RUN", "key": "../a", "value": 1, "timestamp": 1}, "This name would resolve to '../a'"),
         (
             "runs/log-metric",
             {"run_id": "RUN", "key": "a" * 251, "value": 1, "timestamp": 1},
@@ -311,7 +312,7 @@ def test_a_param_is_written_once(client: httpx.Client, run: str) -> None:
             {"run_id": "RUN", "key": "a//b", "value": 1, "timestamp": 1},
             "Invalid value \"a//b\" for parameter 'name' supplied: Names may be",
         ),
-        ("runs/log-parameter", {"run_id": "RUN", "key": "a/./b/", "value": ""}, 'This name would resolve to "a/b"'),
+        ("runs/log-parameter", {"run_id": "RUN", "key": "a/./b/", "value": ""}, "This name would resolve to 'a/b'"),
         ("runs/update", {"run_id": "RUN", "status": "DONE"}, "Invalid value \"DONE\" for parameter 'status'"),
         ("runs/set-tag", {"run_id": "RUN", "key": "bad\nkey", "value": ""}, "for parameter 'key' supplied: Names may only contain"),
     ],

@@ -99,6 +99,29 @@ def test_a_source_that_names_nothing_kept_here_is_refused(client: httpx.Client, 
     assert len(ask(client, "GET", "model-versions/search", filter=f"name = '{name}'")["model_versions"]) == 1
 
 
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        *((local, "To use a local path as a model version source, the run_id request") for local in ("/tmp", "file:///tmp", "m")),
+        *(
+            (climbing, "If supplying a source as an http, https, local file path, ftp, objectstore, or mlflow-artifacts uri, an absolute")
+            for climbing in (
+                "mlflow-artifacts://host:9000/models/../../../",
+                "http://host:9000/models/../../../",
+                "mlflow-artifacts://host:9000/models/..%2f..%252fartifacts",
+                "mlflow-artifacts://host:9000/models/artifact%00",
+                "s3a://my_bucket/a/./b",
+            )
+        ),
+        ("http://[x", "This server numbers files that it keeps"),
+    ],
+)
+def test_a_local_or_a_climbing_source_is_refused_in_mlflows_words(client: httpx.Client, name: str, source: str, says: str) -> None:
+    status, code, message = refused(client, "POST", "model-versions/create", name=name, source=source)
+    assert (status, code) == (400, INVALID)
+    assert message.startswith(f"Invalid model version source: '{source}'. {says}")
+
+
 def test_a_run_that_does_not_keep_the_source_is_refused(client: httpx.Client, name: str, run: str) -> None:
     source = f"runs:/{run}/m"
     assert refused(client, "POST", "model-versions/create", name=name, source=source, run_id="0" * 32) == (

@@ -142,6 +142,7 @@ def test_an_image_with_a_key_has_the_name_that_newer_clients_give_it(client: htt
 @pytest.mark.parametrize(
     "path",
     [
+        *("../graphql", "2.0/mlflow/graphql"),
         *("2.0/mlflow/traces/link-to-run", "2.0/mlflow/unified-traces", "3.0/mlflow/get-trace-artifact"),
         *(
             "2.0/mlflow/gateway-proxy",

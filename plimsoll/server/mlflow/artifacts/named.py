@@ -50,8 +50,9 @@ def safe(path: str) -> str:
 
 
 def _folder(path: str) -> str:
-    """Return a folder within a run, which clients may end with a slash; empty for all of it."""
-    return safe(path.removesuffix("/") or path) if path else ""
+    """Return a folder within a run, which clients may end with a slash, or begin with ``.``; empty for all of it."""
+    named = "/".join(part for part in (path.removesuffix("/") or path).split("/") if part != ".")
+    return safe(named) if named else ""
 
 
 def _listed(files: Iterable[FileEntry], folder: str) -> list[dict[str, Any]]:
