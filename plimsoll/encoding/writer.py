@@ -70,7 +70,10 @@ def own_attributes(value: Any) -> list[tuple[str, Any]]:
     Args:
         value: of a library's class, whose own attributes begin with an underscore.
     """
-    return sorted(((name, each) for name, each in vars(value).items() if name[0] != "_" and name != "sortorder"), key=lambda pair: pair[0])
+    return sorted(
+        ((name, each) for name, each in getattr(value, "__dict__", {}).items() if name[0] != "_" and name != "sortorder"),
+        key=lambda pair: pair[0],
+    )
 
 
 def put_zone(to: Writer, zone: datetime.tzinfo | None, moment: datetime.datetime | datetime.time) -> None:
