@@ -137,9 +137,16 @@ class Child:
         self._pause = _BACKOFF[0]
         self._next = 0.0
         self._began = 0.0
+        #: Whoever ends it may find another thread about to start it again.
+        self._lock, self._over = threading.Lock(), False
 
     def keep(self) -> None:
-        """Start it unless it runs."""
+        """Start it unless it runs, or was ended."""
+        with self._lock:
+            if not self._over:
+                self._keep()
+
+    def _keep(self) -> None:
         if self.process is not None and self.process.poll() is None:
             return
         now = clock.monotonic()
@@ -155,11 +162,13 @@ class Child:
             self.process = subprocess.Popen(self.command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True)
 
     def end(self, seconds: float) -> None:
-        """Ask it to end, and end it when it does not.
+        """Ask it to end, and end it when it does not; it is not started again.
 
         Args:
             seconds: how long it may take.
         """
+        with self._lock:
+            self._over = True
         if self.process is None or self.process.poll() is not None:
             return
         self.process.terminate()

@@ -87,3 +87,10 @@ def test_a_child_that_does_not_end_is_killed(tmp_path: Path) -> None:
 def test_ending_a_child_that_never_began_does_nothing(tmp_path: Path) -> None:
     Child(["/nonexistent"], tmp_path / "log").end(1)
     assert os.listdir(tmp_path) == []
+
+
+def test_a_child_that_was_ended_is_not_started_again_by_whoever_still_watches(tmp_path: Path) -> None:
+    child = Child([sys.executable, "-c", "print('started', flush=True)"], tmp_path / "log")
+    child.end(1)
+    child.keep()
+    assert child.process is None
