@@ -220,16 +220,20 @@ def _log(asked: Asked, run: Run, metrics: list[Any], params: dict[str, str], tag
     name = tags.pop(NAME_TAG, None)
     # MLflow's server cuts what is longer, and existing code relies on that it does not raise.
     params = {key: value[:_LONGEST_PARAM] for key, value in params.items()}
-    for key, value in params.items():
+    for key in params:
         checked_name("Param key", "key", key)
-        if key in run.params and param_text(run.params[key]) != value:
-            raise Spoken(
-                INVALID,
-                f"Changing param values is not allowed. Param with key='{key}' was already logged with value="
-                f"'{param_text(run.params[key])}' for run ID='{run.id}'. Attempted logging new value '{value}'.",
-            )
     measured = _measured(run.id, metrics)
-    asked.do(LogBatch(run_id=run.id, points=_points(metrics) if metrics else None, params=params, tags=_cut(tags)))
+    try:
+        asked.do(LogBatch(run_id=run.id, points=_points(metrics) if metrics else None, params=params, tags=_cut(tags)))
+    except InvalidInput as error:
+        if not {"param", "old", "new"} <= error.details.keys():
+            raise
+        told = error.details
+        raise Spoken(
+            INVALID,
+            f"Changing param values is not allowed. Param with key='{told['param']}' was already logged with value="
+            f"'{told['old']}' for run ID='{run.id}'. Attempted logging new value '{told['new']}'.",
+        ) from None
     if measured:
         asked.do(LogModelMetrics(metrics=tuple(measured)))
     if name:
