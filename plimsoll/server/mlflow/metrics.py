@@ -69,7 +69,7 @@ def whole_histories(asked: Asked) -> dict[str, Any]:
 
 
 def bulk(asked: Asked) -> dict[str, Any]:
-    """Return histories of one metric in many runs; thinned to ``max_results`` points with first, last and every extreme kept."""
+    """Return histories of one metric in many runs; of many points about ``max_results``, every extreme among them."""
     ids = asked.fields.get("run_ids")
     ids = [ids] if isinstance(ids, str) else ids
     if not ids:
@@ -89,8 +89,19 @@ def bulk(asked: Asked) -> dict[str, Any]:
         raise Spoken(INVALID, f"end_step must be greater than start_step. Found start_step={low} and end_step={high}.")
     found: list[dict[str, Any]] = []
     for id in ids:
-        # Four points a column at most: first, smallest, largest, last. A part of a history comes point by point.
-        width, steps = (max(1, limit // 4), None) if first is None else (None, (low, high))
-        series = _series(asked, GetSeries(run_id=str(id), name=key, width=width, steps=steps))
+        series = _sampled(asked, str(id), key, limit, None if first is None else (low, high))
         found += [{**_point(series, at), "run_id": id} for at in range(len(series.steps))]
     return {"metrics": found}
+
+
+def _sampled(asked: Asked, run_id: str, key: str, limit: int, steps: tuple[int, int] | None) -> Series:
+    """Return every point where these are no more than the limit, else about as many, the extremes among them."""
+    series = _series(asked, GetSeries(run_id=run_id, name=key, steps=steps, limit=limit))
+    if series.count <= limit:
+        return series
+    # A column of a chart keeps one point to four, the fewer the calmer the line: first, smallest, largest, last.
+    for points in (1, 2, 4):
+        series = _series(asked, GetSeries(run_id=run_id, name=key, steps=steps, width=max(1, limit // points)))
+        if len(series.steps) <= limit:
+            break
+    return series

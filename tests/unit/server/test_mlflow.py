@@ -234,6 +234,16 @@ def test_a_history_comes_whole_by_page_thinned_and_by_range(client: httpx.Client
     assert (333, 1e9) in [(point["step"], point["value"]) for point in thin]
     part = get(client, "metrics/get-history-bulk-interval", run_ids=run, metric_key="m", start_step=10, end_step=12)["metrics"]
     assert [(point["run_id"], point["step"]) for point in part] == [(run, 10), (run, 11), (run, 12)]
+    post(client, "runs/log-batch", run_id=run, metrics=[{"key": "up", "value": step, "timestamp": 1, "step": step} for step in range(100)])
+    asked = {"run_ids": run, "metric_key": "up", "max_results": 10}
+    for more, steps in (
+        ({}, range(100)),
+        ({"start_step": 40, "end_step": 79}, range(40, 80)),
+        ({"start_step": 40, "end_step": 49}, range(40, 50)),
+    ):
+        up = [point["step"] for point in get(client, "metrics/get-history-bulk-interval", **asked, **more)["metrics"]]
+        assert (up[0], up[-1]) == (steps[0], steps[-1])
+        assert 8 <= len(up) <= 10
 
 
 def test_the_history_of_a_metric_that_is_not_there_is_empty_and_that_of_a_run_that_is_not_there_is_refused(
