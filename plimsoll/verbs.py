@@ -133,6 +133,7 @@ VERBS: tuple[Verb, ...] = (
     _write("tracking.traces.trace:RecordTrace", "runs.traces.recorded:record_trace", audited=False),
     _read("tracking.traces.trace:GetTrace", "runs.traces.recorded:get_trace"),
     _write("tracking.traces.trace:TagTrace", "runs.traces.recorded:tag_trace"),
+    _write("tracking.traces.trace:LinkTraces", "runs.traces.recorded:link_traces", audited=False),
     _write("tracking.traces.trace:DeleteTraces", "runs.traces.recorded:delete_traces"),
     _read("tracking.traces.trace:ListTraceFiles", "runs.traces.recorded:list_trace_files"),
     _write("tracking.traces.trace:KeepTraceFile", "runs.traces.recorded:keep_trace_file", audited=False),

@@ -36,6 +36,7 @@ from plimsoll.store.tables.tracking import (
     runs,
     series,
     span_values,
+    trace_links,
     trace_metadata,
     trace_spans,
     trace_tags,
@@ -50,7 +51,7 @@ _TOGETHER = 50
 _CHUNKS = 1000
 
 #: Rows that name a run and go with it.
-OF_RUNS = (series, run_params, run_tags, run_inputs, dataset_uses, logged_model_metrics, model_uses, steps, claims)
+OF_RUNS = (series, run_params, run_tags, run_inputs, dataset_uses, logged_model_metrics, model_uses, trace_links, steps, claims)
 
 #: Rows that name a logged model and go with it.
 OF_MODELS = (logged_model_params, logged_model_tags, logged_model_metrics, model_uses)
@@ -177,7 +178,7 @@ def _remove_experiment(context: JobContext, id: str) -> bool:
     while True:
         with turn(database) as tx:
             some = list(tx.execute(select(traces.c.id).where(traces.c.experiment_id == id).limit(_TOGETHER)).scalars())
-            for table in (trace_tags, trace_metadata, assessments, span_values, trace_spans):
+            for table in (trace_tags, trace_metadata, trace_links, assessments, span_values, trace_spans):
                 tx.execute(delete(table).where(table.c.trace_id.in_(some)))
             tx.execute(delete(artifacts).where(artifacts.c.owner.in_(some)))
             tx.execute(delete(traces).where(traces.c.id.in_(some)))

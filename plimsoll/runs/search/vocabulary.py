@@ -18,7 +18,7 @@ _NUMBER_SIGNS = ("<", "<=", ">", ">=", "=", "!=")
 _TEXT_SIGNS = ("=", "!=", "LIKE", "ILIKE", "IN", "NOT IN")
 
 #: What may stand before the dot -> kind.
-_KINDS = {
+KINDS = {
     "": "attribute", "attribute": "attribute", "attributes": "attribute", "attr": "attribute", "tag": "tag", "tags": "tag",
     "param": "param", "params": "param", "parameter": "param", "parameters": "param", "metric": "metric", "metrics": "metric",
     "trace": "attribute", "metadata": "metadata", "request_metadata": "metadata",
@@ -69,7 +69,7 @@ def condition_in(condition: Condition, vocabulary: Vocabulary, dialect: str) -> 
 
 def _compared(condition: Comparison, vocabulary: Vocabulary, dialect: str) -> ColumnElement[bool]:
     key, sign, value = condition.name.key, condition.operator, condition.value
-    kind = _KINDS.get(condition.name.kind.lower(), "")
+    kind = KINDS.get(condition.name.kind.lower(), "")
     if kind == "attribute":
         if key not in vocabulary.attributes:
             valid = sorted(vocabulary.attributes)
@@ -127,7 +127,7 @@ def keys_in(order: Sequence[str], known: Mapping[str, ColumnElement[Any]], rest:
     keys: list[Key] = []
     for item in map(parsed_order, order):
         name = item.name.key
-        if _KINDS.get(item.name.kind.lower()) != "attribute" or name not in known:
+        if KINDS.get(item.name.kind.lower()) != "attribute" or name not in known:
             raise InvalidInput(f"Invalid {called} '{name}' specified. Valid keys are '{list(known)}'", "Correct the name.")
         if any(key.expression is known[name] for key in keys):
             raise InvalidInput(f"`order_by` contains duplicate fields: {list(order)}", "Name each once.")

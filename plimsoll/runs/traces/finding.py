@@ -12,11 +12,11 @@ from plimsoll.records.tracking.traces.assessment import AssessmentKind
 from plimsoll.records.tracking.traces.trace import SearchTraces, TracePage
 from plimsoll.runs.search.language import Comparison, Condition, Every, Not, Some, parsed_filter
 from plimsoll.runs.search.pages import Key
-from plimsoll.runs.search.vocabulary import Mixed, Vocabulary, condition_in, keys_in, page_of
+from plimsoll.runs.search.vocabulary import KINDS, Mixed, Vocabulary, condition_in, keys_in, page_of
 from plimsoll.runs.traces.inside import holds_inside, is_inside
 from plimsoll.runs.traces.recorded import traces_of
 from plimsoll.store.contracts import Context
-from plimsoll.store.tables.tracking import assessments, trace_metadata, trace_tags, traces
+from plimsoll.store.tables.tracking import assessments, trace_links, trace_metadata, trace_tags, traces
 
 
 def _tags(key: str) -> tuple[ColumnElement[bool], ColumnElement[Any]]:
@@ -85,7 +85,17 @@ def _condition(condition: Condition, dialect: str) -> ColumnElement[bool]:
         return holds_inside([condition], dialect)
     if condition.name.kind.lower() == "issue":
         return _issue(condition)
+    if _is_of_run(condition):
+        linked = and_(trace_links.c.trace_id == traces.c.id, trace_links.c.run_id == condition.value)
+        return or_(exists().where(linked), condition_in(condition, _VOCABULARY, dialect))
     return condition_in(condition, _VOCABULARY, dialect)
+
+
+def _is_of_run(condition: Comparison) -> bool:
+    """Say whether a condition asks for the traces of one run: those that it made, and those that were linked to it."""
+    kind = KINDS.get(condition.name.kind.lower())
+    names = {"attribute": "run_id", "metadata": "mlflow.sourceRun"}
+    return condition.operator == "=" and isinstance(condition.value, str) and names.get(kind or "") == condition.name.key
 
 
 def _issue(condition: Comparison) -> ColumnElement[bool]:

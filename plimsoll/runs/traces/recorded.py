@@ -13,18 +13,22 @@ from plimsoll.records.tracking.traces.trace import (
     DeleteTraces,
     GetTrace,
     KeepTraceFile,
+    LinkTraces,
     ListTraceFiles,
     RecordTrace,
     RequestTrace,
     TagTrace,
 )
 from plimsoll.runs.experiments import experiment_for
+from plimsoll.runs.lifecycle import present
 from plimsoll.runs.outputs.files import FILE
 from plimsoll.runs.outputs.kept import artifacts_of
 from plimsoll.runs.traces.assessed import add_assessments, assessments_of
 from plimsoll.store.contracts import Context, chunks
-from plimsoll.store.tables.tracking import artifacts, assessments, span_values, trace_metadata, trace_spans, trace_tags, traces
+from plimsoll.store.tables.tracking import artifacts, assessments, span_values, trace_links, trace_metadata, trace_spans, trace_tags, traces
+from plimsoll.store.upserts import Upsert
 
+_LINKS = Upsert(trace_links, replacing=False)
 _OWN = ("id", "experiment_id", "state", "started", "duration", "request", "response", "client_id")
 
 
@@ -114,6 +118,12 @@ def tag_trace(request: TagTrace, context: Context) -> RequestTrace:
     return trace_of(context.tx, request.id)
 
 
+def link_traces(request: LinkTraces, context: Context) -> None:
+    """Note that traces belong to a run."""
+    present(context, request.run_id)
+    _LINKS.rows(context.tx, [{"run_id": request.run_id, "trace_id": id} for id in dict.fromkeys(request.ids)])
+
+
 def delete_traces(request: DeleteTraces, context: Context) -> int:
     """Forget traces with their files; what is not there is left out."""
     query = select(traces.c.id).where(traces.c.experiment_id == request.experiment_id).order_by(traces.c.started, traces.c.id)
@@ -123,7 +133,7 @@ def delete_traces(request: DeleteTraces, context: Context) -> int:
     for some in chunks(request.ids, 500):
         gone += context.tx.execute(query.where(traces.c.id.in_(some))).scalars()
     for some in chunks(gone, 500):
-        for table in (trace_tags, trace_metadata, assessments, span_values, trace_spans):
+        for table in (trace_tags, trace_metadata, trace_links, assessments, span_values, trace_spans):
             context.tx.execute(table.delete().where(table.c.trace_id.in_(some)))
         context.tx.execute(artifacts.delete().where(artifacts.c.owner.in_(some)))
         context.tx.execute(traces.delete().where(traces.c.id.in_(some)))

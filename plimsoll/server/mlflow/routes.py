@@ -68,6 +68,7 @@ SPOKEN: tuple[tuple[str, tuple[str, ...], Answering], ...] = (
     ("/traces/{trace_id}", _PATCH, older.end),
     ("/traces/{trace_id}/info", _GET, older.info),
     # Clients from 3.0 still send these by the older path.
+    ("/traces/link-to-run", _POST, traces.link),
     ("/traces/delete-traces", _POST, traces.delete),
     ("/traces/{trace_id}/tags", _PATCH, traces.set_tag),
     ("/traces/{trace_id}/tags", _DELETE, traces.delete_tag),

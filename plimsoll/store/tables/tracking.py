@@ -215,6 +215,14 @@ trace_metadata = Table(
     Column("value", EXACT, nullable=False),
 )
 
+#: Traces that were said to belong to a run, beside the one that made them; a trace may come after that.
+trace_links = Table(
+    "trace_links",
+    metadata,
+    Column("run_id", Text, ForeignKey("runs.id"), primary_key=True),
+    Column("trace_id", Text, primary_key=True),
+)
+
 #: What somebody thinks of a trace; ``text`` and ``number`` are its value as search compares it.
 assessments = Table(
     "assessments",

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from plimsoll.errors import Conflict, InvalidInput, NotFound
+from plimsoll.records.run import StartRun
 from plimsoll.records.tracking.experiment import CreateExperiment
 from plimsoll.records.tracking.traces.trace import (
     DeleteTraces,
     GetTrace,
     KeepTraceFile,
+    LinkTraces,
     ListTraceFiles,
     RecordTrace,
     RequestTrace,
@@ -82,6 +84,26 @@ def test_traces_are_forgotten_by_id_or_the_oldest_up_to_a_time(yard: Yard) -> No
         yard.workspace.do(ListTraceFiles(id="tr-0"), yard.dana)
     with pytest.raises(InvalidInput):
         DeleteTraces(experiment_id="0")
+
+
+def test_traces_that_are_linked_to_a_run_are_found_by_it_beside_those_that_it_made(yard: Yard) -> None:
+    run, other = (yard.workspace.do(StartRun(), yard.dana).id for _ in range(2))
+    record(yard, "made", 1, metadata={"mlflow.sourceRun": run})
+    record(yard, "linked", 2, metadata={"mlflow.sourceRun": other})
+    record(yard, "neither", 3)
+    for _ in range(2):
+        yard.workspace.do(LinkTraces(run_id=run, ids=("linked", "late", "linked")), yard.dana)
+    assert found(yard, f"run_id = '{run}'") == found(yard, f"metadata.`mlflow.sourceRun` = '{run}'") == ["linked", "made"]
+    assert found(yard, f"run_id = '{other}'") == ["linked"]
+    record(yard, "late", 4)
+    assert found(yard, f"run_id = '{run}' and status = 'OK'") == ["late", "linked", "made"]
+    assert yard.workspace.do(DeleteTraces(experiment_id="0", ids=("linked",)), yard.dana) == 1
+    record(yard, "linked", 5)
+    assert found(yard, f"run_id = '{run}'") == ["late", "made"]
+    with pytest.raises(NotFound):
+        yard.workspace.do(LinkTraces(run_id="0" * 32, ids=("made",)), yard.dana)
+    with pytest.raises(InvalidInput, match="no id of a trace"):
+        LinkTraces(run_id=run, ids=("a/b",))
 
 
 def test_traces_are_found_by_filter_in_order_and_page_by_page(yard: Yard) -> None:

@@ -143,7 +143,7 @@ def test_an_image_with_a_key_has_the_name_that_newer_clients_give_it(client: htt
     "path",
     [
         *("../graphql", "2.0/mlflow/graphql"),
-        *("2.0/mlflow/traces/link-to-run", "2.0/mlflow/unified-traces", "3.0/mlflow/get-trace-artifact"),
+        *("2.0/mlflow/traces/link-prompts", "2.0/mlflow/unified-traces", "3.0/mlflow/get-trace-artifact"),
         *(
             "2.0/mlflow/gateway-proxy",
             "3.0/mlflow/gateway/endpoints/list",
@@ -160,3 +160,17 @@ def test_what_is_not_spoken_says_why(client: httpx.Client, path: str) -> None:
         status, code, message = refused(client, method, f"../../{path}")
         assert (status, code) == (501, "NOT_IMPLEMENTED"), message
         assert len(message) > 20
+
+
+def test_traces_are_linked_to_a_run_at_most_a_hundred_at_once(client: httpx.Client, experiment: str) -> None:
+    run = begun(client, experiment)
+    assert ask(client, "POST", "traces/link-to-run", run_id=run, trace_ids=["tr-1", "tr-2"]) == {}
+    for fields, told in (
+        ({"run_id": run, "trace_ids": [f"tr-{number}" for number in range(101)]}, "Cannot link more than 100 traces"),
+        ({"run_id": run}, "Missing value for required parameter 'trace_ids'"),
+        ({"trace_ids": ["tr-1"]}, "Missing value for required parameter 'run_id'"),
+    ):
+        status, code, message = refused(client, "POST", "traces/link-to-run", **fields)
+        assert (status, code) == (400, "INVALID_PARAMETER_VALUE")
+        assert told in message
+    assert refused(client, "POST", "traces/link-to-run", run_id="0" * 32, trace_ids=["tr-1"])[:2] == (404, "RESOURCE_DOES_NOT_EXIST")

@@ -56,6 +56,9 @@ for text, expected in (
 ):
     assert len(mlflow.search_traces(filter_string=text, **by)) == expected, text
 assert len(mlflow.search_traces(run_id=run.info.run_id, **by)) == 1
+other = client.create_run(experiment.experiment_id).info.run_id
+client.link_traces_to_run([trace.info.trace_id for trace in found[:2]], other)
+assert [trace.info.trace_id for trace in mlflow.search_traces(run_id=other, **by)] == [trace.info.trace_id for trace in found[:2]]
 assert len(mlflow.search_traces(max_results=2, order_by=["timestamp_ms ASC"], **by)) == 2
 
 for text, expected in (

@@ -22,6 +22,19 @@ _ID = re.compile(r"[\w-]{1,64}")
 _LONGEST_PREVIEW = 10_000
 
 
+def check_trace_id(id: str) -> None:
+    """Refuse what cannot be a trace's id.
+
+    Args:
+        id: as its client made it.
+
+    Raises:
+        InvalidInput: it is empty, too long, or has other characters.
+    """
+    if not _ID.fullmatch(id):
+        raise InvalidInput(f"{id[:80]!r} is no id of a trace.", "Use 1 to 64 letters, digits, _ and -.")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestTrace:
     """One request through a program; its spans are a file of it, or come one by one."""
@@ -52,8 +65,7 @@ class RequestTrace:
     spans: int = 0
 
     def __post_init__(self) -> None:
-        if not _ID.fullmatch(self.id):
-            raise InvalidInput(f"{self.id[:80]!r} is no id of a trace.", "Use 1 to 64 letters, digits, _ and -.")
+        check_trace_id(self.id)
         if max(len(self.request), len(self.response)) > _LONGEST_PREVIEW:
             raise InvalidInput("A preview is too long.", f"Send at most {_LONGEST_PREVIEW:,} characters; the spans hold the rest.")
         check_tags(self.tags)
@@ -89,6 +101,23 @@ class TagTrace(Request[RequestTrace]):
 
     def __post_init__(self) -> None:
         check_tags(self.tags)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkTraces(Request[None]):
+    """Say that traces belong to a run besides the one that made them: a search by the run finds them.
+
+    A trace need not be there yet: its client may send it later.
+    """
+
+    #: The run's id.
+    run_id: str
+    #: Ids of the traces.
+    ids: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        for id in self.ids:
+            check_trace_id(id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

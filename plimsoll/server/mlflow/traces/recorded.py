@@ -11,6 +11,7 @@ from plimsoll.records.tracking.traces.span import ListSpans
 from plimsoll.records.tracking.traces.trace import (
     DeleteTraces,
     GetTrace,
+    LinkTraces,
     RecordTrace,
     RequestTrace,
     SearchTraces,
@@ -24,6 +25,9 @@ from plimsoll.server.mlflow.traces.times import length, moment
 
 #: Traces that come with all their spans.
 _AT_ONCE = 100
+
+#: Traces that one request may link to a run.
+_MOST_LINKS = 100
 
 #: What its clients call a state -> ours.
 STATES: dict[str, TraceState] = {"OK": "ok", "ERROR": "error", "IN_PROGRESS": "running", "STATE_UNSPECIFIED": "unknown"}
@@ -177,6 +181,18 @@ def delete(asked: Asked) -> dict[str, Any]:
     latest = None if until is None else asked.whole("max_timestamp_millis", 0) * 1000 + 999
     request = DeleteTraces(experiment_id=asked.text("experiment_id"), ids=ids, until=latest, limit=limit or None)
     return {"traces_deleted": asked.do(request)}
+
+
+def link(asked: Asked) -> dict[str, Any]:
+    """Say that traces belong to a run."""
+    ids = asked.fields.get("trace_ids")
+    if not ids:
+        raise Spoken(INVALID, "Missing value for required parameter 'trace_ids'.")
+    ids = asked.words("trace_ids")
+    if len(ids) > _MOST_LINKS:
+        raise Spoken(INVALID, f"Cannot link more than {_MOST_LINKS} traces to a run in a single request. Provided {len(ids)} traces.")
+    asked.do(LinkTraces(run_id=asked.run_id(), ids=tuple(ids)))
+    return {}
 
 
 def set_tag(asked: Asked) -> dict[str, Any]:

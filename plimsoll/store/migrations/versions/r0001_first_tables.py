@@ -281,6 +281,13 @@ trace_metadata = Table(
     Column("value", _EXACT, nullable=False),
 )
 
+trace_links = Table(
+    "trace_links",
+    metadata,
+    Column("run_id", Text, ForeignKey("runs.id"), primary_key=True),
+    Column("trace_id", Text, primary_key=True),
+)
+
 assessments = Table(
     "assessments",
     metadata,

@@ -31,7 +31,7 @@ from plimsoll.records.tracking.logged_model import (
     ModelMetric,
 )
 from plimsoll.records.tracking.traces.assessment import Assessment, Said
-from plimsoll.records.tracking.traces.trace import KeepTraceFile, RecordTrace, RequestTrace
+from plimsoll.records.tracking.traces.trace import KeepTraceFile, LinkTraces, RecordTrace, RequestTrace
 from plimsoll.runs.collection import removal
 from plimsoll.runs.collection.overdue import due
 from plimsoll.sdk.journal import Journal
@@ -102,6 +102,7 @@ def full(yard: Yard, experiment: str) -> Run:
     thought = (Assessment(trace_id="tr-1", name="good", kind="feedback", said=Said(value=1)),)
     trace = RequestTrace(id="tr-1", experiment_id=experiment, state="ok", started=1, duration=1, tags={"a": "b"}, assessments=thought)
     do(RecordTrace(trace=trace), dana)
+    do(LinkTraces(run_id=run.id, ids=("tr-1", "tr-elsewhere")), dana)
     do(KeepTraceFile(id="tr-1", name="spans", digest=blobs.put(b"spans"), size=5), dana)
     return run
 
