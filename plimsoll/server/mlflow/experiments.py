@@ -19,7 +19,7 @@ from plimsoll.records.tracking.experiment import (
     TagExperiment,
 )
 from plimsoll.records.tracking.find import View
-from plimsoll.server.mlflow.speech import EXISTS, INVALID, MISSING, Asked, Spoken, checked_value, texts
+from plimsoll.server.mlflow.speech import EXISTS, INVALID, MISSING, Asked, Spoken, checked_name, checked_value, texts
 
 #: Experiments whose datasets are asked for at once.
 _MOST_AT_ONCE = 20
@@ -51,12 +51,24 @@ def _told(experiment: Experiment) -> dict[str, Any]:
     }
 
 
+def checked_id(id: str) -> None:
+    """Refuse what cannot be an experiment's id in MLflow's words.
+
+    Args:
+        id: what was sent.
+
+    Raises:
+        Spoken: it is no whole number.
+    """
+    if not id.removeprefix("-").isdecimal():
+        raise Spoken(INVALID, f"Invalid experiment ID '{id}'. Experiment ID must be a valid integer.")
+
+
 def _known(asked: Asked, id: str) -> Experiment:
     try:
         return asked.do(GetExperiment(id=id))
     except NotFound:
-        if not id.isdecimal():
-            raise Spoken(INVALID, f"Invalid experiment ID '{id}'. Experiment ID must be a valid integer.") from None
+        checked_id(id)
         raise Spoken(MISSING, f"No Experiment with id={id} exists") from None
 
 
@@ -87,6 +99,8 @@ def create(asked: Asked) -> dict[str, Any]:
     """Make an experiment; artifacts are always kept here."""
     name, elsewhere = _named(asked, "name"), asked.text("artifact_location", required=False)
     tags = {key: checked_value(value, LONGEST_EXPERIMENT_TAG) for key, value in texts("tags", asked.items("tags")).items()}
+    for key in tags:
+        checked_name("key", "key", key)
     if elsewhere:
         raise Spoken(INVALID, "This server keeps artifacts itself. Leave artifact_location out.")
     try:
@@ -178,7 +192,9 @@ def set_tag(asked: Asked) -> dict[str, Any]:
     """Set a tag of an experiment."""
     found = active(asked, asked.text("experiment_id"))
     value = checked_value(asked.text("value", required=False), LONGEST_EXPERIMENT_TAG)
-    asked.do(TagExperiment(id=found.id, tags={asked.text("key"): value}))
+    key = asked.text("key")
+    checked_name("key", "key", key)
+    asked.do(TagExperiment(id=found.id, tags={key: value}))
     return {}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from plimsoll.errors import NotFound
 from plimsoll.records.run import GetSeries, Series
 from plimsoll.server.mlflow.runs import known
-from plimsoll.server.mlflow.speech import INVALID, Asked, Spoken, shown_number
+from plimsoll.server.mlflow.speech import HELP, INVALID, Asked, Spoken, shown_number
 
 _MOST_RUNS = 100
 _MOST_POINTS = 2500
@@ -73,14 +73,14 @@ def bulk(asked: Asked) -> dict[str, Any]:
     ids = asked.fields.get("run_ids")
     ids = [ids] if isinstance(ids, str) else ids
     if not ids:
-        raise Spoken(INVALID, "Missing value for required parameter 'run_ids'.")
+        raise Spoken(INVALID, f"Missing value for required parameter 'run_ids'.{HELP}")
     if len(ids) > _MOST_RUNS:
         raise Spoken(
-            INVALID, f"GetMetricHistoryBulkInterval request must specify at most {_MOST_RUNS} run_ids. Received {len(ids)} run_ids."
+            INVALID, f"GetMetricHistoryBulkInterval request must specify at most {_MOST_RUNS} run_ids. Received {len(ids)} run_ids.{HELP}"
         )
     key, limit = asked.text("metric_key"), asked.whole("max_results", _MOST_POINTS)
     if not 1 <= limit <= _MOST_POINTS:
-        raise Spoken(INVALID, f"max_results must be between 1 and {_MOST_POINTS}.")
+        raise Spoken(INVALID, f"max_results must be between 1 and {_MOST_POINTS}.{HELP}")
     first, last = asked.fields.get("start_step"), asked.fields.get("end_step")
     if (first is None) != (last is None):
         raise Spoken(INVALID, "If either start step or end step are specified, both must be specified.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from plimsoll.errors import InvalidInput, NotFound
@@ -14,14 +15,34 @@ from plimsoll.records.tracking.experiment import DEFAULT_EXPERIMENT_ID, LONGEST_
 from plimsoll.records.tracking.find import SearchRuns
 from plimsoll.records.tracking.logged_model import LinkModels, LogModelMetrics, ModelMetric
 from plimsoll.runs.described import param_text
-from plimsoll.server.mlflow.experiments import active, view_of
+from plimsoll.server.mlflow.experiments import active, checked_id, view_of
 from plimsoll.server.mlflow.logged_models import known_logged
-from plimsoll.server.mlflow.speech import INVALID, MISSING, Asked, Spoken, checked_name, number, pairs, shown_number, texts, whole
+from plimsoll.server.mlflow.speech import (
+    HELP,
+    INVALID,
+    MISSING,
+    Asked,
+    Spoken,
+    checked_length,
+    checked_name,
+    number,
+    pairs,
+    shown_number,
+    texts,
+    whole,
+)
 from plimsoll.server.mlflow.traces.thought import listed, object_of
 
 _LIMITS = {"metrics": 1000, "params": 100, "tags": 100}
 _TOGETHER = "metrics, params, and tags"
 _LONGEST_PARAM = 6000
+
+#: Characters at most, in MLflow's order.
+_LONGEST_OF_DATASET = {"name": 500, "digest": 36, "source": 65_535, "schema": 1_048_575, "profile": 16_777_215}
+_LONGEST_INPUT_KEY, _LONGEST_INPUT_VALUE = 255, 500
+
+#: What clients before 3.0 say of a logged model at least.
+_MODEL_FIELDS = {"artifact_path", "flavors", "run_id", "utc_time_created"}
 
 
 def artifact_root(run: Run) -> str:
@@ -173,10 +194,14 @@ def search(asked: Asked) -> dict[str, Any]:
     """Return a page of the runs that a filter lets through."""
     limit = asked.whole("max_results", 1000)
     if not 1 <= limit <= 50_000:
-        raise Spoken(INVALID, f"Invalid value {limit} for parameter 'max_results' supplied. It must be between 1 and 50000.")
+        why = ". It must be a positive integer" if limit < 1 else f":  Hint: Value was of type 'int'.{HELP}"
+        raise Spoken(INVALID, f"Invalid value {limit} for parameter 'max_results' supplied{why}")
+    experiments = tuple(str(id) for id in asked.items("experiment_ids"))
+    for id in experiments:
+        checked_id(id)
     page = asked.do(
         SearchRuns(
-            experiments=tuple(str(id) for id in asked.items("experiment_ids")),
+            experiments=experiments,
             where=asked.text("filter", required=False),
             order=tuple(str(order) for order in asked.items("order_by")),
             view=view_of(asked, "run_view_type"),
@@ -193,7 +218,7 @@ def _points(rows: list[Any]) -> PointColumns:
     for index, row in enumerate(rows):
         at = f"metrics[{index}]"
         if not isinstance(row, dict) or not row.get("key"):
-            raise Spoken(INVALID, f"Missing value for required parameter '{at}.key'.")
+            raise Spoken(INVALID, f"Missing value for required parameter '{at}.key'.{HELP}")
         checked_name("Metric name", f"{at}.name", str(row["key"]))
         names.append(str(row["key"]))
         values.append(number(f"{at}.value", row.get("value")))
@@ -205,7 +230,7 @@ def _points(rows: list[Any]) -> PointColumns:
 def _time(name: str, sent: Any, key: str, value: float) -> int:
     """Return the milliseconds of a point; its client says when it was."""
     if sent is None or sent == "":
-        raise Spoken(INVALID, f"Missing value for required parameter '{name}'.")
+        raise Spoken(INVALID, f"Missing value for required parameter '{name}'.{HELP}")
     at = whole(name, sent, 0)
     if at < 0:
         raise Spoken(
@@ -216,7 +241,15 @@ def _time(name: str, sent: Any, key: str, value: float) -> int:
     return at
 
 
-def _log(asked: Asked, run: Run, metrics: list[Any], params: dict[str, str], tags: dict[str, str]) -> dict[str, Any]:
+def _changed(run: Run, params: dict[str, str], told: Mapping[str, Any]) -> str:
+    """Return how MLflow refuses a batch: it names every parameter that is there with another value."""
+    # What somebody else logged in this very moment is known from the refusal alone.
+    kept = {name: param_text(value) for name, value in run.params.items()} | {str(told["param"]): str(told["old"])}
+    rows = [{"key": key, "old_value": kept[key], "new_value": value} for key, value in params.items() if kept.get(key, value) != value]
+    return f"Changing param values is not allowed. Params were already logged='{rows}' for run ID='{run.id}'."
+
+
+def _log(asked: Asked, run: Run, metrics: list[Any], params: dict[str, str], tags: dict[str, str], alone: bool = True) -> dict[str, Any]:
     name = tags.pop(NAME_TAG, None)
     # MLflow's server cuts what is longer, and existing code relies on that it does not raise.
     params = {key: value[:_LONGEST_PARAM] for key, value in params.items()}
@@ -232,7 +265,9 @@ def _log(asked: Asked, run: Run, metrics: list[Any], params: dict[str, str], tag
         raise Spoken(
             INVALID,
             f"Changing param values is not allowed. Param with key='{told['param']}' was already logged with value="
-            f"'{told['old']}' for run ID='{run.id}'. Attempted logging new value '{told['new']}'.",
+            f"'{told['old']}' for run ID='{run.id}'. Attempted logging new value '{told['new']}'."
+            if alone
+            else _changed(run, params, told),
         ) from None
     if measured:
         asked.do(LogModelMetrics(metrics=tuple(measured)))
@@ -325,14 +360,20 @@ def log_batch(asked: Asked) -> dict[str, Any]:
         for index, row in enumerate(rows[kind]):
             at = f"{kind}[{index}].key"
             checked_name(what or at, at, str(row["key"]))
-    return _log(asked, changeable(asked, asked.run_id()), rows["metrics"], params, tags)
+    return _log(asked, changeable(asked, asked.run_id()), rows["metrics"], params, tags, alone=False)
 
 
 def _use(row: dict[str, Any]) -> DatasetUse:
     described = object_of("dataset", row.get("dataset"))
+    for name, longest in _LONGEST_OF_DATASET.items():
+        checked_length(name, str(described.get(name) or ""), longest)
     named = {name: str(described.get(name) or "") for name in ("name", "digest", "source_type", "source")}
     more = {name: str(described[name]) for name in ("schema", "profile") if described.get(name) is not None}
-    return DatasetUse(dataset=Dataset(**named, **more), tags=texts("tags", listed("tags", row.get("tags"))))
+    tags = texts("tags", listed("tags", row.get("tags")))
+    for key, value in tags.items():
+        checked_length("key", key, _LONGEST_INPUT_KEY)
+        checked_length("value", value, _LONGEST_INPUT_VALUE)
+    return DatasetUse(dataset=Dataset(**named, **more), tags=tags)
 
 
 def log_inputs(asked: Asked) -> dict[str, Any]:
@@ -354,7 +395,7 @@ def log_outputs(asked: Asked) -> dict[str, Any]:
     """Record the logged models that a run made."""
     id, rows = asked.run_id(), asked.rows("models")
     if not rows:
-        raise Spoken(INVALID, "Missing value for required parameter 'models'.")
+        raise Spoken(INVALID, f"Missing value for required parameter 'models'.{HELP}")
     run = changeable(asked, id)
     made = tuple(
         ModelUse(model_id=known_logged(asked, row.get("model_id")).id, role="output", step=whole("step", row.get("step"), 0))
@@ -369,7 +410,10 @@ def log_model(asked: Asked) -> dict[str, Any]:
     id, described = asked.run_id(), asked.text("model_json")
     run = changeable(asked, id)
     try:
-        noted = [*json.loads(run.tags.get("mlflow.log-model.history", "[]")), json.loads(described)]
+        model = json.loads(described)
+        noted = [*json.loads(run.tags.get("mlflow.log-model.history", "[]")), model]
     except (ValueError, TypeError):
-        raise Spoken(INVALID, f"Malformed model info. \n {described[:200]} \n is not valid JSON.") from None
+        raise Spoken(INVALID, f"Malformed model info. \n {described[:200]} \n is not a valid JSON.") from None
+    if isinstance(model, dict) and not model.keys() >= _MODEL_FIELDS:
+        raise Spoken(INVALID, f"Model json is missing mandatory fields: {sorted(_MODEL_FIELDS - model.keys())}")
     return _log(asked, run, [], {}, {"mlflow.log-model.history": json.dumps(noted)})

@@ -71,7 +71,8 @@ _CODES: tuple[tuple[type[PlimsollError], str], ...] = (
     (StorageFull, "RESOURCE_EXHAUSTED"),
 )
 
-_HELP = " See the API docs for more information about request parameters."
+#: What MLflow says behind much that it refuses.
+HELP = " See the API docs for more information about request parameters."
 
 
 class Spoken(Exception):
@@ -150,7 +151,7 @@ class Asked:
         value = self.fields.get(name)
         if value is None or value == "":
             if required:
-                raise Spoken(INVALID, f"Missing value for required parameter '{name}'.{_HELP}")
+                raise Spoken(INVALID, f"Missing value for required parameter '{name}'.{HELP}")
             return ""
         if not isinstance(value, str):
             raise _of_type(name, value)
@@ -246,7 +247,7 @@ def texts(name: str, rows: Iterable[Any]) -> dict[str, str]:
     for index, row in enumerate(rows):
         key = row.get("key") if isinstance(row, dict) else None
         if not key:
-            raise Spoken(INVALID, f"Missing value for required parameter '{name}[{index}].key'.")
+            raise Spoken(INVALID, f"Missing value for required parameter '{name}[{index}].key'.{HELP}")
         value = row.get("value")
         found[str(key)] = "" if value is None else str(value)
     return found
@@ -262,9 +263,23 @@ def checked_value(value: str, longest: int) -> str:
     Raises:
         Spoken: it has more.
     """
-    if len(value) > longest:
-        raise Spoken(INVALID, f"'value' exceeds the maximum length of {longest} characters")
+    checked_length("value", value, longest)
     return value
+
+
+def checked_length(what: str, value: str, longest: int) -> None:
+    """Refuse a text that is too long in MLflow's words.
+
+    Args:
+        what: how MLflow calls it.
+        value: what was sent.
+        longest: characters at most.
+
+    Raises:
+        Spoken: it has more.
+    """
+    if len(value) > longest:
+        raise Spoken(INVALID, f"'{what}' exceeds the maximum length of {longest} characters")
 
 
 def checked_name(what: str, field: str, name: str) -> None:
@@ -330,7 +345,7 @@ def number(name: str, value: Any) -> float:
         Spoken: it is no number, or missing.
     """
     if value is None or value == "":
-        raise Spoken(INVALID, f"Missing value for required parameter '{name}'.{_HELP}")
+        raise Spoken(INVALID, f"Missing value for required parameter '{name}'.{HELP}")
     try:
         if isinstance(value, bool):
             raise TypeError
@@ -342,5 +357,5 @@ def number(name: str, value: Any) -> float:
 def _of_type(name: str, value: Any) -> Spoken:
     shown = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return Spoken(
-        INVALID, f"Invalid value {shown} for parameter '{name}' supplied:  Hint: Value was of type '{type(value).__name__}'.{_HELP}"
+        INVALID, f"Invalid value {shown} for parameter '{name}' supplied:  Hint: Value was of type '{type(value).__name__}'.{HELP}"
     )

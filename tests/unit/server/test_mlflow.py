@@ -265,6 +265,13 @@ def test_a_param_is_written_once(client: httpx.Client, run: str) -> None:
         "Changing param values is not allowed. Param with key='depth' was already logged with value='5' "
         f"for run ID='{run}'. Attempted logging new value '6'."
     )
+    # A batch is told of each that it would change.
+    post(client, "runs/log-parameter", run_id=run, key="width", value="7")
+    rows = [{"key": key, "value": value} for key, value in (("new", "1"), ("width", "8"), ("depth", "6"))]
+    assert refused(client, "runs/log-batch", run_id=run, params=rows)[2] == (
+        "Changing param values is not allowed. Params were already logged='[{'key': 'width', 'old_value': '7', 'new_value': '8'}, "
+        f"{{'key': 'depth', 'old_value': '5', 'new_value': '6'}}]' for run ID='{run}'."
+    )
 
 
 @pytest.mark.parametrize(
@@ -275,13 +282,48 @@ def test_a_param_is_written_once(client: httpx.Client, run: str) -> None:
         ("runs/log-metric", {"run_id": "RUN", "key": "a"}, "Missing value for required parameter 'value'."),
         ("runs/log-metric", {"run_id": "RUN", "key": "a", "value": "x"}, "Invalid value \"x\" for parameter 'value' supplied"),
         ("runs/log-metric", {"run_id": "RUN", "key": "a", "value": 1, "timestamp": 1, "step": 2**63}, "for parameter 'step' supplied"),
-        ("runs/log-metric", {"run_id": "RUN", "key": "a", "value": 1}, "Missing value for required parameter 'timestamp'."),
+        ("runs/log-metric", {"run_id": "RUN", "key": "a", "value": 1}, "Missing value for required parameter 'timestamp'. See the API"),
         (
             "runs/log-metric",
             {"run_id": "RUN", "key": "a", "value": 1, "timestamp": -1},
             "Invalid value -1 for parameter 'timestamp' supplied: metric 'a' (value=1.0). Timestamp must be a nonnegative long",
         ),
-        ("runs/log-batch", {"run_id": "RUN", "metrics": [{"key": "a", "value": 1}]}, "required parameter 'metrics[0].timestamp'."),
+        (
+            "runs/log-batch",
+            {"run_id": "RUN", "metrics": [{"key": "a", "value": 1}]},
+            "required parameter 'metrics[0].timestamp'. See the API",
+        ),
+        ("runs/log-batch", {"run_id": "RUN", "params": [{"value": "1"}]}, "required parameter 'params[0].key'. See the API docs for"),
+        ("runs/search", {"experiment_ids": ["a"]}, "Invalid experiment ID 'a'. Experiment ID must be a valid integer."),
+        ("runs/search", {"max_results": 0}, "Invalid value 0 for parameter 'max_results' supplied. It must be a positive integer"),
+        ("runs/search", {"max_results": 50_001}, "Invalid value 50001 for parameter 'max_results' supplied:  Hint: Value was of"),
+        (
+            "runs/log-model",
+            {"run_id": "RUN", "model_json": '{"flavors": {}, "run_id": ""}'},
+            "fields: ['artifact_path', 'utc_time_created']",
+        ),
+        ("runs/log-inputs", {"run_id": "RUN", "datasets": [{"dataset": {"name": "n" * 501}}]}, "'name' exceeds the maximum length of 500"),
+        (
+            "runs/log-inputs",
+            {"run_id": "RUN", "datasets": [{"dataset": {"digest": "n" * 37}}]},
+            "'digest' exceeds the maximum length of 36",
+        ),
+        (
+            "runs/log-inputs",
+            {"run_id": "RUN", "datasets": [{"dataset": {"name": "d", "digest": "d"}, "tags": [{"key": "a", "value": "v" * 501}]}]},
+            "'value' exceeds the maximum length of 500 characters",
+        ),
+        (
+            "experiments/create",
+            {"name": "e", "tags": [{"key": "a&b", "value": ""}]},
+            "Invalid value \"a&b\" for parameter 'key' supplied: Names",
+        ),
+        ("experiments/set-experiment-tag", {"experiment_id": "0", "key": "a/../b", "value": ""}, "This name would resolve to 'b'"),
+        (
+            "experiments/set-experiment-tag",
+            {"experiment_id": "0", "key": "a" * 251, "value": ""},
+            "'key' exceeds the maximum length of 250",
+        ),
         ("runs/log-batch", {"run_id": "RUN", "params": [{"key": "a", "value": "1"}] * 2}, "keys have been submitted: ['a']. Please"),
         (
             "runs/log-batch",
