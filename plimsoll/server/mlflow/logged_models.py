@@ -18,7 +18,7 @@ from plimsoll.records.tracking.logged_model import (
     SearchLoggedModels,
     TagLoggedModel,
 )
-from plimsoll.server.mlflow.experiments import active
+from plimsoll.server.mlflow.experiments import active, checked_id
 from plimsoll.server.mlflow.speech import INVALID, MISSING, Asked, Spoken, pairs, shown_number, texts
 
 
@@ -158,10 +158,13 @@ def search(asked: Asked) -> dict[str, Any]:
         )
         for row in asked.rows("order_by")
     ]
+    experiments = tuple(asked.words("experiment_ids"))
+    for id in experiments:
+        checked_id(id)
     try:
         page = asked.do(
             SearchLoggedModels(
-                experiments=tuple(asked.words("experiment_ids")),
+                experiments=experiments,
                 where=asked.text("filter", required=False),
                 datasets=tuple(datasets),
                 order=tuple(order),

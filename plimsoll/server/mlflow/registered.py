@@ -19,8 +19,10 @@ from plimsoll.records.registry.catalog import (
     SetAlias,
     TagModel,
 )
-from plimsoll.server.mlflow.speech import EXISTS, INVALID, MISSING, UNSPOKEN, Asked, Spoken, checked_value, pairs, texts
+from plimsoll.server.mlflow.speech import EXISTS, INVALID, MISSING, UNSPOKEN, Asked, Spoken, checked_name, checked_value, pairs, texts
 from plimsoll.server.mlflow.versions import known_version, stage_of, told_version, version_number
+
+_LONGEST_ALIAS = 255
 
 
 def _told(model: RegisteredModel) -> dict[str, Any]:
@@ -74,6 +76,8 @@ def create(asked: Asked) -> dict[str, Any]:
     name, tags = model_name(asked), texts("tags", asked.items("tags"))
     if tags.get(PROMPT_TAG, "").lower() == "true":
         raise Spoken(UNSPOKEN, "Prompts are not kept here. Keep the text as an artifact of a run.")
+    for key in tags:
+        checked_name("key", "key", key)
     try:
         made = asked.do(CreateModel(name=name, description=asked.text("description", required=False), tags=tags))
     except Conflict:
@@ -129,7 +133,9 @@ def search(asked: Asked) -> dict[str, Any]:
 def set_tag(asked: Asked) -> dict[str, Any]:
     """Set a tag."""
     name = known_model(asked, model_name(asked)).name
-    asked.do(TagModel(name=name, tags={asked.text("key"): checked_value(asked.text("value", required=False), LONGEST_TAG)}))
+    key, value = asked.text("key"), checked_value(asked.text("value", required=False), LONGEST_TAG)
+    checked_name("key", "key", key)
+    asked.do(TagModel(name=name, tags={key: value}))
     return {}
 
 
@@ -152,18 +158,18 @@ def set_alias(asked: Asked) -> dict[str, Any]:
     number = known_version(asked, name, version_number(asked)).number
     try:
         asked.do(SetAlias(model=name, alias=alias, number=number))
-    except InvalidInput as error:
-        raise Spoken(INVALID, _alias_fault(alias, str(error))) from None
+    except InvalidInput:
+        raise Spoken(INVALID, _alias_fault(alias)) from None
     return {}
 
 
-def _alias_fault(alias: str, otherwise: str) -> str:
+def _alias_fault(alias: str) -> str:
     if alias.lower() == "latest":
         return "'latest' alias name (case insensitive) is reserved."
     if alias[:1] in "vV" and alias[1:].isdecimal():
         return f"Version alias name '{alias}' is reserved."
-    if len(alias) > 255:
-        return otherwise
+    if len(alias) > _LONGEST_ALIAS:
+        return f"'Registered model alias name' exceeds the maximum length of {_LONGEST_ALIAS} characters"
     return f"Invalid alias name: '{alias}'. Names may only contain alphanumerics, underscores (_), and dashes (-)."
 
 

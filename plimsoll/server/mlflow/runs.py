@@ -192,10 +192,7 @@ def restore(asked: Asked) -> dict[str, Any]:
 
 def search(asked: Asked) -> dict[str, Any]:
     """Return a page of the runs that a filter lets through."""
-    limit = asked.whole("max_results", 1000)
-    if not 1 <= limit <= 50_000:
-        why = ". It must be a positive integer" if limit < 1 else f":  Hint: Value was of type 'int'.{HELP}"
-        raise Spoken(INVALID, f"Invalid value {limit} for parameter 'max_results' supplied{why}")
+    limit = asked.page_size(1000, 50_000)
     experiments = tuple(str(id) for id in asked.items("experiment_ids"))
     for id in experiments:
         checked_id(id)

@@ -169,6 +169,22 @@ class Asked:
         """
         return whole(name, self.fields.get(name), default)
 
+    def page_size(self, default: int, most: int) -> int:
+        """Return how many a page may hold.
+
+        Args:
+            default: when nothing is said.
+            most: what is allowed.
+
+        Raises:
+            Spoken: it is none, or more than that.
+        """
+        limit = self.whole("max_results", default)
+        if not 1 <= limit <= most:
+            why = ". It must be a positive integer" if limit < 1 else f":  Hint: Value was of type 'int'.{HELP}"
+            raise Spoken(INVALID, f"Invalid value {limit} for parameter 'max_results' supplied{why}")
+        return limit
+
     def items(self, name: str) -> list[Any]:
         """Return a field that holds a list; empty when it is missing.
 

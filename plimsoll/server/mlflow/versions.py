@@ -12,7 +12,7 @@ from plimsoll.records.mlflow.words import PROMPT_TAG, STAGES, VERSION_FILES
 from plimsoll.records.model import GetVersion, Stage, Version
 from plimsoll.records.registry.catalog import LONGEST_TAG, AdoptFiles, DeleteVersion, GetModel, SearchVersions, TagVersion, UpdateVersion
 from plimsoll.records.tracking.logged_model import GetLoggedModel, TagLoggedModel
-from plimsoll.server.mlflow.speech import INVALID, MISSING, UNSPOKEN, Asked, Spoken, checked_value, pairs, texts
+from plimsoll.server.mlflow.speech import INVALID, MISSING, UNSPOKEN, Asked, Spoken, checked_name, checked_value, pairs, texts
 
 _REGISTERED = "mlflow.modelVersions"
 _LOGGED = re.compile(r"m-[0-9a-f]{32}")
@@ -112,6 +112,8 @@ def create(asked: Asked) -> dict[str, Any]:
     name, source, tags = asked.text("name"), asked.text("source"), texts("tags", asked.items("tags"))
     if tags.get(PROMPT_TAG, "").lower() == "true":
         raise Spoken(UNSPOKEN, "Prompts are not kept here. Keep the text as an artifact of a run.")
+    for key in tags:
+        checked_name("key", "key", key)
     try:
         asked.do(GetModel(name=name))
     except NotFound:
@@ -274,8 +276,9 @@ def download_uri(asked: Asked) -> dict[str, Any]:
 def set_tag(asked: Asked) -> dict[str, Any]:
     """Set a tag."""
     known = _meant(asked)
-    value = checked_value(asked.text("value", required=False), LONGEST_TAG)
-    asked.do(TagVersion(model=known.model, number=known.number, tags={asked.text("key"): value}))
+    key, value = asked.text("key"), checked_value(asked.text("value", required=False), LONGEST_TAG)
+    checked_name("key", "key", key)
+    asked.do(TagVersion(model=known.model, number=known.number, tags={key: value}))
     return {}
 
 

@@ -123,3 +123,13 @@ def test_who_may_only_read_judges_nothing(running: Running, client: httpx.Client
 def test_one_that_overrides_what_is_not_there_is_refused_by_name(client: httpx.Client) -> None:
     answer = client.post(f"{URL}/tr-1/assessments", json={"assessment": FEEDBACK | {"overrides": "a-1"}})
     assert answer.json()["message"] == "Assessment with ID 'a-1' not found for trace 'tr-1'"
+
+
+def test_a_long_tag_is_cut_and_what_is_no_tag_or_no_page_is_refused_in_mlflows_words(client: httpx.Client) -> None:
+    client.patch(f"{URL}/tr-1/tags", json={"key": "long", "value": "x" * 8001}).raise_for_status()
+    assert client.get(f"{URL}/tr-1").json()["trace"]["trace_info"]["tags"]["long"] == "x" * 8000
+    told = client.patch(f"{URL}/tr-1/tags", json={"key": "a" * 251, "value": "x"})
+    assert (told.status_code, told.json()["message"]) == (400, "'key' exceeds the maximum length of 250 characters")
+    for limit, says in ((0, "0 for parameter 'max_results' supplied. It must be a positive integer"), (501, "501 for parameter")):
+        told = client.post(f"{URL}/search", json={"locations": [PLACE], "max_results": limit})
+        assert (told.status_code, told.json()["message"].startswith(f"Invalid value {says}")) == (400, True)

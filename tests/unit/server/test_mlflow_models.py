@@ -168,6 +168,30 @@ def test_what_is_not_there_or_not_valid_is_told_in_mlflows_words(client: httpx.C
             "Invalid alias name: 'a b'. Names may only contain alphanumerics, underscores (_), and dashes (-).",
         ),
         (
+            refused(client, post, "registered-models/alias", name=name, alias="a" * 256, version="1"),
+            400,
+            INVALID,
+            "'Registered model alias name' exceeds the maximum length of 255 characters",
+        ),
+        *(
+            (refused(client, post, path, name=name, key=key, value="", **more), 400, INVALID, says)
+            for path, more in (("registered-models/set-tag", {}), ("model-versions/set-tag", {"version": "1"}))
+            for key, says in (
+                ("a&b", "Invalid value \"a&b\" for parameter 'key' supplied: Names may only contain alphanumerics"),
+                ("a" * 251, "'key' exceeds the maximum length of 250 characters"),
+            )
+        ),
+        *(
+            (refused(client, post, path, name="other", source="runs:/none/m", tags=[{"key": "a//b"}]), 400, INVALID, 'Invalid value "')
+            for path in ("registered-models/create", "model-versions/create")
+        ),
+        (
+            refused(client, post, "logged-models/search", experiment_ids=["none"]),
+            400,
+            INVALID,
+            "Invalid experiment ID 'none'. Experiment ID must be a valid integer.",
+        ),
+        (
             refused(client, post, "registered-models/alias", name=name, alias="V2", version="1"),
             400,
             INVALID,

@@ -76,9 +76,7 @@ def info(asked: Asked) -> dict[str, Any]:
 
 def search(asked: Asked) -> dict[str, Any]:
     """Return a page of traces without their spans."""
-    limit = asked.whole("max_results", 100) or 100
-    if not 1 <= limit <= 500:
-        raise Spoken(INVALID, f"Invalid value {limit} for parameter 'max_results' supplied. It must be at most 500.")
+    limit = asked.page_size(100, 500)
     page = asked.do(
         SearchTraces(
             experiments=tuple(asked.words("experiment_ids")),

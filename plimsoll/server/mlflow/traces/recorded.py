@@ -7,6 +7,7 @@ from typing import Any
 
 from plimsoll import clock
 from plimsoll.errors import Conflict, NotFound
+from plimsoll.records.tracking.experiment import LONGEST_TAG
 from plimsoll.records.tracking.traces.span import ListSpans
 from plimsoll.records.tracking.traces.trace import (
     DeleteTraces,
@@ -19,7 +20,7 @@ from plimsoll.records.tracking.traces.trace import (
     TraceState,
 )
 from plimsoll.server.mlflow.experiments import active
-from plimsoll.server.mlflow.speech import INVALID, MISSING, Asked, Spoken
+from plimsoll.server.mlflow.speech import INVALID, MISSING, Asked, Spoken, checked_name
 from plimsoll.server.mlflow.traces.thought import listed, object_of, read, texts_of, told
 from plimsoll.server.mlflow.traces.times import length, moment
 
@@ -153,9 +154,7 @@ def get(asked: Asked) -> dict[str, Any]:
 
 def search(asked: Asked) -> dict[str, Any]:
     """Return a page of traces without their spans."""
-    limit = asked.whole("max_results", 100) or 100
-    if not 1 <= limit <= 500:
-        raise Spoken(INVALID, f"Invalid value {limit} for parameter 'max_results' supplied. It must be at most 500.")
+    limit = asked.page_size(100, 500)
     page = asked.do(
         SearchTraces(
             experiments=tuple(_experiment(location) for location in asked.items("locations")),
@@ -198,7 +197,9 @@ def link(asked: Asked) -> dict[str, Any]:
 def set_tag(asked: Asked) -> dict[str, Any]:
     """Set a tag."""
     known, key = known_trace(asked, asked.text("trace_id")), asked.text("key")
-    asked.do(TagTrace(id=known.id, tags={key: asked.text("value", required=False)}))
+    checked_name("key", "key", key)
+    # MLflow's server cuts what is longer, and existing code relies on that it does not raise.
+    asked.do(TagTrace(id=known.id, tags={key: asked.text("value", required=False)[:LONGEST_TAG]}))
     return {}
 
 
