@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, case, exists, false, func, not_, or_, select, true
@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, and_, case, exists, false, func, not_, or_
 from plimsoll.errors import InvalidInput
 from plimsoll.records.tracking.traces.assessment import AssessmentKind
 from plimsoll.records.tracking.traces.trace import SearchTraces, TracePage
-from plimsoll.runs.search.language import Comparison, Condition, Every, Not, Some, parsed_filter
+from plimsoll.runs.search.language import Comparison, Condition, Every, Not, Some, parsed_filter, parsed_order
 from plimsoll.runs.search.pages import Key
 from plimsoll.runs.search.vocabulary import KINDS, Mixed, Vocabulary, condition_in, keys_in, page_of
 from plimsoll.runs.traces.inside import holds_inside, is_inside
@@ -27,18 +27,28 @@ def _metadata(key: str) -> tuple[ColumnElement[bool], ColumnElement[Any]]:
     return and_(trace_metadata.c.trace_id == traces.c.id, trace_metadata.c.name == key), trace_metadata.c.value
 
 
+def _value(row: tuple[ColumnElement[bool], ColumnElement[Any]]) -> ColumnElement[Any]:
+    has, value = row
+    return select(value).where(has).scalar_subquery()
+
+
 #: Milliseconds, as MLflow's clients count.
 _STARTED = traces.c.started.op("/")(1000)
 _TOOK = traces.c.duration.op("/")(1000)
 _ENDED = (traces.c.started + traces.c.duration).op("/")(1000)
+
+#: What not every trace has.
+_MAY_LACK: Mapping[str, ColumnElement[Any]] = {
+    "name": _value(_tags("mlflow.traceName")),
+    "run_id": _value(_metadata("mlflow.sourceRun")),
+}
 
 _ATTRIBUTES: Mapping[str, ColumnElement[Any]] = {
     "status": case({"ok": "OK", "error": "ERROR", "running": "IN_PROGRESS"}, value=traces.c.state, else_="STATE_UNSPECIFIED"),
     "request_id": traces.c.id,
     "trace_id": traces.c.id,
     "client_request_id": traces.c.client_id,
-    "name": select(trace_tags.c.value).where(_tags("mlflow.traceName")[0]).scalar_subquery(),
-    "run_id": select(trace_metadata.c.value).where(_metadata("mlflow.sourceRun")[0]).scalar_subquery(),
+    **_MAY_LACK,
     **{name: _STARTED for name in ("timestamp", "timestamp_ms")},
     **{name: _TOOK for name in ("execution_time", "execution_time_ms")},
     **{name: _ENDED for name in ("end_time", "end_time_ms")},
@@ -105,9 +115,27 @@ def _issue(condition: Comparison) -> ColumnElement[bool]:
     return exists().where(of_trace, assessments.c.name == condition.value)
 
 
+def _keys(order: Sequence[str]) -> list[Key]:
+    """Return what orders traces; those that lack what is asked for come last."""
+    keys: list[Key] = []
+    seen: set[tuple[str, str]] = set()
+    for text in order:
+        item = parsed_order(text)
+        kind, key = KINDS.get(item.name.kind.lower(), ""), item.name.key
+        if (kind, key) in seen:
+            raise InvalidInput(f"`order_by` contains duplicate fields: {list(order)}", "Name each once.")
+        seen.add((kind, key))
+        column = _MAY_LACK.get(key) if kind == "attribute" else _value(_VOCABULARY.rows[kind](key)) if kind in _VOCABULARY.rows else None
+        if column is None:
+            keys += keys_in((text,), _ORDER, ())
+        else:
+            keys += [Key(case((column.is_(None), 1), else_=0), False), Key(func.coalesce(column, ""), item.descending)]
+    return [*keys, Key(traces.c.started, True), Key(traces.c.id, False)]
+
+
 def search_traces(request: SearchTraces, context: Context) -> TracePage:
     """Return a page of traces; ties by id. One that goes on counts as the shortest."""
-    keys = keys_in(request.order or ("timestamp_ms DESC",), _ORDER, (Key(traces.c.started, True), Key(traces.c.id, False)))
+    keys = _keys(request.order)
     query = select(traces).where(
         traces.c.experiment_id.in_(request.experiments), _condition(parsed_filter(request.where), context.tx.dialect.name)
     )

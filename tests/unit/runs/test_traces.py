@@ -118,6 +118,20 @@ def test_traces_are_found_by_filter_in_order_and_page_by_page(yard: Yard) -> Non
     assert found(yard, "run_id = 'r1' and tags.team LIKE 'x%' and metadata.`mlflow.sourceRun` = 'r1'") == ["one"]
     assert found(yard, "", "execution_time_ms DESC") == ["two", "one", "three"]
     assert found(yard, "", "status", "timestamp_ms ASC") == ["two", "three", "one"]
+    for order in ("name", "tags.`mlflow.traceName` ASC"):
+        assert found(yard, "", order) == ["one", "two", "three"]
+    assert found(yard, "", "name DESC") == ["two", "one", "three"]
+    assert found(yard, "", "run_id") == found(yard, "", "metadata.`mlflow.sourceRun` DESC") == ["one", "three", "two"]
+    for order in ("timestamp_ms DESC",), ("tags.team", "name DESC"):
+        seen, token = [], None
+        for _ in range(3):
+            page = yard.workspace.do(SearchTraces(experiments=("0",), limit=1, page=token, order=order), yard.dana)
+            seen += [trace.id for trace in page.traces]
+            token = page.next
+        assert (seen, token) == (found(yard, "", *order), None)
+    for order in ("name", "tags.x", "name DESC"), ("feedback.x",), ("depth",):
+        with pytest.raises(InvalidInput):
+            found(yard, "", *order)
     seen, token = [], None
     for _ in range(3):
         page = yard.workspace.do(SearchTraces(experiments=("0",), limit=1, page=token), yard.dana)

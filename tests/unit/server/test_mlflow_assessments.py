@@ -103,7 +103,15 @@ def test_what_is_no_assessment_is_refused(client: httpx.Client, wrong: dict[str,
 
 
 @pytest.mark.parametrize(
-    "change", [{}, {"update_mask": ""}, {"update_mask": "valid"}, {"update_mask": "feedback", "assessment": {}}, {"update_mask": 5}]
+    "change",
+    [
+        {},
+        {"update_mask": "rationale"},
+        {"update_mask": ""},
+        {"update_mask": "valid"},
+        {"update_mask": "feedback", "assessment": {}},
+        {"update_mask": 5},
+    ],
 )
 def test_a_change_that_names_nothing_known_is_refused(client: httpx.Client, change: dict[str, Any]) -> None:
     path = f"{URL}/tr-1/assessments/{log(client)['assessment_id']}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from plimsoll.errors import NotFound
 from plimsoll.records.tracking.traces.assessment import Assessment, DeleteAssessment, GetAssessment, LogAssessment, UpdateAssessment
-from plimsoll.server.mlflow.speech import INVALID, MISSING, Asked, Spoken
+from plimsoll.server.mlflow.speech import HELP, INVALID, MISSING, Asked, Spoken
 from plimsoll.server.mlflow.traces.recorded import known_trace
 from plimsoll.server.mlflow.traces.thought import kind_of, object_of, read, said_of, texts_of, told
 
@@ -41,6 +41,8 @@ def get(asked: Asked) -> dict[str, Any]:
 def update(asked: Asked) -> dict[str, Any]:
     """Change what the request's mask names."""
     trace, id = known_trace(asked, asked.text("trace_id")).id, asked.text("assessment_id")
+    if asked.fields.get("assessment") is None:
+        raise Spoken(INVALID, f"Missing value for required parameter 'assessment'.{HELP}")
     sent, mask = object_of("assessment", asked.fields.get("assessment")), _mask(asked.fields.get("update_mask"))
     unknown = next((name for name in mask if name not in _CHANGED), None)
     if unknown is not None or not mask:
