@@ -68,7 +68,7 @@ def own_attributes(value: Any) -> list[tuple[str, Any]]:
     """Return what has been hung on a frame or an array besides its data (``frame.name = "x"``), by name.
 
     Args:
-        value: of a library's class, whose own attributes begin with an underscore.
+        value: of a library's class, whose own attributes begin with an underscore, but for ``sortorder`` of pandas' indexes.
     """
     return sorted(
         ((name, each) for name, each in getattr(value, "__dict__", {}).items() if name[0] != "_" and name != "sortorder"),

@@ -378,7 +378,7 @@ def log_inputs(asked: Asked) -> dict[str, Any]:
     id, sent, models = asked.run_id(), [_use(row) for row in asked.rows("datasets")], asked.rows("models")
     run = changeable(asked, id)
     # What a run said of a dataset first stays, as at MLflow's server.
-    said = {(use.dataset.name, use.dataset.digest) for use in known(asked, run.id).datasets}
+    said = {(use.dataset.name, use.dataset.digest) for use in known(asked, run.id).datasets} if sent else set()
     uses = tuple(use for use in sent if (use.dataset.name, use.dataset.digest) not in said)
     if uses:
         asked.do(LogDatasets(run_id=run.id, uses=uses))

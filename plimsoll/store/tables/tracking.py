@@ -220,7 +220,7 @@ trace_links = Table(
     "trace_links",
     metadata,
     Column("run_id", Text, ForeignKey("runs.id"), primary_key=True),
-    Column("trace_id", Text, primary_key=True),
+    Column("trace_id", Text, primary_key=True, index=True),
 )
 
 #: What somebody thinks of a trace; ``text`` and ``number`` are its value as search compares it.

@@ -20,7 +20,7 @@ from plimsoll.records.tracking.traces.trace import (
     TraceState,
 )
 from plimsoll.server.mlflow.experiments import active
-from plimsoll.server.mlflow.speech import INVALID, MISSING, Asked, Spoken, checked_name
+from plimsoll.server.mlflow.speech import HELP, INVALID, MISSING, Asked, Spoken, checked_name
 from plimsoll.server.mlflow.traces.thought import listed, object_of, read, texts_of, told
 from plimsoll.server.mlflow.traces.times import length, moment
 
@@ -184,10 +184,9 @@ def delete(asked: Asked) -> dict[str, Any]:
 
 def link(asked: Asked) -> dict[str, Any]:
     """Say that traces belong to a run."""
-    ids = asked.fields.get("trace_ids")
-    if not ids:
-        raise Spoken(INVALID, "Missing value for required parameter 'trace_ids'.")
     ids = asked.words("trace_ids")
+    if not ids:
+        raise Spoken(INVALID, f"Missing value for required parameter 'trace_ids'.{HELP}")
     if len(ids) > _MOST_LINKS:
         raise Spoken(INVALID, f"Cannot link more than {_MOST_LINKS} traces to a run in a single request. Provided {len(ids)} traces.")
     asked.do(LinkTraces(run_id=asked.run_id(), ids=tuple(ids)))

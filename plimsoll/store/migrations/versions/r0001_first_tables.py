@@ -285,7 +285,7 @@ trace_links = Table(
     "trace_links",
     metadata,
     Column("run_id", Text, ForeignKey("runs.id"), primary_key=True),
-    Column("trace_id", Text, primary_key=True),
+    Column("trace_id", Text, primary_key=True, index=True),
 )
 
 assessments = Table(
