@@ -19,7 +19,7 @@ import numpy as np
 from plimsoll import clock, codec
 from plimsoll.data import exact
 from plimsoll.data.snapshot import get_manifest, get_tree, put_manifest, put_tree
-from plimsoll.data.trace.places import OWN
+from plimsoll.data.trace.files.places import OWN
 from plimsoll.errors import Corrupt, InvalidInput, Unfingerprintable, Untrusted
 from plimsoll.records.data import FileEntry, Manifest
 from plimsoll.records.pipeline import Output

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from plimsoll.data.snapshot import get_tree
-from plimsoll.data.trace.places import OWN
+from plimsoll.data.trace.files.places import OWN
 from plimsoll.records.model import GetVersion, ListGrants
 from plimsoll.registry.package import Model, open_package
 from plimsoll.sdk.door import Door, connect

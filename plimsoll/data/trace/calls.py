@@ -21,8 +21,8 @@ from types import CodeType, FrameType, FunctionType, ModuleType
 from typing import Any
 
 from plimsoll.data.code.bytecode import codes
+from plimsoll.data.trace.files.handed import may_name_file, opens_by_python
 from plimsoll.data.trace.found import Found
-from plimsoll.data.trace.handed import may_name_file, opens_by_python
 from plimsoll.data.trace.reading.named import (
     FINDERS,
     Written,

@@ -10,10 +10,10 @@ from types import FrameType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from plimsoll.data.trace.files.places import is_machine
 from plimsoll.data.trace.found import Found
 from plimsoll.data.trace.now import MACHINE
 from plimsoll.data.trace.origin import is_code, names_handle
-from plimsoll.data.trace.places import is_machine
 from plimsoll.data.trace.watched.begun import handle
 
 #: Programs that libraries ask about the machine.

@@ -16,10 +16,11 @@ from typing import Any
 
 from plimsoll.data.code.source import Sources
 from plimsoll.data.environment import bringing
-from plimsoll.data.trace.handed import Handed
+from plimsoll.data.trace.files.contents import ABSENT, Mark, is_racy, mark
+from plimsoll.data.trace.files.handed import Handed
+from plimsoll.data.trace.files.places import NAMES, THERE, Places, bare, is_text, listed, names_in
 from plimsoll.data.trace.now import ALL_VARIABLES, FOLDER_PATH, SESSION, WORKING_FOLDER, distribution, module, variable
 from plimsoll.data.trace.origin import FRONTS, Origins
-from plimsoll.data.trace.places import ABSENT, NAMES, THERE, Mark, Places, bare, content, is_racy, is_text, listed, mark, names_in
 from plimsoll.data.trace.watched.threads import Threads
 from plimsoll.records.pipeline import KeyPart
 
@@ -203,12 +204,12 @@ class Found:
         if path is None or path in self._files or self._is_own(path):
             return
         seen = mark(path)
-        self._files[path] = _File(seen, content(path) if seen is None or is_racy(seen) else None)
+        self._files[path] = _File(seen, self._places.contents.of(path) if seen is None or is_racy(seen) else None)
 
     def _take_handed(self) -> None:
         for path, seen, relative in self.handed.files():
             if path not in self._files and not self._is_own(path):
-                self._files[path] = _File(seen, content(path) if is_racy(seen) else None)
+                self._files[path] = _File(seen, self._places.contents.of(path) if is_racy(seen) else None)
                 if relative:
                     self.working_folder()
 
@@ -460,7 +461,7 @@ class Found:
         parts = []
         for path, file in self._files.items():
             name = self._places.name(path)
-            now = content(path)
+            now = self._places.contents.of(path)
             if mark(path) != file.seen and now != file.content:
                 self.effect(_CHANGED["added" if path in self._added else "written" if path in self._written else ""].format(name=name))
             elif file.content is not None and now != file.content:

@@ -17,7 +17,8 @@ from types import ModuleType
 from plimsoll.data.code.closure import value_closure
 from plimsoll.data.code.source import Sources
 from plimsoll.data.environment import version
-from plimsoll.data.trace.places import ABSENT, Mark, Places, is_racy, mark
+from plimsoll.data.trace.files.contents import ABSENT
+from plimsoll.data.trace.files.places import Places
 from plimsoll.errors import Unfingerprintable
 from plimsoll.fingerprint import digest_value
 from plimsoll.records.pipeline import KeyPart
@@ -54,19 +55,19 @@ class Now:
 
     Args:
         project: folder of the project, to which names of files are relative.
+        remembered: where the digests of large files are remembered; None remembers them in this process alone.
     """
 
-    def __init__(self, project: Path) -> None:
+    def __init__(self, project: Path, remembered: Path | None = None) -> None:
         self._project = project
         self._sources = Sources()
         self._seen: dict[tuple[str, str], tuple[str, str]] = {}
-        #: Path -> what its file looked like when it was read, and its content.
-        self._read: dict[str, tuple[Mark, tuple[str, str]]] = {}
+        self._remembered = remembered
 
     @functools.cached_property
     def _places(self) -> Places:
         # Many steps read nothing by themselves.
-        return Places(self._project)
+        return Places(self._project, remembered=self._remembered)
 
     def digest(self, part: KeyPart) -> str:
         """Return the digest that a part of a trace would have now.
@@ -88,24 +89,12 @@ class Now:
         place = part.kind, part.name
         if part.kind == "file":
             # A run's own steps write files, so each look asks anew whether the file is as it was.
-            return self._file(part.name)
+            return self._places.look(*self._places.path(part.name))
         if part.kind == "variable":
             return variable(part.name, {}, self._places)
         if place not in self._seen:
             self._seen[place] = module(part.name, self._sources) if part.kind == "module" else distribution(part.name)
         return self._seen[place]
-
-    def _file(self, name: str) -> tuple[str, str]:
-        path, end = self._places.path(name)
-        if end:
-            return self._places.look(path, end)
-        seen, known = mark(path), self._read.get(path)
-        if seen is not None and known is not None and known[0] == seen:
-            return known[1]
-        found = self._places.look(path, end)
-        if seen is not None and not is_racy(seen):
-            self._read[path] = seen, found
-        return found
 
 
 def variable(name: str, changed: Mapping[str, str | None], places: Places) -> tuple[str, str]:

@@ -16,10 +16,10 @@ from typing import Any
 
 from plimsoll.data.trace.calls import Monitor, Tracing, begins
 from plimsoll.data.trace.events import Hook
+from plimsoll.data.trace.files.handed import paths_in
+from plimsoll.data.trace.files.places import Places
 from plimsoll.data.trace.found import Found, Trace
-from plimsoll.data.trace.handed import paths_in
 from plimsoll.data.trace.origin import caller
-from plimsoll.data.trace.places import Places
 from plimsoll.data.trace.reading.way import Reached, brought_by, reached
 from plimsoll.data.trace.variables import Variables
 from plimsoll.data.trace.watched.chance import Chance
@@ -62,12 +62,18 @@ class Recorder:
         hidden: folders whose content does not count, such as the blobs'.
         changed: variables that Plimsoll has set in this process -> what they are without it.
         alone: the whole process belongs to one step; else other threads, and the generators' state, are somebody else's.
+        remembered: where the digests of large files are remembered; None remembers them in this process alone.
     """
 
     def __init__(
-        self, project: Path, hidden: Iterable[Path] = (), changed: Mapping[str, str | None] | None = None, alone: bool = False
+        self,
+        project: Path,
+        hidden: Iterable[Path] = (),
+        changed: Mapping[str, str | None] | None = None,
+        alone: bool = False,
+        remembered: Path | None = None,
     ) -> None:
-        self._places = Places(project, hidden)
+        self._places = Places(project, hidden, remembered)
         self._changed = dict(changed or {})
         self._alone = alone
         self._reached: dict[Callable[..., Any], Reached] = {}

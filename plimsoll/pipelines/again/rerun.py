@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from plimsoll import codec
+from plimsoll.data.trace.files.contents import ABSENT
 from plimsoll.data.trace.now import WORKING_FOLDER, Now, is_around
-from plimsoll.data.trace.places import ABSENT
 from plimsoll.errors import Corrupt, Internal, InvalidInput, NotFound
 from plimsoll.fingerprint import digest_value
 from plimsoll.records.pipeline import GetKeyParts, KeyPart, StepRecord

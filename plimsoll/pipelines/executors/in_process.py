@@ -14,7 +14,7 @@ from plimsoll.data import values
 from plimsoll.data.trace.recording import Recorder, kept
 from plimsoll.errors import PlimsollError
 from plimsoll.pipelines.executors.call import Call, Ran, changeable, load_input, perform
-from plimsoll.pipelines.loop.late import LateBlobs
+from plimsoll.pipelines.loop.late import LateBlobs, remembered_by
 from plimsoll.pipelines.loop.room import one_at_a_time
 from plimsoll.pipelines.plan import Argument, Literal, Node, resolve
 from plimsoll.runs.logger import RunLogger
@@ -41,7 +41,8 @@ class InProcess:
         self.alarms = Alarms()
         self._turn, self._many, self._ends = threading.Lock(), many, contextlib.ExitStack()
         stored = blobs.stored if isinstance(blobs, LateBlobs) else blobs
-        self._recorder = Recorder(project, [stored.folder] if isinstance(stored, LocalBlobs) else [])
+        hidden = [stored.folder] if isinstance(stored, LocalBlobs) else []
+        self._recorder = Recorder(project, hidden, remembered=remembered_by(blobs))
 
     def submit(self, call: Call) -> Future[Ran]:
         """Run a call to its end and return its future.

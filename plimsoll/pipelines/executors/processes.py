@@ -17,12 +17,13 @@ from typing import Any
 
 from plimsoll import codec
 from plimsoll.data.snapshot import get_manifest
-from plimsoll.data.trace.places import OWN
+from plimsoll.data.trace.files.places import OWN
 from plimsoll.errors import Corrupt, NotFound, PlimsollError, StepFailed
 from plimsoll.pipelines.executors.call import Call, Ran
 from plimsoll.pipelines.executors.task import environment, import_path, share, task_of
 from plimsoll.pipelines.executors.warm import Forked, Warm
 from plimsoll.pipelines.executors.watch import Watch
+from plimsoll.pipelines.loop.late import remembered_by
 from plimsoll.pipelines.loop.room import this_machine
 from plimsoll.records.request import Request
 from plimsoll.records.run import LogArtifact, PointColumns
@@ -64,7 +65,7 @@ class Processes:
             call: what to run.
         """
         try:
-            task = codec.to_msgpack(task_of(call, self._local, self._project))
+            task = codec.to_msgpack(task_of(call, self._local, self._project, remembered_by(self._blobs)))
         except PlimsollError as error:
             refused: Future[Ran] = Future()
             refused.set_exception(error)

@@ -148,7 +148,8 @@ def _call(function: Callable[..., Any], spec: dict[str, Any], send: Send) -> Ran
     logger = RunLogger(spec["run_id"], log, lambda kept: values.save(kept, blobs, project))
     args = [value(node) for node in spec["args"]]
     kwargs = {name: value(node) for name, node in spec["kwargs"].items()}
-    recorder = Recorder(project, [blobs.folder], spec["changed"], alone=True)
+    remembered = Path(spec["remembered"]) if spec["remembered"] else None
+    recorder = Recorder(project, [blobs.folder], spec["changed"], alone=True, remembered=remembered)
     recording = recorder.recording(function, spec["known"], spec["seed"], spec["variables"], [*args, *kwargs.values()])
     shared = changeable({int(index): name for index, name in spec["shared"].items()}, outputs, loaded)
     return perform(function, args, kwargs, logger, blobs, project, recording, spec["variables"], shared)

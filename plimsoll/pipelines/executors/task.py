@@ -16,13 +16,14 @@ from plimsoll.pipelines.plan import Argument, Choice, Group, Literal, Reference
 from plimsoll.store.blobs import LocalBlobs
 
 
-def task_of(call: Call, blobs: LocalBlobs, project: Path) -> dict[str, Any]:
+def task_of(call: Call, blobs: LocalBlobs, project: Path, remembered: Path | None = None) -> dict[str, Any]:
     """Return the task of a call, to be sent as msgpack. Arguments that are too big for a message are stored first.
 
     Args:
         call: what to run.
         blobs: the folder that the process opens.
         project: folder of the project, from which the step is imported.
+        remembered: where digests of large files are remembered.
 
     Raises:
         Unsuitable: another process cannot import the step, or an argument cannot be sent.
@@ -43,6 +44,7 @@ def task_of(call: Call, blobs: LocalBlobs, project: Path) -> dict[str, Any]:
         "threads": None if "OMP_NUM_THREADS" in os.environ else threads,
         "project": str(project),
         "blobs": str(blobs.folder),
+        "remembered": "" if remembered is None else str(remembered),
         "module": module,
         "qualname": qualname,
         "code": call.code,

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from plimsoll import codec
+from plimsoll.store.blobs import LocalBlobs
 from plimsoll.store.contracts import Blobs
 
 #: Bytes up to which a blob waits, and of all that wait.
@@ -126,3 +127,22 @@ class LateBlobs:
             age: seconds.
         """
         return 0 if digest in self._waiting else self.stored.collect(digest, age)
+
+
+def remembered_by(blobs: Blobs) -> Path | None:
+    """Return the folder beside a home's blobs in which the digests of large files are remembered; None where blobs are elsewhere.
+
+    Args:
+        blobs: of a home, or of a server.
+    """
+    stored = blobs.stored if isinstance(blobs, LateBlobs) else blobs
+    return remembered_in(stored.folder.parent) if isinstance(stored, LocalBlobs) else None
+
+
+def remembered_in(home: Path) -> Path:
+    """Return the folder in which the digests of large files are remembered.
+
+    Args:
+        home: the home's folder.
+    """
+    return home / "recall" / "files"

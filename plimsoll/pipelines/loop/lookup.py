@@ -14,6 +14,7 @@ from plimsoll.data.trace.now import Now
 from plimsoll.errors import Corrupt, InvalidInput, NotFound, Unfingerprintable
 from plimsoll.pipelines.cache import damage, differences, fresh, log_of, one_line
 from plimsoll.pipelines.keys import argument_parts, call_key, code_parts, digest_parts, may_give_model, output_parts, purpose_parts
+from plimsoll.pipelines.loop.late import remembered_by
 from plimsoll.pipelines.plan import Node
 from plimsoll.records.pipeline import CacheEntry, Claim, DropEntry, FindEntries, KeyPart, Output
 from plimsoll.runs.step_log import NOTHING, Logged, read_log
@@ -88,7 +89,7 @@ class LookUp:
         self._do, self._project = do, project
         self._lately = lately
         self._sources = Sources() if lately is None else lately.sources
-        self._now = Now(project)
+        self._now = Now(project, remembered_by(blobs))
         self._code: dict[int, Code | Unfingerprintable] = {}
         #: Name of a call that this run computes -> what made it do so.
         self._causes: dict[str, str] = {}

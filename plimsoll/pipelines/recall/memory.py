@@ -18,6 +18,7 @@ from typing import Any
 from plimsoll import clock, codec
 from plimsoll.data.trace.now import Now
 from plimsoll.errors import PlimsollError
+from plimsoll.pipelines.loop.late import remembered_in
 from plimsoll.records.pipeline import KeyPart
 from plimsoll.records.run import StartRun
 
@@ -117,7 +118,7 @@ def read(path: Path, project: Path) -> Memory | None:
         memory = codec.from_msgpack(path.read_bytes(), Memory, "A remembered run")
     except (OSError, PlimsollError):
         return None
-    now = Now(project)
+    now = Now(project, remembered_in(path.parent.parent))
     if memory.packages != installed(project.resolve()) or any(now.digest(part) != part.digest for part in memory.parts):
         return None
     return memory

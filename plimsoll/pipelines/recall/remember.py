@@ -13,9 +13,9 @@ from typing import Any
 from plimsoll import codec
 from plimsoll.data.code.source import Sources
 from plimsoll.data.project import PROJECT_FILE, user_file
+from plimsoll.data.trace.files.places import NAMES, Places
 from plimsoll.data.trace.found import Trace
 from plimsoll.data.trace.now import Now
-from plimsoll.data.trace.places import NAMES, Places
 from plimsoll.pipelines.plan import Plan
 from plimsoll.pipelines.recall.memory import Memory, RememberedStep, installed, write
 from plimsoll.pipelines.recall.replay import SAID

@@ -12,6 +12,7 @@ from plimsoll.data.environment import code_version
 from plimsoll.data.trace.now import Now
 from plimsoll.errors import Corrupt, NotFound
 from plimsoll.pipelines.cache import damage, fresh, log_of
+from plimsoll.pipelines.loop.late import remembered_by
 from plimsoll.pipelines.recall.memory import Memory, RememberedStep, read
 from plimsoll.records.data import RegisterSnapshot
 from plimsoll.records.model import CreateVersion
@@ -74,7 +75,7 @@ def recall(path: Path, *, do: Do, blobs: Blobs, project: Path) -> Recalled | Non
 
 def _found(memory: Memory, do: Do, blobs: Blobs, project: Path) -> list[tuple[CacheEntry, Logged]] | None:
     """Return the entry of each step and what it logged, or None when one may not be used."""
-    now, found = Now(project), list[tuple[CacheEntry, Logged]]()
+    now, found = Now(project, remembered_by(blobs)), list[tuple[CacheEntry, Logged]]()
     for step in memory.steps:
         try:
             entry = do(GetEntry(key=step.key))

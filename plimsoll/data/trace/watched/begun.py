@@ -12,9 +12,9 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from plimsoll.data.code.bytecode import Reference, named_in_text
+from plimsoll.data.trace.files.places import LEADS, LINK, PERMISSIONS, SIZE, STATE, THERE, TIME, is_machine
 from plimsoll.data.trace.found import Found
 from plimsoll.data.trace.now import INSTALLED, MACHINE, PROCESSORS, SOUGHT
-from plimsoll.data.trace.places import LEADS, LINK, PERMISSIONS, SIZE, STATE, THERE, TIME, is_machine
 
 #: A table function of polars in a query.
 _IN_QUERY = re.compile(r"(?i)\bread_\w+\s*\(\s*'([^']+)'")

@@ -12,10 +12,10 @@ import types
 from types import FrameType
 from typing import Any
 
+from plimsoll.data.trace.files.places import LINK, PERMISSIONS, STATE
 from plimsoll.data.trace.found import Found
 from plimsoll.data.trace.now import MACHINE, PROCESSORS
 from plimsoll.data.trace.origin import names_handle
-from plimsoll.data.trace.places import LINK, PERMISSIONS, STATE
 from plimsoll.data.trace.watched.begun import ask, handle, is_now, source
 
 #: What stands for an argument that was not given.

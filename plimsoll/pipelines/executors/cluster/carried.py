@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from plimsoll import codec
-from plimsoll.data.trace.places import OWN
+from plimsoll.data.trace.files.places import OWN
 from plimsoll.errors import Corrupt
 from plimsoll.pipelines.executors.call import Unsuitable
 from plimsoll.store.contracts import Blobs

@@ -19,7 +19,7 @@ from typing import Any
 
 from plimsoll import clock, codec, errors, extras
 from plimsoll.data.snapshot import get_manifest
-from plimsoll.data.trace.places import OWN
+from plimsoll.data.trace.files.places import OWN
 from plimsoll.errors import Corrupt, InvalidInput, NotFound, PlimsollError, StepFailed, Unreachable
 from plimsoll.fingerprint import digest_value
 from plimsoll.pipelines.executors.call import Call, Ran

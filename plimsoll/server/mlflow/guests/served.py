@@ -17,8 +17,8 @@ from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from plimsoll.data.trace.files.places import OWN
 from plimsoll.data.trace.origin import HOST
-from plimsoll.data.trace.places import OWN
 from plimsoll.records.access import Actor
 from plimsoll.records.request import Request
 from plimsoll.runs.guests.guest import Guest

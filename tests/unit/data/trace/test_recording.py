@@ -22,8 +22,8 @@ import pandas as pd
 import polars as pl
 import pytest
 
+from plimsoll.data.trace.files.places import OWN
 from plimsoll.data.trace.now import Now
-from plimsoll.data.trace.places import OWN
 from plimsoll.data.trace.recording import Recorder
 from plimsoll.records.pipeline import KeyPart
 

@@ -17,13 +17,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from blake3 import blake3
-
 from plimsoll import clock
+from plimsoll.data.trace.files.contents import ABSENT, Contents
 from plimsoll.fingerprint import digest_value
-
-#: Digest of what is not there.
-ABSENT = digest_value(None)
 
 #: Ends of names: the names in a folder, whether something is there, what ``stat`` says of it or a part of that, what a link
 #: says, and where a path with links in it leads.
@@ -32,11 +28,6 @@ PERMISSIONS, LINK, LEADS = " (permissions)", " (link)", " (leads to)"
 #: Only where the name of a file ends like one of those.
 _CONTENT = " (content)"
 _ENDS = (NAMES, THERE, STATE, SIZE, TIME, PERMISSIONS, LINK, LEADS, _CONTENT)
-
-#: A file that was changed less than so many microseconds ago may change again without a new time.
-_RACY = 2_000_000
-
-_BLOCK = 1 << 20
 
 #: How the names of Plimsoll's own temporary folders begin: what a step finds there (its inputs that are trees or models, staged blobs)
 #: counts by its digest and not as a file. Nobody else's folder may be called so.
@@ -48,9 +39,6 @@ _INSTALLED = ("/site-packages/", "/dist-packages/")
 #: Stands between a name and what it is: no name holds it.
 _IS = "\0"
 
-#: What of a file shows that it was changed; ``ctime`` cannot be set back.
-Mark = tuple[int, int, int, int, int, int]
-
 
 class Places:
     """Names files for one project.
@@ -58,9 +46,12 @@ class Places:
     Args:
         project: the project's folder.
         hidden: folders whose content does not count, such as the blobs'.
+        remembered: where the digests of large files are remembered; None remembers them in this process alone.
     """
 
-    def __init__(self, project: Path, hidden: Iterable[Path] = ()) -> None:
+    def __init__(self, project: Path, hidden: Iterable[Path] = (), remembered: Path | None = None) -> None:
+        #: What files hold.
+        self.contents = Contents(remembered)
         self._project = str(project.resolve())
         own = {str(folder) for folder in hidden} | {str(folder.resolve()) for folder in hidden}
         self._left_out = (*_not_read(), *(folder + "/" for folder in own), f"{tempfile.gettempdir()}/{OWN}")
@@ -125,7 +116,7 @@ class Places:
         if end == LINK:
             return _link(path)
         if not end:
-            return content(path)
+            return self.contents.of(path)
         try:
             found = os.stat(path)
         except (OSError, ValueError):
@@ -188,52 +179,6 @@ def _link(path: str) -> tuple[str, str]:
         there = os.path.lexists(path)
         return (digest_value("no link"), "no link") if there else (ABSENT, "absent")
     return digest_value(("link", led)), f"to {led}"
-
-
-def mark(path: str) -> Mark | None:
-    """Return what shows whether a file is changed from now on; None where there is none.
-
-    Args:
-        path: an absolute path.
-    """
-    try:
-        found = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return found.st_mode, found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-
-def is_racy(seen: Mark) -> bool:
-    """Return whether a file is so young, or from the future, that a change might not show in its mark.
-
-    Args:
-        seen: what :func:`mark` gave.
-    """
-    return clock.now() - max(seen[4], seen[5]) // 1000 < _RACY
-
-
-def content(path: str) -> tuple[str, str]:
-    """Return digest and size of a file's content; a folder and what cannot be read have a digest of their own.
-
-    Args:
-        path: an absolute path.
-    """
-    hasher, size = blake3(), 0
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            return digest_value("special"), "not a file"
-        with open(path, "rb", buffering=0) as file:
-            block = memoryview(bytearray(_BLOCK))
-            while read := file.readinto(block):
-                hasher.update(block[:read])
-                size += read
-    except FileNotFoundError:
-        return ABSENT, "absent"
-    except (OSError, ValueError) as error:
-        return digest_value(type(error).__name__), "unreadable"
-    if not size and path.endswith("-wal"):
-        return ABSENT, "absent"  # readers of a database leave its log empty or take it away, as it happens
-    return hasher.hexdigest(), f"{size:,} bytes"
 
 
 def names_in(path: str) -> tuple[str, ...] | None:

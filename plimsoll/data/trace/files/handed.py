@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator
 from types import FrameType
 from typing import Any
 
+from plimsoll.data.trace.files.contents import Mark, mark
+from plimsoll.data.trace.files.places import Places
 from plimsoll.data.trace.origin import home_of
-from plimsoll.data.trace.places import Mark, Places, mark
 
 #: Of text that an installed package is given: what may name a file, the longest that is looked for, and how much from one place.
 _LIKE_A_FILE, _LONGEST, _ENOUGH = re.compile(r"[./]"), 4096, 500
