@@ -239,8 +239,10 @@ class _Walk:
         """Note what a module's import did beyond its own names, and go on to the modules that it imported."""
         for other in imported(module, self.sources):
             self.reach(other.__name__)
-        statements = effects(module, self.sources, ASKS_LOGGERS.isdisjoint(self.used))
-        if statements:
+        known, quiet = self.sources.effects, ASKS_LOGGERS.isdisjoint(self.used)
+        if (id(module), quiet) not in known:
+            known[id(module), quiet] = module, effects(module, self.sources, quiet)
+        if statements := known[id(module), quiet][1]:
             label = self.label(module.__name__, "<import>")
             self.queue.append((label, lambda label: self.work_import(label, module, statements)))
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from email.parser import HeaderParser
 from pathlib import Path
-from types import CodeType
+from types import CodeType, ModuleType
 from typing import Any
 
 from plimsoll.data.code.bytecode import Reference, bytecode, codes, names_used, references
@@ -63,6 +63,8 @@ class Sources:
         self._named: dict[int, tuple[CodeType, frozenset[str], list[Reference]]] = {}
         #: Module -> modules that its import leads to by calling functions, which does not change while it is loaded.
         self.late: dict[str, list[str]] = {}
+        #: Module, and whether loggers' settings are quiet -> the module, held, and what its import did beyond names, which is past as well.
+        self.effects: dict[tuple[int, bool], tuple[ModuleType, list[ast.stmt]]] = {}
         self._acting: dict[int, tuple[ast.AST, list[ast.AST]]] = {}
         self._parts: dict[tuple[str, str], KeyPart] = {}
         self._versions: dict[str, dict[str, str]] = {}
