@@ -57,6 +57,9 @@ QUICK = 0.02
 #: Seconds without a job after which the child that stays is ended, so that an idle worker holds little memory.
 IDLE = 60.0
 
+#: Seconds between two looks at a database in which nothing was changed: leases end, and schedules are due.
+AGAIN = 2.0
+
 #: Seconds between two looks at the triggers, and between two at the project's commit.
 FIRE, COMMIT = 1.0, 5.0
 
@@ -136,9 +139,16 @@ class Lane:
         self._job: Job | None = None
         self._beaten = 0.0
         self._used = 0.0
+        #: Whether the queue may hold a job that was not looked at.
+        self._unseen = True
 
-    def turn(self) -> bool:
-        """Look after the job under way, or claim one; return whether a job has begun or ended."""
+    def turn(self, changed: bool = True) -> bool:
+        """Look after the job under way, or claim one; return whether a job has begun or ended.
+
+        Args:
+            changed: whether the queue may hold another job than at the last turn.
+        """
+        self._unseen = self._unseen or changed
         if self._job is not None and self._child is not None:
             code = self._child.poll()
             if code is None and not self._answered(self._child):
@@ -151,13 +161,7 @@ class Lane:
                 self._drop()
             self._job, self._used = None, clock.monotonic()
             return True
-        queue, database = self._workspace.stores.queue, self._workspace.stores.database
-        with database.read() as tx:
-            due = queue.due(tx, self._verbs)
-        claimed = None
-        if due:
-            with database.write() as tx:
-                claimed = queue.claim(tx, self._name, LEASE, self._verbs)
+        claimed = self._claimed() if self._unseen else None
         if claimed is None:
             if self._child is not None and clock.monotonic() - self._used > IDLE:
                 self.end()
@@ -165,6 +169,16 @@ class Lane:
         self._give(claimed)
         self._job, self._beaten = claimed, clock.monotonic()
         return True
+
+    def _claimed(self) -> Job | None:
+        queue, database = self._workspace.stores.queue, self._workspace.stores.database
+        self._unseen = False
+        with database.read() as tx:
+            due = queue.due(tx, self._verbs)
+        if not due:
+            return None
+        with database.write() as tx:
+            return queue.claim(tx, self._name, LEASE, self._verbs)
 
     def end(self) -> None:
         """End the child; a job under way goes back to the queue."""
@@ -236,6 +250,9 @@ class Worker:
         self.stopping = False
         self._lanes = tuple(Lane(workspace, name, user_code) for user_code in (True, False))
         self._quick = 0.0
+        #: The database's version at the last look, and when to look again in any case.
+        self._version: int | None = None
+        self._again = 0.0
         self._fires = self._commits = self._looks = self._tells = 0.0
         self._couriers = Couriers(lambda request: workspace.do(request, WORKER))
         #: The commit and branch that the triggers were told last, and those that the project is at.
@@ -256,23 +273,35 @@ class Worker:
         Args:
             parent: id of a process without which the worker ends as well.
         """
-        rounds = 0.0
+        rounds, waiting = 0.0, False
         while not self.stopping and (parent is None or os.getppid() == parent):
+            changed = self._is_changed()
+            waiting = waiting or changed
             with self._survive():
-                self._work()
-            if clock.monotonic() >= rounds:
+                self._work(changed)
+            if waiting and clock.monotonic() >= rounds:
                 for round in (self._roll, self._seal, self._fire, self._collect, self._tell):
                     with self._survive():
                         round()
-                rounds = clock.monotonic() + PAUSE
+                rounds, waiting = clock.monotonic() + PAUSE, False
             clock.sleep(QUICK if clock.monotonic() < self._quick else PAUSE)
         self._couriers.end()
         for lane in self._lanes:
             lane.end()
 
-    def _work(self) -> None:
+    def _is_changed(self) -> bool:
+        """Return whether there may be something new in the database; also after a while without, since time does things too."""
+        version = None
+        with self._survive():
+            version = self.workspace.stores.database.version()
+        if version is not None and version == self._version and clock.monotonic() < self._again:
+            return False
+        self._version, self._again = version, clock.monotonic() + AGAIN
+        return True
+
+    def _work(self, changed: bool) -> None:
         for lane in self._lanes:
-            if lane.turn():
+            if lane.turn(changed):
                 self._quick = clock.monotonic() + 1.0
 
     @contextlib.contextmanager

@@ -52,6 +52,13 @@ class Database(Protocol):
         """
         ...
 
+    def version(self) -> int | None:
+        """Return a number that is another one after each commit, whoever makes it; None where the database does not tell.
+
+        It is for one thread that would look again only after a change.
+        """
+        ...
+
     def copy_to(self, path: Path) -> None:
         """Write one state of the whole database to a new file, while others write on.
 

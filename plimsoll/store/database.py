@@ -37,6 +37,10 @@ class Backend(Protocol):
         """Begin a transaction that writes, or one that cannot."""
         ...
 
+    def version(self) -> int | None:
+        """Return a number that is another one after each commit, or None."""
+        ...
+
     def close(self) -> None:
         """Note that every connection was given back."""
         ...
@@ -103,6 +107,17 @@ class SqlDatabase:
                 yield tx
         finally:
             self._writers.release()
+
+    def version(self) -> int | None:
+        """Return a number that is another one after each commit, whoever makes it; None where the database does not tell.
+
+        It is for one thread that would look again only after a change.
+
+        Raises:
+            Conflict: the process was forked from the one that has opened the database.
+        """
+        self._check_process()
+        return self._backend.version()
 
     def copy_to(self, path: Path) -> None:
         """Write one state of the whole database to a new file, while others write on.

@@ -57,6 +57,8 @@ class Sqlite:
         self.path = Path(url.database).absolute()
         #: The process that has it open, 0 for none.
         self._opened_by = 0
+        #: Asks whether others have written: SQLite tells a connection of the commits of all but itself.
+        self._asking: sqlite3.Connection | None = None
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -95,9 +97,21 @@ class Sqlite:
         made = (each for each in gc.get_objects() if type(each) is Sqlite and each.path == self.path)
         return any(each._opened_by not in (0, os.getpid()) for each in made)
 
+    def version(self) -> int | None:
+        """Return a number that is another one after each commit, or None while the file cannot be asked."""
+        try:
+            if self._asking is None:
+                self._asking = sqlite3.connect(self.path, timeout=0.0, isolation_level=None, check_same_thread=False)
+            (found,) = self._asking.execute("PRAGMA data_version").fetchone()
+        except sqlite3.Error:
+            return None
+        return int(found)
+
     def close(self) -> None:
         """Note that every connection was given back."""
-        self._opened_by = 0
+        if self._asking is not None:
+            self._asking.close()
+        self._asking, self._opened_by = None, 0
 
     def _engine(self) -> Engine:
         engine = create_engine(

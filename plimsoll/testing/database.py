@@ -84,6 +84,21 @@ class DatabaseSuite:
         with databases[0].read() as tx:
             assert tx.execute(select(_NAMES.c.created)).scalar_one() == 80
 
+    def test_the_version_tells_of_every_commit_and_of_nothing_else(self, reopen: Open) -> None:
+        database, other = reopen(), reopen()
+        seen = [database.version()]
+        for number, writer in enumerate((database, other, database, other)):
+            with writer.write() as tx:
+                tx.execute(insert(_NAMES).values(_row(str(number), 1)))
+            seen.append(database.version())
+        with other.read() as tx:
+            assert len(tx.execute(select(_NAMES)).all()) == 4
+        if None in seen:
+            assert set(seen) == {None}
+        else:
+            assert len(set(seen)) == 5
+            assert database.version() == seen[-1]
+
     def test_a_row_that_names_nothing_is_refused(self, reopen: Open) -> None:
         database = reopen()
         with pytest.raises(IntegrityError), database.write() as tx:

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import pytest
+from sqlalchemy import Engine, event
 
 from plimsoll import clock
 from plimsoll.errors import Corrupt
-from plimsoll.records.access import ListEvents, ListJobs
+from plimsoll.records.access import GetJob, ListEvents, ListJobs
 from plimsoll.records.deployment import GetDeployment, KillDeployment, ReleasePolicy, ReviveDeployment, SetEnvironment
 from plimsoll.records.monitor import SealPredictions
 from plimsoll.worker import LEASE, SEAL_ROWS, Worker, run_job
 from plimsoll.workspace import WORKER
 from tests.unit.yard import Yard
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = clock.monotonic() + 300
+    while not condition():
+        assert clock.monotonic() < deadline
+        clock.sleep(0.02)
 
 
 @pytest.fixture
@@ -130,6 +139,27 @@ def test_collecting_is_left_for_the_queue_once_a_day(yard: Yard, worker: Worker,
     real = clock.now
     monkeypatch.setattr(clock, "now", lambda: real() + 90_000_000_000)
     assert [asked(), asked()] == [1, 1]
+
+
+def test_an_idle_worker_asks_little_and_still_sees_a_job_at_once(yard: Yard, worker: Worker) -> None:
+    asked: list[object] = []
+    note = asked.append
+    event.listen(Engine, "begin", note)
+    working = threading.Thread(target=worker.run)
+    working.start()
+    try:
+        until(lambda: asked)
+        clock.sleep(1.0)
+        before = len(asked)
+        clock.sleep(3.0)
+        # Every other second, each of two lanes and five rounds, where it was five times a second.
+        assert 3 <= len(asked) - before <= 45
+        job = yard.workspace.submit(SealPredictions(), yard.nora)
+        until(lambda: yard.workspace.do(GetJob(id=job.id), WORKER).state == "done")
+    finally:
+        worker.stop(0, None)
+        working.join()
+        event.remove(Engine, "begin", note)
 
 
 def test_a_job_records_its_result(yard: Yard) -> None:
