@@ -132,7 +132,8 @@ def _read(lasting: Path, seen: Mark) -> str:
 def _write(lasting: Path, seen: Mark, digest: str) -> None:
     unfinished = lasting.with_name(f"{lasting.name}.{clock.new_id()}")
     try:
-        lasting.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (lasting.parent.parent, lasting.parent):
+            folder.mkdir(mode=0o700, exist_ok=True)
         unfinished.write_text(json.dumps([*seen, digest, _sum(seen, digest)]))
         unfinished.replace(lasting)
     except OSError:
