@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from plimsoll import codec, errors
+from plimsoll.data.trace.files.contents import Contents, held
 from plimsoll.data.values import load
-from plimsoll.fingerprint import digest_value
 from plimsoll.pipelines.executors.call import Call, Unsuitable
 from plimsoll.pipelines.executors.cluster.carried import pack, parts_of, receive, unpack
 from plimsoll.pipelines.executors.cluster.node import machine, work_on_node
@@ -40,7 +40,7 @@ def said(bench: Bench, path: Path, origin: str, **changed: Any) -> list[dict[str
     blobs = bench.workspace.stores.blobs
     assert isinstance(blobs, LocalBlobs)
     call = Call(node=node, inputs={}, code="", run_id="r", heard=lambda logged: None)
-    task = {**task_of(call, blobs, bench.project), "paths": {str(path): digest_value(path)}, **changed}
+    task = {**task_of(call, blobs, bench.project), "paths": {str(path): held(str(path), Contents())}, **changed}
     limits, probe = codec.to_msgpack(node.step.options), blobs.put(b"probe")
     messages = work_on_node(codec.to_msgpack(task), "work", limits, origin, probe, None, [])
     return [codec.from_msgpack(message, dict[str, Any]) for message in messages]
@@ -76,8 +76,17 @@ def test_another_machine_keeps_what_tells_of_the_machine(bench: Bench, path: Pat
 
 
 def test_a_path_that_names_another_file_on_its_node_is_unsuitable(bench: Bench, path: Path) -> None:
-    other = {str(path): digest_value(Path(__file__))}
-    for paths in (other, {str(path.with_name("none")): digest_value(path)}):
+    folder = path.parent / "folder"
+    (folder / "in").mkdir(parents=True)
+    (folder / "in" / "a.txt").write_text("a")
+    contents = Contents()
+    seen = {str(each): held(str(each), contents) for each in (path, folder)}
+    assert value(bench, said(bench, path, "another machine", paths=seen))[0] == "content"
+    path.write_text("CONTENT")
+    changed = {str(path): seen[str(path)]}
+    (folder / "in" / "a.txt").write_text("b")
+    # Every path is one of the driver's machine, where it named what it names no more.
+    for paths in (changed, {str(folder): seen[str(folder)]}, {str(path.with_name("none")): seen[str(path)]}):
         message = said(bench, path, "another machine", paths=paths)[-1]
         error = errors.from_wire(message["error"])
         assert isinstance(error, Unsuitable)

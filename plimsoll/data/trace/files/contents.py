@@ -69,6 +69,22 @@ class Contents:
         return content
 
 
+def held(path: str, contents: Contents) -> str:
+    """Return a digest of what a path names: a file's content, or the names and contents of all files in a folder.
+
+    Args:
+        path: an absolute path.
+        contents: reads the files.
+    """
+    if not os.path.isdir(path):
+        return contents.of(path)[0]
+    found = []
+    for folder, folders, files in os.walk(path):
+        folders.sort()
+        found += [(os.path.relpath(each, path), contents.of(each)[0]) for each in (os.path.join(folder, name) for name in sorted(files))]
+    return digest_value([(os.fsencode(name), digest) for name, digest in found])
+
+
 def mark(path: str) -> Mark | None:
     """Return what shows whether a file is changed from now on; None where there is none.
 

@@ -19,13 +19,14 @@ from typing import Any
 
 from plimsoll import clock, codec, errors, extras
 from plimsoll.data.snapshot import get_manifest
+from plimsoll.data.trace.files.contents import Contents, held
 from plimsoll.data.trace.files.places import OWN
 from plimsoll.errors import Corrupt, InvalidInput, NotFound, PlimsollError, StepFailed, Unreachable
-from plimsoll.fingerprint import digest_value
 from plimsoll.pipelines.executors.call import Call, Ran
 from plimsoll.pipelines.executors.cluster.carried import pack, parts_of, receive
 from plimsoll.pipelines.executors.cluster.node import machine, work_on_node
 from plimsoll.pipelines.executors.task import task_of
+from plimsoll.pipelines.loop.late import remembered_by
 from plimsoll.pipelines.loop.room import elsewhere
 from plimsoll.records.pipeline import Output
 from plimsoll.records.run import PointColumns
@@ -82,6 +83,7 @@ class RayCluster:
             extras.require("ray.experimental.tqdm_ray").instance()
         self._blobs = blobs
         self._project = project
+        self._contents = Contents(remembered_by(blobs))
         self.room = elsewhere()
         self._stage = None if isinstance(blobs, LocalBlobs) else tempfile.TemporaryDirectory(prefix=f"{OWN}stage-")
         self._local = blobs if isinstance(blobs, LocalBlobs) else LocalBlobs(Path(self._stage.name if self._stage else ""))
@@ -111,7 +113,7 @@ class RayCluster:
         try:
             task = task_of(call, self._local, self._project)
             # On another machine a path may name another file.
-            task["paths"] = {path: digest_value(Path(path)) for path in _named(task, "path")}
+            task["paths"] = {path: held(os.path.join(task["folder"], path), self._contents) for path in _named(task, "path")}
             self._connect()
         except PlimsollError as error:
             refused: Future[Ran] = Future()

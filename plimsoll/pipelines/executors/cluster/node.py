@@ -19,8 +19,8 @@ from typing import Any
 
 from plimsoll import codec, errors, extras
 from plimsoll.data.snapshot import get_manifest
+from plimsoll.data.trace.files.contents import Contents, held
 from plimsoll.errors import PlimsollError, StepFailed
-from plimsoll.fingerprint import digest_value
 from plimsoll.pipelines.executors.call import Ran, Unsuitable
 from plimsoll.pipelines.executors.cluster.carried import parts_of, receive, unpack
 from plimsoll.pipelines.executors.processes import Fresh, end
@@ -73,15 +73,15 @@ def work_on_node(
     if apart and carried is None:
         yield codec.to_msgpack({"apart": True})
         return
-    other = None if machine() == origin else _other(task["paths"])
-    if other is not None:
-        error = Unsuitable(f"{other} is not the same on its node", "Put it on a disk that all nodes share, or let a step give it.")
-        yield codec.to_msgpack({"error": errors.to_wire(error)})
-        return
     # A name that the trace counts: what lies in Plimsoll's own temporary folders does not.
     with tempfile.TemporaryDirectory(prefix="node-of-plimsoll-") as made:
         options = codec.from_msgpack(limits, StepOptions, "The step's options")
         known = _fetch(task, Path(made), carried, sources) if apart and carried is not None else None
+        other = None if machine() == origin else _other(task["paths"], task["folder"])
+        if other is not None:
+            error = Unsuitable(f"{other} is not the same on its node", "Put it on a disk that all nodes share, or let a step give it.")
+            yield codec.to_msgpack({"error": errors.to_wire(error)})
+            return
         _settle(task, origin, apart, options)
         for said in _said(codec.to_msgpack(task), label, options):
             if known is not None:
@@ -93,15 +93,10 @@ def _sees(folder: Path, probe: str) -> bool:
     return bool(probe) and folder.is_dir() and LocalBlobs(folder).has(probe)
 
 
-def _other(paths: Mapping[str, str]) -> str | None:
+def _other(paths: Mapping[str, str], folder: str) -> str | None:
     """Return a path whose content here is not what it is on the driver's machine, or None."""
-    for path, digest in paths.items():
-        try:
-            if digest_value(Path(path)) != digest:
-                return path
-        except PlimsollError:
-            return path
-    return None
+    contents = Contents()
+    return next((path for path, digest in paths.items() if held(os.path.join(folder, path), contents) != digest), None)
 
 
 def _fetch(task: dict[str, Any], folder: Path, carried: Mapping[str, Sequence[Any]], sources: Sequence[Any]) -> set[str]:
