@@ -19,7 +19,7 @@ from plimsoll.records.request import Request
 from plimsoll.records.run import PointColumns
 from plimsoll.runs.step_log import LOGGED
 
-#: Seconds that a step's process may take to end after it has given its result.
+#: Seconds that a step's process may take to end after it has given its result, or was killed.
 _GRACE = 10.0
 
 #: Seconds between two looks at a process whose memory is limited.
@@ -70,6 +70,8 @@ class Watch:
         self._buffer = bytearray()
         self._answer: dict[str, Any] | None = None
         self._stopped = ""
+        #: Monotonic seconds at which nobody waits for its end any more; None before it has answered or was killed.
+        self._until: float | None = None
 
     def result(self, spec: bytes) -> Ran:
         """Give the process its task and return what the step gave.
@@ -88,7 +90,7 @@ class Watch:
             _write_all(self._process.stdin.fileno(), len(spec).to_bytes(8, "big") + spec)
         self._read()
         try:
-            status = self._process.wait(_GRACE)
+            status = self._process.wait(_GRACE if self._until is None else max(0.0, self._until - clock.monotonic()))
         except subprocess.TimeoutExpired:
             status = 0  # it has answered and only lingers; whoever called us kills it
         return self._judge(status)
@@ -105,13 +107,20 @@ class Watch:
                     if not data:
                         return
                     self._take(data)
-                if not self._stopped and self._answer is None:
+                if self._until is None and self._answer is None:
                     self._stopped = self._excess(deadline)
                     if self._stopped:
                         self._process.kill()
+                if self._until is None and (self._stopped or self._answer is not None):
+                    self._until = clock.monotonic() + _GRACE
+                # A thread that still runs, or a process that the step has forked, keeps the pipe open.
+                if self._until is not None and clock.monotonic() >= self._until:
+                    return
 
     def _pause(self, deadline: float | None) -> float | None:
-        left = None if deadline is None or self._stopped else max(0.0, deadline - clock.monotonic())
+        if self._until is not None:
+            return max(0.0, self._until - clock.monotonic())
+        left = None if deadline is None else max(0.0, deadline - clock.monotonic())
         if self._options.memory is None:
             return left
         return _LOOK if left is None else min(left, _LOOK)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -118,6 +119,20 @@ def test_a_step_past_its_memory_is_stopped(bench: Bench) -> None:
     flow(bench, "held = b'x' * 900_000_000\ntime.sleep(600)", "memory='700MB'")
     error = failure(bench)
     assert "more than the 700 MB" in error.fact
+
+
+THREAD = "threading.Thread(target=threading.Event().wait).start()\nchild = None"
+FORKED = "child = os.fork()\nif child == 0:\n    os.setsid()\n    signal.pause()"
+
+
+@pytest.mark.parametrize("left", [THREAD, FORKED])
+def test_what_a_step_leaves_running_is_not_waited_for(bench: Bench, monkeypatch: pytest.MonkeyPatch, left: str) -> None:
+    monkeypatch.setattr("plimsoll.pipelines.executors.watch._GRACE", 0.2)
+    flow(bench, f"import threading\n{left}\nreturn [os.getpid(), child]", "timeout=60")
+    process, child = bench.run(executor="processes").value
+    _gone(process)
+    if child is not None:
+        os.kill(child, signal.SIGKILL)
 
 
 def test_what_a_step_prints_does_not_garble_its_answer(bench: Bench, capfd: pytest.CaptureFixture[str]) -> None:
