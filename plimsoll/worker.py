@@ -330,8 +330,10 @@ class Worker:
         try:
             do(StartRollout(release_id=release.id), WORKER)
         except Refused as refused:
-            # Another version went live since its checks: what was approved cannot be rolled out any more.
-            do(RejectRelease(id=release.id, reason=str(refused)), WORKER)
+            # Where the rules ask for more people by now than have said yes, the others still can.
+            if "wanted" not in refused.details:
+                # Another version went live since its checks: what was approved cannot be rolled out any more.
+                do(RejectRelease(id=release.id, reason=str(refused)), WORKER)
 
     def _move(self, found: Deployment) -> None:
         if found.candidate is None:

@@ -70,6 +70,16 @@ def test_an_approval_that_has_become_stale_is_rejected_with_the_reason(yard: Yar
     assert "plimsoll checks run late/1" in found.reason
 
 
+def test_an_approval_under_weaker_rules_waits_for_the_other_people_and_is_not_rejected(yard: Yard, worker: Worker) -> None:
+    release = yard.approved("one")
+    yard.rules(approvals=2)
+    worker._roll()
+    assert yard.release(release.id).state == "approved"
+    yard.approve(release, yard.add("pia", "approve"))
+    worker._roll()
+    assert yard.release(release.id).state == "live"
+
+
 def test_a_release_waits_while_the_switch_is_on_or_another_is_under_way(yard: Yard, worker: Worker) -> None:
     champion = yard.live("one").package
     yard.workspace.do(KillDeployment(model="late", reason="Fire."), yard.nora)

@@ -112,6 +112,34 @@ def test_a_rejected_release_is_not_approved(yard: Yard, proposed: Release) -> No
         yard.start(proposed)
 
 
+def test_what_was_rejected_and_is_proposed_again_is_a_new_release(yard: Yard, proposed: Release) -> None:
+    yard.workspace.do(RejectRelease(id=proposed.id, reason="Not today."), yard.nora)
+    again = yard.propose(yard.workspace.do(m.GetVersion(ref="late/1"), yard.dana))
+    assert again.id != proposed.id
+    assert (again.state, yard.release(proposed.id).state) == ("proposed", "rejected")
+
+
+def test_what_answers_or_is_on_its_way_is_rolled_back_and_not_rejected(yard: Yard) -> None:
+    live = yard.live("one")
+    rolling = yard.approved("two", live.package)
+    yard.start(rolling)
+    for release, state in ((live, "live"), (rolling, "rolling")):
+        with pytest.raises(Conflict, match=rf"is {state}.*plimsoll deployments rollback"):
+            yard.workspace.do(RejectRelease(id=release.id, reason="No."), yard.nora)
+        assert yard.release(release.id).state == state
+
+
+def test_the_beginning_of_an_id_that_several_releases_have_names_none_of_them(yard: Yard, proposed: Release) -> None:
+    other = yard.propose(yard.workspace.do(m.GetVersion(ref="late/1"), yard.dana), "dev")
+    # Ids begin with their time.
+    assert other.id[:6] == proposed.id[:6]
+    with pytest.raises(InvalidInput, match="Several releases begin with"):
+        yard.workspace.do(RejectRelease(id=proposed.id[:6], reason="No."), yard.nora)
+    with pytest.raises(InvalidInput, match="too short"):
+        yard.workspace.do(RejectRelease(id=proposed.id[:5], reason="No."), yard.nora)
+    assert [yard.release(release.id).state for release in (proposed, other)] == ["proposed", other.state]
+
+
 def test_two_approvals_are_two_people(yard: Yard) -> None:
     yard.rules(approvals=2)
     version = yard.version("one")

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from plimsoll.errors import Conflict, Refused
+from plimsoll.errors import Conflict, NotFound, Refused
 from plimsoll.records.deployment import Deployment, Kill, KillDeployment, MoveRollout, ReviveDeployment, RollBack, RolloutStep
-from plimsoll.records.model import GetVersion, TrustPackage
-from plimsoll.workspace import WORKER
+from plimsoll.records.model import GetVersion, ListGrants, TrustPackage
+from plimsoll.records.plane import GetDesiredState
+from plimsoll.workspace import PLANE, WORKER
 from tests.unit.yard import Yard
 
 
@@ -239,3 +240,16 @@ def test_code_of_a_release_runs_only_when_somebody_approved_or_trusted_it(yard: 
     assert [track.trusted for track in yard.desired()[0].tracks] == [False]
     yard.workspace.do(TrustPackage(digest=version.digest), yard.nora)
     assert [track.trusted for track in yard.desired()[0].tracks] == [True]
+
+
+def test_an_approval_alone_lets_the_code_of_a_release_run(yard: Yard) -> None:
+    version = yard.version("one", WORKER, code="def f(rows): return rows\n", features="f:f")
+    assert yard.workspace.do(ListGrants(digest=version.digest), yard.dana) == ()
+    yard.examine(version)
+    yard.start(yard.approve(yard.propose(version)))
+    assert [track.trusted for track in yard.desired()[0].tracks] == [True]
+
+
+def test_a_plane_of_an_environment_that_is_not_there_is_told_so(yard: Yard) -> None:
+    with pytest.raises(NotFound, match="There is no environment 'prodution'"):
+        yard.workspace.do(GetDesiredState(environment="prodution"), PLANE)
