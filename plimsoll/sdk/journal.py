@@ -106,7 +106,8 @@ def frames(data: bytes | mmap.mmap) -> Iterator[tuple[Frame, int]]:
     while at + _HEAD.size <= len(data):
         length, crc = _HEAD.unpack_from(data, at)
         body = data[at + _HEAD.size : at + _HEAD.size + length]
-        if len(body) < length or zlib.crc32(body) != crc:
+        # Zeros, which a power cut may leave at the end of a file, are the checksum of nothing.
+        if not length or len(body) < length or zlib.crc32(body) != crc:
             return
         at += _HEAD.size + length
         yield codec.from_msgpack(body, Frame, "A frame of the journal"), at

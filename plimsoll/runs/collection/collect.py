@@ -48,7 +48,7 @@ def collect(request: Collect, context: JobContext) -> CollectReport:
         )
     marked = mark_experiments(context, [each.id for each in found.experiments], before)
     runs = remove_runs(context, [each.id for each in found.runs], before)
-    models = remove_models(context, [each.id for each in found.models])
+    models = remove_models(context, [each.id for each in found.models], before)
     experiments = remove_experiments(context, marked)
     remove_key_parts(context)
     blobs, freed = _sweep(context)

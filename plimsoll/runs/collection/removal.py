@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sqlalchemy import Connection, Table, delete, select, tuple_, update
+from sqlalchemy import Connection, Table, delete, or_, select, tuple_, update
 
 from plimsoll import codec
 from plimsoll.records.pipelines.search import Trial
@@ -58,6 +58,7 @@ OF_MODELS = (logged_model_params, logged_model_tags, logged_model_metrics, model
 
 _STANDING = select(versions.c.run_id).where(versions.c.run_id.is_not(None))
 _STANDING_MODELS = select(versions.c.model_id).where(versions.c.model_id.is_not(None))
+_GOING = select(experiments.c.id).where(experiments.c.deleted == GONE)
 
 
 def remove_runs(context: JobContext, ids: Sequence[str], before: int) -> int:
@@ -87,18 +88,20 @@ def remove_runs(context: JobContext, ids: Sequence[str], before: int) -> int:
     return removed
 
 
-def remove_models(context: JobContext, ids: Sequence[str]) -> int:
-    """Remove logged models with their files, and return how many; one that became a version's stays.
+def remove_models(context: JobContext, ids: Sequence[str], before: int) -> int:
+    """Remove logged models with their files, and return how many; one that became a version's or whose experiment was restored stays.
 
     Args:
         context: the job's.
         ids: the logged models.
+        before: UTC microseconds; only what was deleted at this time or earlier goes, or is in an experiment that goes.
     """
     removed = 0
     for some in chunks(ids, _TOGETHER):
         with turn(context.stores.database) as tx:
-            kept = set(tx.execute(_STANDING_MODELS.where(versions.c.model_id.in_(some))).scalars())
-            goes = [id for id in some if id not in kept]
+            mine = logged_models.c
+            away = or_(mine.deleted <= before, mine.experiment_id.in_(_GOING))
+            goes = list(tx.execute(select(mine.id).where(mine.id.in_(some), away, mine.id.not_in(_STANDING_MODELS))).scalars())
             for table in OF_MODELS:
                 tx.execute(delete(table).where(table.c.model_id.in_(goes)))
             tx.execute(delete(artifacts).where(artifacts.c.owner.in_(goes)))

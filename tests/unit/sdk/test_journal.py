@@ -111,6 +111,19 @@ def test_a_journal_that_is_cut_or_damaged_anywhere_keeps_the_frames_before_and_n
     again.close()
 
 
+@pytest.mark.parametrize("size", [8, 4096])
+def test_zeros_that_a_power_cut_left_at_the_end_are_damage_and_the_points_before_them_are_kept(tmp_path: Path, size: int) -> None:
+    journal = begun(tmp_path / "x.journal")
+    journal.add(point(1.0))
+    journal.close()
+    with journal.path.open("ab") as file:
+        file.write(bytes(size))
+    again = Journal(journal.path)
+    assert held(again) == [1.0]
+    assert again.damage.startswith("Record 3 of the journal")
+    again.close()
+
+
 def test_a_frame_that_this_version_does_not_know_stays_as_it_is(tmp_path: Path) -> None:
     journal = begun(tmp_path / "x.journal")
     journal.write(Frame(address=3))  # type: ignore[arg-type]

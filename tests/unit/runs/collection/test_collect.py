@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import String, func, select
+from sqlalchemy import Connection, String, func, select
 
 from plimsoll import clock, codec
 from plimsoll.data.values import save
@@ -32,8 +32,8 @@ from plimsoll.records.tracking.logged_model import (
 )
 from plimsoll.records.tracking.traces.assessment import Assessment, Said
 from plimsoll.records.tracking.traces.trace import KeepTraceFile, LinkTraces, RecordTrace, RequestTrace
-from plimsoll.runs.collection import removal
-from plimsoll.runs.collection.overdue import due
+from plimsoll.runs.collection import collect, removal
+from plimsoll.runs.collection.overdue import Overdue, due, overdue
 from plimsoll.sdk.journal import Journal
 from plimsoll.store.schema import key_parts
 from plimsoll.store.tables.columns import metadata
@@ -222,6 +222,29 @@ def test_a_run_that_is_being_removed_cannot_be_restored_nor_made_a_version_of_an
             do(request, yard.dana)
     assert collected(yard, older_than=None).runs == 1
     assert named(yard, run.id) == []
+
+
+def test_what_is_restored_or_made_a_version_of_while_a_collection_begins_stays(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    do, package = yard.workspace.do, yard.package("one")
+    restored, standing = do(CreateExperiment(name="restored"), yard.dana), do(CreateExperiment(name="standing"), yard.dana)
+    run, evidence = do(StartRun(experiment_id=restored.id), yard.dana), do(StartRun(experiment_id=standing.id), yard.dana)
+    model = do(CreateLoggedModel(experiment_id=restored.id), yard.dana)
+    for experiment in (restored, standing):
+        do(DeleteExperiment(id=experiment.id), yard.dana)
+
+    def looked(tx: Connection, before: int) -> Overdue:
+        found = overdue(tx, before)
+        assert {each.id for each in (*found.runs, *found.models)} == {run.id, evidence.id, model.id}
+        do(RestoreExperiment(id=restored.id), yard.dana)
+        do(CreateVersion(model="late", digest=package, run_id=evidence.id), yard.dana)
+        return found
+
+    monkeypatch.setattr(collect, "overdue", looked)
+    found = collected(yard)
+    assert (found.experiments, found.runs, found.models) == (0, 0, 0)
+    assert do(GetLoggedModel(id=model.id), yard.dana).deleted is None
+    assert do(GetRun(id=run.id), yard.dana).run.deleted is None
+    assert do(GetRun(id=evidence.id), yard.dana).run.id == evidence.id
 
 
 def test_a_deleted_logged_model_goes_by_itself(yard: Yard) -> None:
