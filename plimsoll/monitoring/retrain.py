@@ -100,7 +100,7 @@ def retrain(request: Retrain, context: JobContext) -> str:
     if alert is None:
         raise NotFound(f"There is no alert {request.alert_id!r}.", "List alerts with: plimsoll alerts list")
     try:
-        release_id, outcome = _propose(request, alert.environment, context)
+        release_id, outcome = _propose(request, alert.model, alert.environment, context)
     except PlimsollError as error:
         context.do(RecordRetraining(alert_id=request.alert_id, release_id=None, outcome=f"Failed: {error}"))
         raise
@@ -108,7 +108,7 @@ def retrain(request: Retrain, context: JobContext) -> str:
     return release_id
 
 
-def _propose(request: Retrain, environment: str, context: JobContext) -> tuple[str, str]:
+def _propose(request: Retrain, model: str, environment: str, context: JobContext) -> tuple[str, str]:
     context.progress(f"running {request.pipeline}")
     run = context.do(
         RunPipeline(
@@ -121,11 +121,12 @@ def _propose(request: Retrain, environment: str, context: JobContext) -> tuple[s
     if run.state != "finished":
         return "", f"The run {run.id} {run.state}: {run.error or 'no reason was recorded'}"
     with context.stores.database.read() as tx:
-        packages = (versions.c.run_id == run.id, versions.c.meta.is_not(None))
+        # The pipeline may make other models beside the one that is in trouble.
+        packages = (versions.c.run_id == run.id, versions.c.model == model, versions.c.meta.is_not(None))
         query = select(versions.c.model, versions.c.number).where(*packages).order_by(versions.c.number.desc())
         made = tx.execute(query).first()
     if made is None:
-        return "", f"The run {run.id} made no new version: the same data gave the same model."
+        return "", f"The run {run.id} made no new version of {model}: the same data gave the same model."
     ref = f"{made.model}/{made.number}"
     context.progress(f"checking {ref}")
     report = context.do(CheckVersion(ref=ref, environment=environment))

@@ -168,24 +168,17 @@ class Door:
         run = self.deployed.workspace.do(StartRun(experiment="parcels", cause=request.cause, key=request.key), WORKER)
         run = self.deployed.workspace.do(FinishRun(id=run.id, state="finished"), WORKER) if run.state == "running" else run
         if self.state == "finished":
-            with self.deployed.workspace.stores.database.write() as tx:
-                if not tx.execute(schema.versions.select().where(schema.versions.c.run_id == run.id)).first():
-                    tx.execute(
-                        schema.versions.insert().values(
-                            model="parcels",
-                            number=2,
-                            digest="2" * 64,
-                            run_id=run.id,
-                            author="worker",
-                            created=0,
-                            updated=0,
-                            meta={},
-                            source="",
-                            description="",
-                            stage="none",
-                        )
-                    )
+            self.add_version(run, "parcels", 2)
         return run
+
+    def add_version(self, run: Run, model: str, number: int, **more: Any) -> None:
+        """Number a version of the run, once."""
+        with self.deployed.workspace.stores.database.write() as tx:
+            mine = (schema.versions.c.run_id == run.id, schema.versions.c.model == model, schema.versions.c.number == number)
+            if not tx.execute(schema.versions.select().where(*mine)).first():
+                row = {"digest": str(number) * 64, "author": "worker", "created": 0, "updated": 0, "meta": {}, "source": "", **more}
+                noted = {"model": model, "number": number, "run_id": run.id, "description": "", "stage": "none"}
+                tx.execute(schema.versions.insert().values(**noted, **row))
 
     def CheckVersion(self, request: CheckVersion) -> CheckReport:
         """Give the verdict that the test wants."""
@@ -238,6 +231,33 @@ def test_a_retraining_runs_checks_and_proposes_with_the_alert_as_cause_and_bears
     release_id, outcome = outcome_of(deployed)
     assert release_id == "the-release"
     assert "passed its checks" in outcome
+
+
+def test_of_a_pipeline_that_makes_several_models_the_one_of_the_alert_is_proposed_and_only_as_a_package(deployed: Deployed) -> None:
+    class Several(Door):
+        def RunPipeline(self, request: RunPipeline) -> Run:
+            run = super().RunPipeline(request)
+            self.add_version(run, "letters", 9)
+            self.add_version(run, "parcels", 3, meta=None)
+            return run
+
+    with deployed.workspace.stores.database.write() as tx:
+        tx.execute(schema.models.insert().values(name="letters", created=0, updated=0, description="", last=9))
+    record(deployed, 50)
+    door = Several(deployed, "pass")
+    assert do_retrain(deployed, door) == "the-release"
+    assert door.asked[1].ref == "parcels/2"
+
+
+def test_a_run_that_did_not_finish_is_not_proposed_even_when_it_has_made_a_version(deployed: Deployed) -> None:
+    class Lost(Door):
+        def RunPipeline(self, request: RunPipeline) -> Run:
+            return replace(super().RunPipeline(request), state="lost", error="Its process fell silent.")
+
+    record(deployed, 50)
+    assert do_retrain(deployed, Lost(deployed, "pass")) == ""
+    release_id, kept = outcome_of(deployed)
+    assert (release_id, kept.endswith("lost: Its process fell silent.")) == (None, True)
 
 
 @pytest.mark.parametrize(
