@@ -54,6 +54,9 @@ def remember(
         if record.key is None or record.output is None or record.state not in ("hit", "ran") or record.name != node.name:
             return f"the step {node.label} cannot be reused"
         cache = node.step.options.cache
+        if cache is False:
+            # There may be an entry, from when it was declared otherwise: how a step is kept is no part of its key.
+            return f"the step {node.label} is computed in every run"
         found = RememberedStep(index=node.index, name=node.name, label=node.label, key=record.key, output=record.output.digest, cache=cache)
         steps.append(found)
     sources = Sources()

@@ -153,6 +153,16 @@ def test_another_value_of_a_variable_that_an_import_reads_is_seen(project: Path)
     assert run(project).total == "36"
 
 
+def test_a_step_that_is_now_computed_in_every_run_is_computed_though_an_earlier_run_kept_its_result(project: Path) -> None:
+    run(project)
+    pipe = project / "pipe.py"
+    pipe.write_text(pipe.read_text().replace("@step\ndef rows", "@step(cache=False)\ndef rows"))
+    for _ in range(2):
+        told = run(project)
+        assert not told.recalled
+        assert [line.split()[1] for line in told.steps] == ["ran", "hit"]
+
+
 def test_parameters_have_memories_of_their_own(project: Path) -> None:
     run(project)
     other = run(project, "--set", "n=3")
