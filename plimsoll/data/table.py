@@ -314,10 +314,15 @@ def _unchanged(value: Any) -> tuple[pl.DataFrame, dict[str, str]]:
     # What a type's text does not say (an ordered category, mixed missing values, an index with holes) shows here.
     same = type(value) is type(back) and not value.attrs and value.index.equals(back.index) and value.columns.equals(back.columns)
     for name in value.columns if same else ():
-        same = same and value[name].dtype == back[name].dtype and value[name].equals(back[name])
+        same = same and value[name].dtype == back[name].dtype and value[name].equals(back[name]) and _missing_alike(value[name])
     if not same:
         raise Unfingerprintable("The pandas frame would not come back from storage as it is.", remedy)
     return frame, dtypes
+
+
+def _missing_alike(column: Any) -> bool:
+    """Return whether what is missing in a column of objects is None, as it comes back; to pandas every missing value is equal."""
+    return column.dtype != object or all(value is None for value in column[column.isna()])
 
 
 def _stored(dtype: pl.DataType) -> pl.DataType:

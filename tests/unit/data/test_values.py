@@ -217,6 +217,8 @@ def test_a_polars_frame_is_a_table_and_a_pandas_frame_comes_back_as_pandas(blobs
         pd.DataFrame({"c": pd.Categorical(["x"], categories=["y", "x"], ordered=True)}),
         pd.DataFrame({"o": pd.Series([1, "x"], dtype=object)}),
         pd.DataFrame({"o": pd.Series(["x", float("nan"), None], dtype=object)}),
+        pd.DataFrame({"o": pd.Series([1.5, float("nan")], dtype=object)}),
+        pd.DataFrame({"o": pd.Series([float("nan")], dtype=object)}),
     ],
 )
 def test_a_pandas_frame_that_would_come_back_changed_is_refused(blobs: LocalBlobs, frame: Any) -> None:
