@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -33,8 +34,8 @@ PIPE = """
 """
 
 
-def said(bench: Bench, path: Path, origin: str, **changed: Any) -> list[dict[str, Any]]:
-    """Return what a node says to a call."""
+def said(bench: Bench, path: Path, origin: str, sources: bytes | None = None, **changed: Any) -> list[dict[str, Any]]:
+    """Return what a node says to a call, which brings no blobs: its sources, or nothing."""
     bench.write("pipe.py", PIPE)
     (node,) = trace(bench.load(), {"path": path}).nodes
     blobs = bench.workspace.stores.blobs
@@ -42,7 +43,8 @@ def said(bench: Bench, path: Path, origin: str, **changed: Any) -> list[dict[str
     call = Call(node=node, inputs={}, code="", run_id="r", heard=lambda logged: None)
     task = {**task_of(call, blobs, bench.project), "paths": {str(path): held(str(path), Contents())}, **changed}
     limits, probe = codec.to_msgpack(node.step.options), blobs.put(b"probe")
-    messages = work_on_node(codec.to_msgpack(task), "work", limits, origin, probe, None, [])
+    carried: dict[str, Any] | None = None if sources is None else {}
+    messages = work_on_node(codec.to_msgpack(task), "work", limits, origin, probe, carried, [] if sources is None else [sources])
     return [codec.from_msgpack(message, dict[str, Any]) for message in messages]
 
 
@@ -91,6 +93,20 @@ def test_a_path_that_names_another_file_on_its_node_is_unsuitable(bench: Bench, 
         error = errors.from_wire(message["error"])
         assert isinstance(error, Unsuitable)
         assert "is not the same on its node" in error.fact
+
+
+def test_a_relative_path_that_has_not_travelled_is_unsuitable_on_the_drivers_own_machine(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plimsoll.extras.require", lambda name: SimpleNamespace(get=lambda part: part))
+    monkeypatch.chdir(bench.project)
+    bench.write("pipe.py", PIPE)
+    for name in ("seen.txt", ".hidden.txt"):
+        bench.write(name, "content")
+    for taken in (Path("seen.txt"), Path(".hidden.txt").resolve()):
+        assert "ran" in said(bench, taken, machine(), pack(bench.project, None), blobs=str(tmp_path / "none"))[-1]
+    message = said(bench, Path(".hidden.txt"), machine(), pack(bench.project, None), blobs=str(tmp_path / "none"))[-1]
+    assert isinstance(errors.from_wire(message["error"]), Unsuitable)
 
 
 def test_the_projects_files_travel_without_what_is_hidden_or_big(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

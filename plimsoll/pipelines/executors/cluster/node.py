@@ -77,7 +77,9 @@ def work_on_node(
     with tempfile.TemporaryDirectory(prefix="node-of-plimsoll-") as made:
         options = codec.from_msgpack(limits, StepOptions, "The step's options")
         known = _fetch(task, Path(made), carried, sources) if apart and carried is not None else None
-        other = None if machine() == origin else _other(task["paths"], task["folder"])
+        # On the driver's own machine only the folder that relative paths begin at may be another one.
+        doubted = {path: digest for path, digest in task["paths"].items() if machine() != origin or (apart and not os.path.isabs(path))}
+        other = _other(doubted, task["folder"])
         if other is not None:
             error = Unsuitable(f"{other} is not the same on its node", "Put it on a disk that all nodes share, or let a step give it.")
             yield codec.to_msgpack({"error": errors.to_wire(error)})
