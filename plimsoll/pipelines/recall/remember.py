@@ -51,12 +51,10 @@ def remember(
         return "its steps depend on what steps gave"
     steps = list[RememberedStep]()
     for node, record in zip(plan.nodes, records, strict=True):
-        if record.key is None or record.output is None or record.state not in ("hit", "ran") or record.name != node.name:
-            return f"the step {node.label} cannot be reused"
         cache = node.step.options.cache
-        if cache is False:
-            # There may be an entry, from when it was declared otherwise: how a step is kept is no part of its key.
-            return f"the step {node.label} is computed in every run"
+        # Of one that is computed in every run there may be an entry from before: how a step is kept is no part of its key.
+        if cache is False or record.key is None or record.output is None or record.state not in ("hit", "ran") or record.name != node.name:
+            return f"the step {node.label} cannot be reused"
         found = RememberedStep(index=node.index, name=node.name, label=node.label, key=record.key, output=record.output.digest, cache=cache)
         steps.append(found)
     sources = Sources()

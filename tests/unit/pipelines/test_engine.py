@@ -328,6 +328,29 @@ def test_what_cannot_be_stored_fails_the_step_with_a_remedy(bench: Bench) -> Non
         bench.run()
 
 
+def test_a_step_that_has_changed_its_arguments_is_tried_again_with_what_it_was_given(bench: Bench) -> None:
+    bench.write(
+        "pipe.py",
+        """
+        from pathlib import Path
+        from plimsoll.pipelines.step import pipeline, step
+
+        @step(retries=1, backoff=0.0)
+        def spoil(rows, mark):
+            rows.append(1)
+            if not Path(mark).exists():
+                Path(mark).touch()
+                raise OSError("once")
+            return rows
+
+        @pipeline
+        def flow(mark):
+            return spoil([0], mark)
+        """,
+    )
+    assert bench.run(mark=str(bench.project / "mark")).value == [0, 1]
+
+
 def test_a_step_that_changes_its_arguments_spoils_neither_plan_nor_inputs(bench: Bench) -> None:
     bench.write(
         "pipe.py",

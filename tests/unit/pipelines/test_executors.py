@@ -17,7 +17,7 @@ from plimsoll import clock
 from plimsoll.data.snapshot import get_manifest
 from plimsoll.data.values import load
 from plimsoll.errors import Corrupt, StepFailed
-from plimsoll.pipelines.executors.call import Call, Unsuitable
+from plimsoll.pipelines.executors.call import Call, Unsuitable, reference
 from plimsoll.pipelines.executors.in_process import InProcess
 from plimsoll.pipelines.executors.processes import Processes
 from plimsoll.pipelines.plan import trace
@@ -292,6 +292,22 @@ def test_an_executor_gives_the_same_output_here_and_there(bench: Bench) -> None:
         assert here.result() == runner.submit(call).result()
     finally:
         runner.close()
+
+
+def test_a_step_whose_name_leads_to_another_function_runs_here(bench: Bench) -> None:
+    again = "    @step\n    def work(given):\n        return 'second'\n\n"
+    bench.write(
+        "pipe.py",
+        f"{HEAD}{again.replace('second', 'first')}    first = work\n\n{again}    @pipeline\n    def flow():\n        return first(1)\n",
+    )
+    result = bench.run(executor="processes")
+    assert result.value == "first"
+    assert "would not find it as pipe.work" in result["work"].why
+    # The process itself has functions of its own in this module.
+    space: dict[str, Any] = {"__name__": "__main__"}
+    exec("def work(): ...", space)
+    with pytest.raises(Unsuitable, match="notebook or script"):
+        reference(space["work"])
 
 
 def test_a_function_of_a_notebook_is_not_sent_to_another_process(bench: Bench) -> None:
