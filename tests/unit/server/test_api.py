@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from plimsoll import codec, verbs
+from plimsoll.errors import StorageFull
 from plimsoll.records.access import AddActor, WhoAmI
 from plimsoll.records.run import StartRun
 from plimsoll.server import api
@@ -150,6 +151,22 @@ def test_a_defect_gives_an_id_and_no_trace(
     assert "secret detail" in printed
 
 
+def test_an_error_does_not_tell_where_the_home_lies(running: Running, known: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = str(running.yard.workspace.home)
+
+    def full(*_: Any) -> None:
+        raise StorageFull(f"The disk of {home}/blobs is full.", f"Look into {home}.", folder=f"{home}/blobs")
+
+    monkeypatch.setattr("plimsoll.workspace.Workspace.do", full)
+    told = known.post("/api/v1/WhoAmI")
+    assert home not in told.text
+    assert told.json()["error"]["fact"] == "The disk of the server's home/blobs is full."
+    monkeypatch.setattr("plimsoll.workspace.Workspace.identify", full)
+    at_the_gate = known.post("/api/v1/WhoAmI")
+    assert home not in at_the_gate.text
+    assert at_the_gate.json() == told.json()
+
+
 def test_the_metrics_tell_jobs_rollouts_and_switches(known: httpx.Client) -> None:
     text = known.get("/metrics").text
     assert 'plimsoll_jobs{state="waiting"}' in text
@@ -210,6 +227,18 @@ def test_a_blob_that_was_damaged_is_not_served_and_leaves_no_copy(
     assert list(tmp_path.iterdir()) == []
     assert known.delete(f"/blobs/{digest}").status_code == 204
     assert known.head(f"/blobs/{digest}").status_code == 404
+
+
+def test_sound_bytes_are_not_dropped_and_whoever_only_reads_neither_sends_nor_drops(running: Running, known: httpx.Client) -> None:
+    digest = running.yard.workspace.stores.blobs.put(b"sound and kept")
+    assert error(known.delete(f"/blobs/{digest}")) == (409, "refused")
+    reader = running.yard.workspace.do(AddActor(name="reader", roles=("read",)), running.yard.owner).token
+    known.headers["authorization"] = f"Bearer {reader}"
+    new = codec.digest(b"new")
+    assert error(known.put(f"/blobs/{new}", content=b"new")) == (403, "denied")
+    assert error(known.delete(f"/blobs/{digest}")) == (403, "denied")
+    assert known.head(f"/blobs/{new}").status_code == 404
+    assert known.get(f"/blobs/{digest}").content == b"sound and kept"
 
 
 def test_the_length_of_a_blob_is_told_without_sending_it(running: Running, known: httpx.Client) -> None:
