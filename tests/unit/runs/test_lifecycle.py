@@ -8,9 +8,26 @@ from sqlalchemy import select, update
 from plimsoll import clock
 from plimsoll.errors import Conflict, InvalidInput, NotFound
 from plimsoll.records.pipeline import EndedStep, RecordSteps, StepRecord
-from plimsoll.records.run import AppendPoints, BeatRun, FinishRun, GetRun, LogArtifact, PointColumns, ResumeRun, Run, StartRun
-from plimsoll.records.tracking.change import UpdateRun
+from plimsoll.records.request import Request
+from plimsoll.records.run import (
+    AppendPoints,
+    Artifact,
+    BeatRun,
+    FinishRun,
+    GetRun,
+    LogArtifact,
+    LogInput,
+    ModelUse,
+    PointColumns,
+    ResumeRun,
+    Run,
+    SetTags,
+    StartRun,
+)
+from plimsoll.records.tracking.change import DeleteRun, LogBatch, LogDatasets, RemoveArtifacts, RemoveTags, UpdateRun
+from plimsoll.records.tracking.dataset import Dataset, DatasetUse
 from plimsoll.records.tracking.find import SearchRuns
+from plimsoll.records.tracking.logged_model import CreateLoggedModel, LinkModels, LogModelMetrics, ModelMetric
 from plimsoll.runs.described import SILENCE
 from plimsoll.store.tables.tracking import point_chunks, runs
 from tests.unit.yard import Yard
@@ -93,6 +110,72 @@ def test_a_pipelines_run_is_not_resumed_after_its_end(yard: Yard) -> None:
     yard.workspace.do(FinishRun(id=run.id), yard.dana)
     with pytest.raises(Conflict, match="not changed after its end"):
         yard.workspace.do(ResumeRun(id=run.id), yard.dana)
+
+
+def additions(yard: Yard, id: str) -> list[Request[object]]:
+    """Return every way to give a run more, or to take something from it, that evidence must not change by."""
+    digest = yard.workspace.stores.blobs.put(b"late")
+    model = yard.workspace.do(CreateLoggedModel(experiment_id="0"), yard.dana).id
+    points = PointColumns(names=("loss",), steps=(7,), times=(1,), values=(0.5,))
+    metric = ModelMetric(model_id=model, run_id=id, name="auc", value=0.5, step=0, time=1)
+    return [
+        AppendPoints(run_id=id, writer="late", sequence=1, points=points),
+        LogBatch(run_id=id, points=points, params={"late": 1}),
+        LogArtifact(run_id=id, name="late", kind="file", digest=digest, size=4),
+        RemoveArtifacts(run_id=id, names=("model",)),
+        LogInput(run_id=id, name="flights", digest=digest),
+        LogDatasets(run_id=id, uses=(DatasetUse(dataset=Dataset(name="d", digest="1", source_type="local", source="x")),)),
+        LinkModels(run_id=id, uses=(ModelUse(model_id=model, role="input"),)),
+        LogModelMetrics(metrics=(metric,)),
+        UpdateRun(id=id, state="failed"),
+        ResumeRun(id=id, params={"late": 1}),
+    ]
+
+
+def test_what_a_pipelines_run_has_recorded_stays_as_it_was_when_it_ended(yard: Yard) -> None:
+    run = start(yard)
+    record = StepRecord(run_id=run.id, index=0, name="a", state="ran", key=None, why="", started=0, ended=1, output=None)
+    yard.workspace.do(RecordSteps(run_id=run.id, steps=(EndedStep(record=record),)), yard.dana)
+    yard.workspace.do(FinishRun(id=run.id), yard.dana)
+    before = yard.workspace.do(GetRun(id=run.id), yard.dana)
+    for request in additions(yard, run.id):
+        with pytest.raises(Conflict, match="ended as finished"):
+            yard.workspace.do(request, yard.dana)
+    assert yard.workspace.do(GetRun(id=run.id), yard.dana) == before
+
+
+def test_a_deleted_run_is_not_changed(yard: Yard) -> None:
+    run = start(yard, tags={"a": "b"})
+    yard.workspace.do(DeleteRun(id=run.id), yard.dana)
+    before = yard.workspace.do(GetRun(id=run.id), yard.dana)
+    more = [
+        SetTags(id=run.id, tags={"late": "c"}),
+        RemoveTags(id=run.id, names=("a",)),
+        FinishRun(id=run.id),
+        UpdateRun(id=run.id, name="c"),
+    ]
+    for request in [*additions(yard, run.id), *more]:
+        with pytest.raises(Conflict, match="is deleted"):
+            yard.workspace.do(request, yard.dana)
+    assert yard.workspace.do(GetRun(id=run.id), yard.dana) == before
+
+
+def test_bytes_that_are_not_stored_are_no_artifact_and_end_no_run(yard: Yard) -> None:
+    run = start(yard)
+    gone = Artifact(name="plot", kind="file", digest="0" * 64, size=4)
+    for request in (LogArtifact(run_id=run.id, name="plot", kind="file", digest="0" * 64, size=4), FinishRun(id=run.id, artifacts=(gone,))):
+        with pytest.raises(NotFound, match="are not stored"):
+            yard.workspace.do(request, yard.dana)
+    found = yard.workspace.do(GetRun(id=run.id), yard.dana)
+    assert (found.run.state, found.artifacts) == ("running", ())
+
+
+def test_a_run_of_which_another_process_has_spoken_since_is_not_lost_with_the_one_that_died(yard: Yard) -> None:
+    run = start(yard, beats=True)
+    died = clock.now()
+    yard.workspace.do(BeatRun(id=run.id), yard.dana)
+    assert yard.workspace.do(FinishRun(id=run.id, state="lost", ended=died), yard.dana).state == "running"
+    assert known(yard, run.id).state == "running"
 
 
 def test_a_run_that_says_that_it_lives_and_falls_silent_is_lost_until_it_speaks_again(yard: Yard) -> None:
