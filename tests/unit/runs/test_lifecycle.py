@@ -24,8 +24,9 @@ from plimsoll.records.run import (
     SetTags,
     StartRun,
 )
-from plimsoll.records.tracking.change import DeleteRun, LogBatch, LogDatasets, RemoveArtifacts, RemoveTags, UpdateRun
+from plimsoll.records.tracking.change import DeleteRun, LogBatch, LogDatasets, RemoveArtifacts, RemoveTags, RestoreRun, UpdateRun
 from plimsoll.records.tracking.dataset import Dataset, DatasetUse
+from plimsoll.records.tracking.experiment import DeleteExperiment
 from plimsoll.records.tracking.find import SearchRuns
 from plimsoll.records.tracking.logged_model import CreateLoggedModel, LinkModels, LogModelMetrics, ModelMetric
 from plimsoll.runs.described import SILENCE
@@ -158,6 +159,14 @@ def test_a_deleted_run_is_not_changed(yard: Yard) -> None:
         with pytest.raises(Conflict, match="is deleted"):
             yard.workspace.do(request, yard.dana)
     assert yard.workspace.do(GetRun(id=run.id), yard.dana) == before
+
+
+def test_a_run_is_not_restored_into_an_experiment_that_is_deleted(yard: Yard) -> None:
+    run = start(yard, experiment="old")
+    yard.workspace.do(DeleteExperiment(id=run.experiment_id), yard.dana)
+    with pytest.raises(Conflict, match="experiment 'old' is deleted"):
+        yard.workspace.do(RestoreRun(id=run.id), yard.dana)
+    assert known(yard, run.id).deleted is not None
 
 
 def test_bytes_that_are_not_stored_are_no_artifact_and_end_no_run(yard: Yard) -> None:

@@ -16,6 +16,7 @@ from plimsoll.records.data import FileEntry, Manifest, RegisterSnapshot
 from plimsoll.records.model import CreateVersion
 from plimsoll.records.pipeline import ClaimCalls, EndedStep, KeyPart, RecordSteps, StepRecord, WantedCall
 from plimsoll.records.pipelines.search import GetSearch, Objective, RecordTrials, SearchPlan, StartSearch, Trial
+from plimsoll.records.registry.catalog import AdoptFiles, CreateModel
 from plimsoll.records.run import AppendPoints, FinishRun, GetRun, LogArtifact, LogInput, ModelUse, PointColumns, Run, StartRun
 from plimsoll.records.tracking.change import DeleteRun, LogDatasets, RestoreRun
 from plimsoll.records.tracking.collect import Collect, CollectReport
@@ -24,6 +25,7 @@ from plimsoll.records.tracking.experiment import CreateExperiment, DeleteExperim
 from plimsoll.records.tracking.logged_model import (
     CreateLoggedModel,
     DeleteLoggedModel,
+    FinishLoggedModel,
     GetLoggedModel,
     KeepModelFile,
     LinkModels,
@@ -33,8 +35,11 @@ from plimsoll.records.tracking.logged_model import (
 from plimsoll.records.tracking.traces.assessment import Assessment, Said
 from plimsoll.records.tracking.traces.trace import KeepTraceFile, LinkTraces, RecordTrace, RequestTrace
 from plimsoll.runs.collection import collect, removal
+from plimsoll.runs.collection.named import Named
 from plimsoll.runs.collection.overdue import Overdue, due, overdue
+from plimsoll.runs.step_log import StepLog
 from plimsoll.sdk.journal import Journal
+from plimsoll.store.contracts import JobContext, StoredBlob
 from plimsoll.store.schema import key_parts
 from plimsoll.store.tables.columns import metadata
 from plimsoll.store.tables.tracking import logged_models, runs
@@ -228,21 +233,26 @@ def test_what_is_restored_or_made_a_version_of_while_a_collection_begins_stays(y
     do, package = yard.workspace.do, yard.package("one")
     restored, standing = do(CreateExperiment(name="restored"), yard.dana), do(CreateExperiment(name="standing"), yard.dana)
     run, evidence = do(StartRun(experiment_id=restored.id), yard.dana), do(StartRun(experiment_id=standing.id), yard.dana)
-    model = do(CreateLoggedModel(experiment_id=restored.id), yard.dana)
+    model, source = (do(CreateLoggedModel(experiment_id=each.id), yard.dana) for each in (restored, standing))
+    do(KeepModelFile(id=source.id, name="weights", digest=yard.workspace.stores.blobs.put(b"weights"), size=7), yard.dana)
+    do(FinishLoggedModel(id=source.id, state="ready"), yard.dana)
+    do(CreateModel(name="taken"), yard.dana)
     for experiment in (restored, standing):
         do(DeleteExperiment(id=experiment.id), yard.dana)
 
     def looked(tx: Connection, before: int) -> Overdue:
         found = overdue(tx, before)
-        assert {each.id for each in (*found.runs, *found.models)} == {run.id, evidence.id, model.id}
+        assert {each.id for each in (*found.runs, *found.models)} == {run.id, evidence.id, model.id, source.id}
         do(RestoreExperiment(id=restored.id), yard.dana)
         do(CreateVersion(model="late", digest=package, run_id=evidence.id), yard.dana)
+        do(AdoptFiles(model="taken", owner=source.id), yard.dana)
         return found
 
     monkeypatch.setattr(collect, "overdue", looked)
     found = collected(yard)
     assert (found.experiments, found.runs, found.models) == (0, 0, 0)
     assert do(GetLoggedModel(id=model.id), yard.dana).deleted is None
+    assert do(GetLoggedModel(id=source.id), yard.dana).id == source.id
     assert do(GetRun(id=run.id), yard.dana).run.deleted is None
     assert do(GetRun(id=evidence.id), yard.dana).run.id == evidence.id
 
@@ -285,6 +295,45 @@ def test_bytes_that_somebody_asked_for_stay_until_they_can_be_named(yard: Yard) 
     assert yard.workspace.stores.blobs.has(digest)
     assert yard.workspace.do(Collect(older_than=0.0), yard.nora).blobs == 1
     assert yard.workspace.stores.blobs.has(digest)
+
+
+def test_the_files_of_a_tree_that_is_named_while_bytes_are_freed_stay(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
+    collected(yard)
+    digest, files = tree(yard, b"one", b"two")
+    run = yard.workspace.do(StartRun(), yard.dana)
+    first_look = collect._old
+
+    def looked(context: JobContext, named: set[str]) -> list[StoredBlob]:
+        found = first_look(context, named)
+        assert {blob.digest for blob in found} == {digest, *files}
+        yard.workspace.do(LogArtifact(run_id=run.id, name="own", kind="tree", digest=digest, size=6), yard.dana)
+        return found
+
+    monkeypatch.setattr(collect, "_old", looked)
+    assert collected(yard).blobs == 0
+    assert all(yard.workspace.stores.blobs.has(file) for file in files)
+
+
+def test_what_only_the_log_of_a_cached_step_names_stays(yard: Yard) -> None:
+    do, blobs = yard.workspace.do, yard.workspace.stores.blobs
+    digest, files = tree(yard, b"one", b"two")
+    run, log = do(StartRun(), yard.dana), StepLog()
+    log.take(LogArtifact(run_id=run.id, name="own", kind="tree", digest=digest, size=6))
+    record = StepRecord(
+        run_id=run.id, index=0, name="s.begin", state="ran", key="3" * 64, why="", started=0, ended=1,
+        output=save(1, blobs, yard.workspace.project),
+    )  # fmt: skip
+    ended = EndedStep(record=record, call="4" * 64, keep=True, logged=blobs.put(log.packed()))
+    do(RecordSteps(run_id=run.id, steps=(ended,)), yard.dana)
+    collected(yard)
+    assert all(blobs.has(file) for file in (digest, *files))
+
+
+@pytest.mark.parametrize("before", [1, 32, 63])
+def test_a_digest_at_the_border_of_two_blocks_of_a_manifest_is_found(yard: Yard, before: int) -> None:
+    blobs, file = yard.workspace.stores.blobs, codec.digest(b"one")
+    manifest = b"{" + b" " * ((1 << 20) - 1 - before) + file.encode() + b"}"
+    assert Named(blobs).inside(blobs.put(manifest)) == (file,)
 
 
 def test_the_files_of_a_damaged_manifest_stay(yard: Yard) -> None:
