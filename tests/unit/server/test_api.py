@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from importlib.metadata import version
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from plimsoll import codec, verbs
+from plimsoll import clock, codec, verbs
 from plimsoll.errors import StorageFull
 from plimsoll.records.access import AddActor, WhoAmI
 from plimsoll.records.run import StartRun
@@ -245,6 +246,16 @@ def test_the_length_of_a_blob_is_told_without_sending_it(running: Running, known
     digest = running.yard.workspace.stores.blobs.put(b"12345")
     response = known.head(f"/blobs/{digest}")
     assert (response.headers["content-length"], response.content) == ("5", b"")
+
+
+def test_bytes_that_somebody_was_told_of_are_as_young_as_new_ones_so_that_collecting_leaves_them(
+    running: Running, known: httpx.Client
+) -> None:
+    digest = running.yard.workspace.stores.blobs.put(b"old, and named by nothing")
+    (stored,) = (running.yard.workspace.home / "blobs").rglob(digest)
+    os.utime(stored, (0, 0))
+    assert known.head(f"/blobs/{digest}").status_code == 200
+    assert stored.stat().st_mtime > clock.now() / 1e6 - 3600
 
 
 def test_a_started_run_is_authored_by_the_token_and_not_by_the_body(running: Running, known: httpx.Client) -> None:
