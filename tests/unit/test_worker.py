@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, event
 
 from plimsoll import clock
-from plimsoll.errors import Corrupt
+from plimsoll.errors import Conflict, Corrupt
 from plimsoll.records.access import GetJob, ListEvents, ListJobs
-from plimsoll.records.deployment import GetDeployment, KillDeployment, ReleasePolicy, ReviveDeployment, SetEnvironment
+from plimsoll.records.deployment import (
+    GetDeployment,
+    JudgeRollout,
+    KillDeployment,
+    ReleasePolicy,
+    ReviveDeployment,
+    RollBack,
+    SetEnvironment,
+)
 from plimsoll.records.monitor import SealPredictions
 from plimsoll.worker import LEASE, SEAL_ROWS, Worker, run_job
-from plimsoll.workspace import WORKER
+from plimsoll.workspace import WORKER, Workspace
 from tests.unit.yard import Yard
 
 
@@ -58,6 +67,30 @@ def test_a_candidate_that_fails_is_taken_back(yard: Yard, worker: Worker) -> Non
     worker._roll()
     assert yard.release(second.id).state == "rolled_back"
     assert "failed 20 times while the stable version failed 0 times" in yard.release(second.id).reason
+
+
+def test_a_rollout_that_was_replaced_since_it_was_judged_is_left_alone(yard: Yard, worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    live = yard.live("one")
+    second, third = yard.approved("two", live.package), yard.approved("three", live.package)
+    yard.start(second)
+    yard.count(second.id, 20, errors=20)
+    yard.count(live.id, 20)
+    judged = yard.deployed()
+    assert judged is not None
+    do: Callable[..., Any] = Workspace.do
+
+    def meanwhile(self: Workspace, request: Any, actor: Any) -> Any:
+        found = do(self, request, actor)
+        if isinstance(request, JudgeRollout):
+            monkeypatch.setattr(Workspace, "do", do)
+            yard.workspace.do(RollBack(model="late", reason="By hand."), yard.nora)
+            yard.start(third)
+        return found
+
+    monkeypatch.setattr(Workspace, "do", meanwhile)
+    with pytest.raises(Conflict, match="has moved on from generation"):
+        worker._move(judged)
+    assert [yard.release(release.id).state for release in (second, third)] == ["rolled_back", "rolling"]
 
 
 def test_an_approval_that_has_become_stale_is_rejected_with_the_reason(yard: Yard, worker: Worker) -> None:
