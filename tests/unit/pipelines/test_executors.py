@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -292,6 +292,16 @@ def test_an_executor_gives_the_same_output_here_and_there(bench: Bench) -> None:
         assert here.result() == runner.submit(call).result()
     finally:
         runner.close()
+
+
+def test_calls_in_this_process_take_turns(bench: Bench) -> None:
+    flow(bench, "import threading\ntry:\n    given.wait(0.3)\nexcept threading.BrokenBarrierError:\n    return 'alone'\nreturn 'together'")
+    plan = trace(bench.load(), {"given": threading.Barrier(2)})
+    runner = InProcess(bench.workspace.stores.blobs, bench.project)
+    call = Call(node=plan.nodes[0], inputs={}, code="", run_id="r", heard=lambda logged: None)
+    with ThreadPoolExecutor(2) as threads:
+        found = [future.result().output for future in threads.map(runner.submit, [call, call])]
+    assert [load(output, bench.workspace.stores.blobs) for output in found] == ["alone", "alone"]
 
 
 def test_a_step_whose_name_leads_to_another_function_runs_here(bench: Bench) -> None:
