@@ -289,6 +289,23 @@ def test_a_run_that_is_killed_and_gone_on_with_has_every_log_once(
     assert found == [0, 0, 1, 1, 2, 2] if recorded else set(found) == {0, 1, 2}
 
 
+def test_a_run_that_goes_on_after_its_steps_were_recorded_has_the_points_that_had_arrived_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plimsoll.pipelines.engine._DEAR", -1.0)
+    bench.write("pipe.py", TWICE)
+    do = bench.do
+    monkeypatch.setattr(bench, "do", Dying(bench, lambda request: isinstance(request, AppendPoints), True))
+    with pytest.raises(Killed):
+        bench.run(key="k")
+    monkeypatch.setattr(bench, "do", do)
+    begun = bench.do(SearchRuns()).runs[0].run
+    assert (begun.state, len(bench.do(ListSteps(run_id=begun.id))) > 0) == ("running", True)
+    result = bench.run(key="k")
+    assert (result.id, result.run.state) == (begun.id, "finished")
+    assert [step for step, _, _ in points(bench, result.id)] == [0, 0, 1, 1, 2, 2]
+
+
 def forget_artifacts(bench: Bench) -> None:
     """Take its artifacts from every run, which nothing but a deletion in the far future will do."""
     with bench.workspace.stores.database.write() as tx:
