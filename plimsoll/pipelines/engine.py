@@ -140,6 +140,8 @@ class _Engine:
         #: Whether a call is to be claimed once more at once.
         self._asked_anew = False
         self._running: dict[Future[Ran], Attempt] = {}
+        #: Position -> the call that has a place.
+        self._placed: dict[int, Attempt] = {}
         self._here: deque[Attempt] = deque()
 
     def run(self) -> Outcome:
@@ -163,7 +165,7 @@ class _Engine:
             # An executor that several runs share goes on without the calls that have not begun.
             for future in self._running:
                 future.cancel()
-            for attempt in self._running.values():
+            for attempt in tuple(self._placed.values()):
                 self._give_back(attempt)
             # What ended the run is the news. What has ended is recorded; the last points are tried once, their loss is only told.
             with contextlib.suppress(PlimsollError):
@@ -256,6 +258,7 @@ class _Engine:
             if not self._holds(attempt):
                 continue
             attempt.place = self._means.executor.room.take(attempt.node.step)
+            self._placed |= {attempt.node.index: attempt} if attempt.place is not None else {}
             (left if attempt.place is None else claiming if attempt.claims and not attempt.claimed else ready).append(attempt)
         self._queue.extendleft(reversed(left))
         wanted = tuple(item.wanted() for item in claiming)
@@ -367,6 +370,7 @@ class _Engine:
     def _give_back(self, attempt: Attempt) -> None:
         if attempt.place is not None:
             self._means.executor.room.give(attempt.place)
+            del self._placed[attempt.node.index]
             attempt.place = None
 
     def _succeed(self, attempt: Attempt, ran: Ran) -> None:
