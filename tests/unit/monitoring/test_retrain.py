@@ -124,6 +124,22 @@ def test_an_episode_that_goes_on_after_a_retraining_gets_a_new_alert_when_the_co
     assert [decision.split(" is ")[-1] for decision in decisions] == ["number 2 of 2 in 365 days.", "number 1 of 2 in 365 days."]
 
 
+def test_a_window_that_is_watched_late_is_compared_with_those_before_it_and_not_with_later_ones(deployed: Deployed) -> None:
+    record(deployed, 48)
+    record(deployed, 49, alarming=False)
+    record(deployed, 52)
+    assert record(deployed, 50).alerts
+    assert not record(deployed, 51).alerts
+
+
+def test_the_outcome_of_a_retraining_is_the_first_that_was_noted(deployed: Deployed) -> None:
+    record(deployed, 50)
+    alert = only_alert(deployed)
+    first = deployed.workspace.do(RecordRetraining(alert_id=alert.id, release_id="r", outcome="Proposed."), WORKER)
+    assert deployed.workspace.do(RecordRetraining(alert_id=alert.id, release_id=None, outcome="Failed."), WORKER) == first
+    assert outcome_of(deployed) == ("r", "Proposed.")
+
+
 def test_a_retraining_whose_worker_gave_up_does_not_block_the_next(deployed: Deployed) -> None:
     record(deployed, 50)
     with deployed.workspace.stores.database.write() as tx:

@@ -18,6 +18,7 @@ from plimsoll.records.monitor import (
     RetrainPolicy,
     SealPredictions,
     SetRetrainPolicy,
+    TrackName,
     WatchWindow,
 )
 from plimsoll.workspace import PLANE, WORKER
@@ -50,13 +51,44 @@ def test_labels_that_were_not_known_by_then_are_not_used(deployed: Deployed) -> 
     assert len(deployed.workspace.do(ListWindows(model="parcels"), WORKER)) == 1
 
 
+def answer(deployed: Deployed, sequence: int, output: float, *, status: int = 200, track: TrackName = "stable", request: str = "r") -> None:
+    """Log one row of a request."""
+    names = {"request_id": (request,), "row": (0,), "unit": ("u",), "track": (track,), "release_id": (deployed.release,), "trace": ("",)}
+    numbers = {"at": (50 * DAY + sequence,), "output": (output,), "status": (status,), "latency": (900,)}
+    columns = PredictionColumns(**names, **numbers, inputs={"weight": (1.0,), "depot": ("north",)})  # type: ignore[arg-type]
+    batch = AppendPredictions(plane="p", sequence=sequence, model="parcels", environment="production", rows=columns, counts=())
+    deployed.workspace.do(batch, PLANE)
+
+
+def test_a_request_that_was_answered_several_times_counts_once_with_its_first_answer(deployed: Deployed) -> None:
+    for sequence, output in enumerate((0.25, 0.75, 0.75), start=1):
+        answer(deployed, sequence, output)
+    report = deployed.watch(50)
+    assert (report.rows, report.metrics["mean_prediction"]) == (1, 0.25)
+
+
+def test_copies_for_a_shadow_and_declared_defaults_are_no_answers_of_the_live_release(deployed: Deployed) -> None:
+    answer(deployed, 1, 0.75, track="shadow")
+    answer(deployed, 2, 0.25)
+    answer(deployed, 3, 0.75, track="fallback", request="s")
+    report = deployed.watch(50)
+    assert (report.rows, report.metrics["mean_prediction"]) == (1, 0.25)
+
+
+def test_windows_of_another_length_and_those_that_overlap_are_no_evidence_a_second_time(deployed: Deployed) -> None:
+    hour = DAY // 24
+    for day in (50, 51, 52):
+        deployed.serve(day)
+    for start, hours in ((0, 24), (0, 12), (1, 24), (24, 24)):
+        begin = 50 * DAY + start * hour
+        deployed.workspace.do(WatchWindow(model="parcels", start=begin, end=begin + hours * hour), WORKER)
+    (auc,) = [finding for finding in deployed.watch(52).findings if finding.subject == "auc"]
+    assert auc.numbers["windows"] == 3
+
+
 def test_a_request_that_failed_and_was_sent_again_counts_with_its_answer(deployed: Deployed) -> None:
     for sequence, (output, status) in enumerate([(float("nan"), 503), (0.75, 200), (float("nan"), 503)], start=1):
-        names = {"request_id": ("r",), "row": (0,), "unit": ("u",), "track": ("stable",), "release_id": (deployed.release,), "trace": ("",)}
-        numbers = {"at": (50 * DAY + sequence,), "output": (output,), "status": (status,), "latency": (900,)}
-        columns = PredictionColumns(**names, **numbers, inputs={"weight": (1.0,), "depot": ("north",)})  # type: ignore[arg-type]
-        batch = AppendPredictions(plane="p", sequence=sequence, model="parcels", environment="production", rows=columns, counts=())
-        deployed.workspace.do(batch, PLANE)
+        answer(deployed, sequence, output, status=status)
     labels = AppendLabels(model="parcels", writer="truth", sequence=1, request_id=("r",), row=(0,), at=(50 * DAY + 9,), value=(1,))
     deployed.workspace.do(labels, WORKER)
     report = deployed.watch(50)
