@@ -217,6 +217,24 @@ def test_a_long_journal_in_which_nothing_waits_is_cut_back_and_counts_on(
     again.close()
 
 
+def test_a_journal_that_is_cut_back_goes_on_with_the_run_that_the_platform_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plimsoll.sdk.journal._LONG", 0)
+    journal = begun(tmp_path / "x.journal")
+    journal.adopt("known")
+    journal.add(point(1.0))
+    journal.cut()
+    journal.acknowledge(1)
+    journal.add(point(2.0, 1))
+    journal.close()
+    again = Journal(journal.path)
+    again.cut()
+    assert (again.run_id, again.request(2)) == (
+        "known",
+        AppendPoints(run_id="known", writer=journal.writer, sequence=2, points=point(2.0, 1)),
+    )
+    again.close()
+
+
 def test_a_batch_has_no_more_than_so_many_points(tmp_path: Path) -> None:
     journal = begun(tmp_path / "x.journal")
     for step in range(90):

@@ -68,6 +68,10 @@ def test_an_actor_who_may_only_read_logs_nothing(running: Running, run: str) -> 
         assert refused(reader, "runs/set-tag", run_id=run, key="a", value="b")[:2] == (403, "PERMISSION_DENIED")
         path = f"/api/2.0/mlflow-artifacts/artifacts/0/{run}/artifacts/a"
         assert reader.put(path, content=b"x").json()["error_code"] == "PERMISSION_DENIED"
+        assert reader.delete(path).json()["error_code"] == "PERMISSION_DENIED"
+        begun = reader.post(f"/api/2.0/mlflow-artifacts/mpu/create/0/{run}/artifacts", json={"path": "a", "num_parts": 2})
+        assert begun.json()["error_code"] == "PERMISSION_DENIED"
+        assert not (running.yard.workspace.home / "uploads").exists()
 
 
 def test_an_experiment_is_made_renamed_tagged_deleted_and_restored(client: httpx.Client) -> None:
@@ -447,6 +451,10 @@ def test_artifacts_go_up_are_listed_come_down_and_go_away(client: httpx.Client, 
     assert [each["path"] for each in proxied["files"]] == ["deep", "y"]
     answer = client.get(f"{root}/plots/deep/x.bin")
     assert (answer.content == large, answer.headers["x-content-type-options"]) == (True, "nosniff")
+    # The same run is in no other experiment.
+    elsewhere = root.replace("/0/", "/1/")
+    for method in ("GET", "PUT", "DELETE"):
+        assert client.request(method, f"{elsewhere}/a.txt").json()["error_code"] == "RESOURCE_DOES_NOT_EXIST"
     assert client.delete(f"{root}/plots").status_code == 200
     assert [each["path"] for each in get(client, "artifacts/list", run_id=run)["files"]] == ["a.txt"]
     assert client.get(f"{root}/plots/y").json()["error_code"] == "RESOURCE_DOES_NOT_EXIST"

@@ -168,6 +168,24 @@ def test_what_a_collector_moved_aside_when_it_was_killed_is_put_back_by_the_next
     assert list((tmp_path / "blobs" / "tmp").iterdir()) == []
 
 
+def test_what_a_collector_that_lives_has_moved_aside_is_left_to_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blobs = LocalBlobs(tmp_path / "blobs")
+    digest = blobs.put(b"data")
+    stored = tmp_path / "blobs" / digest[:2] / digest
+    rename, opened = Path.rename, []
+
+    def moved(self: Path, target: Path) -> Path:
+        to = rename(self, target)
+        LocalBlobs(tmp_path / "blobs")
+        opened.append(stored.exists())
+        return to
+
+    os.utime(stored, (0, 0))
+    monkeypatch.setattr(Path, "rename", moved)
+    assert blobs.collect(digest, 60.0) == 4
+    assert (opened, stored.exists()) == ([False], False)
+
+
 def test_a_blob_that_was_stored_again_is_not_replaced_by_what_lies_aside(tmp_path: Path) -> None:
     blobs = LocalBlobs(tmp_path / "blobs")
     digest = blobs.put(b"data")

@@ -140,6 +140,18 @@ def test_the_next_backup_copies_only_what_is_new_and_drops_what_is_gone(workspac
     assert sorted(path.name for path in target.iterdir()) == sorted([made.folder, "blobs", MANIFEST, "plimsoll.backup"])
 
 
+def test_a_blob_that_was_cut_short_in_the_backup_is_copied_again_by_the_next_one(workspace: Workspace, tmp_path: Path) -> None:
+    run, target = filled(workspace), tmp_path / "backup"
+    digest = log(workspace, run, b"two")
+    taken(workspace, target, link=False)
+    copy = target / "blobs" / digest[:2] / digest
+    whole = copy.read_bytes()
+    copy.write_bytes(whole[:-1])
+    taken(workspace, target, link=False)
+    assert copy.read_bytes() == whole
+    restore(target, tmp_path / "new", None, silent)
+
+
 @pytest.mark.parametrize("place", ["_copy_blobs", "copy_file", "sync_folder"])
 def test_a_backup_that_dies_leaves_the_one_before_and_the_next_one_ends_it(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
