@@ -46,6 +46,7 @@ class Spool:
             request: of a run.
 
         Raises:
+            NotFound: the bytes of an artifact are not what was written here.
             PlimsollError: the platform does not take the bytes or the request.
         """
         digests = self._named(request)
@@ -54,7 +55,10 @@ class Spool:
             # What is not here was brought with an earlier request; the platform says if it misses it.
             if path.is_file():
                 self._there = self._door.blobs
-                self._there.put_file(path)
+                found, _ = self._there.put_file(path)
+                # Of a run's beginning the run itself counts, with a list of packages or without.
+                if found != digest and isinstance(request, LogArtifact):
+                    raise _damaged(request)
         answer = self._door.do(request)
         for digest in digests:
             self.blobs.delete(digest)
@@ -69,5 +73,9 @@ class Spool:
         try:
             manifest = get_manifest(self.blobs, request.digest)
         except Corrupt as error:
-            raise NotFound(f"The bytes of {request.name!r} that waited to be sent are damaged.", "Log it again.") from error
+            raise _damaged(request) from error
         return [*(entry.digest for entry in manifest.files), request.digest]
+
+
+def _damaged(request: LogArtifact) -> NotFound:
+    return NotFound(f"The bytes of {request.name!r} that waited to be sent are damaged.", "Log it again.")

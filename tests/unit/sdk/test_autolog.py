@@ -107,6 +107,15 @@ def test_a_param_with_another_value_is_refused_as_mlflow_refuses_it(door: Folder
     assert door.do(GetRun(id=opened.id)).run.params == {"depth": 3}
 
 
+def test_a_client_does_not_delete_the_run_that_it_is_in(door: FolderDoor) -> None:
+    with run(door=door) as opened, client() as asked:
+        answer = asked.post("/mlflow/runs/delete", json={"run_id": opened.id})
+        assert "is under way" in answer.json()["message"]
+        assert answer.status_code >= 400
+    found = door.do(GetRun(id=opened.id)).run
+    assert (found.state, found.deleted) == ("finished", None)
+
+
 def test_an_address_that_the_user_chose_stays_and_is_told(
     door: FolderDoor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,13 +18,16 @@ from typing import Any
 import pytest
 
 from plimsoll import clock
+from plimsoll.data.snapshot import put_manifest
 from plimsoll.errors import Denied, Internal, Overloaded, PlimsollError, StorageFull, Unauthenticated, Unreachable
+from plimsoll.records.data import FileEntry, Manifest
 from plimsoll.records.request import Request
-from plimsoll.records.run import AppendPoints, FinishRun, GetRun, GetSeries, LogInput, PointColumns, SetTags, StartRun
+from plimsoll.records.run import AppendPoints, FinishRun, GetRun, GetSeries, LogArtifact, LogInput, PointColumns, SetTags, StartRun
 from plimsoll.sdk.door import FolderDoor
 from plimsoll.sdk.journal import Frame, Journal, frames
 from plimsoll.sdk.sender import Sender, deliver
 from plimsoll.sdk.tracking import left
+from plimsoll.sdk.tracking.spool import Spool
 from plimsoll.workspace import open_workspace
 
 
@@ -231,6 +234,36 @@ def test_what_a_dead_process_left_is_done_in_the_order_in_which_it_was_logged(do
     assert door.do(GetRun(id=journal.run_id)).run.tags == {"stage": "two", "kind": "small"}
     assert len(told) == 1
     assert "without this LogInput" in told[0]
+
+
+@pytest.mark.parametrize("damaged", ["manifest", "file"])
+def test_an_artifact_whose_waiting_bytes_are_damaged_is_named_and_what_is_behind_it_is_sent(
+    door: FolderDoor, tmp_path: Path, damaged: str
+) -> None:
+    journal = begun(door, tmp_path)
+    spool = Spool(journal.bytes, door)
+    file = spool.blobs.put(b"weights")
+    manifest = put_manifest(spool.blobs, Manifest(kind="tree", files=(FileEntry(path="w", digest=file, size=7),), meta={}))
+    journal.keep(LogArtifact(run_id=journal.run_id, name="model", kind="tree", digest=manifest, size=7))
+    journal.add(point(1.0))
+    broken = {"manifest": manifest, "file": file}[damaged]
+    (spool.blobs.folder / broken[:2] / broken).write_bytes(b"weighty")
+    told: list[str] = []
+    deliver(journal, spool.do, None, told.append)
+    assert "'model' that waited to be sent are damaged" in told[0]
+    assert values(door, journal.run_id) == (1.0,)
+    assert door.do(GetRun(id=journal.run_id)).artifacts == ()
+    journal.close()
+
+
+def test_what_a_forked_process_left_ends_no_run_that_goes_on(door: FolderDoor, tmp_path: Path) -> None:
+    run = door.do(StartRun())
+    journal = Journal(tmp_path / f"{run.id}.child.journal")
+    journal.begin(run.id, door.address, forked=True)
+    journal.add(point(1.0))
+    journal.close()
+    assert replay(tmp_path, door.address, door.do, pytest.fail) == 1
+    assert (door.do(GetRun(id=run.id)).run.state, values(door, run.id)) == ("running", (1.0,))
 
 
 def test_a_damaged_journal_is_named_and_what_is_before_the_damage_is_sent(door: FolderDoor, tmp_path: Path) -> None:

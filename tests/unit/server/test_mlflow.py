@@ -90,6 +90,7 @@ def test_an_experiment_is_made_renamed_tagged_deleted_and_restored(client: httpx
         f"The experiment {id} must be in the 'active' state. Current state is deleted.",
     )
     post(client, "experiments/restore", experiment_id=id)
+    assert "cannot be deleted" in refused(client, "experiments/delete", experiment_id="0")[2]
     post(client, "experiments/set-experiment-tag", experiment_id="0", key="c", value="d")
     page = get(client, "experiments/search", max_results=1)
     assert [each["name"] for each in page["experiments"]] == ["later"]

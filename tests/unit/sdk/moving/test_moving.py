@@ -16,7 +16,7 @@ from plimsoll.errors import Denied, InvalidInput, NotFound, Unreachable
 from plimsoll.records.access import Actor, ListEvents
 from plimsoll.records.model import GetVersion
 from plimsoll.records.registry.catalog import GetModel
-from plimsoll.records.run import GetRun, GetSeries
+from plimsoll.records.run import AppendPoints, GetRun, GetSeries, PointColumns, StartRun
 from plimsoll.records.tracking.experiment import GetExperiment, ListExperiments
 from plimsoll.records.tracking.logged_model import GetLoggedModel, ListModelFiles
 from plimsoll.sdk.door import Door, FolderDoor
@@ -243,6 +243,33 @@ def test_two_experiments_whose_names_are_changed_alike_stay_two(yard: Yard, tmp_
         assert not ledger.notes.left
         names = [door_of(yard).do(GetRun(id=f"{number:032x}")).run.experiment for number in range(11, 16)]
         assert names == ["a_b (11)", "a_b", "a_b (13)", "x" * 500, f"{'x' * 495} (15)"]
+
+
+def test_a_run_here_that_is_another_one_is_told_and_never_taken_for_the_same(yard: Yard, tmp_path: Path) -> None:
+    door, mine = door_of(yard), PointColumns(names=("loss",), steps=(0,), times=(1,), values=(9.0,))
+    door.do(StartRun(id=RUNS[0], experiment="late arrivals", params={"depth": "6"}))
+    door.do(AppendPoints(run_id=RUNS[0], writer="mine", sequence=1, points=mine))
+    door.do(StartRun(id=RUNS[2], experiment="mine"))
+    ledger = moved(yard, store(tmp_path))
+    assert not ledger.whole
+    wrong = " ".join(ledger.differences)
+    assert f"The history of 'loss' of the run {RUNS[0]} is not as at the source." in wrong
+    assert f"The run {RUNS[0]} is not as at the source: depth" in wrong
+    left = [each.reason for each in ledger.notes.left if (each.kind, each.name) == ("run", RUNS[2])]
+    assert left == [f"The run {RUNS[2]} is in the experiment 'mine' here. Nothing of it was changed."]
+    untouched = door.do(GetRun(id=RUNS[2]))
+    assert (untouched.run.params, untouched.metrics, untouched.artifacts) == ({}, (), ())
+
+
+def test_a_file_that_changed_and_kept_its_size_comes_when_all_is_read_again(yard: Yard, tmp_path: Path) -> None:
+    folder, door = store(tmp_path), door_of(yard)
+    moved(yard, folder)
+    (folder / "7" / RUNS[0] / "artifacts" / "notes" / "hello.txt").write_bytes(b"jello")
+    found = []
+    for recheck in (False, True):
+        assert moved(yard, folder, recheck=recheck).whole
+        found += [door.blobs.get(kept.digest) for kept in door.do(GetRun(id=RUNS[0])).artifacts if kept.name == "notes/hello.txt"]
+    assert found == [b"hello", b"jello"]
 
 
 def test_a_version_that_was_made_here_is_not_touched(yard: Yard, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
 import sqlite3
 import threading
@@ -18,6 +19,7 @@ from plimsoll.errors import InvalidInput, Refused, Unauthenticated, Unreachable
 from plimsoll.records.model import GetVersion
 from plimsoll.records.run import GetRun, GetSeries
 from plimsoll.sdk.moving.ledger import Ledger
+from plimsoll.sdk.moving.sources.asked import AskedServer
 from plimsoll.sdk.moving.sources.opened import open_source
 from tests.unit.conftest import Running
 from tests.unit.sdk.moving.database import database
@@ -113,6 +115,8 @@ class Hostile(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         status, body = self.answers.get(path, (404, b"{}"))
         self.send_response(status)
+        if status == 302:
+            self.send_header("location", "/led-elsewhere")
         self.send_header("content-length", str(len(body) + (9 if status == 299 else 0)))
         self.end_headers()
         self.wfile.write(body)
@@ -143,6 +147,7 @@ def test_names_that_lead_elsewhere_are_refused_and_the_rest_comes(yard: Yard, ho
     listed = [
         b'{"path": "%s", "is_dir": false, "file_size": 2}' % name for name in (b"../up", b"/etc/passwd", b"s3:x", b"ok.txt", b"a/../../b")
     ]
+    listed.append(b'{"path": "short.txt", "is_dir": false, "file_size": 5}')
     run = b'{"info": {"run_id": "%s", "status": "FINISHED", "start_time": 1, "end_time": 2}, "data": {}}' % RUNS[0].encode()
     answers = {
         f"{_API}/experiments/search": (200, b'{"experiments": [{"experiment_id": "1", "name": "e"}, {"name": 5}]}'),
@@ -154,6 +159,7 @@ def test_names_that_lead_elsewhere_are_refused_and_the_rest_comes(yard: Yard, ho
     monkeypatch.setattr(Hostile, "answers", answers)
     ledger = moved(yard, hostile)
     assert [kept.name for kept in door_of(yard).do(GetRun(id=RUNS[0])).artifacts] == ["ok.txt"]
+    assert ledger.differences == [f"short.txt of {RUNS[0]} has 2 bytes, but 5 were announced."]
     left = {each.name.partition(" of ")[0] for each in ledger.notes.left if each.kind == "artifact"}
     assert left == {"../up", "/etc/passwd", "s3:x", "a/../../b"}
     assert {each.kind for each in ledger.notes.left} == {"artifact", "experiment", "run"}
@@ -166,9 +172,17 @@ def test_names_that_lead_elsewhere_are_refused_and_the_rest_comes(yard: Yard, ho
 def test_a_server_that_does_not_answer_as_it_should_ends_the_copy_with_one_error(
     yard: Yard, hostile: str, monkeypatch: pytest.MonkeyPatch, status: int, body: bytes, error: type[Exception]
 ) -> None:
-    monkeypatch.setattr(Hostile, "answers", {f"{_API}/experiments/search": (status, body)})
+    elsewhere = (200, b'{"experiments": []}')
+    monkeypatch.setattr(Hostile, "answers", {f"{_API}/experiments/search": (status, body), "/led-elsewhere": elsewhere})
     with pytest.raises(error):
         moved(yard, hostile)
+
+
+def test_a_server_whose_pages_lead_in_a_circle_is_read_once(hostile: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Hostile, "answers", {"/rows": (200, b'{"rows": [{"a": 1}], "next_page_token": "same"}')})
+    server = AskedServer(hostile)
+    assert list(itertools.islice(server.pages("GET", "/rows", "rows"), 5)) == [{"a": 1}] * 2
+    server.close()
 
 
 def test_a_folder_that_cannot_be_written_holds_a_database_that_can_be_read(yard: Yard, tmp_path: Path) -> None:
