@@ -153,10 +153,11 @@ def test_another_value_of_a_variable_that_an_import_reads_is_seen(project: Path)
     assert run(project).total == "36"
 
 
-def test_a_step_that_is_now_computed_in_every_run_is_computed_though_an_earlier_run_kept_its_result(project: Path) -> None:
+@pytest.mark.parametrize("cache", ["False", "0.001"], ids=["never", "for a millisecond"])
+def test_a_step_that_is_not_reused_any_more_is_computed_though_an_earlier_run_kept_its_result(project: Path, cache: str) -> None:
     run(project)
     pipe = project / "pipe.py"
-    pipe.write_text(pipe.read_text().replace("@step\ndef rows", "@step(cache=False)\ndef rows"))
+    pipe.write_text(pipe.read_text().replace("@step\ndef rows", f"@step(cache={cache})\ndef rows"))
     for _ in range(2):
         told = run(project)
         assert not told.recalled
