@@ -16,6 +16,7 @@ import pytest
 
 from plimsoll.data.code.source import Sources
 from plimsoll.pipelines.recall.steady import unsteady
+from plimsoll.records.pipeline import GetLatestEntry
 from plimsoll.records.run import GetRun, GetSeries, Series
 from plimsoll.workspace import open_workspace
 from tests.faults.command_line import ROOT
@@ -124,20 +125,20 @@ def test_the_installed_command_whose_own_folder_python_searches_first_remembers_
     [
         (
             "in_process",
-            {
-                "factors.py": ("FACTOR = 5\n", "90"),
-                "rate.txt": ("4", "120"),
-                "pyproject.toml": ('[tool.plimsoll.params."pipe.py:flow"]\nn = 3\n', "60"),
-            },
+            [
+                ("factors.py", "FACTOR = 5\n", "90"),
+                ("rate.txt", "4", "120"),
+                ("pyproject.toml", '[tool.plimsoll.params."pipe.py:flow"]\nn = 3\n', "60"),
+            ],
         ),
         # Here a process that ends tells of what it looked for.
-        ("processes", {"more.txt": ("0.5", "36.5")}),
+        ("processes", [("more.txt", "0.5", "36.5"), ("more.txt", "1.5", "37.5")]),
     ],
-    ids=["a module, a file read at import, the project's table", "a file that a step looked for"],
+    ids=["a module, a file read at import, the project's table", "a file that a step looked for and read"],
 )
-def test_a_change_is_seen(project: Path, executor: str, changes: dict[str, tuple[str, str]]) -> None:
+def test_a_change_is_seen(project: Path, executor: str, changes: list[tuple[str, str, str]]) -> None:
     run(project, executor=executor)
-    for name, (text, expected) in changes.items():
+    for name, text, expected in changes:
         assert run(project, executor=executor).recalled
         (project / name).write_text(text)
         changed = run(project, executor=executor)
@@ -184,6 +185,15 @@ def test_a_module_that_takes_the_place_of_another_is_seen(project: Path) -> None
     assert run(project, PYTHONPATH=path).total == "90"
 
 
+def test_another_version_of_a_package_is_seen(project: Path) -> None:
+    installed = project / "site-packages" / "other-1.0.dist-info"
+    installed.mkdir(parents=True)
+    path = os.pathsep.join((str(ROOT), str(installed.parent)))
+    assert [run(project, PYTHONPATH=path).recalled for _ in range(2)] == [False, True]
+    installed.rename(installed.with_name("other-2.0.dist-info"))
+    assert not run(project, PYTHONPATH=path).recalled
+
+
 def test_a_memory_that_is_garbled_is_done_without(project: Path) -> None:
     run(project)
     (memory,) = memories(project)
@@ -200,6 +210,19 @@ def test_an_entry_that_was_dropped_or_damaged_is_computed_again(project: Path) -
         blob.unlink()
     told = run(project)
     assert (told.recalled, told.total) == (False, "36")
+
+
+def test_an_output_that_is_gone_is_computed_again_though_all_else_is_there(project: Path) -> None:
+    run(project)
+    workspace = open_workspace(project / ".plimsoll")
+    try:
+        owner = workspace.identify(workspace.token("owner"))
+        entry = workspace.do(GetLatestEntry(step="pipe.rows"), owner)
+    finally:
+        workspace.close()
+    (project / ".plimsoll" / "blobs" / entry.output.digest[:2] / entry.output.digest).unlink()
+    told = run(project)
+    assert (told.recalled, [line.split()[1] for line in told.steps]) == (False, ["ran", "hit"])
 
 
 @pytest.mark.parametrize(

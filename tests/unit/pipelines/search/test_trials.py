@@ -12,15 +12,24 @@ from typing import Any
 
 import pytest
 
-from plimsoll.errors import Conflict, InvalidInput, NotFound, StepFailed
+from plimsoll.errors import Conflict, Denied, InvalidInput, NotFound, StepFailed
 from plimsoll.pipelines.search.goals import read_constraint, read_objectives
 from plimsoll.pipelines.search.space import read_space
 from plimsoll.pipelines.search.study import _shuffled
 from plimsoll.pipelines.search.trials import Place, search
-from plimsoll.records.access import ListEvents
+from plimsoll.records.access import Actor, ListEvents
 from plimsoll.records.model import ListVersions
 from plimsoll.records.pipeline import DropEntry, ListSteps
-from plimsoll.records.pipelines.search import GetSearch, ListSearches, RecordTrials, SearchDetail, SearchPlan, StartSearch, Trial
+from plimsoll.records.pipelines.search import (
+    FinishSearch,
+    GetSearch,
+    ListSearches,
+    RecordTrials,
+    SearchDetail,
+    SearchPlan,
+    StartSearch,
+    Trial,
+)
 from plimsoll.records.request import Request
 from plimsoll.records.run import GetRun, GetSeries
 from plimsoll.records.tracking.find import SearchRuns
@@ -418,6 +427,30 @@ def test_the_record_of_searches_is_the_authors_and_ends_once(ready: Bench) -> No
     with pytest.raises(Conflict, match="has gone on"):
         ready.do(RecordTrials(search_id=detail.search.id, holder="other", trials=(Trial(number=9),)))
     assert [event.verb for event in ready.do(ListEvents(subject=f"search:{detail.search.id}"))] == ["FinishSearch", "StartSearch"]
+
+
+def test_nobody_goes_on_with_the_search_of_another_or_with_one_that_has_ended(ready: Bench) -> None:
+    ann, asked = Actor(name="ann", roles=("admin",)), StartSearch(plan=plan(), trials=2, holder="one", key="k")
+    begun = ready.do(asked)
+    assert ready.do(asked).id == begun.id
+    assert ready.workspace.do(replace(asked, holder="two"), ann).id != begun.id
+    more = RecordTrials(search_id=begun.id, holder="one", trials=(Trial(number=0),))
+    with pytest.raises(Denied):
+        ready.workspace.do(more, ann)
+    ready.do(more)
+    ready.do(FinishSearch(id=begun.id, holder="one"))
+    with pytest.raises(Conflict, match="has ended"):
+        ready.do(more)
+    assert ready.do(asked).id != begun.id
+
+
+def test_an_interrupted_search_with_a_parameter_that_cannot_be_seen_is_not_gone_on_with(ready: Bench) -> None:
+    ready.write("pipe.py", PIPE.replace("def flow(", "def flow(unseen: object = None, "))
+    params = {"unseen": object()}
+    with pytest.raises(Killed):
+        run(ready, plan(), 3, Dying(ready, RecordTrials, 2, True), params=params)
+    run(ready, plan(), 3, params=params)
+    assert len(ready.do(ListSearches())) == 2
 
 
 def test_a_search_on_postgresql_goes_on_as_on_sqlite(ready: Bench, tmp_path: Path, postgres_url: str) -> None:
