@@ -14,8 +14,9 @@ from pathlib import Path
 from blake3 import blake3
 
 from plimsoll import clock, codec
-from plimsoll.errors import Conflict, InvalidInput
+from plimsoll.errors import Conflict, Corrupt, InvalidInput
 from plimsoll.records.data import FileEntry, Manifest
+from plimsoll.records.pipeline import Output
 from plimsoll.records.request import Json, check_digest
 from plimsoll.store.contracts import Blobs
 
@@ -50,6 +51,22 @@ def get_manifest(blobs: Blobs, digest: str) -> Manifest:
     manifest = codec.from_json(blobs.get(digest), Manifest, f"The manifest {digest[:12]}")
     _check_paths(manifest, f"The manifest {digest[:12]}")
     return manifest
+
+
+def outputs_in(manifest: Manifest) -> dict[str, Output]:
+    """Return the outputs that :func:`plimsoll.data.values.save_outputs` stored, by name.
+
+    Args:
+        manifest: of the output that stands for them.
+
+    Raises:
+        Corrupt: it is no such manifest.
+    """
+    try:
+        pairs = codec.convert(manifest.meta["outputs"], list[tuple[str, Output]], "The outputs")
+    except (KeyError, InvalidInput) as error:
+        raise Corrupt("The outputs of a step cannot be read.", "Drop the cache entry and run the step again.") from error
+    return dict(pairs)
 
 
 def put_tree(blobs: Blobs, folder: Path, kind: str, meta: dict[str, Json]) -> tuple[str, int]:

@@ -18,7 +18,7 @@ import numpy as np
 
 from plimsoll import clock, codec
 from plimsoll.data import exact
-from plimsoll.data.snapshot import get_manifest, get_tree, put_manifest, put_tree
+from plimsoll.data.snapshot import get_manifest, get_tree, outputs_in, put_manifest, put_tree
 from plimsoll.data.trace.files.places import OWN
 from plimsoll.errors import Corrupt, InvalidInput, Unfingerprintable, Untrusted
 from plimsoll.records.data import FileEntry, Manifest
@@ -125,22 +125,6 @@ def save_outputs(values: Mapping[str, Any], blobs: Blobs, project: Path) -> Outp
     meta: dict[str, Any] = {"outputs": [[name, codec.plain(part)] for name, part in parts.items()]}
     manifest = Manifest(kind="outputs", files=tuple(sorted(files, key=lambda entry: entry.path)), meta=meta)
     return Output(digest=put_manifest(blobs, manifest), kind="outputs", size=sum(part.size for part in parts.values()))
-
-
-def outputs_in(manifest: Manifest) -> dict[str, Output]:
-    """Return the outputs that :func:`save_outputs` stored, by name.
-
-    Args:
-        manifest: of the output that stands for them.
-
-    Raises:
-        Corrupt: it is no such manifest.
-    """
-    try:
-        pairs = codec.convert(manifest.meta["outputs"], list[tuple[str, Output]], "The outputs")
-    except (KeyError, InvalidInput) as error:
-        raise Corrupt("The outputs of a step cannot be read.", "Drop the cache entry and run the step again.") from error
-    return dict(pairs)
 
 
 def _save_path(path: Path, blobs: Blobs) -> Output:

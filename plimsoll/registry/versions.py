@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, literal, select, tuple_, update
 
 from plimsoll import clock, codec
-from plimsoll.data.snapshot import get_manifest
+from plimsoll.data.snapshot import get_manifest, outputs_in
 from plimsoll.errors import Conflict, Corrupt, Denied, InvalidInput, NotFound, Refused
 from plimsoll.records.data import Manifest
 from plimsoll.records.model import (
@@ -176,8 +176,19 @@ def _is_own_work(context: Context, run: Run, digest: str) -> bool:
         steps.outerjoin(cache_entries, cache_entries.c.key == steps.c.key)
     )
     made = made.outerjoin(runs, runs.c.id == cache_entries.c.run_id).where(steps.c.run_id == run.id)
-    found = [row for row in context.tx.execute(made) if row.output is not None and row.output["digest"] == digest]
+    found = [row for row in context.tx.execute(made) if row.output is not None and _gave(context, row.output, digest)]
     return all(row.author == run.author or (row.author is None and row.state == "ran") for row in found)
+
+
+def _gave(context: Context, output: dict[str, Any], digest: str) -> bool:
+    """Return whether a step's output is the package, or one of several outputs that is; also where that cannot be read any more."""
+    if output["kind"] != "outputs":
+        return bool(output["digest"] == digest)
+    try:
+        parts = outputs_in(get_manifest(context.stores.blobs, output["digest"]))
+    except (Corrupt, InvalidInput, NotFound):
+        return True
+    return any(part.digest == digest for part in parts.values())
 
 
 def get_version(request: GetVersion, context: Context) -> Version:

@@ -16,8 +16,8 @@ import pytest
 
 from plimsoll import clock
 from plimsoll.data.project import load_object
-from plimsoll.data.snapshot import get_manifest
-from plimsoll.data.values import load, outputs_in
+from plimsoll.data.snapshot import get_manifest, outputs_in
+from plimsoll.data.values import load
 from plimsoll.errors import Corrupt, StepFailed
 from plimsoll.pipelines.executors.call import Call, Executor, Ran, Unsuitable
 from plimsoll.pipelines.executors.in_process import InProcess

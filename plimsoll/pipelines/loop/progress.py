@@ -12,8 +12,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
-from plimsoll.data.snapshot import get_manifest
-from plimsoll.data.values import outputs_in
+from plimsoll.data.snapshot import get_manifest, outputs_in
 from plimsoll.errors import Corrupt, PlimsollError, StepFailed
 from plimsoll.fingerprint import digest_value
 from plimsoll.pipelines.executors.call import load_input

@@ -4,10 +4,13 @@ import pytest
 
 from plimsoll import codec
 from plimsoll.errors import Corrupt, Denied, InvalidInput, NotFound, Refused
+from plimsoll.records.access import Actor
 from plimsoll.records.data import FileEntry, Manifest
 from plimsoll.records.deployment import ExplainPrediction
 from plimsoll.records.model import CreateVersion, GetLineage, GetVersion, Grant, ListGrants, ListVersions, TrustPackage
+from plimsoll.records.pipeline import EndedStep, Output, RecordSteps, StepRecord, StepState
 from plimsoll.records.run import StartRun
+from plimsoll.store.schema import cache_entries
 from plimsoll.workspace import WORKER
 from tests.unit.yard import Yard
 
@@ -77,6 +80,34 @@ def test_who_registers_their_own_runs_package_trusts_it_and_a_program_does_not(y
     assert [grant.actor for grant in grants(yard, own.digest)] == ["dana"]
     made = yard.version("two", WORKER, code="def f(rows): return rows * 2\n", features="f:f")
     assert grants(yard, made.digest) == ()
+
+
+def given(yard: Yard, digest: str, actor: Actor, state: StepState, several: bool) -> str:
+    """Return a run of an actor with a step that gave a package, which later runs may use when it was computed there."""
+    output = Output(digest=digest, kind="model", size=1)
+    if several:
+        manifest = Manifest(kind="outputs", files=(), meta={"outputs": [["model", codec.plain(output)]]})
+        output = Output(digest=yard.workspace.stores.blobs.put(codec.canonical(manifest)), kind="outputs", size=1)
+    run = yard.workspace.do(StartRun(), actor)
+    record = StepRecord(run_id=run.id, index=0, name="train", state=state, key="a" * 64, why="", started=1, ended=2, output=output)
+    step = EndedStep(record=record, call="c" * 64, keep=state == "ran")
+    yard.workspace.do(RecordSteps(run_id=run.id, steps=(step,)), actor)
+    return run.id
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize(("writer", "lost", "trusted"), [("dana", False, True), ("robot", False, False), ("robot", True, False)])
+def test_a_package_that_a_run_found_under_its_key_is_trusted_only_when_its_author_had_made_it(
+    yard: Yard, writer: str, lost: bool, trusted: bool, several: bool
+) -> None:
+    digest = yard.package("one", code="import os\n", features="f:f")
+    given(yard, digest, getattr(yard, writer), "ran", several)
+    found = given(yard, digest, yard.dana, "hit", several)
+    if lost:
+        with yard.workspace.stores.database.write() as tx:
+            tx.execute(cache_entries.delete())
+    yard.workspace.do(CreateVersion(model="late", digest=digest, run_id=found), yard.dana)
+    assert [grant.actor for grant in grants(yard, digest)] == (["dana"] if trusted else [])
 
 
 def test_a_grant_covers_the_same_code_in_a_later_package_and_no_other_code(yard: Yard) -> None:
