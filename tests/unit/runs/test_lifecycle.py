@@ -26,7 +26,7 @@ from plimsoll.records.run import (
 )
 from plimsoll.records.tracking.change import DeleteRun, LogBatch, LogDatasets, RemoveArtifacts, RemoveTags, RestoreRun, UpdateRun
 from plimsoll.records.tracking.dataset import Dataset, DatasetUse
-from plimsoll.records.tracking.experiment import DeleteExperiment
+from plimsoll.records.tracking.experiment import DeleteExperiment, RenameExperiment, RestoreExperiment
 from plimsoll.records.tracking.find import SearchRuns
 from plimsoll.records.tracking.logged_model import CreateLoggedModel, LinkModels, LogModelMetrics, ModelMetric
 from plimsoll.runs.described import SILENCE
@@ -167,6 +167,17 @@ def test_a_run_is_not_restored_into_an_experiment_that_is_deleted(yard: Yard) ->
     with pytest.raises(Conflict, match="experiment 'old' is deleted"):
         yard.workspace.do(RestoreRun(id=run.id), yard.dana)
     assert known(yard, run.id).deleted is not None
+
+
+def test_an_experiment_comes_back_without_the_runs_that_were_deleted_before_it_and_is_not_renamed_meanwhile(yard: Yard) -> None:
+    do, before, within = yard.workspace.do, start(yard, experiment="old"), start(yard, experiment="old")
+    do(DeleteRun(id=before.id), yard.dana)
+    do(DeleteExperiment(id=before.experiment_id), yard.dana)
+    with pytest.raises(Conflict, match="is deleted"):
+        do(RenameExperiment(id=before.experiment_id, name="new"), yard.dana)
+    do(RestoreExperiment(id=before.experiment_id), yard.dana)
+    assert known(yard, before.id).deleted is not None
+    assert known(yard, within.id).deleted is None
 
 
 def test_bytes_that_are_not_stored_are_no_artifact_and_end_no_run(yard: Yard) -> None:

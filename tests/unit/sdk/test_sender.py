@@ -256,6 +256,17 @@ def test_an_artifact_whose_waiting_bytes_are_damaged_is_named_and_what_is_behind
     journal.close()
 
 
+def test_a_run_whose_process_died_ended_when_that_last_wrote_and_not_when_its_journal_was_found(door: FolderDoor, tmp_path: Path) -> None:
+    journal = begun(door, tmp_path)
+    journal.add(point(1.0))
+    journal.close()
+    wrote = clock.now() - 3_600_000_000
+    os.utime(journal.path, ns=(wrote * 1000, wrote * 1000))
+    assert replay(tmp_path, door.address, door.do, pytest.fail) == 1
+    run = door.do(GetRun(id=journal.run_id)).run
+    assert (run.state, abs((run.ended or 0) - wrote) < 1_000_000) == ("lost", True)
+
+
 def test_what_a_forked_process_left_ends_no_run_that_goes_on(door: FolderDoor, tmp_path: Path) -> None:
     run = door.do(StartRun())
     journal = Journal(tmp_path / f"{run.id}.child.journal")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -251,6 +252,19 @@ def test_parts_are_taken_only_from_who_began_and_an_aborted_upload_leaves_nothin
     assert client.post(f"{root.replace('/artifacts/', '/mpu/abort/', 1)}/sub", json=end).status_code == 200
     assert unfinished(running) == []
     assert client.put(first["url"], content=b"x").status_code == 404
+
+
+def test_an_upload_that_is_under_way_outlives_the_next_one_and_one_of_the_day_before_yesterday_does_not(
+    running: Running, client: httpx.Client, root: str
+) -> None:
+    made = begin(client, root, 1).json()
+    (part,) = made["credentials"]
+    begin(client, root, 1)
+    assert client.put(part["url"], content=b"x").status_code == 200
+    long_ago = clock.now() / 1e6 - 2 * 86_400
+    os.utime(running.yard.workspace.home / "uploads" / made["upload_id"], (long_ago, long_ago))
+    begin(client, root, 1)
+    assert client.put(part["url"], content=b"x").status_code == 404
 
 
 def test_a_reader_who_fetches_in_parts_is_told_where(running: Running, client: httpx.Client, root: str) -> None:
