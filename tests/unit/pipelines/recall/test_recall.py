@@ -226,7 +226,11 @@ def test_an_output_that_is_gone_is_computed_again_though_all_else_is_there(proje
 
 
 @pytest.mark.parametrize(
-    "line", ["import time\nSTARTED = time.time()", "import random\nDRAWN = random.random()", "import uuid\nNAME = str(uuid.uuid4())"]
+    "line",
+    [
+        *("import time\nSTARTED = time.time()", "import random\nDRAWN = random.random()", "import uuid\nNAME = str(uuid.uuid4())"),
+        "import subprocess\nTOLD = subprocess.run(['true']).returncode",
+    ],
 )
 def test_a_project_whose_import_need_not_come_to_the_same_is_imported_each_time(project: Path, line: str) -> None:
     (project / "factors.py").write_text(f"{line}\nFACTOR = 2\n")

@@ -238,6 +238,20 @@ def test_what_waits_is_bounded(bench: Bench) -> None:
     assert (states[0], set(states[1:-1]), states[-1]) == ("started", {"held"}, "skipped")
 
 
+def test_what_a_trigger_holds_waits_while_it_is_off(bench: Bench) -> None:
+    bench.set(on="call")
+    for _ in range(2):
+        bench.time += 1
+        bench.do(FireTrigger(name="nightly"))
+    bench.set(on="call", enabled=False)
+    bench.finish()
+    # The worker lets all triggers fire when any of them has something to do.
+    assert list(bench.do(FireDue(), WORKER)) == []
+    assert (bench.state().held, bench.state().due) == (1, False)
+    bench.set(on="call")
+    assert [firing.state for firing in bench.look()] == ["started"]
+
+
 def test_a_trigger_that_is_removed_starts_nothing_more_and_keeps_its_history(bench: Bench) -> None:
     bench.set(on="call")
     for _ in range(2):
