@@ -60,6 +60,12 @@ def test_a_clean_tree_has_a_commit_and_no_diff(repository: Path, blobs: LocalBlo
     )
 
 
+def test_the_remote_is_recorded_without_what_one_logs_in_with(repository: Path, blobs: LocalBlobs) -> None:
+    git(repository, "remote", "add", "other", "https://else.example/b.git")
+    git(repository, "remote", "add", "origin", "https://dana:hidden@git.example:8443/a.git")
+    assert code_version(repository, blobs, None).remote == "https://git.example:8443/a.git"
+
+
 def test_a_detached_head_has_no_branch(repository: Path, blobs: LocalBlobs) -> None:
     git(repository, "checkout", "-q", "--detach")
     version = code_version(repository, blobs, None)

@@ -175,6 +175,20 @@ def test_a_faster_process_with_the_same_tree_is_no_error(blobs: LocalBlobs, fold
     assert sorted(path.name for path in tmp_path.iterdir() if "copy" in path.name) == ["copy"]
 
 
+def test_a_faster_process_with_something_else_is_a_conflict(blobs: LocalBlobs, folder: Path, tmp_path: Path) -> None:
+    digest, _ = put_tree(blobs, folder, "tree", {})
+
+    class Slow(LocalBlobs):
+        def get_file(self, digest: str, path: Path) -> None:
+            super().get_file(digest, path)
+            (tmp_path / "copy").mkdir(exist_ok=True)
+            (tmp_path / "copy" / "other.txt").write_text("other")
+
+    with pytest.raises(Conflict, match="is not the tree"):
+        get_tree(Slow(tmp_path / "blobs"), digest, tmp_path / "copy")
+    assert sorted(path.name for path in tmp_path.iterdir() if "copy" in path.name) == ["copy"]
+
+
 def test_a_registered_table_tells_its_rows_and_columns(blobs: LocalBlobs, do: Callable[..., Any]) -> None:
     digest, size = put_table(blobs, pl.DataFrame({"a": [1, 2], "t": ["x", None]}))
     made = do(register_snapshot, RegisterSnapshot(name="flights", digest=digest))

@@ -209,11 +209,18 @@ def test_a_polars_frame_is_a_table_and_a_pandas_frame_comes_back_as_pandas(blobs
     pd.testing.assert_frame_equal(load(output, blobs), old, check_freq=False)
 
 
+def noted(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame with something beside its columns."""
+    frame.attrs["source"] = "here"
+    return frame
+
+
 @pytest.mark.parametrize(
     "frame",
     [
         pd.DataFrame({"a": [1, 2]}).iloc[1:],
         pd.DataFrame({"a": [1]}, index=["x"]),
+        noted(pd.DataFrame({"a": [1]})),
         pd.DataFrame({"c": pd.Categorical(["x"], categories=["y", "x"], ordered=True)}),
         pd.DataFrame({"o": pd.Series([1, "x"], dtype=object)}),
         pd.DataFrame({"o": pd.Series(["x", float("nan"), None], dtype=object)}),
@@ -235,6 +242,10 @@ class Whole(int):
     pass
 
 
+class Framed(pl.DataFrame):
+    pass
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -248,6 +259,11 @@ def test_what_cannot_be_stored_exactly_is_refused_at_its_place(blobs: LocalBlobs
     with pytest.raises((Unfingerprintable, InvalidInput)) as caught:
         save({"deep": [1, (value,)]}, blobs, Path())
     assert "the value['deep'][1][0]" in str(caught.value) or "column" in str(caught.value)
+
+
+def test_a_frame_of_a_class_that_extends_polars_is_refused(blobs: LocalBlobs) -> None:
+    with pytest.raises(Unfingerprintable, match="not a plain polars frame"):
+        save(Framed(), blobs, Path())
 
 
 def test_a_value_that_contains_itself_is_refused(blobs: LocalBlobs) -> None:
@@ -284,6 +300,17 @@ def test_a_damaged_document_is_corrupt_and_imports_nothing_foreign(blobs: LocalB
     digest = put_manifest(blobs, Manifest(kind="value", files=(entry,), meta={}))
     with pytest.raises(Corrupt):
         load(Output(digest=digest, kind="value", size=len(data)), blobs)
+
+
+def test_reading_a_value_imports_no_module_that_it_names(blobs: LocalBlobs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "named_by_a_value.py").write_text("from dataclasses import dataclass\n\n@dataclass\nclass Made:\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    data = codec.to_msgpack(["record", "named_by_a_value", "Made", []])
+    entry = FileEntry(path="value.msgpack", digest=blobs.put(data), size=len(data))
+    digest = put_manifest(blobs, Manifest(kind="value", files=(entry,), meta={}))
+    with pytest.raises(Corrupt):
+        load(Output(digest=digest, kind="value", size=len(data)), blobs)
+    assert "named_by_a_value" not in sys.modules
 
 
 def test_a_folder_and_a_file_come_back_by_content(blobs: LocalBlobs, tmp_path: Path) -> None:
