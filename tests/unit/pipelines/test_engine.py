@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from plimsoll.errors import InvalidInput, Overloaded, StepFailed
-from plimsoll.pipelines.engine import StepEvent
 from plimsoll.records.pipeline import DropEntry, ListSteps
 from plimsoll.records.request import Request
 from plimsoll.records.run import AppendPoints, GetRun, GetSeries
@@ -181,29 +180,6 @@ def test_all_that_wait_for_a_damaged_output_get_the_repaired_one(bench: Bench, e
     result = bench.run(count=BIG, executor=executor)
     assert states(result) == {"load": "hit", "features": "ran", "score": "ran", "score#2": "ran", "score#3": "ran"}
     assert [each["total"] for each in result.value] == [depth * BIG * (BIG - 1) for depth in (3, 7, 8)]
-
-
-@pytest.mark.parametrize("times", [2, 10])
-def test_an_output_that_is_damaged_anew_is_repaired_twice_and_then_fails_what_needs_it(bench: Bench, times: int) -> None:
-    write(bench)
-    output = bench.run(count=BIG)["features"].record.output
-    assert output is not None
-    file, left = bench.files(output)[0], list(range(times))
-
-    class Disk(list[StepEvent]):
-        """Damages what a step has given."""
-
-        def append(self, event: StepEvent) -> None:
-            if event.label == "features" and event.state in ("hit", "ran") and left:
-                left.pop()
-                flip(file)
-
-    bench.events = Disk()
-    if times == 2:
-        assert bench.run(depth=9, count=BIG, executor="processes").value["total"] == 9 * BIG * (BIG - 1)
-        return
-    with pytest.raises(StepFailed, match="damaged again and again"):
-        bench.run(depth=9, count=BIG, executor="processes")
 
 
 def test_a_damaged_result_of_the_whole_pipeline_is_repaired(bench: Bench) -> None:
