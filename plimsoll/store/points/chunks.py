@@ -13,6 +13,7 @@ numpy is loaded on the first chunk with planes, so a server that nobody uses sta
 
 from __future__ import annotations
 
+import functools
 import struct
 import zlib
 from collections.abc import Sequence
@@ -88,6 +89,21 @@ class Block(NamedTuple):
         return Block(*(memoryview(column).cast("B")[start * _WORD : stop * _WORD] for column in self))
 
 
+class Packed(NamedTuple):
+    """A chunk as it is stored."""
+
+    #: As :func:`pack` made it.
+    data: bytes
+    #: How many points it must hold.
+    size: int
+    #: How an error names it.
+    what: str
+
+    def corrupt(self) -> Corrupt:
+        """Return the error for a chunk that does not hold what it must."""
+        return Corrupt(f"{self.what} does not hold its {self.size} points.", "Restore the database from a backup.")
+
+
 def block(steps: Sequence[int], times: Sequence[int], values: Sequence[float]) -> Block:
     """Return points as words.
 
@@ -138,19 +154,58 @@ def unpack(data: bytes, count: int, what: str) -> Block:
     Raises:
         Corrupt: the bytes are not a chunk of so many points.
     """
-    found = None
+    return unpack_all([Packed(data, count, what)])
+
+
+def room(count: int) -> Any:
+    """Return what :func:`unpack_all` can write the points of one part after another to; to ask for memory takes longer than to clear it.
+
+    Args:
+        count: the most chunks of a part.
+    """
+    return extras.require("numpy").empty((3, count * FULL, _WORD), "u1")
+
+
+def unpack_all(packed: Sequence[Packed], into: Any = None) -> Block:
+    """Return the points of chunks, one after the other.
+
+    Args:
+        packed: as they are stored.
+        into: a :func:`room` in which the points are returned, until it is used again; None is a new one.
+
+    Raises:
+        Corrupt: the bytes of one are not a chunk of so many points; the error names the first such.
+    """
+    rests = [_checked(each) for each in packed]
+    if len(rests) == 1 and rests[0][0] == _PLAIN:
+        return Block(*_plain(*rests[0][1:]))
+    np, total, begin = extras.require("numpy"), sum(each.size for each in packed), 0
+    columns = np.empty((3, total, _WORD), "u1") if into is None else into[:, :total]
+    columns[:] = 0
+    for each, (form, rest, count) in zip(packed, rests, strict=True):
+        mine, begin = columns[:, begin : begin + count], begin + count
+        if form == _PLAIN:
+            for words, column in zip(mine, _plain(rest, count), strict=True):
+                words[:] = np.frombuffer(column, "u1").reshape(count, _WORD)
+        elif not _unpacked(rest, mine):
+            raise each.corrupt()
+    return Block(*(column.reshape(-1).view("<i8") for column in columns))
+
+
+def _checked(packed: Packed) -> tuple[int, memoryview, int]:
+    """Return a chunk's form, what comes behind it, and how many points it holds."""
+    data, count, _ = packed
     if len(data) >= _HEAD.size:
         crc, form = _HEAD.unpack_from(data)
         rest = memoryview(data)[_HEAD.size :]
-        if crc != zlib.crc32(memoryview(data)[4:]):
-            pass
-        elif form == _PLAIN and len(rest) == 3 * _WORD * count:
-            found = Block(*(rest[at * _WORD * count : (at + 1) * _WORD * count] for at in range(3)))
-        elif form == _PLANES:
-            found = _unpacked(rest, count)
-    if found is None:
-        raise Corrupt(f"{what} does not hold its {count} points.", "Restore the database from a backup.")
-    return found
+        fits = count <= FULL and (form == _PLANES or (form == _PLAIN and len(rest) == 3 * _WORD * count))
+        if fits and crc == zlib.crc32(memoryview(data)[4:]):
+            return form, rest, count
+    raise packed.corrupt()
+
+
+def _plain(rest: memoryview, count: int) -> list[memoryview]:
+    return [rest[at * _WORD * count : (at + 1) * _WORD * count] for at in range(3)]
 
 
 def _packed(points: Block) -> bytes:
@@ -201,11 +256,17 @@ def _noisy(np: Any, planes: Any) -> list[bool]:
     return noisy
 
 
-def _unpacked(rest: memoryview, count: int) -> Block | None:
-    np = extras.require("numpy")
-    told = int.from_bytes(rest[:_KINDS], "little")
+@functools.lru_cache(maxsize=64)
+def _layout(told: int) -> tuple[list[int], list[int], list[int]]:
+    """Return the planes that are one byte, those that are kept as they are, and those that are deflated."""
     kinds = [told >> 2 * at & 3 for at in _ALL]
-    ones, raw, soft = (_which(kinds, kind) for kind in (_SAME, _NOISE, _SOFT))
+    return _which(kinds, _SAME), _which(kinds, _NOISE), _which(kinds, _SOFT)
+
+
+def _unpacked(rest: memoryview, into: Any) -> bool:
+    """Write the points of a chunk with planes over zeros of shape ``(3, n, 8)``; return False when it does not hold ``n``."""
+    np, count = extras.require("numpy"), into.shape[1]
+    ones, raw, soft = _layout(int.from_bytes(rest[:_KINDS], "little"))
     begin = _KINDS + 1 + (rest[_KINDS] if len(rest) > _KINDS else 0)
     middle = begin + len(ones)
     end = middle + len(raw) * count
@@ -213,36 +274,36 @@ def _unpacked(rest: memoryview, count: int) -> Block | None:
         scales = codec.from_msgpack(bytes(rest[_KINDS + 1 : begin]), list[int])
         inflated = zlib.decompress(rest[end:], -zlib.MAX_WBITS, len(soft) * count) if soft else b""
     except (InvalidInput, zlib.error):
-        return None
+        return False
     if len(scales) != _SCALES or len(rest) < end or len(inflated) != len(soft) * count:
-        return None
-    planes = dict(zip(ones, rest[begin:middle], strict=True))
+        return False
+    for at, byte in zip(ones, rest[begin:middle], strict=True):
+        into[at // _WORD, :, at % _WORD] = byte
     for chosen, stored in ((raw, rest[middle:end]), (soft, inflated)):
-        planes.update(zip(chosen, np.frombuffer(stored, "u1").reshape(-1, count), strict=True))
-    steps, times = (_counted(np, planes, at, count, scales[3 * at : 3 * at + 3]) for at in range(2))
-    values = _words(np, planes, 2 * _WORD, count)
+        for at, plane in zip(chosen, np.frombuffer(stored, "u1").reshape(-1, count), strict=True):
+            into[at // _WORD, :, at % _WORD] = plane
+    even = {0, 1}.difference(at // _WORD for at in (*ones, *raw, *soft))
+    for row in range(2):
+        _count(np, into[row].view("<i8")[:, 0], scales[3 * row : 3 * row + 3], row in even)
     if scales[-1]:
-        values += np.uint64(scales[-1] << _BELOW).astype("<i8")
-    return Block(steps, times, values)
+        into[2].view("<i8")[:, 0] += np.uint64(scales[-1] << _BELOW).astype("<i8")
+    return True
 
 
-def _counted(np: Any, planes: dict[int, Any], at: int, count: int, scales: list[int]) -> Any:
-    """Return the steps (0) or the times (1) from what is above the smallest gap; it wraps around as it did when it was packed."""
+@functools.cache
+def _places(np: Any) -> Any:
+    return np.arange(FULL)
+
+
+def _count(np: Any, column: Any, scales: list[int], even: bool) -> None:
+    """Make steps or times of what is above the smallest gap, nothing where they are even; they wrap around as they did before."""
     first, least, unit = scales
-    if not any(place in planes for place in range(at * _WORD, (at + 1) * _WORD)):
-        return np.arange(count, dtype="<i8") * least + first
-    column = _words(np, planes, at * _WORD, count)
+    if even:
+        np.multiply(_places(np)[: len(column)], least, out=column)
+        column += first
+        return
     if unit > 1:
         column *= np.uint64(unit).astype("<i8")
     column += least
     column[0] = first
-    return np.cumsum(column, out=column)
-
-
-def _words(np: Any, planes: dict[int, Any], first: int, count: int) -> Any:
-    """Return one column as int64, from those of its eight planes that are not zeros: one byte or an array of ``count`` bytes each."""
-    words = np.zeros((count, _WORD), "u1")
-    for at in range(_WORD):
-        if (plane := planes.get(first + at)) is not None:
-            words[:, at] = plane
-    return words.view("<i8").reshape(count)
+    column.cumsum(out=column)

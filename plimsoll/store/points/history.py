@@ -1,8 +1,8 @@
 """Metric histories: chunks of packed columns, one summary row a series.
 
 A chunk holds up to 8,192 points of one series in the order of arrival. New points become a chunk of their own; it takes
-up the chunks before it that are no larger, as carries go through a binary counter. So a series written point by point
-has a dozen small chunks at most, and each point is packed again a dozen times at most.
+up the chunks before it that are no larger, as carries go through a binary counter, but for those that are three quarters
+full. So a series written point by point has a dozen small chunks at most, and each point is packed again a dozen times at most.
 
 However many series a batch has, it is a handful of statements.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import filterfalse
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from plimsoll import codec
 from plimsoll.errors import Conflict, Corrupt, InvalidInput, NotFound
 from plimsoll.records.run import PointColumns, Series, SeriesSummary
 from plimsoll.store.contracts import chunks
-from plimsoll.store.points.chunks import FULL, Block, block, joined, pack, unpack
+from plimsoll.store.points.chunks import FULL, Block, Packed, block, joined, pack, room, unpack, unpack_all
 from plimsoll.store.points.order import Bounds, Chart, Columns, between, in_order, page
 from plimsoll.store.segments import writers
 from plimsoll.store.tables import tracking
@@ -30,6 +30,12 @@ _series, _chunks = tracking.series.c, tracking.point_chunks.c
 
 #: What a statement names at most; SQLite takes 32,766 parameters.
 _NAMES = 500
+
+#: A chunk of more points stays as it is: to fill it would pack all of them once more.
+_CLOSED = FULL * 3 // 4
+
+#: Chunks of a chart that are unpacked together.
+_AT_ONCE = 16
 
 # Made once, since making a statement takes longer than to run it.
 _KNOWN = select(tracking.series).where(_series.run_id == bindparam("of"), _series.name.in_(bindparam("names", expanding=True)))
@@ -157,13 +163,13 @@ class SqlPoints:
             chosen, passed = page(_bounds(tx, mine), *positions)
             mine.append(_chunks.index.in_(chosen))
         stored = tx.execute(select(tracking.point_chunks).where(*mine).order_by(_chunks.index)).all()
-        parts = (unpack(each.data, each._mapping["count"], f"Chunk {each.index} of {name!r} in the run {run_id}") for each in stored)
+        packed = [Packed(each.data, each._mapping["count"], f"Chunk {each.index} of {name!r} in the run {run_id}") for each in stored]
         if width is not None and stored:
             low, high = min(each.low for each in stored), max(each.high for each in stored)
             if steps is not None:
                 low, high = max(low, steps[0]), min(high, steps[1])
-            return _charted(name, low, high, width, parts)
-        columns = in_order(joined(list(parts)))
+            return _charted(name, low, high, width, packed)
+        columns = in_order(unpack_all(packed))
         if steps is not None:
             columns = between(columns, *steps)
         count = row._mapping["count"] if steps is None else len(columns.steps)
@@ -202,11 +208,11 @@ def _bounds(tx: Connection, mine: Sequence[ColumnElement[bool]]) -> list[Bounds]
     return [Bounds(*each) for each in tx.execute(select(_chunks.index, _chunks["count"], _chunks.low, _chunks.high).where(*mine))]
 
 
-def _charted(name: str, low: int, high: int, width: int, parts: Iterator[Block]) -> Series:
-    """Return what a chart of the steps from ``low`` to ``high`` needs, chunk by chunk: a million points are never in memory at once."""
-    chart, count, kept = Chart(low, high, width), 0, []
-    for part in parts:
-        columns = between(in_order(part), low, high)
+def _charted(name: str, low: int, high: int, width: int, packed: Sequence[Packed]) -> Series:
+    """Return what a chart of the steps from ``low`` to ``high`` needs, part by part: a million points are never in memory at once."""
+    chart, place, count, kept = Chart(low, high, width), room(_AT_ONCE), 0, []
+    for some in chunks(packed, _AT_ONCE):
+        columns = between(in_order(unpack_all(some, place)), low, high)
         count += len(columns.steps)
         kept.append(chart.thinned(columns))
     columns = chart.thinned(in_order(joined([Block(*each) for each in kept])))
@@ -264,7 +270,7 @@ def _merged(tx: Connection, parts: list[tuple[Row[Any], _Part]]) -> tuple[dict[i
         closed: set[int] = set()
         for id, index, count in tx.execute(newest.order_by(_chunks.series_id, _chunks.index.desc())).all():
             first.setdefault(id, behind.setdefault(id, index + 1))
-            if id not in closed and count <= total[id] and count + total[id] <= FULL:
+            if id not in closed and count <= total[id]:
                 taken.append((id, index))
                 first[id], total[id] = index, count + total[id]
             else:
@@ -345,8 +351,8 @@ def _cut(series_id: int, first: int, points: Block) -> list[dict[str, Any]]:
 
 
 def _open(before: int, cut: list[dict[str, Any]]) -> int:
-    """Return the index of the first chunk that a later one may still take up: one over half full has no room for as many again."""
-    return max((chunk["index"] + 1 for chunk in cut if chunk["count"] > FULL // 2), default=before)
+    """Return the index of the first chunk that a later one may still take up."""
+    return max((chunk["index"] + 1 for chunk in cut if chunk["count"] > _CLOSED), default=before)
 
 
 def _double(data: bytes) -> float:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plimsoll.errors import Corrupt, InvalidInput
-from plimsoll.store.points.chunks import FEW, FULL, Block, block, joined, pack, unpack
+from plimsoll.store.points.chunks import FEW, FULL, Block, Packed, block, joined, pack, room, unpack, unpack_all
 
 _WORD = st.integers(0, 2**64 - 1) | st.integers(0, 3)
 
@@ -88,3 +88,15 @@ def test_parts_are_cut_and_joined() -> None:
     assert _bytes(joined([points.cut(0, 4), points.cut(4, 10)])) == _bytes(points)
     assert joined([]).size == 0
     assert sys.byteorder == "big" or list(memoryview(points.cut(3, 5).steps).cast("q")) == [3, 4]
+
+
+def test_chunks_of_both_forms_come_back_one_after_the_other_in_a_room_that_was_used() -> None:
+    parts = [_losses(count, 1) for count in (FULL, 3, 1_000, FEW - 1)] + [block([2**63 - 1] * FEW, range(FEW), [-0.0] * FEW)]
+    packed = [Packed(pack(part), part.size, "It") for part in parts]
+    place = room(len(parts))
+    place[:] = 255
+    for into in (None, place, place):
+        assert _bytes(unpack_all(packed, into)) == _bytes(joined(parts))
+    with pytest.raises(Corrupt, match="The last does not hold its 9 points"):
+        unpack_all([*packed, Packed(packed[2].data, 9, "The last")], room(len(packed) + 1))
+    assert unpack_all([]).size == 0

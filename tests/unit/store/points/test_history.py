@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import math
+import random
 import struct
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -15,6 +17,7 @@ from plimsoll.store.contracts import Database
 from plimsoll.store.database import open_database
 from plimsoll.store.points.chunks import FULL
 from plimsoll.store.points.history import SqlPoints
+from plimsoll.store.points.order import Chart, Columns
 from plimsoll.store.tables import tracking
 
 _BLANK = {"name": "", "state": "running", "author": "a", "cause": {}, "code": {}, "started": 1}
@@ -70,6 +73,29 @@ def test_a_series_written_point_by_point_has_few_chunks(sqlite: Database) -> Non
         for number in range(1, 701):
             SqlPoints().append(tx, "r", "w", number, _batch([(number, number, 0.5)]))
         assert tx.execute(select(func.count()).select_from(tracking.point_chunks)).scalar_one() <= 12
+
+
+def test_large_batches_fill_the_chunks(sqlite: Database) -> None:
+    with sqlite.write() as tx:
+        for number in range(1, 11):
+            SqlPoints().append(tx, "r", "w", number, _batch([(number, at, 0.5) for at in range(10_000)]))
+        sizes = tx.execute(select(tracking.point_chunks.c["count"])).scalars().all()
+        assert sum(sizes) == 100_000
+        assert len(sizes) <= 14
+        assert SqlPoints().read(tx, "r", "loss").times == tuple(range(10_000)) * 10
+
+
+def test_a_chart_of_many_chunks_is_that_of_all_their_points(sqlite: Database) -> None:
+    dice = random.Random(3)
+    points = [(step, step, math.nan if dice.random() < 0.001 else dice.gauss(0, 1)) for step in range(20 * FULL + 7)]
+    with sqlite.write() as tx:
+        for number, begin in enumerate(range(0, len(points), FULL), 1):
+            SqlPoints().append(tx, "r", "w", number, _batch(points[begin : begin + FULL]))
+        series = SqlPoints().read(tx, "r", "loss", width=50)
+    whole = Chart(0, len(points) - 1, 50).thinned(Columns(*map(np.array, zip(*points, strict=True))))
+    assert series.times == tuple(whole.times.tolist())
+    assert series.values == pytest.approx(whole.values.tolist(), abs=0, rel=0, nan_ok=True)
+    assert (series.count, series.sampled) == (len(points), True)
 
 
 def test_a_settled_series_has_one_chunk_and_the_same_points(sqlite: Database) -> None:
