@@ -54,7 +54,7 @@ def search_runs(request: SearchRuns, context: Context) -> RunPage:
     question = codec.digest(codec.to_msgpack(asked))[:16]
     place = None if request.page is None else place_of(request.page, question)
     found: list[tuple[tuple[Any, ...], str]] = []
-    for part in _parts(request, context.tx, place):
+    for part in _parts(request, question, context.tx, place):
         query = part.query.add_columns(*(key.expression.label(f"key_{index}") for index, key in enumerate(part.keys)))
         if place is not None:
             before = len(part.given)
@@ -89,13 +89,13 @@ def _details(request: SearchRuns, context: Context, ids: Sequence[str]) -> tuple
     )
 
 
-def _parts(request: SearchRuns, tx: Connection, place: Place | None) -> Iterator[_Part]:
+def _parts(request: SearchRuns, question: str, tx: Connection, place: Place | None) -> Iterator[_Part]:
     dialect = tx.dialect.name
     order = ordered(tuple(parsed_order(text) for text in request.order))
     condition = parsed_filter(request.where)
     conditions: Sequence[Condition] = condition.parts if isinstance(condition, Every) else [condition]
     first = order[0][0] if order else _START
-    route = routed(tx, conditions, request.experiments, first, request.limit)
+    route = routed(tx, question, conditions, request.experiments, first, request.limit)
     ask = [conditions[number] for number in route.ask]
     if route.lead is not None:
         lead = route.lead.subquery("lead")

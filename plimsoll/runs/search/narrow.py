@@ -3,7 +3,8 @@
 Runs are found in one of two ways. Along the order's index, each run is asked whether it fulfils the filter, until the page is
 full: quick when many do. Or the runs that fulfil the rarest condition are looked up by that condition's index, and sorted:
 quick when they are few. Both give the same page. The rarest is found by counting, up to a bound: SQLite keeps no account of what
-its tables hold, and PostgreSQL's mixes the values of all metrics.
+its tables hold, and PostgreSQL's mixes the values of all metrics. Who turns the pages is not counted for on each: the numbers are
+remembered for some seconds, since they choose the way and not the answer.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, CompoundSelect, Connection, Select, SelectBase, func, intersect, literal_column, or_, select, text
 
+from plimsoll import clock
 from plimsoll.runs.search.language import Comparison, Condition, Every, Some
 from plimsoll.runs.search.meaning import Known, known, selected
 from plimsoll.store.tables.tracking import runs
@@ -23,6 +25,12 @@ _MANY = 5000
 
 #: The same where others are looked at on the way.
 _WIDE = 200
+
+#: Seconds for which numbers are remembered, and of so many questions at most.
+_FRESH, _QUESTIONS = 10.0, 256
+
+#: More rows than any table has.
+_NO_LIMIT = 2**62
 
 #: Microseconds to look up and sort a run by a condition's index, and to ask one along the order.
 _LOOK_UP, _ASK = 2.0, 1.5
@@ -81,11 +89,14 @@ class _Way(NamedTuple):
     along: bool
 
 
-def routed(tx: Connection, parts: Sequence[Condition], experiments: tuple[str, ...] | None, first: Known, limit: int) -> Route:
+def routed(
+    tx: Connection, question: str, parts: Sequence[Condition], experiments: tuple[str, ...] | None, first: Known, limit: int
+) -> Route:
     """Return the way that finds a page soonest.
 
     Args:
         tx: an open transaction.
+        question: digest of what is asked, the same for all its pages.
         parts: conditions that must all hold.
         experiments: ids of the experiments that are searched; None is all.
         first: by what runs are ordered first.
@@ -102,10 +113,7 @@ def routed(tx: Connection, parts: Sequence[Condition], experiments: tuple[str, .
         ways.append(_Way(_Led([in_them], False, in_order=len(experiments) == 1), None, len(experiments) == 1 and first == _START))
     if not ways and first.kind == "attribute":
         return Route(None, None, list(range(len(parts))))
-    # About how many runs there are: the last row's number, or what was counted when the table was last looked at.
-    about = select(func.max(literal_column("runs.rowid"))).select_from(runs) if dialect == "sqlite" else select(text(_TUPLES))
-    last, *counted = tx.execute(select(about.scalar_subquery(), *map(_count, ways))).one()
-    total = max(int(last or 0), 1, *counted)
+    total, counted = _counted(tx, question, ways)
     # What is not known is taken for as large as it can be.
     sizes = [count if count < way.led.most else total for count, way in zip(counted, ways, strict=True)]
     rarity = {way.number: size for size, way in zip(sizes, ways, strict=True)}
@@ -142,7 +150,7 @@ def _looked_up(parts: Sequence[Condition], ways: Sequence[_Way], sizes: Sequence
         taken.update(ways[number].number for number in beside)
         # SQLite reads two indexes side by side where it has to keep an order, which it forgets when there is no limit.
         both: CompoundSelect[Any] = intersect(lead, *(ways[number].led.queries[0] for number in beside))
-        lead = both.order_by("run_id").limit(sizes[rarest])
+        lead = both.order_by("run_id").limit(_NO_LIMIT)
     return Route(None, lead, [number for number in ask if number not in taken])
 
 
@@ -173,6 +181,22 @@ def _is_once(condition: Condition) -> bool:
 def _is_metric(condition: Condition) -> bool:
     """Return whether a condition is of a metric, whose rows are longer than those of params and tags."""
     return isinstance(condition, Comparison) and known(condition.name).kind == "metric"
+
+
+def _counted(tx: Connection, question: str, ways: Sequence[_Way]) -> tuple[int, list[int]]:
+    """Return about how many runs there are, and how many each way leads to."""
+    remembered: dict[str, tuple[float, int, list[int]]] = tx.info.setdefault("counted", {})
+    when, total, counted = remembered.get(question, (-math.inf, 0, []))
+    if clock.monotonic() - when < _FRESH:
+        return total, counted
+    # The last row's number, or what was counted when the table was last looked at.
+    about = select(func.max(literal_column("runs.rowid"))).select_from(runs) if tx.dialect.name == "sqlite" else select(text(_TUPLES))
+    last, *counted = tx.execute(select(about.scalar_subquery(), *map(_count, ways))).one()
+    total = max(int(last or 0), 1, *counted)
+    if len(remembered) == _QUESTIONS:
+        remembered.clear()
+    remembered[question] = clock.monotonic(), total, counted
+    return total, counted
 
 
 def _count(way: _Way) -> Any:

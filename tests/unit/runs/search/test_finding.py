@@ -284,6 +284,36 @@ def test_runs_of_several_values_are_found_where_their_indexes_cross(tmp_path: Pa
     assert plan.count("MERGE (INTERSECT)") == 2, plan
 
 
+@pytest.mark.parametrize("price", [0.0, narrow._ASK, math.inf])
+def test_runs_that_came_after_the_counting_are_found(database: Database, price: float) -> None:
+    rows = [_row(number, metrics={"m": 0.5}, params={"p": "a"}, tags={"t": "b"}) for number in range(40)]
+    with database.write() as tx, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(narrow, "_ASK", price)
+        _empty(tx)
+        where = "params.p = 'a' and tags.t = 'b' and metrics.m > 0.1"
+        assert _search(tx, where=where).runs == ()
+        for begin, end in ((0, 2), (2, 40)):
+            _fill(tx, rows[begin:end], begin)
+            assert len(_search(tx, where=where).runs) == end
+
+
+def test_a_question_is_counted_for_once_while_its_pages_are_turned(database: Database) -> None:
+    counts: list[str] = []
+    with database.write() as tx:
+        _empty(tx)
+        _fill(tx, [_row(number, params={"p": str(number % 2)}) for number in range(20)])
+        event.listen(tx, "before_cursor_execute", lambda *told: counts.append(told[2]) if "count(*)" in told[2] else None)
+        asked: dict[str, Any] = {"where": "params.p = '1'", "limit": 4}
+        page = _search(tx, **asked).next
+        while page is not None:
+            page = _search(tx, **asked, page=page).next
+        assert len(counts) == 1
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(narrow, "_FRESH", 0.0)
+            _search(tx, **asked)
+        assert len(counts) == 2
+
+
 def test_runs_are_found_by_their_datasets(database: Database) -> None:
     with database.write() as tx:
         _empty(tx)
