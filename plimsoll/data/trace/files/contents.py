@@ -52,19 +52,19 @@ class Contents:
             path: an absolute path.
         """
         seen, known = mark(path), self._known.get(path)
-        if seen is not None and known is not None and known[0] == seen:
+        if seen is None:
+            return _content(path)
+        if known is not None and known[0] == seen:
             return known[1]
-        lasting = None
-        if self._folder is not None and seen is not None and stat.S_ISREG(seen[0]) and seen[3] >= _LARGE:
+        # Asked before it is read: by the end of a long reading a change of its beginning would look old.
+        age, lasting = _age(seen), None
+        if self._folder is not None and age > _FRESH and stat.S_ISREG(seen[0]) and seen[3] >= _LARGE:
             lasting = self._folder / codec.digest(os.fsencode(path))
-            digest = _read(lasting, seen)
-            if digest:
-                self._known[path] = found = seen, (digest, _size(seen[3]))
-                return found[1]
-        content = _content(path)
-        if seen is not None and not is_racy(seen):
+        digest = "" if lasting is None else _read(lasting, seen)
+        content = (digest, _size(seen[3])) if digest else _content(path)
+        if age >= _RACY:
             self._known[path] = seen, content
-            if lasting is not None and _age(seen) > _FRESH and content[1] == _size(seen[3]):
+            if lasting is not None and not digest and content[1] == _size(seen[3]):
                 _write(lasting, seen, content[0])
         return content
 
