@@ -258,7 +258,8 @@ class _Engine:
             if not self._holds(attempt):
                 continue
             attempt.place = self._means.executor.room.take(attempt.node.step)
-            self._placed |= {attempt.node.index: attempt} if attempt.place is not None else {}
+            if attempt.place is not None:
+                self._placed[attempt.node.index] = attempt
             (left if attempt.place is None else claiming if attempt.claims and not attempt.claimed else ready).append(attempt)
         self._queue.extendleft(reversed(left))
         wanted = tuple(item.wanted() for item in claiming)
