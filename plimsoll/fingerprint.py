@@ -93,7 +93,7 @@ class _Encoder:
         self.buffer = bytearray()
 
     def finish(self) -> bytes:
-        self.hash.update(bytes(self.buffer))
+        self.hash.update(self.buffer)
         return self.hash.digest()
 
     def leaf(self, tag: bytes, content: bytes | memoryview) -> None:
@@ -107,7 +107,7 @@ class _Encoder:
             self.buffer += content
 
     def text(self, value: str) -> None:
-        self.leaf(b"s", value.encode("utf-8", "surrogatepass"))
+        _put_text(self, value)
 
     def count(self, tag: bytes, number: int) -> None:
         self.buffer += tag
@@ -128,7 +128,16 @@ class _Encoder:
     def items(self, tag: bytes, values: Any) -> None:
         self.count(tag, len(values))
         for index, item in enumerate(values):
-            self.child(item, lambda index=index: f"[{index}]")  # type: ignore[misc]
+            # As :meth:`child` does: lists are long, and the way to an item is wanted only when it is refused.
+            write = _PLAIN.get(type(item))
+            if write is not None:
+                write(self, item)
+                continue
+            try:
+                self.put(item)
+            except Opaque as problem:
+                problem.path.append(f"[{index}]")
+                raise
 
     def unordered(self, tag: bytes, values: Iterable[Any]) -> None:
         digests = []
@@ -248,13 +257,17 @@ def _number(value: int) -> bytes:
     return value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)
 
 
+def _put_text(to: _Encoder, value: str) -> None:
+    to.leaf(b"s", value.encode("utf-8", "surrogatepass"))
+
+
 _PLAIN: dict[type, Callable[[_Encoder, Any], None]] = {
     type(None): lambda to, value: to.leaf(b"0", b""),
     bool: lambda to, value: to.leaf(b"b", b"1" if value else b"0"),
     int: lambda to, value: to.leaf(b"i", _number(value)),
     float: lambda to, value: to.leaf(b"f", _FLOAT.pack(value)),
     complex: lambda to, value: to.leaf(b"c", _FLOAT.pack(value.real) + _FLOAT.pack(value.imag)),
-    str: lambda to, value: to.text(value),
+    str: _put_text,
     bytes: lambda to, value: to.leaf(b"y", value),
     type(...): lambda to, value: to.leaf(b"1", b""),
     type(NotImplemented): lambda to, value: to.leaf(b"2", b""),

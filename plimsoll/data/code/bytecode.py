@@ -42,7 +42,15 @@ def _kind(operation: str, code: int) -> str:
     return "number"
 
 
-_OPERATIONS = tuple((name, _kind(name, code)) for code, name in enumerate(dis.opname[:256]))
+#: Name, kind, and the parts of one that stands for two.
+_OPERATIONS = tuple((name, _kind(name, code), FAST.findall(name)) for code, name in enumerate(dis.opname[:256]))
+#: Operations that look something up outside of the code -> what.
+_LOOKS_UP = {
+    "LOAD_GLOBAL": "global",
+    **dict.fromkeys(("LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"), "class"),
+    **dict.fromkeys(("LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF"), "free"),
+    "IMPORT_NAME": "import",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +102,9 @@ def names_used(code: CodeType) -> frozenset[str]:
     """
     named = [name for inner in codes(code) for name in inner.co_names]
     # getattr(function, "__doc__") reads it as well.
-    finds = not FINDERS.isdisjoint(named)
-    named += [text for text in _texts(code) if text.startswith("__") or (finds and text.isidentifier())]
-    named += ["lineno" for text in _texts(code) if "%(lineno)" in text or "{lineno" in text]  # of a log's record
+    finds, texts = not FINDERS.isdisjoint(named), list(_texts(code))
+    named += [text for text in texts if text.startswith("__") or (finds and text.isidentifier())]
+    named += ["lineno" for text in texts if "%(lineno)" in text or "{lineno" in text]  # of a log's record
     return frozenset(named)
 
 
@@ -139,46 +147,43 @@ def instructions(code: CodeType) -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     data, names, constants, variable = code.co_code, code.co_names, code.co_consts, code._varname_from_oparg  # type: ignore[attr-defined]
     number = 0
-    for place in range(0, len(data), 2):
-        operation, kind = _OPERATIONS[data[place]]
-        number |= data[place + 1]
-        if kind is _SKIPPED:
-            number = 0
+    for opcode, low in zip(data[::2], data[1::2], strict=True):
+        if not opcode:
+            continue  # room that the interpreter has for itself, which is half of all
+        operation, kind, parts = _OPERATIONS[opcode]
+        if kind == "variable":
+            found.append((operation, variable(number | low)))
+        elif kind == "two":
+            found += [(parts[0], variable((number | low) >> 4)), (parts[1], variable(low & 15))]
+        elif kind == "constant":
+            found.append((operation, constants[number | low]))
+        elif kind == "number":
+            found.append((operation, number | low))
         elif kind == "more":
-            number <<= 8
-        else:
-            if kind == "two":
-                one, other = FAST.findall(operation)
-                found += [(one, variable(number >> 4)), (other, variable(number & 15))]
-            elif kind == "variable":
-                found.append((operation, variable(number)))
-            elif kind == "constant":
-                found.append((operation, constants[number]))
-            elif kind == "number":
-                found.append((operation, number))
-            else:
-                found.append((operation, names[number >> int(kind)]))
-            number = 0
+            number = (number | low) << 8
+            continue
+        elif kind is not _SKIPPED:
+            found.append((operation, names[(number | low) >> int(kind)]))
+        number = 0
     return found
 
 
 def _references(code: CodeType, free: frozenset[str]) -> Iterator[Reference]:
     steps = instructions(code)
-    stored = {name for operation, name in steps if operation == "STORE_NAME"}
+    stored: set[str] | None = None
     for position, (operation, name) in enumerate(steps):
-        if operation == "LOAD_GLOBAL":
-            kind = "global"
-        elif operation in ("LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"):
-            kind = "class"
-        elif operation in ("LOAD_DEREF", "LOAD_CLASSDEREF", "LOAD_FROM_DICT_OR_DEREF"):
-            kind = "free"
-        elif operation == "IMPORT_NAME":
+        kind = _LOOKS_UP.get(operation)
+        if kind is None:
+            continue
+        if kind == "import":
             yield _import(steps, position)
             continue
-        else:
+        if kind == "free" and name not in free:
             continue
-        if (kind == "free" and name not in free) or (kind == "class" and (name in stored or name in ("__name__", "__qualname__"))):
-            continue
+        if kind == "class":
+            stored = {each for step, each in steps if step == "STORE_NAME"} if stored is None else stored
+            if name in stored or name in ("__name__", "__qualname__"):
+                continue
         chain = _chain(steps, position + 1)
         yield Reference(kind, name, chain, _argument(steps, position + 1 + len(chain)))
 

@@ -37,7 +37,7 @@ from plimsoll.data.code.effects import ASKS_LOGGERS, SECRET, around, effects, im
 from plimsoll.data.code.names import Mention, Names, contents
 from plimsoll.data.code.normal import Normal
 from plimsoll.data.code.objects import ALIASES, class_content, inside, reduction, resolve
-from plimsoll.data.code.silent import Silent, acting, reads_annotations, reads_nothing
+from plimsoll.data.code.silent import Silent, acting, hints, reads_annotations, reads_nothing, shown
 from plimsoll.data.code.source import Sources
 from plimsoll.data.code.surroundings import surroundings
 from plimsoll.errors import PlimsollError, Unfingerprintable
@@ -55,6 +55,8 @@ _COMPILED = ("cython_function_or_method", "fused_cython_function")
 _PRIVATE = re.compile(r"^_plimsoll_[0-9a-f]{12}\.")
 _REMEDY = "Name the code directly, pass the value as a parameter, or mark the step as not cached."
 _PLAIN = (list, dict, tuple, set, frozenset)
+#: Classes of what a walk always digests alike.
+_BY_NAME = frozenset({Mention, types.FunctionType, types.BuiltinFunctionType})
 
 
 def closure(function: Callable[..., Any], sources: Sources | None = None, traced: bool = False) -> tuple[KeyPart, ...]:
@@ -149,6 +151,8 @@ class _Walk:
         #: Label -> function or class, and label -> digest of what its annotations mean, where something looks at them.
         self.annotated: dict[str, Any] = {}
         self.hints: dict[str, str] = {}
+        #: Label of a part, or identity of a function, which is held -> digest of what mentions it.
+        self.digests: dict[str | int, tuple[Any, str]] = {}
         self.names = Names(self, _unwrap)
 
     def label(self, module: str, name: str) -> str:
@@ -225,7 +229,7 @@ class _Walk:
             if label not in self.hints:
                 self.hints[label] = ""
                 try:
-                    self.hints[label] = self.digest(_hints(thing), label)
+                    self.hints[label] = self.digest(hints(thing), label)
                 except Unfingerprintable:
                     continue  # their text counts in any case
 
@@ -382,7 +386,8 @@ class _Walk:
         if normal is None:
             self.touch("sys", "stdlib")  # Bytecode means something only to its own Python.
         found = [each for each in named if normal is None or each.kind == "import" or each.name in normal.names or "__" in each.name]
-        found += named_in_text(code, function.__globals__) - set(found)
+        if in_text := named_in_text(code, function.__globals__):
+            found += in_text - set(found)
         mentions = self.mentions(label, function, found, normal.renamed if normal else {})
         content: list[Any] = [normal.canonical if normal else self.sources.unread(code), mentions]
         decorators = [self.decorator(function, each) for each in normal.decorators] if normal else []
@@ -394,7 +399,7 @@ class _Walk:
         if normal:
             self.silent[label] = normal
         else:
-            self.silent[label] = Silent(_shown(sorted(function.__annotations__.items(), key=itemgetter(0))), repr(function.__doc__ or ""))
+            self.silent[label] = Silent(shown(sorted(function.__annotations__.items(), key=itemgetter(0))), repr(function.__doc__ or ""))
         if function.__annotations__:
             self.annotated[label] = function
         text = normal.text if normal else f"bytecode of {code.co_qualname}: names {code.co_names}"
@@ -406,15 +411,24 @@ class _Walk:
         """Return what a function's references hold, each as kind, name, level and digest."""
         mentions = set()
         for each in found:
-            shown = ".".join((renamed.get(each.name, each.name), *each.chain))
+            written = ".".join((renamed.get(each.name, each.name), *each.chain))
             try:
-                digest = self.digest(self.names.look_up(label, function, each, lax), f"{shown!r} in {label}")
+                digest = self.mentioned(self.names.look_up(label, function, each, lax), f"{written!r} in {label}")
             except Unfingerprintable:
                 if not lax:
                     raise
                 digest = ""
-            mentions.add((each.kind, shown, each.level, digest))
+            mentions.add((each.kind, written, each.level, digest))
         return sorted(mentions)
+
+    def mentioned(self, value: Any, what: str) -> str:
+        """Return the digest of what a name holds: of what stands for itself by its name once, since many functions name it."""
+        if type(value) not in _BY_NAME:
+            return self.digest(value, what)
+        key = value.label if type(value) is Mention else id(value)
+        if key not in self.digests:
+            self.digests[key] = value, self.digest(value, what)
+        return self.digests[key][1]
 
     def work_import(self, label: str, module: types.ModuleType, statements: list[ast.stmt]) -> None:
         """Digest the statements of a module that act beyond the names that they bind."""
@@ -448,9 +462,9 @@ class _Walk:
         members, fields = class_content(cls)
         # Only a foreign base or metaclass gives the annotations of a class a meaning that its fields do not show.
         foreign = any(self.sources.origin(each.__module__, None) == "third" for each in (type(cls), *cls.__mro__))
-        content: list[Any] = [type(cls), list(cls.__bases__), fields, _hints(cls) if foreign else None, self.native(cls.__module__)]
+        content: list[Any] = [type(cls), list(cls.__bases__), fields, hints(cls) if foreign else None, self.native(cls.__module__)]
         content += [(name, self.digest(member, f"{label}.{name}")) for name, member in members]
-        self.silent[label] = Silent(_shown(list(inspect.get_annotations(cls).items())), repr(cls.__doc__ or ""))
+        self.silent[label] = Silent(shown(list(inspect.get_annotations(cls).items())), repr(cls.__doc__ or ""))
         self.annotated[label] = cls
         bases = ", ".join(base.__name__ for base in cls.__bases__)
         self.add(label, self.digest(content, label), f"class {cls.__name__}({bases}): {', '.join(name for name, _ in members)}")
@@ -465,9 +479,9 @@ class _Walk:
             if not name.startswith("__") or name in ("__all__", "__getattr__", "__dir__"):
                 what = f"{label.removesuffix('*')}{name}, reached because its module is used as a value,"
                 content.append((name, self.digest(os if value is os.environ else value, what)))
-        file, hints = Path(getattr(module, "__file__", None) or ""), _shown(list(inspect.get_annotations(module).items()))
+        file, told = Path(getattr(module, "__file__", None) or ""), shown(list(inspect.get_annotations(module).items()))
         source = file.read_text(errors="replace") if file.suffix == ".py" and file.is_file() else ""
-        self.silent[label] = Silent(hints, repr(module.__doc__ or ""), source=source)
+        self.silent[label] = Silent(told, repr(module.__doc__ or ""), source=source)
         self.add(label, self.digest(content, label), f"all of {module.__name__}")
 
     def constant(self, module: str, name: str, value: Any) -> Mention:
@@ -480,21 +494,7 @@ class _Walk:
         return Mention(self.constants[key])
 
     def work_constant(self, label: str, value: Any) -> None:
-        self.add(label, self.digest(value, label), "" if SECRET.search(label) else _shown(value, reprlib.repr))
+        self.add(label, self.digest(value, label), "" if SECRET.search(label) else shown(value, reprlib.repr))
 
     def add(self, label: str, digest: str, text: str) -> None:
         self.parts.append(KeyPart(kind="code", name=label, digest=digest, text=text))
-
-
-def _shown(value: Any, show: Callable[[Any], str] = repr) -> str:
-    """Return a value as text, without the addresses of objects, which are others in every process."""
-    return re.sub(r" at 0x[0-9a-f]+", "", show(value))
-
-
-def _hints(thing: Any) -> list[tuple[str, Any]]:
-    """Return the annotations of a function or class: what they mean where that can be told, else their text."""
-    try:
-        found = typing.get_type_hints(thing, include_extras=True)
-    except (NameError, TypeError, AttributeError, SyntaxError):  # names that only a type checker sees
-        found = inspect.get_annotations(thing)
-    return list(found.items())

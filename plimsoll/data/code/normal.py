@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import CodeType
 from typing import Any
 
@@ -24,13 +24,27 @@ _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)
 _LEAVES = (ast.Constant, ast.expr_context, ast.operator, ast.cmpop, ast.unaryop, ast.boolop)
 _COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 _PATTERNS = (ast.MatchAs, ast.MatchStar, ast.MatchMapping)
+#: Stands for a name that a scope leaves to the one around it.
+_OUTER = "\0outer"
 
-# Most nodes are of no kind that is written, or binds names, in a way of its own: to see that at once saves a fifth of a key's time.
+#: Fields that are not written: they do not act, or are written elsewhere.
+_SKIP = frozenset({"ctx", "kind", "type_comment", "type_params", "annotation", "returns", "simple", "type_ignores"})
+_NAMES = frozenset({(ast.ExceptHandler, "name"), (ast.MatchAs, "name"), (ast.MatchStar, "name"), (ast.MatchMapping, "rest")})
+
+# Most nodes are of no kind that is written, or binds names, in a way of its own. What to do with a kind is looked up, and not asked
+# for kind by kind, since a third of a key's time goes by here.
 _NODES = frozenset(kind for kind in vars(ast).values() if isinstance(kind, type) and issubclass(kind, ast.AST))
-_WRITTEN_PLAINLY = _NODES - {ast.Constant, *_SCOPES, *_COMPREHENSIONS, ast.AnnAssign}
 _BINDS_BY_PARTS = _NODES - {
     *_SCOPES, *_COMPREHENSIONS, *_PATTERNS, ast.Name, ast.alias, ast.Global, ast.Nonlocal, ast.NamedExpr, ast.ExceptHandler,
 }  # fmt: skip
+#: Kinds of expressions that bind nothing but by ``:=``; of the others their context tells.
+_ONLY_READ = frozenset(kind for kind in _NODES if issubclass(kind, ast.expr) and "ctx" not in kind._fields)
+#: Kind -> how its text begins, and for each field that is written: its name, that name as it is written, and whether it is one of a local.
+_WRITTEN = {
+    kind: (f"{kind.__name__}(", [(each, f"{each}=", (kind, each) in _NAMES) for each in kind._fields if each not in skipped])
+    for kind in _NODES
+    for skipped in [_SKIP - {"annotation"} if kind is ast.AnnAssign else _SKIP]
+}
 
 
 class Normal:
@@ -45,7 +59,8 @@ class Normal:
     def __init__(self, node: Function, code: CodeType, lines: list[str]) -> None:
         self._node, self._lines = node, lines
         keep = any(not _SEES_LOCALS.isdisjoint(inner.co_names) for inner in codes(code))
-        writer = _Writer(keep, [name for name in code.co_freevars if name != "__class__"])
+        walrus = any(":=" in line for line in lines[node.lineno - 1 : node.end_lineno])
+        writer = _Writer(keep, walrus, [name for name in code.co_freevars if name != "__class__"])
         writer.function(node, root=True)
         #: Canonical text; what is digested.
         self.canonical = "".join(writer.out)
@@ -70,7 +85,8 @@ class Normal:
         doc = node.body[0]
         if len(node.body) > 1 and _docstring(node) is not None and doc.lineno > node.lineno and node.body[1].lineno > (doc.end_lineno or 0):
             del lines[doc.lineno - 1 - first : (doc.end_lineno or 0) - first]
-        return textwrap.dedent("".join(lines)).rstrip("\n")
+        text = "".join(lines)
+        return (textwrap.dedent(text) if node.col_offset else text).rstrip("\n")
 
     @property
     def annotations(self) -> str:
@@ -141,49 +157,51 @@ def _children(node: ast.AST) -> Iterator[ast.AST]:
             yield value
 
 
-def _bound(node: ast.AST, names: dict[str, str | None], inside: bool = False) -> None:
-    """Collect the names that a scope binds: None marks one that may be renamed, others keep their name."""
+def _bound(node: ast.AST, names: dict[str, str | None], walrus: bool, inside: bool = False) -> None:
+    """Collect the names that a scope binds: None marks one that may be renamed, others keep their name.
+
+    Without ``walrus`` there is no ``:=`` in it, and what is only read binds nothing: that is most of a function.
+    """
     for child in _children(node):
         kind = type(child)
+        if not walrus and (kind in _ONLY_READ or type(getattr(child, "ctx", None)) is ast.Load):
+            continue
         if kind in _BINDS_BY_PARTS:
-            _bound(child, names, inside)
+            _bound(child, names, walrus, inside)
         elif kind is ast.Name:
             if not inside and type(child.ctx) is not ast.Load:  # type: ignore[attr-defined]
                 names.setdefault(child.id, None)  # type: ignore[attr-defined]
         elif isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             names[child.name] = child.name
             for outer in [*child.decorator_list, *getattr(child, "bases", []), *getattr(getattr(child, "args", None), "defaults", [])]:
-                _bound(ast.Expr(outer), names, inside)
+                _bound(ast.Expr(outer), names, walrus, inside)
         elif isinstance(child, ast.Lambda):
             for default in child.args.defaults:
-                _bound(ast.Expr(default), names, inside)
+                _bound(ast.Expr(default), names, walrus, inside)
         elif isinstance(child, _COMPREHENSIONS):
-            _bound(child, names, inside=True)
+            _bound(child, names, walrus, inside=True)
         elif isinstance(child, ast.alias):
             name = child.asname or child.name.partition(".")[0]
             names[name] = name
         elif isinstance(child, (ast.Global, ast.Nonlocal)):
             for name in child.names:
-                names[name] = "\0outer"
+                names[name] = _OUTER
         elif isinstance(child, ast.NamedExpr):
             names.setdefault(child.target.id, None)
-            _bound(child.value if isinstance(child.value, _COMPREHENSIONS) else ast.Expr(child.value), names, inside)
+            _bound(child.value if isinstance(child.value, _COMPREHENSIONS) else ast.Expr(child.value), names, walrus, inside)
         else:
             if isinstance(child, (ast.ExceptHandler, ast.MatchAs, ast.MatchStar)) and child.name is not None:
                 names.setdefault(child.name, None)
             elif isinstance(child, ast.MatchMapping) and child.rest is not None:
                 names.setdefault(child.rest, None)
-            _bound(child, names, inside)
+            _bound(child, names, walrus, inside)
 
 
 class _Writer:
     """Writes a function's tree as canonical text, each renamable name as ``$1``, ``$2`` … in order of appearance."""
 
-    _SKIP = frozenset({"ctx", "kind", "type_comment", "type_params", "annotation", "returns", "simple", "type_ignores"})
-    _NAMES = frozenset({(ast.ExceptHandler, "name"), (ast.MatchAs, "name"), (ast.MatchStar, "name"), (ast.MatchMapping, "rest")})
-
-    def __init__(self, keep: bool, free: list[str]) -> None:
-        self.keep = keep
+    def __init__(self, keep: bool, walrus: bool, free: list[str]) -> None:
+        self.keep, self.walrus = keep, walrus
         self.out: list[str] = []
         self.names: set[str] = set()
         #: Names of locals, in the order in which their canonical names were given.
@@ -193,64 +211,71 @@ class _Writer:
 
     def name(self, name: str) -> str:
         self.names.add(name)
+        if self.keep:
+            return name
+        names = self.scopes[-1][1]
         for depth in range(len(self.scopes) - 1, -1, -1):
             is_class, names = self.scopes[depth]
-            if (is_class and depth != len(self.scopes) - 1) or name not in names or names[name] == "\0outer":
-                continue
-            if self.keep:
-                return name
-            shown = names[name]
-            if shown is None:
-                self.renamed.append(name)
-                shown = names[name] = f"${len(self.renamed)}"
-            return shown
-        return name
+            if name in names and names[name] != _OUTER and (not is_class or depth == len(self.scopes) - 1):
+                break
+        else:
+            return name
+        shown = names[name]
+        if shown is None:
+            self.renamed.append(name)
+            shown = names[name] = f"${len(self.renamed)}"
+        return shown
 
     def write(self, value: Any) -> None:
         """Write a node, a list or a plain field."""
-        if type(value) in _WRITTEN_PLAINLY:
-            self.node(value)
-        elif isinstance(value, list):
-            if value and isinstance(value[0], ast.stmt):
-                value = _body(value)
-            self.out.append("[")
-            for item in value:
-                self.write(item)
-                self.out.append(",")
-            self.out.append("]")
-        elif isinstance(value, ast.Constant):
-            self.out.append(f"{type(value.value).__name__}:{value.value!a}")
-        elif isinstance(value, _SCOPES):
-            self.klass(value) if isinstance(value, ast.ClassDef) else self.function(value)
-        elif isinstance(value, _COMPREHENSIONS):
-            self.comprehension(value)
-        elif isinstance(value, ast.AnnAssign) and not self.scopes[-1][0]:
-            if value.value is not None:
-                self.node(ast.Assign([value.target], value.value))
-        elif isinstance(value, ast.AST):
-            self.node(value)
-        else:
-            self.out.append(ascii(value))
+        _WRITERS.get(type(value), _Writer.field)(self, value)
 
     def node(self, node: ast.AST) -> None:
-        kind = type(node)
-        self.out.append(f"{kind.__name__}(")
-        if kind is ast.Name:
-            self.out.append(f"{self.name(node.id)!a}")  # type: ignore[attr-defined]
-        else:
-            skip = self._SKIP - {"annotation"} if kind is ast.AnnAssign else self._SKIP
-            for field in node._fields:
-                value = getattr(node, field, None)
-                if value is None or field in skip or value == []:
-                    continue
-                self.out.append(field + "=")
-                if (kind, field) in self._NAMES:
-                    value = self.name(value)
-                elif kind is ast.Nonlocal:
-                    value = [self.name(each) for each in value]
-                self.write(value)
-                self.out.append(";")
-        self.out.append(")")
+        """Write a node of no kind that is written in a way of its own."""
+        out = self.out
+        opening, fields = _WRITTEN[type(node)]
+        out.append(opening)
+        for field, shown, is_name in fields:
+            value = getattr(node, field, None)
+            kind = type(value)
+            if kind is ast.Name:  # most fields, so this saves many calls
+                out.append(f"{shown}Name({self.name(value.id)!a});")  # type: ignore[union-attr]
+            elif value is not None and (kind is not list or value):
+                out.append(shown)
+                _WRITERS.get(kind, _Writer.field)(self, self.name(value) if is_name else value)
+                out.append(";")
+        out.append(")")
+
+    def items(self, value: list[Any]) -> None:
+        if value and isinstance(value[0], ast.stmt):
+            value = _body(value)
+        out = self.out
+        out.append("[")
+        for item in value:
+            _WRITERS.get(type(item), _Writer.field)(self, item)
+            out.append(",")
+        out.append("]")
+
+    def field(self, value: Any) -> None:
+        self.out.append(ascii(value))
+
+    def variable(self, node: ast.Name) -> None:
+        self.out.append(f"Name({self.name(node.id)!a})")
+
+    def constant(self, node: ast.Constant) -> None:
+        self.out.append(f"{type(node.value).__name__}:{node.value!a}")
+
+    def outer(self, node: ast.Nonlocal) -> None:
+        self.out.append("Nonlocal(names=")
+        self.items([self.name(each) for each in node.names])
+        self.out.append(";)")
+
+    def annotated(self, node: ast.AnnAssign) -> None:
+        """Write an assignment that is annotated: the annotation acts only in a class."""
+        if self.scopes[-1][0]:
+            self.node(node)
+        elif node.value is not None:
+            self.node(ast.Assign([node.target], node.value))
 
     def function(self, node: Function, root: bool = False) -> None:
         """Write a function; the root's defaults and decorators are left to its live object."""
@@ -262,11 +287,11 @@ class _Writer:
         every += [each for each in (arguments.vararg, arguments.kwarg) if each is not None]
         names: dict[str, str | None] = {}
         body: Any = node.body
-        _bound(ast.Expr(body) if isinstance(node, ast.Lambda) else ast.Module(body, []), names)
+        _bound(ast.Expr(body) if isinstance(node, ast.Lambda) else ast.Module(body, []), names, self.walrus)
         names.update({each.arg: each.arg for each in every})
         self.out.append(f"{type(node).__name__}({'' if root else getattr(node, 'name', '')}|")
         for group in (arguments.posonlyargs, arguments.args, [arguments.vararg], arguments.kwonlyargs, [arguments.kwarg]):
-            self.out.append(",".join(each.arg for each in group if each is not None) + "|")
+            self.out.append(",".join([each.arg for each in group if each is not None]) + "|")
         self.scopes.append((False, names))
         self.write(body)
         self.scopes.pop()
@@ -275,7 +300,7 @@ class _Writer:
     def klass(self, node: ast.ClassDef) -> None:
         self.write([*node.decorator_list, *node.bases, *node.keywords])
         names: dict[str, str | None] = {}
-        _bound(ast.Module(node.body, []), names)
+        _bound(ast.Module(node.body, []), names, self.walrus)
         self.scopes.append((True, {name: shown or name for name, shown in names.items()}))
         self.out.append(f"ClassDef({node.name}|")
         self.write(node.body)
@@ -288,10 +313,24 @@ class _Writer:
         self.write(node.generators[0].iter)
         names: dict[str, str | None] = {}
         for generator in node.generators:
-            _bound(ast.Expr(generator.target), names)
+            _bound(ast.Expr(generator.target), names, self.walrus)
         self.scopes.append((False, names))
         for index, generator in enumerate(node.generators):
             self.write([generator.target, *([generator.iter] if index else []), generator.is_async, *generator.ifs])
         self.write([node.key, node.value] if isinstance(node, ast.DictComp) else node.elt)
         self.scopes.pop()
         self.out.append(")")
+
+
+#: Kind of node or field -> what writes it; any other is written by :meth:`_Writer.field`.
+_WRITERS: dict[type, Callable[[_Writer, Any], None]] = {
+    **dict.fromkeys(_NODES, _Writer.node),
+    **dict.fromkeys(_SCOPES, _Writer.function),
+    **dict.fromkeys(_COMPREHENSIONS, _Writer.comprehension),
+    ast.ClassDef: _Writer.klass,
+    ast.AnnAssign: _Writer.annotated,
+    ast.Nonlocal: _Writer.outer,
+    ast.Constant: _Writer.constant,
+    ast.Name: _Writer.variable,
+    list: _Writer.items,
+}

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import inspect
+import re
+import typing
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 #: Names whose use makes annotations act.
 _READS_ANNOTATIONS = {
@@ -102,3 +106,26 @@ def reads_nothing(package: str) -> bool:
         package: importable name.
     """
     return package in _BLIND
+
+
+def shown(value: Any, show: Callable[[Any], str] = repr) -> str:
+    """Return a value as text, without the addresses of objects, which are others in every process.
+
+    Args:
+        value: any object.
+        show: makes the text.
+    """
+    return re.sub(r" at 0x[0-9a-f]+", "", show(value))
+
+
+def hints(thing: Any) -> list[tuple[str, Any]]:
+    """Return the annotations of a function or class: what they mean where that can be told, else their text.
+
+    Args:
+        thing: a function or a class.
+    """
+    try:
+        found = typing.get_type_hints(thing, include_extras=True)
+    except (NameError, TypeError, AttributeError, SyntaxError):  # names that only a type checker sees
+        found = inspect.get_annotations(thing)
+    return list(found.items())

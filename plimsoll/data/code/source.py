@@ -36,6 +36,12 @@ _ACTING = (ast.Assign, ast.Delete, ast.AugAssign, ast.AnnAssign, ast.With, ast.E
 
 #: Fields of statements that hold statements.
 _BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
+#: Kind of node -> those that it has.
+_BLOCKS_OF = {
+    kind: found
+    for kind in vars(ast).values()
+    if isinstance(kind, type) and issubclass(kind, ast.AST) and (found := [field for field in _BLOCKS if field in kind._fields])
+}
 _HERE = f"{Path(__file__).resolve().parents[2]}/"
 _STDLIB = tuple({os.path.realpath(sysconfig.get_path(name)) + "/" for name in ("stdlib", "platstdlib")})
 
@@ -285,8 +291,8 @@ def _functions(tree: ast.Module, lambdas: bool) -> Iterator[Function]:
         node = pending.pop()
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             yield node
-        for field in _BLOCKS:
-            pending += getattr(node, field, ())
+        for field in _BLOCKS_OF.get(type(node), ()):
+            pending += getattr(node, field)
 
 
 def _outside_functions(node: ast.AST) -> Iterator[ast.AST]:
