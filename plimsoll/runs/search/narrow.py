@@ -3,8 +3,8 @@
 Runs are found in one of two ways. Along the order's index, each run is asked whether it fulfils the filter, until the page is
 full: quick when many do. Or the runs that fulfil the rarest condition are looked up by that condition's index, and sorted:
 quick when they are few. Both give the same page. The rarest is found by counting, up to a bound: SQLite keeps no account of what
-its tables hold, and PostgreSQL's mixes the values of all metrics. Who turns the pages is not counted for on each: the numbers are
-remembered for some seconds, since they choose the way and not the answer.
+its tables hold, and PostgreSQL's mixes the values of all metrics. Who turns the pages is not counted for on each: the way is
+remembered for some seconds, and gives the same page when another one would be quicker by then.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MANY = 5000
 #: The same where others are looked at on the way.
 _WIDE = 200
 
-#: Seconds for which numbers are remembered, and of so many questions at most.
+#: Seconds for which a way is remembered, and of so many questions at most.
 _FRESH, _QUESTIONS = 10.0, 256
 
 #: More rows than any table has.
@@ -92,7 +92,7 @@ class _Way(NamedTuple):
 def routed(
     tx: Connection, question: str, parts: Sequence[Condition], experiments: tuple[str, ...] | None, first: Known, limit: int
 ) -> Route:
-    """Return the way that finds a page soonest.
+    """Return the way that finds a page soonest, or did some seconds ago.
 
     Args:
         tx: an open transaction.
@@ -102,6 +102,17 @@ def routed(
         first: by what runs are ordered first.
         limit: so many runs are wanted.
     """
+    remembered: dict[tuple[str, int], tuple[float, Route]] = tx.info.setdefault("routes", {})
+    when, route = remembered.get((question, limit), (-math.inf, None))
+    if route is None or clock.monotonic() - when >= _FRESH:
+        route = _routed(tx, parts, experiments, first, limit)
+        if len(remembered) == _QUESTIONS:
+            remembered.clear()
+        remembered[question, limit] = clock.monotonic(), route
+    return route
+
+
+def _routed(tx: Connection, parts: Sequence[Condition], experiments: tuple[str, ...] | None, first: Known, limit: int) -> Route:
     dialect = tx.dialect.name
     ways = []
     for number, part in enumerate(parts):
@@ -113,7 +124,10 @@ def routed(
         ways.append(_Way(_Led([in_them], False, in_order=len(experiments) == 1), None, len(experiments) == 1 and first == _START))
     if not ways and first.kind == "attribute":
         return Route(None, None, list(range(len(parts))))
-    total, counted = _counted(tx, question, ways)
+    # About how many runs there are: the last row's number, or what was counted when the table was last looked at.
+    about = select(func.max(literal_column("runs.rowid"))).select_from(runs) if dialect == "sqlite" else select(text(_TUPLES))
+    last, *counted = tx.execute(select(about.scalar_subquery(), *map(_count, ways))).one()
+    total = max(int(last or 0), 1, *counted)
     # What is not known is taken for as large as it can be.
     sizes = [count if count < way.led.most else total for count, way in zip(counted, ways, strict=True)]
     rarity = {way.number: size for size, way in zip(sizes, ways, strict=True)}
@@ -181,22 +195,6 @@ def _is_once(condition: Condition) -> bool:
 def _is_metric(condition: Condition) -> bool:
     """Return whether a condition is of a metric, whose rows are longer than those of params and tags."""
     return isinstance(condition, Comparison) and known(condition.name).kind == "metric"
-
-
-def _counted(tx: Connection, question: str, ways: Sequence[_Way]) -> tuple[int, list[int]]:
-    """Return about how many runs there are, and how many each way leads to."""
-    remembered: dict[str, tuple[float, int, list[int]]] = tx.info.setdefault("counted", {})
-    when, total, counted = remembered.get(question, (-math.inf, 0, []))
-    if clock.monotonic() - when < _FRESH:
-        return total, counted
-    # The last row's number, or what was counted when the table was last looked at.
-    about = select(func.max(literal_column("runs.rowid"))).select_from(runs) if tx.dialect.name == "sqlite" else select(text(_TUPLES))
-    last, *counted = tx.execute(select(about.scalar_subquery(), *map(_count, ways))).one()
-    total = max(int(last or 0), 1, *counted)
-    if len(remembered) == _QUESTIONS:
-        remembered.clear()
-    remembered[question] = clock.monotonic(), total, counted
-    return total, counted
 
 
 def _count(way: _Way) -> Any:

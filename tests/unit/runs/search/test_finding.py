@@ -212,6 +212,7 @@ def _ids(page: RunPage) -> list[str]:
     limit=st.integers(1, 5),
     experiments=st.none() | st.lists(st.sampled_from(_EXPERIMENTS), unique=True).map(tuple),
     price=st.sampled_from([0.0, narrow._ASK, math.inf]),
+    fresh=st.sampled_from([0.0, narrow._FRESH]),
 )
 def test_a_search_finds_what_a_plain_reading_of_the_filter_finds_in_the_same_order_by_every_route(
     dialects: Database,
@@ -221,6 +222,7 @@ def test_a_search_finds_what_a_plain_reading_of_the_filter_finds_in_the_same_ord
     limit: int,
     experiments: tuple[str, ...] | None,
     price: float,
+    fresh: float,
 ) -> None:
     with dialects.write() as tx:
         _empty(tx)
@@ -230,6 +232,7 @@ def test_a_search_finds_what_a_plain_reading_of_the_filter_finds_in_the_same_ord
             with pytest.MonkeyPatch.context() as patch:
                 # What asking along the order costs decides the route: never, as it is, and always another one.
                 patch.setattr(narrow, "_ASK", price)
+                patch.setattr(narrow, "_FRESH", fresh)
                 some = _search(tx, where=_written(condition), order=order, limit=limit, page=page, experiments=experiments)
             found.extend(_ids(some))
             page = some.next
@@ -247,6 +250,7 @@ def test_a_page_begins_where_the_one_before_ended_also_by_another_route(database
         whole = _ids(_search(tx, **asked | {"limit": 100}))
         found, page = [], None
         with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(narrow, "_FRESH", 0.0)
             for price in (0.0, math.inf) * 3:
                 patch.setattr(narrow, "_ASK", price)
                 some = _search(tx, **asked, page=page)
@@ -297,7 +301,7 @@ def test_runs_that_came_after_the_counting_are_found(database: Database, price: 
             assert len(_search(tx, where=where).runs) == end
 
 
-def test_a_question_is_counted_for_once_while_its_pages_are_turned(database: Database) -> None:
+def test_a_way_is_found_once_while_the_pages_of_a_question_are_turned(database: Database) -> None:
     counts: list[str] = []
     with database.write() as tx:
         _empty(tx)
