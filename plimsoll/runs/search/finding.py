@@ -51,10 +51,11 @@ class _Walk(NamedTuple):
 def search_runs(request: SearchRuns, context: Context) -> RunPage:
     """Return a page of the runs that a filter lets through, in order; ties by start, newest first, then by id."""
     asked = (request.experiments, request.where, request.order, request.view)
-    question = codec.digest(codec.to_msgpack(asked))[:16]
+    whole = codec.digest(codec.to_msgpack(asked))
+    question = whole[:16]
     place = None if request.page is None else place_of(request.page, question)
     found: list[tuple[tuple[Any, ...], str]] = []
-    for part in _parts(request, question, context.tx, place):
+    for part in _parts(request, whole, context.tx, place):
         query = part.query.add_columns(*(key.expression.label(f"key_{index}") for index, key in enumerate(part.keys)))
         if place is not None:
             before = len(part.given)
