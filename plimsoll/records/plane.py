@@ -71,7 +71,7 @@ class TrackReport:
     release_id: str
     #: ``loading``, ``ready`` or ``failed``.
     state: Literal["loading", "ready", "failed"]
-    #: Why it failed; empty otherwise.
+    #: Why it failed, or is still loading where that is known; empty otherwise.
     reason: str = ""
 
 

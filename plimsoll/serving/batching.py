@@ -22,7 +22,7 @@ from typing import Any, Literal, Protocol, cast
 import msgspec
 
 from plimsoll import clock, codec, errors
-from plimsoll.errors import Corrupt, DeadlineExceeded, InvalidInput, PlimsollError, PredictionFailed, Unavailable
+from plimsoll.errors import Corrupt, DeadlineExceeded, InvalidInput, Overloaded, PlimsollError, PredictionFailed, Unavailable, Unreachable
 from plimsoll.records.deployment import ServingConfig
 from plimsoll.records.model import PackageMeta
 from plimsoll.serving.limits import Waiting, WaitingLine
@@ -109,6 +109,10 @@ class _Ask:
 
 class _Lost(Exception):
     """The child is gone; the text says how that was noticed."""
+
+
+class _Absent(Exception):
+    """A package could not be fetched yet, which says nothing of it: a rollout is not taken back for it."""
 
 
 class _Channel(asyncio.Protocol):
@@ -307,11 +311,14 @@ class Replica:
         self.losses += was_ready
         reason = f"The replica of {self.key.package[:12]} was lost: {error}." if isinstance(error, _Lost) else str(error)
         log.warning("replica lost", extra={"action": "replica_lost", "package": self.key.package, "reason": reason})
-        self._become("loading" if was_ready else "failed", reason)
+        self._become("loading" if was_ready or isinstance(error, _Absent) else "failed", reason)
         self._fail_all(self._unavailable())
 
     async def _start(self) -> None:
-        folder = await asyncio.to_thread(self._packages.locate, self.key.package)
+        try:
+            folder = await asyncio.to_thread(self._packages.locate, self.key.package)
+        except (Unreachable, Unavailable, Overloaded) as later:
+            raise _Absent(str(later)) from later
         ours, theirs = socket.socketpair()
         try:
             self._process = subprocess.Popen(
