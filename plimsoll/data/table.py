@@ -97,8 +97,8 @@ def put_frame(blobs: Blobs, value: Any) -> tuple[str, int] | None:
     if isinstance(value, pl.DataFrame):
         return put_table(blobs, _storable(value))
     if is_pandas(value):
-        frame, dtypes = _unchanged(value)
-        return put_table(blobs, frame, pandas=dtypes)
+        frame, described = _unchanged(value)
+        return put_table(blobs, frame, pandas=described)
     return None
 
 
@@ -118,8 +118,8 @@ def part_of(value: Any) -> tuple[list[Any], bytes, str] | None:
         frame = _storable(value.to_frame())
         return ["series", codec.plain(columns_of(frame))], to_parquet(frame), "parquet"
     if is_pandas(value):
-        frame, dtypes = _unchanged(value)
-        return ["pandas", codec.plain(columns_of(frame)), dtypes], to_parquet(frame), "parquet"
+        frame, described = _unchanged(value)
+        return ["pandas", codec.plain(columns_of(frame)), described], to_parquet(frame), "parquet"
     return None
 
 
@@ -256,22 +256,24 @@ def from_pandas(frame: Any) -> pl.DataFrame:
     for position, name in enumerate(names):
         if not isinstance(name, str) or name in names[:position]:
             raise InvalidInput(f"The column name {name!r} is not text or occurs twice.", "Give every column its own text name.")
-    return pl.DataFrame([_from_column(name, frame[name]) for name in names], height=len(frame))
+    return pl.DataFrame([_from_column(name, frame[name]) for name in names] or None, height=len(frame))
 
 
-def to_pandas(frame: pl.DataFrame, dtypes: dict[str, str]) -> Any:
-    """Return a polars frame as pandas with the given types and a plain row index.
+def to_pandas(frame: pl.DataFrame, described: Mapping[str, Any]) -> Any:
+    """Return a polars frame as pandas with a plain row index.
 
     Args:
         frame: what :func:`from_pandas` gave.
-        dtypes: column -> text of its pandas dtype.
+        described: ``dtypes``, column -> text of its pandas dtype, and ``name``, the text by which all columns are called, or None.
 
     Raises:
         MissingExtra: pandas is not installed.
     """
     pandas = extras.require("pandas")
-    columns = {name: _to_column(pandas, frame[name], dtypes[name]) for name in frame.columns}
-    return pandas.DataFrame(columns, index=pandas.RangeIndex(frame.height))
+    columns = {name: _to_column(pandas, frame[name], described["dtypes"][name]) for name in frame.columns}
+    made = pandas.DataFrame(columns, index=pandas.RangeIndex(frame.height))
+    made.columns.name = described["name"]
+    return made
 
 
 def _from_dict(columns: Mapping[Any, Any]) -> pl.DataFrame:
@@ -300,24 +302,29 @@ def _storable(frame: pl.DataFrame) -> pl.DataFrame:
     return frame
 
 
-def _unchanged(value: Any) -> tuple[pl.DataFrame, dict[str, str]]:
+def _unchanged(value: Any) -> tuple[pl.DataFrame, dict[str, Json]]:
     remedy = "Return polars.from_pandas(frame) or frame.reset_index(drop=True) with plain column types."
     try:
         frame = from_pandas(value)
     except InvalidInput as error:
         raise Unfingerprintable(f"The pandas frame cannot be stored: {error.fact}", error.remedy) from error
-    dtypes = {name: str(value[name].dtype) for name in value.columns}
+    name = value.columns.name
+    described: dict[str, Json] = {
+        "dtypes": {name: str(value[name].dtype) for name in value.columns},
+        "name": name if type(name) is str else None,
+    }
     try:
-        back = to_pandas(frame, dtypes)
+        back = to_pandas(frame, described)
     except (TypeError, ValueError) as error:
         raise Unfingerprintable(f"The pandas frame would not come back as it is: {error}", remedy) from error
     # What a type's text does not say (an ordered category, mixed missing values, an index with holes) shows here.
-    same = type(value) is type(back) and not value.attrs and value.index.equals(back.index) and value.columns.equals(back.columns)
+    same = type(value) is type(back) and not value.attrs and value.flags == back.flags and value.columns.name == back.columns.name
+    same = same and value.index.equals(back.index) and value.columns.equals(back.columns)
     for name in value.columns if same else ():
         same = same and value[name].dtype == back[name].dtype and value[name].equals(back[name]) and _missing_alike(value[name])
     if not same:
         raise Unfingerprintable("The pandas frame would not come back from storage as it is.", remedy)
-    return frame, dtypes
+    return frame, described
 
 
 def _missing_alike(column: Any) -> bool:

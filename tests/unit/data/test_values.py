@@ -209,6 +209,20 @@ def test_a_polars_frame_is_a_table_and_a_pandas_frame_comes_back_as_pandas(blobs
     pd.testing.assert_frame_equal(load(output, blobs), old, check_freq=False)
 
 
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pd.DataFrame({"a": [1, 1], "k": ["x", "y"], "v": [1.5, 2.5]}).pivot(index="a", columns="k", values="v").reset_index(),
+        pd.DataFrame({"a": [1]}).rename_axis(columns="only"),
+        pd.DataFrame(index=range(3)),
+    ],
+)
+def test_a_pandas_frame_keeps_the_name_of_its_columns_and_the_number_of_its_rows(blobs: LocalBlobs, frame: pd.DataFrame) -> None:
+    pd.testing.assert_frame_equal(load(save(frame, blobs, Path()), blobs), frame, check_column_type=False)
+    (inner,) = load(save([frame], blobs, Path()), blobs)
+    pd.testing.assert_frame_equal(inner, frame, check_column_type=False)
+
+
 def noted(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a frame with something beside its columns."""
     frame.attrs["source"] = "here"
@@ -221,6 +235,8 @@ def noted(frame: pd.DataFrame) -> pd.DataFrame:
         pd.DataFrame({"a": [1, 2]}).iloc[1:],
         pd.DataFrame({"a": [1]}, index=["x"]),
         noted(pd.DataFrame({"a": [1]})),
+        pd.DataFrame({"a": [1]}).rename_axis(columns=7),
+        pd.DataFrame({"a": [1]}).set_flags(allows_duplicate_labels=False),
         pd.DataFrame({"c": pd.Categorical(["x"], categories=["y", "x"], ordered=True)}),
         pd.DataFrame({"o": pd.Series([1, "x"], dtype=object)}),
         pd.DataFrame({"o": pd.Series(["x", float("nan"), None], dtype=object)}),
