@@ -40,6 +40,8 @@ class Verb:
     durable: bool = True
     #: Whether a job may run the project's code or load a model; then it has a process to itself.
     user_code: bool = True
+    #: Whether a job with a process to itself opens a model's package in any case; then the process is forked from one that is ready for it.
+    package: bool = False
 
     @property
     def name(self) -> str:
@@ -73,8 +75,8 @@ def _write(asked: str, function: str, role: Role = "write", *, audited: bool = T
     return Verb(asked=asked, function=function, role=role, kind="write", audited=audited, durable=durable)
 
 
-def _job(asked: str, function: str, role: Role, *, user_code: bool = True) -> Verb:
-    return Verb(asked=asked, function=function, role=role, kind="job", user_code=user_code)
+def _job(asked: str, function: str, role: Role, *, user_code: bool = True, package: bool = False) -> Verb:
+    return Verb(asked=asked, function=function, role=role, kind="job", user_code=user_code, package=package)
 
 
 VERBS: tuple[Verb, ...] = (
@@ -204,8 +206,8 @@ VERBS: tuple[Verb, ...] = (
     _read("model:ListGrants", "registry.versions:list_grants"),
     _read("model:GetLineage", "registry.lineage:get_lineage"),
     _read("deployment:ExplainPrediction", "registry.lineage:explain_prediction"),
-    _job("model:CheckVersion", "registry.checks.examination:check_version", "write"),
-    _job("registry.packing:PackVersion", "registry.mlflow.packing:pack_version", "write"),
+    _job("model:CheckVersion", "registry.checks.examination:check_version", "write", package=True),
+    _job("registry.packing:PackVersion", "registry.mlflow.packing:pack_version", "write", package=True),
     # Webhooks: their addresses may be secrets themselves, so whoever may only read does not see them. What is made and changed
     # leaves a line without the secret, written beside it.
     _write("registry.webhooks:CreateWebhook", "registry.webhooks.known:create_webhook", "operate", audited=False),

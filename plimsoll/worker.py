@@ -2,9 +2,10 @@
 
 The loop itself is light and never loads a model or a user's code. A job that may do so runs in a fresh child process
 (``python -m plimsoll.worker HOME --job ID``), so code that was edited is read anew and a job that is killed, or takes too
-much memory, takes nothing else with it. The other jobs have one child that stays for a while (``--jobs``), and do not wait
-behind a training. Between jobs the loop starts approved releases, moves rollouts by their evidence, and fires the triggers that are
-due, through the same verbs as a person; webhooks are told by threads beside the loop.
+much memory, takes nothing else with it. If it opens a package, its process is forked from a child that stays for a while (``--forks``)
+and has imported scikit-learn, which takes longer than most of these jobs (decision 0050). The other jobs are done by one child that
+stays for a while (``--jobs``), and do not wait behind a training. Between jobs the loop starts approved releases, moves rollouts by
+their evidence, and fires the triggers that are due, through the same verbs as a person; webhooks are told by threads beside the loop.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import select
 import signal
 import subprocess
 import sys
+import sysconfig
 import threading
 import traceback
 from collections.abc import Iterator
@@ -23,9 +25,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from plimsoll import clock, codec, verbs
+from plimsoll import clock, codec, extras, verbs
 from plimsoll.data.environment import head
 from plimsoll.errors import Internal, PlimsollError, Refused, StepFailed, to_wire
+from plimsoll.forking import FINISHED, THREADLESS, fork_each
 from plimsoll.records.access import Job
 from plimsoll.records.deployment import (
     Deployment,
@@ -122,7 +125,8 @@ class Lane:
     """One job at a time, of some verbs, in a child process.
 
     A job that may run the project's code gets a child to itself. The others share one that stays while there is work, since
-    importing polars and SciPy takes longer than such a job; it takes ids on stdin and says on stdout when each is done.
+    importing polars and SciPy takes longer than such a job; it takes ids on stdin and says on stdout when each is done. So does the
+    one that forks a process for each job that opens a package.
 
     Args:
         workspace: the opened home.
@@ -135,7 +139,11 @@ class Lane:
         self._name = name
         self._stays = not user_code
         self._verbs = tuple(verb.name for verb in verbs.VERBS if verb.kind == "job" and verb.user_code == user_code)
+        #: The process that has the job under way.
         self._child: subprocess.Popen[bytes] | None = None
+        #: The process that stays, and how the folders of packages were when it began.
+        self._kept: subprocess.Popen[bytes] | None = None
+        self._folders: list[int] = []
         self._job: Job | None = None
         self._beaten = 0.0
         self._used = 0.0
@@ -158,12 +166,12 @@ class Lane:
                 how = f"was ended by signal {-code}" if code < 0 else f"ended with status {code}"
                 # A job that said how it ended stays as it is: only one that did not is still this worker's.
                 self._fail(self._job, f"The process of the job {how} before the job was done.")
-                self._drop()
-            self._job, self._used = None, clock.monotonic()
+                self._drop(self._child)
+            self._job, self._child, self._used = None, None, clock.monotonic()
             return True
         claimed = self._claimed() if self._unseen else None
         if claimed is None:
-            if self._child is not None and clock.monotonic() - self._used > IDLE:
+            if self._kept is not None and clock.monotonic() - self._used > IDLE:
                 self.end()
             return False
         self._give(claimed)
@@ -181,33 +189,44 @@ class Lane:
             return queue.claim(tx, self._name, LEASE, self._verbs)
 
     def end(self) -> None:
-        """End the child; a job under way goes back to the queue."""
-        if self._child is not None:
+        """End the children; a job under way goes back to the queue."""
+        for process in (self._child, self._kept):
+            if process is not None:
+                self._end(process)
+        self._job = self._child = None
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        if process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._child.pid, signal.SIGTERM)
+                os.killpg(process.pid, signal.SIGTERM)
             try:
-                self._child.wait(timeout=5)
+                process.wait(timeout=5)
             except subprocess.TimeoutExpired:
-                os.killpg(self._child.pid, signal.SIGKILL)
-                self._child.wait()
-            self._drop()
-        self._job = None
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        self._drop(process)
 
     def _give(self, job: Job) -> None:
-        home = [str(self._workspace.home), "--project", str(self._workspace.project), "--name", self._name, "--parent", str(os.getpid())]
-        command = [sys.executable, "-m", "plimsoll.worker", *home]
-        if not self._stays:
-            self._child = subprocess.Popen([*command, "--job", job.id], start_new_session=True)
+        if not self._stays and not verbs.find(job.verb).package:
+            self._child = self._begun("--job", job.id)
             return
-        if self._child is not None and self._child.poll() is not None:
-            self._drop()
-        if self._child is None:
-            pipe = subprocess.PIPE
-            self._child = subprocess.Popen([*command, "--jobs"], start_new_session=True, stdin=pipe, stdout=pipe)
+        if self._kept is not None and (self._kept.poll() is not None or self._folders != _folders()):
+            # What it has imported may have been replaced by another release.
+            self._end(self._kept)
+        if self._kept is None:
+            self._folders = _folders()
+            self._kept = self._begun("--jobs") if self._stays else self._begun("--forks", **THREADLESS)
+        self._child = self._kept
         assert self._child.stdin is not None
         # A child that has ended this moment is found by the next turn, as one that ended while it worked.
         with contextlib.suppress(BrokenPipeError):
             os.write(self._child.stdin.fileno(), f"{job.id}\n".encode())
+
+    def _begun(self, *words: str, **variables: str) -> subprocess.Popen[bytes]:
+        home = [str(self._workspace.home), "--project", str(self._workspace.project), "--name", self._name, "--parent", str(os.getpid())]
+        command = [sys.executable, "-m", "plimsoll.worker", *home, *words]
+        pipe = None if "--job" in words else subprocess.PIPE
+        return subprocess.Popen(command, start_new_session=True, stdin=pipe, stdout=pipe, env={**variables, **os.environ})
 
     def _answered(self, child: subprocess.Popen[bytes]) -> bool:
         if child.stdout is None or not select.select([child.stdout], [], [], 0)[0]:
@@ -228,12 +247,18 @@ class Lane:
         with self._workspace.stores.database.write() as tx:
             self._workspace.stores.queue.finish(tx, job.id, self._name, None, error)
 
-    def _drop(self) -> None:
-        if self._child is not None:
-            for pipe in (self._child.stdin, self._child.stdout):
-                if pipe is not None:
-                    pipe.close()
-        self._child = None
+    def _drop(self, process: subprocess.Popen[bytes]) -> None:
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()
+        if process is self._kept:
+            self._kept = None
+
+
+def _folders() -> list[int]:
+    """Return when something was last installed or removed."""
+    folders = {sysconfig.get_path(name) for name in ("purelib", "platlib")}
+    return [os.stat(folder).st_mtime_ns for folder in sorted(folders) if os.path.isdir(folder)]
 
 
 class Worker:
@@ -403,9 +428,24 @@ def main() -> None:
     parser.add_argument("--project", type=Path)
     parser.add_argument("--job")
     parser.add_argument("--jobs", action="store_true")
+    parser.add_argument("--forks", action="store_true")
     parser.add_argument("--name")
     parser.add_argument("--parent", type=int)
     given = parser.parse_args()
+    ids, done = 0, 1
+    if given.jobs or given.forks:
+        # Nothing that a library reads or prints may be an id or look like an answer.
+        ids, done = os.dup(0), os.dup(1)
+        with open(os.devnull, "rb") as null:
+            os.dup2(null.fileno(), 0)
+        os.dup2(2, 1)
+    if given.forks:
+        # Where it cannot be imported, a job that needs it says so.
+        with contextlib.suppress(Exception):
+            extras.require("skops.io")
+        given.job, given.parent = fork_each(ids, done, given.parent or os.getppid())
+        if not given.job:
+            return
     if given.parent is not None and (given.job or given.jobs):
         threading.Thread(target=_end_with, args=(given.parent,), name="tether", daemon=True).start()
     workspace = open_workspace(given.home, given.project)
@@ -413,11 +453,11 @@ def main() -> None:
         name = given.name or f"worker-{clock.new_id()}"
         if given.job:
             run_job(workspace, given.job, name)
+            if given.forks:
+                sys.exit(FINISHED)
             return
         if given.jobs:
-            done = os.dup(1)
-            os.dup2(2, 1)  # whatever a library prints must not look like an answer
-            run_jobs(workspace, name, 0, done)
+            run_jobs(workspace, name, ids, done)
             return
         verbs.load_all()
         worker = Worker(workspace, name)

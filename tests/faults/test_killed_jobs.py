@@ -15,12 +15,15 @@ import pytest
 from plimsoll import clock
 from plimsoll.errors import StepFailed, from_wire
 from plimsoll.records.access import Actor, GetJob, Job
+from plimsoll.records.model import CheckVersion
 from plimsoll.records.monitor import SealPredictions
 from plimsoll.records.pipeline import RunPipeline
+from plimsoll.records.registry.packing import PackVersion
 from plimsoll.records.tracking.find import SearchRuns
 from plimsoll.store.schema import jobs
 from plimsoll.workspace import Workspace, open_workspace
 from tests.flows.real_platform import PATIENCE, alive, until
+from tests.unit.yard import Yard, open_yard
 
 pytestmark = pytest.mark.slow
 
@@ -172,3 +175,73 @@ def test_the_process_that_does_short_jobs_is_replaced_when_it_is_killed(workspac
         assert ended(workspace, workspace.submit(SealPredictions(), OWNER).id).state == "done"
         assert children(process.pid) != [child]
     assert not alive(child)
+
+
+@pytest.fixture
+def yard(tmp_path: Path) -> Iterator[Yard]:
+    """A home with one version, whose package cannot be read to its end: whoever opens it waits."""
+    opened = open_yard(tmp_path / ".plimsoll")
+    opened.version("one")
+    (file,) = (path for path in (tmp_path / ".plimsoll" / "blobs").rglob("*") if path.is_file() and path.read_bytes() == b"one")
+    file.unlink()
+    os.mkfifo(file)
+    yield opened
+    opened.workspace.close()
+
+
+def refused(workspace: Workspace) -> str:
+    """Have a job done that needs no package to be refused, and return with what."""
+    return from_wire(ended(workspace, workspace.submit(PackVersion(ref="late/9"), OWNER).id).error).code
+
+
+def held(workspace: Workspace, process: subprocess.Popen[bytes]) -> tuple[str, int, int]:
+    """Submit a job that waits for its package; return its id, its process and the one that this was forked from."""
+    id = workspace.submit(CheckVersion(ref="late/1"), OWNER).id
+    until(lambda: job(workspace, id).state == "working", "the job has begun")
+    (kept,) = children(process.pid)
+    # A child that only looks whether a fork is safe has one thread.
+    found = until(lambda: [child for child in children(kept) if len(os.listdir(f"/proc/{child}/task")) > 1], "its process is there")
+    return id, found[0], kept
+
+
+def test_jobs_that_open_packages_are_forked_from_one_process_and_one_that_is_killed_is_failed_with_how(yard: Yard) -> None:
+    with worker(yard.workspace) as process:
+        assert refused(yard.workspace) == "not_found"
+        before = children(process.pid)
+        assert refused(yard.workspace) == "not_found"
+        id, child, kept = held(yard.workspace, process)
+        assert [kept] == before
+        os.kill(child, signal.SIGKILL)
+        lost = ended(yard.workspace, id)
+        assert (lost.state, lost.attempts) == ("failed", 1)
+        assert "was ended by signal 9" in from_wire(lost.error).fact
+        until(lambda: not alive(kept), "the process that it was forked from has ended")
+        assert refused(yard.workspace) == "not_found"
+        assert children(process.pid) != [kept]
+
+
+def test_a_forked_job_ends_with_its_worker(yard: Yard) -> None:
+    with worker(yard.workspace) as process:
+        id, child, kept = held(yard.workspace, process)
+        process.kill()
+        process.wait(PATIENCE)
+        until(lambda: not alive(child) and not alive(kept), "the job's process has ended, and the one that it was forked from")
+    assert (job(yard.workspace, id).state, job(yard.workspace, id).error) == ("working", None)
+
+
+def test_a_forked_job_ends_with_the_process_that_it_was_forked_from(yard: Yard) -> None:
+    with worker(yard.workspace) as process:
+        id, child, kept = held(yard.workspace, process)
+        os.kill(kept, signal.SIGKILL)
+        assert ended(yard.workspace, id).state == "failed"
+        until(lambda: not alive(child), "the job's process has ended")
+
+
+def test_a_worker_asked_to_end_gives_a_forked_job_back(yard: Yard) -> None:
+    with worker(yard.workspace) as process:
+        id, child, kept = held(yard.workspace, process)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+    assert not alive(kept)
+    until(lambda: not alive(child), "the job's process has ended")
+    assert (job(yard.workspace, id).state, job(yard.workspace, id).error) == ("working", None)

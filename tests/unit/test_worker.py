@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +23,8 @@ from plimsoll.records.deployment import (
     SetEnvironment,
 )
 from plimsoll.records.monitor import SealPredictions
-from plimsoll.worker import LEASE, SEAL_ROWS, Worker, run_job
+from plimsoll.records.registry.packing import PackVersion
+from plimsoll.worker import LEASE, SEAL_ROWS, Lane, Worker, run_job
 from plimsoll.workspace import WORKER, Workspace
 from tests.unit.yard import Yard
 
@@ -226,3 +228,28 @@ def test_a_job_of_an_actor_who_lost_the_role_is_refused(yard: Yard) -> None:
     run_job(yard.workspace, id, "worker-1")
     (job,) = yard.workspace.do(ListJobs(), WORKER)
     assert (job.state, job.error["code"]) == ("failed", "denied")
+
+
+def test_the_process_that_stays_is_replaced_after_a_package_was_installed(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    installed = tmp_path / "site-packages"
+    installed.mkdir()
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(installed))
+    lane = Lane(yard.workspace, "worker-1", user_code=True)
+
+    def process() -> int:
+        """Have a job done, and return which process it was forked from."""
+        id = yard.workspace.submit(PackVersion(ref="late/9"), yard.owner).id
+        until(lambda: lane.turn() and lane._job is None)
+        assert yard.workspace.do(GetJob(id=id), yard.owner).error["code"] == "not_found"
+        assert lane._kept is not None
+        return lane._kept.pid
+
+    try:
+        first = process()
+        assert process() == first
+        (installed / "sklearn").mkdir()
+        assert process() != first
+    finally:
+        lane.end()

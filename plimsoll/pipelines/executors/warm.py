@@ -24,23 +24,19 @@ import subprocess
 import sys
 import sysconfig
 import threading
-import warnings
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from plimsoll import clock, codec
+from plimsoll import codec
+from plimsoll.forking import THREADLESS, alone, differ
 
 #: What a step's process begins with; it imports neither polars nor anything that starts threads.
 _OURS = "plimsoll.pipelines.executors.step_process"
 
 #: Packages that start a thread when they are imported.
 _LEFT_OUT = {"polars", "_polars_runtime_32", "_polars_runtime_64", "_polars_runtime_compat"}
-
-#: What keeps a package from starting a thread when it is imported, by the variable that it reads: pyarrow, which pandas imports,
-#: brings an allocator that would tidy up in the background. Only the warm process gets it; it holds on in the children.
-_THREADLESS = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
 
 #: Seconds for which the imports may take; after that calls get fresh interpreters.
 _PATIENCE = 120.0
@@ -165,7 +161,7 @@ class Warm:
                 stdout=2,
                 start_new_session=True,
                 pass_fds=(other.fileno(),),
-                env={**_THREADLESS, **environment},
+                env={**THREADLESS, **environment},
             )
         task = codec.to_msgpack({"path": self._path, "modules": [_OURS, *reached(self._functions)]})
         self._socket.settimeout(_PATIENCE)
@@ -294,28 +290,6 @@ def _exactly(handle: int, size: int) -> bytes | None:
     return data
 
 
-def _alone() -> bool:
-    """Return whether a fork is safe here. Libraries that know of forks (OpenBLAS) end their threads at the first one."""
-    with warnings.catch_warnings():
-        # Python warns of what is just being found out; this child does nothing.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        pid = os.fork()
-    if pid == 0:
-        os._exit(0)
-    os.waitpid(pid, 0)
-    deadline = clock.monotonic() + 1.0
-    while len(os.listdir("/proc/self/task")) != 1 and clock.monotonic() < deadline:
-        clock.sleep(0.005)  # a thread that was joined may still be listed
-    return len(os.listdir("/proc/self/task")) == 1
-
-
-def _differ() -> None:
-    """Give a child what a fresh interpreter would have drawn for itself; ``random`` sees to itself."""
-    drawn = sys.modules.get("numpy.random")
-    if drawn is not None:
-        drawn.seed()
-
-
 def main() -> None:
     """Import what the other end names, then fork a child whenever it asks."""
     control = socket.socket(fileno=int(sys.argv[1]))
@@ -334,12 +308,12 @@ def main() -> None:
     gc.collect()
     gc.freeze()
     try:
-        control.sendall(b"1" if _alone() else b"0")
+        control.sendall(b"1" if alone() else b"0")
     except OSError:
         return  # whoever asked was killed
     given = _serve(control)
     if given is not None:
-        _differ()
+        differ()
         importlib.import_module(_OURS).work(*given)
 
 

@@ -115,8 +115,8 @@ def test_what_plimsoll_keeps_warm_starts_no_thread() -> None:
     script = f"""
 import importlib, os, sys
 importlib.import_module({warm._OURS!r})
-from plimsoll.pipelines.executors.warm import _alone
-assert _alone()
+from plimsoll.forking import alone
+assert alone()
 assert "polars" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", script], check=True, cwd=Path.cwd())
