@@ -9,6 +9,7 @@ import ast
 import datetime
 import decimal
 import io
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -264,13 +265,16 @@ def to_pandas(frame: pl.DataFrame, described: Mapping[str, Any]) -> Any:
 
     Args:
         frame: what :func:`from_pandas` gave.
-        described: ``dtypes``, column -> text of its pandas dtype, and ``name``, the text by which all columns are called, or None.
+        described: ``dtypes``, column -> text of its pandas dtype; ``name``, the text by which all columns are called, or None;
+            ``nan``, the columns of Python objects in which NaN stands for what is missing, and not None.
 
     Raises:
         MissingExtra: pandas is not installed.
     """
     pandas = extras.require("pandas")
     columns = {name: _to_column(pandas, frame[name], described["dtypes"][name]) for name in frame.columns}
+    for name in described["nan"]:
+        columns[name] = pandas.Series([math.nan if each is None else each for each in columns[name]], dtype=object)
     made = pandas.DataFrame(columns, index=pandas.RangeIndex(frame.height))
     made.columns.name = described["name"]
     return made
@@ -312,6 +316,7 @@ def _unchanged(value: Any) -> tuple[pl.DataFrame, dict[str, Json]]:
     described: dict[str, Json] = {
         "dtypes": {name: str(value[name].dtype) for name in value.columns},
         "name": name if type(name) is str else None,
+        "nan": [name for name in value.columns if float in _gaps(value[name])],
     }
     try:
         back = to_pandas(frame, described)
@@ -321,15 +326,15 @@ def _unchanged(value: Any) -> tuple[pl.DataFrame, dict[str, Json]]:
     same = type(value) is type(back) and not value.attrs and value.flags == back.flags and value.columns.name == back.columns.name
     same = same and value.index.equals(back.index) and value.columns.equals(back.columns)
     for name in value.columns if same else ():
-        same = same and value[name].dtype == back[name].dtype and value[name].equals(back[name]) and _missing_alike(value[name])
+        same = same and value[name].dtype == back[name].dtype and value[name].equals(back[name]) and _gaps(value[name]) == _gaps(back[name])
     if not same:
         raise Unfingerprintable("The pandas frame would not come back from storage as it is.", remedy)
     return frame, described
 
 
-def _missing_alike(column: Any) -> bool:
-    """Return whether what is missing in a column of objects is None, as it comes back; to pandas every missing value is equal."""
-    return column.dtype != object or all(value is None for value in column[column.isna()])
+def _gaps(column: Any) -> list[type]:
+    """Return the types of what is missing in a column of objects; to pandas every missing value is equal."""
+    return [type(each) for each in column[column.isna()]] if column.dtype == object else []
 
 
 def _stored(dtype: pl.DataType) -> pl.DataType:
@@ -442,5 +447,6 @@ def _to_column(pandas: Any, series: pl.Series, text: str) -> Any:
             return moments.dt.tz_convert(inside.rstrip("]").partition(", ")[2]).array
         return pandas.array(plain.to_numpy().astype(f"{kind}[{inside}"), dtype=text)
     if text in ("str", "string", "category", "object"):
-        return pandas.Series(series.to_list(), dtype=text).array
+        # Of an array of objects, a frame would guess that it is of texts.
+        return pandas.Series(series.to_list(), dtype=text)
     return np.array(series.fill_null(float("nan")).to_numpy() if series.null_count() else series.to_numpy(), dtype=text)

@@ -223,6 +223,17 @@ def test_a_pandas_frame_keeps_the_name_of_its_columns_and_the_number_of_its_rows
     pd.testing.assert_frame_equal(inner, frame, check_column_type=False)
 
 
+@pytest.mark.parametrize("gap", [None, float("nan")])
+@pytest.mark.parametrize("values", [["x", ""], [1.5, -0.0], [True], []])
+def test_what_is_missing_among_objects_comes_back_as_the_value_that_stood_for_it(
+    blobs: LocalBlobs, values: list[Any], gap: float | None
+) -> None:
+    frame = pd.DataFrame({"o": pd.Series([gap, *values, gap], dtype=object), "p": pd.Series([None] * (len(values) + 2), dtype=object)})
+    made = load(save(frame, blobs, Path()), blobs)
+    assert [*map(repr, made["o"]), *map(repr, made["p"])] == [*map(repr, frame["o"]), *map(repr, frame["p"])]
+    pd.testing.assert_frame_equal(load(save((frame,), blobs, Path()), blobs)[0], frame)
+
+
 def noted(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a frame with something beside its columns."""
     frame.attrs["source"] = "here"
@@ -240,8 +251,8 @@ def noted(frame: pd.DataFrame) -> pd.DataFrame:
         pd.DataFrame({"c": pd.Categorical(["x"], categories=["y", "x"], ordered=True)}),
         pd.DataFrame({"o": pd.Series([1, "x"], dtype=object)}),
         pd.DataFrame({"o": pd.Series(["x", float("nan"), None], dtype=object)}),
-        pd.DataFrame({"o": pd.Series([1.5, float("nan")], dtype=object)}),
-        pd.DataFrame({"o": pd.Series([float("nan")], dtype=object)}),
+        pd.DataFrame({"o": pd.Series(["x", np.float64("nan")], dtype=object)}),
+        pd.DataFrame({"o": pd.Series(["x", pd.NA], dtype=object)}),
     ],
 )
 def test_a_pandas_frame_that_would_come_back_changed_is_refused(blobs: LocalBlobs, frame: Any) -> None:
