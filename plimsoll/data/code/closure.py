@@ -18,7 +18,6 @@ from __future__ import annotations
 import ast
 import builtins
 import contextlib
-import gc
 import inspect
 import os
 import re
@@ -38,7 +37,7 @@ from plimsoll.data.code.names import Mention, Names, contents
 from plimsoll.data.code.normal import Normal
 from plimsoll.data.code.objects import ALIASES, class_content, inside, reduction, resolve
 from plimsoll.data.code.silent import Silent, acting, hints, reads_annotations, reads_nothing, shown
-from plimsoll.data.code.source import Sources
+from plimsoll.data.code.source import Sources, uncollected
 from plimsoll.data.code.surroundings import surroundings
 from plimsoll.errors import PlimsollError, Unfingerprintable
 from plimsoll.fingerprint import digest_value
@@ -72,7 +71,7 @@ def closure(function: Callable[..., Any], sources: Sources | None = None, traced
     """
     home = getattr(_unwrap(function), "__globals__", {}).get("__name__", "")
     walk = _Walk(sources or Sources(), home, traced)
-    with _uncollected(), _refusing(getattr(function, "__qualname__", "The function")):
+    with uncollected(), _refusing(getattr(function, "__qualname__", "The function")):
         walk.digest(function, getattr(function, "__qualname__", repr(type(function))))
         return walk.finish()
 
@@ -88,22 +87,9 @@ def value_closure(value: Any, sources: Sources | None = None) -> tuple[str, tupl
         Unfingerprintable: something inside cannot be seen whole.
     """
     walk = _Walk(sources or Sources(), "__main__")
-    with _uncollected(), _refusing("The value"):
+    with uncollected(), _refusing("The value"):
         digest = walk.digest(value, "The value")
         return digest, walk.finish()
-
-
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Let no garbage be looked for: syntax trees are many objects and none is garbage, but each search passes over all of them."""
-    if not gc.isenabled():
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
 
 
 @contextlib.contextmanager
@@ -389,13 +375,11 @@ class _Walk:
         if in_text := named_in_text(code, function.__globals__):
             found += in_text - set(found)
         mentions = self.mentions(label, function, found, normal.renamed if normal else {})
-        content: list[Any] = [normal.canonical if normal else self.sources.unread(code), mentions]
-        decorators = [self.decorator(function, each) for each in normal.decorators] if normal else []
-        content += [[text for text, _ in decorators if text], getattr(function, "__wrapped__", None)]
-        if normal and any(acts for _, acts in decorators):
-            content.append(normal.annotations)
-        content += [function.__defaults__, sorted((function.__kwdefaults__ or {}).items())]
-        content.append(sorted((k, v) for k, v in vars(function).items() if k != "__wrapped__" and not k.startswith("__plimsoll")))
+        decorators = [self.decorator(function, *each) for each in normal.decorators] if normal else []
+        written, wrapped = tuple(text for text, _ in decorators if text), getattr(function, "__wrapped__", None)
+        read = [normal.annotations] if normal and any(acts for _, acts in decorators) else []
+        keywords = sorted((function.__kwdefaults__ or {}).items())
+        own = sorted((k, v) for k, v in vars(function).items() if k != "__wrapped__" and not k.startswith("__plimsoll"))
         if normal:
             self.silent[label] = normal
         else:
@@ -403,7 +387,16 @@ class _Walk:
         if function.__annotations__:
             self.annotated[label] = function
         text = normal.text if normal else f"bytecode of {code.co_qualname}: names {code.co_names}"
-        self.add(label, self.digest(content, label), text)
+        content = [normal.canonical if normal else self.sources.unread(code), mentions, list(written), wrapped, *read]
+        content += [function.__defaults__, keywords, own]
+        if normal is None or read or keywords or own or wrapped is not None or function.__defaults__ is not None:
+            self.add(label, self.digest(content, label), text)
+            return
+        # Nothing but texts, as of most functions. Where they are what they were when it was last met, so is their digest.
+        known, key = self.sources.digests, (normal, written, tuple(mentions))
+        if key not in known:
+            known[key] = self.digest(content, label)
+        self.add(label, known[key], text)
 
     def mentions(
         self, label: str, function: types.FunctionType, found: Iterable[Reference], renamed: dict[str, str], lax: bool = False
@@ -440,10 +433,9 @@ class _Walk:
         content = [ast.dump(tree), self.mentions(label, function, found, {}, lax=True), read]
         self.add(label, self.digest(content, label), f"{ast.unparse(tree)}\n{told}".rstrip())
 
-    def decorator(self, function: types.FunctionType, expression: ast.expr) -> tuple[str, bool]:
+    def decorator(self, function: types.FunctionType, name: str, text: str) -> tuple[str, bool]:
         """Return a decorator's text, empty when what it made is seen anyway, and whether it may look at annotations."""
-        target = expression.func if isinstance(expression, ast.Call) else expression
-        names = ast.unparse(target).split(".")
+        names = name.split(".")
         found: Any = function.__globals__.get(names[0], getattr(builtins, names[0], None))
         for name in names[1:]:
             found = getattr(found, name, None)
@@ -453,9 +445,9 @@ class _Walk:
             return "", False
         if origin == "third":
             self.touch(getattr(found, "__module__", None) or type(found).__module__, origin)
-            return ast.unparse(expression), not reads_nothing((getattr(found, "__module__", None) or "").partition(".")[0])
+            return text, not reads_nothing((getattr(found, "__module__", None) or "").partition(".")[0])
         reads = isinstance(found, types.FunctionType) and reads_annotations(names_used(found.__code__))
-        return ast.unparse(expression), reads
+        return text, reads
 
     def work_class(self, label: str, cls: type) -> None:
         self.classes.append(cls)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import textwrap
 from collections.abc import Callable, Iterator
@@ -64,8 +65,10 @@ class Normal:
         writer.function(node, root=True)
         #: Canonical text; what is digested.
         self.canonical = "".join(writer.out)
-        #: The decorators, as written.
-        self.decorators: tuple[ast.expr, ...] = () if isinstance(node, ast.Lambda) else tuple(node.decorator_list)
+        #: Of each decorator what is called, and the whole, as written.
+        self.decorators = tuple(
+            (ast.unparse(getattr(each, "func", each)), ast.unparse(each)) for each in getattr(node, "decorator_list", ())
+        )
         #: Free variable -> its canonical name.
         self.renamed = {name: shown for name, shown in writer.scopes[0][1].items() if shown is not None}
         #: Names in it, those of annotations left out.
@@ -75,7 +78,7 @@ class Normal:
         #: Whether annotations are kept as text, for code that tells ``int`` from ``"int"``.
         self.postponed = "annotations" if code.co_flags & _POSTPONED else ""
 
-    @property
+    @functools.cached_property
     def text(self) -> str:
         """As it is written, without its docstring; for people."""
         node, first, last = self._node, self._node.lineno - 1, self._node.end_lineno

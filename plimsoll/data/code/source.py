@@ -8,6 +8,8 @@ annotations, nor from one Python to the next.
 from __future__ import annotations
 
 import ast
+import contextlib
+import gc
 import hashlib
 import importlib.metadata
 import linecache
@@ -56,6 +58,19 @@ class _File:
     index: dict[tuple[int, str], tuple[list[CodeType], list[Function]]]
 
 
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Let no garbage be looked for: syntax trees are many objects and none is garbage, but each search passes over all of them."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
 class Sources:
     """Files and installed distributions, read once for the life of this object.
 
@@ -66,6 +81,8 @@ class Sources:
     def __init__(self) -> None:
         self._files: dict[str, _File] = {}
         self._normal: dict[int, tuple[CodeType, Normal | None]] = {}
+        #: Texts that make up a function, its normalised source first -> their digest.
+        self.digests: dict[tuple[Any, ...], str] = {}
         self._named: dict[int, tuple[CodeType, frozenset[str], list[Reference]]] = {}
         #: Module -> modules that its import leads to by calling functions, which does not change while it is loaded.
         self.late: dict[str, list[str]] = {}

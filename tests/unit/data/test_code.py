@@ -25,6 +25,7 @@ import pytest
 
 from plimsoll.data.code.bytecode import codes, instructions
 from plimsoll.data.code.closure import closure, value_closure
+from plimsoll.data.code.source import Sources
 from plimsoll.errors import Unfingerprintable
 from plimsoll.pipelines.keys import digest_parts
 from tests.unit.data.edits import CHANGES, HARMLESS, REFUSED
@@ -126,6 +127,38 @@ def test_a_file_edited_after_it_was_imported_is_not_believed(tmp_path: Path, mon
     assert "222" not in after.text
     assert "bytecode" in after.text
     assert before.text == "def run(x):\n    return x + 1"
+
+
+def test_a_function_that_was_met_before_counts_as_it_is_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runs of a search share what was read of the files, and not what the functions hold."""
+    text = "RATE = 2\ndef read(rows, *, depth):\n    return help(rows) * RATE * depth\ndef help(rows):\n    return sum(rows)\n"
+    write(tmp_path, {"met_before.py": text})
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module: Any = importlib.import_module("met_before")
+    sources = Sources()
+
+    def parts() -> tuple[Any, ...]:
+        found = closure(module.read, sources)
+        assert found == closure(module.read)
+        return found
+
+    first = parts()
+    changes: list[tuple[Any, str, Any]] = [
+        (module, "RATE", 3),
+        (module.read, "__defaults__", ([],)),
+        (module.read, "__defaults__", (1,)),
+        (module.read, "__kwdefaults__", {"depth": 1}),
+        (module.read, "scale", 1),
+        (module.read, "__wrapped__", module.help),
+        (module.help, "__code__", (lambda rows: max(rows)).__code__),
+    ]
+    seen = {first}
+    for owner, name, value in changes:
+        with monkeypatch.context() as change:
+            change.setattr(owner, name, value, raising=False)
+            seen.add(parts())
+        assert parts() == first
+    assert len(seen) == len(changes) + 1
 
 
 def test_packages_count_by_version_with_what_they_require() -> None:
