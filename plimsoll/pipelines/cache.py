@@ -96,7 +96,8 @@ def _entry_row(step: EndedStep, context: Context) -> dict[str, Any]:
     assert record.output is not None
     wrong = damage(context.stores.blobs, record.output.digest)
     if wrong:
-        raise Corrupt(f"The output of {record.name} is not stored whole: {wrong}.", "Store its bytes first, then record it.")
+        remedy = "Store its bytes before it is recorded. If they were, look at the disk, and run it again: what was recorded is reused."
+        raise Corrupt(f"The output of {record.name} is not stored whole: {wrong}.", remedy)
     if step.logged is not None and not context.stores.blobs.has(step.logged):
         raise Corrupt(f"What {record.name} logged is not stored.", "Store its bytes first, then record it.")
     return {
