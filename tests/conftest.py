@@ -131,6 +131,16 @@ class PostgresServer:
                 open_database(self._url(_PREPARED)).close()
         return self._copy(_PREPARED)
 
+    def drop(self, url: str) -> None:
+        """Remove a database that nobody needs any more.
+
+        Args:
+            url: as it was returned.
+        """
+        with self._admin() as connection:
+            # A process that a test killed may not have left yet.
+            connection.execute(f"DROP DATABASE {url.partition('@/')[2].partition('?')[0]} WITH (FORCE)")
+
     def _copy(self, template: str) -> str:
         self._made += 1
         name = f"plimsoll_{self._made}"
@@ -186,8 +196,10 @@ def _programs(folder: Path, account: dict[str, Any]) -> Path:
 def postgres() -> Iterator[PostgresServer]:
     """A PostgreSQL server of this session's own."""
     account = _account()
-    # Not pytest's folder: a socket's path has at most 107 bytes, and the other account must reach it.
-    folder = Path(tempfile.mkdtemp(prefix="plimsoll-pg-"))
+    # Not pytest's folder: a socket's path has at most 107 bytes, and the other account must reach it. In memory, if that is, too: a
+    # database is some six hundred files.
+    memory = str(_MEMORY) if os.environ.get("PYTEST_DEBUG_TEMPROOT") == str(_MEMORY) else None
+    folder = Path(tempfile.mkdtemp(prefix="plimsoll-pg-", dir=memory))
     folder.chmod(0o755)
     try:
         programs = _programs(folder, account)
@@ -224,9 +236,11 @@ def sqlite_url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def postgres_url(postgres: PostgresServer) -> str:
+def postgres_url(postgres: PostgresServer) -> Iterator[str]:
     """The URL of an empty PostgreSQL database."""
-    return postgres.fresh()
+    url = postgres.fresh()
+    yield url
+    postgres.drop(url)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -245,13 +259,16 @@ def prepared_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The URL of a database that has Plimsoll's tables and nothing in them, on each dialect."""
     if request.param == "postgresql":
         server: PostgresServer = request.getfixturevalue("postgres")
-        return server.prepared()
+        url = server.prepared()
+        yield url
+        server.drop(url)
+        return
     shutil.copy(request.getfixturevalue("prepared_file"), tmp_path / "plimsoll.db")
-    return f"sqlite:///{tmp_path / 'plimsoll.db'}"
+    yield f"sqlite:///{tmp_path / 'plimsoll.db'}"
 
 
 @pytest.fixture
