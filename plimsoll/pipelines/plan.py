@@ -171,13 +171,13 @@ for _how, _names in _TOUCHES.items():
 
 
 class _Tracer:
-    def __init__(self) -> None:
+    def __init__(self, signatures: dict[Callable[..., Any], inspect.Signature]) -> None:
         self.nodes: list[Node] = []
         self._names: dict[str, int] = {}
         self._labels: dict[str, int] = {}
         self._guards: tuple[tuple[Argument, bool], ...] = ()
         self._outputs: dict[int, type[tuple[Any, ...]] | None] = {}
-        self._signatures: dict[int, inspect.Signature] = {}
+        self._signatures = signatures
 
     def call(self, step: Step, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         node = self._node(step, args, kwargs, each=False)
@@ -209,7 +209,7 @@ class _Tracer:
 
     def _node(self, step: Step, args: tuple[Any, ...], kwargs: dict[str, Any], each: bool) -> Node:
         try:
-            bound = self._signature(step).bind(*args, **kwargs)
+            bound = _signature(step.function, self._signatures).bind(*args, **kwargs)
         except TypeError as error:
             raise InvalidInput(f"The step {step.name} cannot be called like this: {error}.", "Correct the call in the pipeline.") from error
         bound.apply_defaults()
@@ -231,11 +231,6 @@ class _Tracer:
         )
         self.nodes.append(node)
         return node
-
-    def _signature(self, step: Step) -> inspect.Signature:
-        if id(step) not in self._signatures:
-            self._signatures[id(step)] = inspect.signature(step.function)
-        return self._signatures[id(step)]
 
     def _outputs_of(self, step: Step) -> type[tuple[Any, ...]] | None:
         if id(step) not in self._outputs:
@@ -267,12 +262,15 @@ class _Tracer:
         return Literal(_copied(value))
 
 
-def trace(function: Callable[..., Any], params: Mapping[str, Any]) -> Plan:
+def trace(
+    function: Callable[..., Any], params: Mapping[str, Any], signatures: dict[Callable[..., Any], inspect.Signature] | None = None
+) -> Plan:
     """Return the plan of calling a pipeline; no step runs.
 
     Args:
         function: a function decorated with ``@pipeline``.
         params: parameters by name; the others take their defaults.
+        signatures: what functions take, shared among the plans of a search, since it takes long to find out; None finds out anew.
 
     Raises:
         InvalidInput: it is no pipeline, a parameter is unknown or missing, or the body touches a value that does not exist yet.
@@ -280,7 +278,8 @@ def trace(function: Callable[..., Any], params: Mapping[str, Any]) -> Plan:
     name = f"{getattr(function, '__module__', '?')}.{getattr(function, '__qualname__', function)}"
     if not is_pipeline(function):
         raise InvalidInput(f"{name} is not a pipeline.", "Decorate it with @plimsoll.pipeline.")
-    signature = inspect.signature(function)
+    signatures = {} if signatures is None else signatures
+    signature = _signature(function, signatures)
     try:
         bound = signature.bind(**params)
     except TypeError as error:
@@ -288,13 +287,19 @@ def trace(function: Callable[..., Any], params: Mapping[str, Any]) -> Plan:
         raise InvalidInput(f"The pipeline {name} cannot be called like this: {error}.", f"Its parameters are: {known}.") from error
     bound.apply_defaults()
     values = {key: _copied(value) for key, value in bound.arguments.items()}
-    tracer = _Tracer()
+    tracer = _Tracer(signatures)
     token = tracing.set(tracer)
     try:
         result = function(*bound.args, **bound.kwargs)
     finally:
         tracing.reset(token)
     return Plan(name=name, params=values, nodes=tuple(tracer.nodes), result=tracer.freeze(result))
+
+
+def _signature(function: Callable[..., Any], known: dict[Callable[..., Any], inspect.Signature]) -> inspect.Signature:
+    if function not in known:
+        known[function] = inspect.signature(function)
+    return known[function]
 
 
 def beside(plan: Plan) -> tuple[int, ...]:

@@ -24,7 +24,7 @@ from plimsoll.pipelines.executors.call import Executor, load_input
 from plimsoll.pipelines.executors.choice import Chosen, chosen_executor, open_executor
 from plimsoll.pipelines.executors.hosted import Hosted, hosting
 from plimsoll.pipelines.executors.in_process import InProcess
-from plimsoll.pipelines.loop.late import LateBlobs
+from plimsoll.pipelines.loop.late import LateBlobs, late_of
 from plimsoll.pipelines.loop.lookup import Lately, LookUp
 from plimsoll.pipelines.loop.outcome import Outcome, granted
 from plimsoll.pipelines.loop.partial import Part, check_cached, part_of
@@ -78,6 +78,8 @@ class Origin:
     machine: Machine
     #: What the first of them have seen; None when each looks for itself.
     lately: Lately | None = None
+    #: What the pipeline and its steps take, as far as the first of them have found out; None when each finds out anew.
+    signatures: dict[Callable[..., Any], inspect.Signature] | None = None
     #: Gives what lets MLflow's clients in; None opens it for each of them.
     hosted: AbstractContextManager[Hosted | None] | None = None
 
@@ -147,8 +149,7 @@ class PipelineResult:
         trusted: Container[int],
         metrics: Mapping[str, float],
     ) -> None:
-        self.run = run
-        self.metrics = dict(metrics)
+        self.run, self.metrics = run, dict(metrics)
         self._plan = plan
         items: dict[str, list[StepResult]] = {node.name: [] for node in plan.nodes if node.each}
         labels = {node.name: node.label for node in plan.nodes}
@@ -246,7 +247,7 @@ def execute(
         Refused: a result that the part needs is not in the cache.
         StepFailed: a step failed; ``details`` has ``run_id``, ``step`` and the user's ``traceback``.
     """
-    project, plan, late = project.resolve(), trace(function, params), blobs if isinstance(blobs, LateBlobs) else LateBlobs(blobs)
+    project, late, plan = project.resolve(), late_of(blobs), trace(function, params, origin.signatures if origin else None)
     chosen, steps, own = part_of(plan, part), [node.step for node in plan.nodes], in_process or InProcess(late, project)
     with nullcontext() if in_process else closing(own), open_executor(executor, own, blobs, [s.function for s in steps]) as runner:
         runner.room.check(steps)
@@ -348,8 +349,7 @@ class _Execution:
         """Return what the run gave, which has ended before."""
         records = self._do(ListSteps(run_id=self._run.id))
         metrics = {metric.name: metric.last for metric in self._do(GetRun(id=self._run.id)).metrics}
-        trusted = _trusted(records, self._do)
-        return PipelineResult(self._run, self._plan, records, self._blobs, self._project, trusted, metrics)
+        return PipelineResult(self._run, self._plan, records, self._blobs, self._project, _trusted(records, self._do), metrics)
 
     def through(self, means: Means) -> PipelineResult:
         """Run the plan to its end and end the run, however it goes; a run that has ended before stays as it is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import locale
 import os
 import sys
@@ -33,7 +34,8 @@ _FROM_VARIABLES = {
 _CALLED_WITH = {"argv", "orig_argv", "parse_args", "parse_known_args", "parse_intermixed_args"}
 _WARNS = {"warn", "warn_explicit", "catch_warnings", "filters", "simplefilter", "warnoptions"}
 #: What these are in a fresh process; the settings of scikit-learn that can act on a result.
-_DECIMAL = "28 ROUND_HALF_EVEN -999999 999999 1 0 DivisionByZero InvalidOperation Overflow"
+_DECIMAL = (28, decimal.ROUND_HALF_EVEN, -999999, 999999, 1, 0)
+_TRAPPING = decimal.Context(traps=[decimal.DivisionByZero, decimal.InvalidOperation, decimal.Overflow])
 _SKLEARN = {"assume_finite": False, "transform_output": "default", "array_api_dispatch": False, "enable_metadata_routing": False}
 _ENCODED = {"open", "read_text", "write_text", "fdopen", "TextIOWrapper", "getpreferredencoding", "getencoding"}
 _CATEGORIES = (locale.LC_TIME, locale.LC_NUMERIC, locale.LC_COLLATE, locale.LC_MONETARY)
@@ -72,17 +74,16 @@ def settings() -> dict[str, str]:
 
     Whoever made them, and however roundabout: they are asked for, not read off the code.
     """
-    found, decimal = dict[str, str](), sys.modules.get("decimal")
-    if decimal is not None:
-        now = decimal.getcontext()
+    # Nearly always they are what they were, and that is to be seen quickly: each key of each run asks.
+    found, now = dict[str, str](), decimal.getcontext()
+    numbers = now.prec, now.rounding, now.Emin, now.Emax, now.capitals, now.clamp
+    if numbers != _DECIMAL or now.traps != _TRAPPING.traps:
         traps = sorted(each.__name__ for each, is_set in now.traps.items() if is_set)
-        text = f"{now.prec} {now.rounding} {now.Emin} {now.Emax} {now.capitals} {now.clamp} {' '.join(traps)}"
-        found |= {"decimal": text} if text != _DECIMAL else {}
+        found["decimal"] = " ".join(map(str, (*numbers, *traps)))
     if hasattr(sys.modules.get("numpy"), "geterr"):
-        raised = [f"{kind}={act}" for kind, act in sorted(sys.modules["numpy"].geterr().items()) if act in ("raise", "call")]
-        found |= {"numpy errors": " ".join(raised)} if raised else {}
+        raised = [f"{kind}={act}" for kind, act in sys.modules["numpy"].geterr().items() if act in ("raise", "call")]
+        found |= {"numpy errors": " ".join(sorted(raised))} if raised else {}
     if hasattr(sys.modules.get("sklearn"), "get_config"):
-        chosen = sorted(sys.modules["sklearn"].get_config().items())
-        text = " ".join(f"{name}={value}" for name, value in chosen if value != _SKLEARN.get(name, value))
-        found |= {"sklearn": text} if text else {}
+        chosen = [f"{name}={value}" for name, value in sys.modules["sklearn"].get_config().items() if value != _SKLEARN.get(name, value)]
+        found |= {"sklearn": " ".join(sorted(chosen))} if chosen else {}
     return found

@@ -129,6 +129,15 @@ class LateBlobs:
         return 0 if digest in self._waiting else self.stored.collect(digest, age)
 
 
+def late_of(blobs: Blobs) -> LateBlobs:
+    """Return blobs that are stored a moment later: the given ones, if they are such.
+
+    Args:
+        blobs: where they go.
+    """
+    return blobs if isinstance(blobs, LateBlobs) else LateBlobs(blobs)
+
+
 def remembered_by(blobs: Blobs) -> Path | None:
     """Return the folder beside a home's blobs in which the digests of large files are remembered; None where blobs are elsewhere.
 

@@ -101,7 +101,7 @@ def search(
     holder = clock.new_id()
     plan = replace(plan, params={name: shown(value) for name, value in params.items()})
     lately = Lately()
-    origin = replace(origin_of(function, place.blobs, place.project.resolve()), lately=lately)
+    origin = replace(origin_of(function, place.blobs, place.project.resolve()), lately=lately, signatures={})
     key = codec.digest(codec.canonical([codec.plain(plan), _same(function, params, holder, lately.sources)]))
     begun = place.do(StartSearch(plan=plan, trials=trials, holder=holder, key=key, name=name))
     known = place.do(GetSearch(id=begun.id)).trials
