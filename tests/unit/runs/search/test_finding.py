@@ -363,20 +363,26 @@ def test_the_user_is_who_the_client_says_he_is_else_who_asked(database: Database
         ({"where": "metrics.m > 0.1 and tags.u = 'x'"}, ["ix_runs_started_id"]),
     ],
 )
-def test_a_page_is_read_along_an_index(tmp_path: Path, asked: dict[str, Any], indexes: list[str]) -> None:
-    database = open_database(f"sqlite:///{tmp_path}/plimsoll.db")
+def test_a_page_is_read_along_an_index(six_hundred: Database, asked: dict[str, Any], indexes: list[str]) -> None:
     statements: list[tuple[str, Any]] = []
-    with database.write() as tx:
-        _empty(tx)
-        rows = [_row(n, metrics={"m": n / 600}, params={"p": str(n)}, tags={"t": f"t{n}", "u": "x"}) for n in range(600)]
-        _fill(tx, rows)
+    with six_hundred.write() as tx:
         event.listen(tx, "before_cursor_execute", lambda *told: statements.append((told[2], told[3])))
         _search(tx, limit=5, **asked)
         (found, values), *_ = [told for told in list(statements) if " AS key_0" in told[0]]
         plan = " ".join(row[3] for row in tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {found}", values))
-    database.close()
     assert all(index in plan for index in indexes), plan
     assert "SCAN runs " not in plan.replace("SCAN runs USING", "")
+
+
+@pytest.fixture(scope="module")
+def six_hundred(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """A database of as many runs, for reading."""
+    database = open_database(f"sqlite:///{tmp_path_factory.mktemp('along')}/plimsoll.db")
+    with database.write() as tx:
+        _empty(tx)
+        _fill(tx, [_row(n, metrics={"m": n / 600}, params={"p": str(n)}, tags={"t": f"t{n}", "u": "x"}) for n in range(600)])
+    yield database
+    database.close()
 
 
 @pytest.fixture(scope="module", name="dialects", params=["sqlite", "postgresql"])
