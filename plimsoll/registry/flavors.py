@@ -166,7 +166,8 @@ def _called(folder: Path, allowed: Collection[str]) -> PyFunc:
             "If you know where the model comes from, run: plimsoll models trust REF",
             types=[LOADER],
         )
-    return pyfunc.load(folder, "the model", "Install the releases that its package.json names.")
+    # A package is opened after its releases were compared (registry/requirements.py), and what differs was told.
+    return pyfunc.load(folder, "the model", "Install the releases that its package.json names.", compared=True)
 
 
 def unknown_types(data: bytes) -> list[str]:

@@ -35,6 +35,7 @@ class PyFunc:
     Args:
         folder: the model's files, with ``MLmodel``; they must stay, for a model may read them later.
         loader: the module that ``MLmodel`` says loads it, for people.
+        compared: the installed releases were compared with those that it was made with; MLflow would spend longer on that than on loading.
 
     Raises:
         MissingExtra: MLflow is not installed.
@@ -44,14 +45,14 @@ class PyFunc:
     # Without a dictionary: what looks through an estimator's parts must not walk through the objects of a stranger.
     __slots__ = ("_folder", "_model", "loader")
 
-    def __init__(self, folder: Path, loader: str = "") -> None:
+    def __init__(self, folder: Path, loader: str = "", compared: bool = False) -> None:
         # It would tell its makers that it was used, and in which way.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         library = extras.require("mlflow.pyfunc")
         self.loader = loader
         self._folder = folder
         # Called by its name in LOADER; of a path it asks no server.
-        self._model = library.load_model(str(folder.resolve()))
+        self._model = library.load_model(str(folder.resolve()), suppress_warnings=compared)
 
     def predict(self, rows: pl.DataFrame) -> Answers:
         """Return one answer a row, float64 (n,).
@@ -98,7 +99,7 @@ class PyFunc:
         return {"class": LOADER, "params": {"loader_module": self.loader}}
 
 
-def load(folder: Path, called: str, remedy: str, loader: str = "") -> PyFunc:
+def load(folder: Path, called: str, remedy: str, loader: str = "", compared: bool = False) -> PyFunc:
     """Return what MLflow's own loader makes of a model's files, which a person has allowed.
 
     Args:
@@ -106,13 +107,14 @@ def load(folder: Path, called: str, remedy: str, loader: str = "") -> PyFunc:
         called: what the model is called in the message.
         remedy: what to do where it does not load.
         loader: the module that ``MLmodel`` says loads it, for people.
+        compared: as :class:`PyFunc` has it.
 
     Raises:
         MissingExtra: MLflow is not installed.
         Corrupt: loading it fails.
     """
     try:
-        return PyFunc(folder, loader)
+        return PyFunc(folder, loader, compared)
     except MissingExtra:
         raise
     except Exception as error:  # whatever the files run may raise anything
