@@ -6,9 +6,8 @@ import dis
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from types import CodeType
-from typing import Any
+from typing import Any, NamedTuple
 
 #: Parts of an operation that stands for two: ``LOAD_FAST_LOAD_FAST``.
 FAST = re.compile(r"(?:LOAD|STORE)_FAST(?:_BORROW|_CHECK)?")
@@ -53,8 +52,7 @@ _LOOKS_UP = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
+class Reference(NamedTuple):
     """A name that code looks up outside of itself."""
 
     #: ``global``, ``class`` (a global name in a class body), ``free`` (a closure's cell) or ``import``.
@@ -193,14 +191,16 @@ def _chain(steps: list[tuple[str, Any]], start: int) -> tuple[str, ...]:
     end = start
     while end < len(steps) and steps[end][0] in ("LOAD_ATTR", "LOAD_METHOD"):
         end += 1
-    return tuple(name for _, name in steps[start:end])
+    return tuple([name for _, name in steps[start:end]]) if end > start else ()
 
 
 def _argument(steps: list[tuple[str, Any]], start: int) -> str | None:
     """Return the text constant that is the whole of a call's only argument, if it is one."""
-    (operation, text), after = steps[min(start, len(steps) - 1)], [name for name, _ in steps[start + 1 : start + 2]]
-    is_call = bool(after) and after[0] in ("PRECALL", "CALL", "CALL_FUNCTION", "KW_NAMES")
-    return text if operation == "LOAD_CONST" and isinstance(text, str) and is_call else None
+    # It is never the last: a function returns something.
+    if start + 1 >= len(steps) or steps[start][0] != "LOAD_CONST":
+        return None
+    text, after = steps[start][1], steps[start + 1][0]
+    return text if isinstance(text, str) and after in ("PRECALL", "CALL", "CALL_FUNCTION", "KW_NAMES") else None
 
 
 def _import(steps: list[tuple[str, Any]], position: int) -> Reference:
