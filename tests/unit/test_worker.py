@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -236,6 +237,9 @@ def test_the_process_that_stays_is_replaced_after_a_package_was_installed(
     installed = tmp_path / "site-packages"
     installed.mkdir()
     monkeypatch.setattr("sysconfig.get_path", lambda name: str(installed))
+    # Without scikit-learn, which these jobs have no use for, a process begins sooner.
+    (tmp_path / "skops.py").write_text("raise ImportError('not installed')")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep))
     lane = Lane(yard.workspace, "worker-1", user_code=True)
 
     def process() -> int:
