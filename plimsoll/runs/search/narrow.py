@@ -26,6 +26,9 @@ _MANY = 5000
 #: The same where others are looked at on the way.
 _WIDE = 200
 
+#: The same beside values that cross, whose runs are read at a tenth of the cost: only far fewer are found sooner by another way.
+_CROSSED = 1000
+
 #: Seconds for which a way is remembered, and of so many questions at most.
 _FRESH, _QUESTIONS = 10.0, 256
 
@@ -73,8 +76,8 @@ class _Led(NamedTuple):
     queries: list[Select[Any]]
     #: Whether to no others.
     exactly: bool
-    #: So many runs are counted.
-    most: int = _MANY
+    #: Whether others are looked at on the way.
+    wide: bool = False
     #: Whether there is one query, which gives them in the order of their ids.
     in_order: bool = False
 
@@ -124,20 +127,22 @@ def _routed(tx: Connection, parts: Sequence[Condition], experiments: tuple[str, 
         ways.append(_Way(_Led([in_them], False, in_order=len(experiments) == 1), None, len(experiments) == 1 and first == _START))
     if not ways and first.kind == "attribute":
         return Route(None, None, list(range(len(parts))))
-    # About how many runs there are: the last row's number, or what was counted when the table was last looked at.
-    about = select(func.max(literal_column("runs.rowid"))).select_from(runs) if dialect == "sqlite" else select(text(_TUPLES))
-    last, *counted = tx.execute(select(about.scalar_subquery(), *map(_count, ways))).one()
-    total = max(int(last or 0), 1, *counted)
+    crossing = sum(way.led.in_order for way in ways) > 1
+    most = [_WIDE if way.led.wide else _CROSSED if crossing and not way.led.in_order else _MANY for way in ways]
+    total, counted = _counted(tx, ways, most)
+    if _CROSSED in most and all(count >= bound for count, bound in zip(counted, most, strict=True)):
+        most = [_WIDE if way.led.wide else _MANY for way in ways]
+        total, counted = _counted(tx, ways, most)
     # What is not known is taken for as large as it can be.
-    sizes = [count if count < way.led.most else total for count, way in zip(counted, ways, strict=True)]
+    sizes = [count if count < bound else total for count, bound in zip(counted, most, strict=True)]
     rarity = {way.number: size for size, way in zip(sizes, ways, strict=True)}
     ask = sorted(range(len(parts)), key=lambda number: (rarity.get(number, total), _is_metric(parts[number])))
-    shares = [max(count / total, _RATHER if count >= way.led.most else 1 / total) for count, way in zip(counted, ways, strict=True)]
+    shares = [max(count / total, _RATHER if count >= bound else 1 / total) for count, bound in zip(counted, most, strict=True)]
     # At least one run is taken to fulfil them all; of two hundred conditions the product would be nothing.
     share = max(math.prod(share for share, way in zip(shares, ways, strict=True) if not way.along), 1 / total)
     indexed = first.kind != "attribute" or first == _START
     asked = min(total, _DOUBT * limit / min(share, 1)) if indexed else total
-    few = [number for number, way in enumerate(ways) if counted[number] < way.led.most]
+    few = [number for number, bound in enumerate(most) if counted[number] < bound]
     rarest = min(few, key=counted.__getitem__, default=None)
     if rarest is None or counted[rarest] * _LOOK_UP > asked * _ASK:
         sure = max(share * _UNSEEN ** (len(parts) - sum(way.number is not None for way in ways)), 1 / total)
@@ -173,14 +178,14 @@ def _led(condition: Condition, dialect: str) -> _Led | None:
     match condition:
         case Comparison():
             found = selected(condition, dialect)
-            return found and _Led([found.query], found.exactly, _WIDE if found.wide else _MANY, found.in_order)
+            return found and _Led([found.query], found.exactly, found.wide, found.in_order)
         case Some(parts):
             each = [_led(part, dialect) for part in parts]
             some = [led for led in each if led is not None]
             if len(some) < len(each):
                 return None
             queries = [query for led in some for query in led.queries]
-            return _Led(queries, all(led.exactly for led in some), min((led.most for led in some), default=_MANY))
+            return _Led(queries, all(led.exactly for led in some), any(led.wide for led in some))
         case Every(parts):
             # The first that an index leads to: each of them lets all through that fulfil all.
             return next((led._replace(exactly=False, in_order=False) for part in parts if (led := _led(part, dialect))), None)
@@ -197,6 +202,19 @@ def _is_metric(condition: Condition) -> bool:
     return isinstance(condition, Comparison) and known(condition.name).kind == "metric"
 
 
-def _count(way: _Way) -> Any:
-    parts = [select(func.count()).select_from(query.limit(way.led.most).subquery()).scalar_subquery() for query in way.led.queries]
+def _counted(tx: Connection, ways: Sequence[_Way], most: Sequence[int]) -> tuple[int, list[int]]:
+    """Return about how many runs there are, and how many each way leads to, each up to its bound."""
+    # The last row's number, or what was counted when the table was last looked at.
+    about = select(func.max(literal_column("runs.rowid"))).select_from(runs) if tx.dialect.name == "sqlite" else select(text(_TUPLES))
+    counts = [_count(way, bound) for way, bound in zip(ways, most, strict=True)]
+    last, *counted = tx.execute(select(about.scalar_subquery(), *counts)).one()
+    return max(int(last or 0), 1, *counted), counted
+
+
+def _count(way: _Way, most: int) -> Any:
+    # Not their ids, which would be read to be counted.
+    each: list[Select[Any]] = [
+        query.with_only_columns(literal_column("1"), maintain_column_froms=True).limit(most) for query in way.led.queries
+    ]
+    parts = [select(func.count()).select_from(query.subquery()).scalar_subquery() for query in each]
     return sum(parts[1:], parts[0])

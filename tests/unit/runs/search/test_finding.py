@@ -288,6 +288,25 @@ def test_runs_of_several_values_are_found_where_their_indexes_cross(tmp_path: Pa
     assert plan.count("MERGE (INTERSECT)") == 2, plan
 
 
+@pytest.mark.parametrize(("above", "counts"), [(-1.0, 2), (0.8, 2), (0.95, 1)])
+def test_a_metric_leads_to_the_runs_where_it_is_rarer_than_values_that_cross(tmp_path: Path, above: float, counts: int) -> None:
+    database = open_database(f"sqlite:///{tmp_path}/plimsoll.db")
+    statements: list[tuple[str, Any]] = []
+    with database.write() as tx, pytest.MonkeyPatch.context() as patch:
+        for name, value in {"_MANY": 40, "_CROSSED": 5, "_ASK": 100.0}.items():
+            patch.setattr(narrow, name, value)
+        _empty(tx)
+        _fill(tx, [_row(n, metrics={"m": n / 60}, params={"p": "a"}, tags={"t": "b"}) for n in range(60)])
+        event.listen(tx, "before_cursor_execute", lambda *told: statements.append((told[2], told[3])))
+        found = _ids(_search(tx, where=f"params.p = 'a' and tags.t = 'b' and metrics.m > {above}"))
+        (asked, values), *_ = [told for told in list(statements) if " AS key_0" in told[0]]
+        plan = " ".join(row[3] for row in tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {asked}", values))
+    database.close()
+    assert found == [_id(n) for n in range(59, -1, -1) if n / 60 > above]
+    assert sum("count(*)" in told for told, _ in statements) == counts
+    assert ("ix_series_name_last_number" in plan) == (above > 0), plan
+
+
 @pytest.mark.parametrize("price", [0.0, narrow._ASK, math.inf])
 def test_runs_that_came_after_the_counting_are_found(database: Database, price: float) -> None:
     rows = [_row(number, metrics={"m": 0.5}, params={"p": "a"}, tags={"t": "b"}) for number in range(40)]
