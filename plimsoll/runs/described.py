@@ -99,28 +99,33 @@ def described_runs(rows: Sequence[Row[Any]]) -> list[Run]:
     """
     if not rows:
         return []
-    silent = clock.now() - SILENCE
-    columns: dict[str, Sequence[Any]] = {str(name): column for name, column in zip(rows[0]._fields, zip(*rows, strict=True), strict=True)}
-    for name in ("params", "tags"):
-        columns[name] = [f"{{{members or ''}}}" for members in columns[name]]
-    # All documents of a column and all records at once: one by one would take most of the time of a search.
-    for name in _PACKED:
-        columns[name] = codec.from_json(f"[{','.join(each or 'null' for each in columns[name])}]", list[Any], "The stored runs")
-    told = [_told(dict(zip(columns, each, strict=True)), silent) for each in zip(*columns.values(), strict=True)]
-    return codec.convert(told, list[Run], "The stored runs")
+    names, silent = [str(name) for name in rows[0]._fields], clock.now() - SILENCE
+    # Documents are put in as the text that they are, and all records read at once: one by one would take most of the time of a search.
+    told = codec.to_json([_told(dict(zip(names, row, strict=True)), silent) for row in rows])
+    found = codec.from_json(told, list[Run], "The stored runs")
+    for run in found:
+        _sort(run.params)
+        _sort(run.tags)
+    return found
 
 
 def _told(told: dict[str, Any], silent: int) -> dict[str, Any]:
+    told["params"], told["tags"] = f"{{{told['params'] or ''}}}", f"{{{told['tags'] or ''}}}"
+    for name in _PACKED:
+        told[name] = codec.Written(told[name] or "null")
     seen = told.pop("seen")
-    # An aggregate has no order of its own.
-    told["params"], told["tags"] = _sorted(told["params"]), _sorted(told["tags"])
     if told["state"] == "running" and seen is not None and seen < silent:
         told |= {"state": "lost", "ended": seen, "error": f"Nothing was heard of its process since {clock.iso(seen)}."}
     return told
 
 
-def _sorted(values: dict[str, Any]) -> dict[str, Any]:
-    return {name: values[name] for name in sorted(values)}
+def _sort(values: dict[str, Any]) -> None:
+    """Sort by name: an aggregate has no order of its own, though mostly it comes so."""
+    names = list(values)
+    if names != sorted(names):
+        items = sorted(values.items())
+        values.clear()
+        values.update(items)
 
 
 class Stored(NamedTuple):
