@@ -370,6 +370,8 @@ def _run(
         # What a server begins with stays. The collector would look through all of it again and again, while a request waits.
         gc.collect()
         gc.freeze()
+        # An answer is made of thousands of records, none of which refers back: they go without the collector.
+        gc.set_threshold(10_000, 10, 10)
         Server(configure(app), ready).run(sockets=[opened])
     finally:
         stop.set()
