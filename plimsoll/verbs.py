@@ -9,6 +9,7 @@ longer for the other hundred than for its own. Processes that live long import a
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -62,6 +63,7 @@ class Verb:
         return found
 
 
+@functools.cache
 def _named(name: str) -> Any:
     module, _, inside = name.partition(":")
     return getattr(importlib.import_module(f"plimsoll.{module}"), inside)

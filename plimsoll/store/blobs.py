@@ -288,10 +288,12 @@ class LocalBlobs:
 
     def _size(self, digest: str) -> int | None:
         try:
-            with explained(self._folder, digest):
-                return os.stat(self._root + place(digest)).st_size
-        except NotFound:
+            return os.stat(self._root + place(digest)).st_size
+        except FileNotFoundError:
             return None
+        except OSError:
+            with explained(self._folder, digest):
+                raise
 
     def _sound(self, digest: str, data: bytes) -> bool:
         try:

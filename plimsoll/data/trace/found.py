@@ -92,7 +92,7 @@ class Found:
         imports: Callable[[str], None] | None = None,
     ) -> None:
         self.about_to_import = imports
-        self.origins, self.trouble = Origins(), ""
+        self.origins, self.trouble = Origins(places.sources), ""
         self.effects: dict[str, None] = {}
         self.seeded: tuple[int, int] | None = None  # frame and instruction where numpy last made a generator from a seed
         self._places, self._seen, self._known, self._changed, self._base = places, seen, known, changed, base

@@ -51,10 +51,14 @@ FRONTS = frozenset(
 
 
 class Origins:
-    """Tells whose code a file is, and remembers it."""
+    """Tells whose code a file is, and remembers it.
 
-    def __init__(self) -> None:
-        self._sources = Sources()
+    Args:
+        sources: knows where files lie; recordings of one project share it, since it asks the disk.
+    """
+
+    def __init__(self, sources: Sources | None = None) -> None:
+        self._sources = sources or Sources()
         self._kinds: dict[str, str] = {}
         self._foreign: dict[str, bool] = {}
         self._packages: dict[str, str] = {}

@@ -59,8 +59,10 @@ class Study:
         # It tells of its making, which is ours to tell.
         level = self._optuna.logging.get_verbosity()
         self._optuna.logging.set_verbosity(self._optuna.logging.WARNING)
+        self._stored = self._optuna.storages.InMemoryStorage()
         try:
             self._study = self._optuna.create_study(
+                storage=self._stored,
                 study_name="search",
                 directions=[objective.direction for objective in plan.objectives],
                 sampler=self._sampler(0),
@@ -150,8 +152,10 @@ class Study:
             open = self._open.pop(trial.number)
             for constraint, violation in zip(self._plan.constraints, trial.violations, strict=False):
                 open.set_constraint(str(constraint), violation)
-            state = getattr(self._optuna.trial.TrialState, _STATES[trial.state])
-            self._study.tell(open, list(trial.values) if trial.state == "finished" and trial.values else None, state)
+            state, values = getattr(self._optuna.trial.TrialState, _STATES[trial.state]), _told(trial)
+            # Not by the study's own ``tell``, whose answer is a deep copy of all that the trial has.
+            self._study.sampler.after_trial(self._study, self._seen(trial.number), state, values)
+            self._stored.set_trial_state_values(open._trial_id, state, values)
 
     def importances(self) -> dict[str, float]:
         """Return parameter -> its share of what made trials good, largest first; empty with too few trials to say.
@@ -179,16 +183,13 @@ class Study:
 
     def _add(self, trial: Trial) -> None:
         state = getattr(self._optuna.trial.TrialState, _STATES[trial.state])
-        values = trial.values
-        if trial.state == "pruned" and trial.reports and not math.isnan(last := trial.reports[max(trial.reports)]):
-            values = (last,)  # as when it was told
         notes = dict(trial.notes)
         for constraint, violation in zip(self._plan.constraints, trial.violations, strict=False):
             notes[f"{_CONSTRAINT}{constraint}"] = violation
         self._study.add_trial(
             self._optuna.trial.create_trial(
                 state=state,
-                values=None if values is None else list(values),
+                values=_told(trial),
                 params={name: self._coordinate(name, trial.point[name]) for name in self._space},
                 distributions=self._distributions,
                 intermediate_values=dict(trial.reports),
@@ -286,6 +287,13 @@ def _pruner(optuna: Any, name: str) -> Any:
             return optuna.pruners.SuccessiveHalvingPruner()
         case _:
             return optuna.pruners.NopPruner()
+
+
+def _told(trial: Trial) -> list[float] | None:
+    """Return the values that the sampler learns from: of a trial that was pruned the last one that it reported, if that is a number."""
+    if trial.state == "pruned" and trial.reports and not math.isnan(last := trial.reports[max(trial.reports)]):
+        return [last]
+    return list(trial.values) if trial.state == "finished" and trial.values else None
 
 
 def _remembered(attributes: Mapping[str, Any]) -> dict[str, Any]:

@@ -47,6 +47,25 @@ def test_the_environment_lists_python_and_exact_versions() -> None:
     assert list(found) == sorted(found)
 
 
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("METADATA", "Name: Odd_One\nVersion: 1.2.3\n\nVersion: 9\n"),
+        ("METADATA", "Name: Odd_One\r\nVersion: 1.2.3\r\n\r\nVersion: 9\r\n"),
+        ("METADATA", "Name: Odd_One\nVersion: 1.2.3"),
+        ("METADATA", "Name: Odd_One\n" + "Classifier: many\n" * 300 + "Version: 1.2.3\n\nVersion: 9\n"),
+        ("METADATA", "Name: Odd_One\nSummary: " + "x" * 4060 + "\nVersion: 1.2.3\n"),
+        ("PKG-INFO", "Name: Odd_One\nVersion: 1.2.3\n\nVersion: 9\n"),
+    ],
+)
+def test_a_version_is_read_wherever_it_stands_in_the_headers(file: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / ("odd_one-1.2.3.dist-info" if file == "METADATA" else "odd_one.egg-info")
+    folder.mkdir()
+    (folder / file).write_bytes(text.encode())
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert capture()["odd-one"] == "1.2.3"
+
+
 def test_the_same_environment_has_one_digest(blobs: LocalBlobs) -> None:
     digest = put_environment(blobs)
     assert put_environment(blobs) == digest

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from plimsoll import clock
+from plimsoll.data.code.source import Sources
 from plimsoll.data.trace.files.contents import ABSENT, Contents
 from plimsoll.fingerprint import digest_value
 
@@ -52,6 +53,8 @@ class Places:
     def __init__(self, project: Path, hidden: Iterable[Path] = (), remembered: Path | None = None) -> None:
         #: What files hold.
         self.contents = Contents(remembered)
+        #: Where code lies, asked of the disk once for all recordings.
+        self.sources = Sources()
         self._project = str(project.resolve())
         own = {str(folder) for folder in hidden} | {str(folder.resolve()) for folder in hidden}
         self._left_out = (*_not_read(), *(folder + "/" for folder in own), f"{tempfile.gettempdir()}/{OWN}")
