@@ -69,8 +69,12 @@ def _keep(told: RequestTrace, context: Context) -> None:
         return
     if known.state != "running":
         return
-    newer = replace(known, started=min(known.started, told.started)) if told.state == "running" else told
-    newer = replace(newer, assessments=(), tags=told.tags | known.tags, metadata=told.metadata | known.metadata)
+    if told.state == "running":
+        newer = replace(known, started=min(known.started, told.started), metadata=told.metadata | known.metadata)
+    else:
+        # What it says of itself at its end is newer than what it said before.
+        newer = replace(told, metadata=known.metadata | told.metadata)
+    newer = replace(newer, assessments=(), tags=told.tags | known.tags)
     record_trace(RecordTrace(trace=newer), context)
 
 

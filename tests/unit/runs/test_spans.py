@@ -48,8 +48,8 @@ def test_spans_come_back_in_order_and_the_same_one_again_replaces(yard: Yard) ->
 def test_a_trace_that_goes_on_takes_its_end_once_and_keeps_its_tags(yard: Yard) -> None:
     record(yard, told(started=9), span(1))
     assert record(yard, told(started=4, metadata={"m": "n"}), span(2)).started == 4
-    ended = record(yard, told("error", 4, tags={"a": "b"}, request="q"), span(3))
-    assert (ended.state, ended.duration, ended.request, ended.tags, ended.metadata) == ("error", 3, "q", {"a": "b"}, {"m": "n"})
+    ended = record(yard, told("error", 4, tags={"a": "b"}, metadata={"m": "at its end"}, request="q"), span(3))
+    assert (ended.state, ended.duration, ended.request, ended.tags, ended.metadata) == ("error", 3, "q", {"a": "b"}, {"m": "at its end"})
     assert record(yard, told("ok", 1, tags={"c": "d"}), span(4)) == RequestTrace(**{**_fields(ended), "spans": 4})
 
 

@@ -545,17 +545,17 @@ def test_a_trace_of_an_older_client_begins_ends_and_is_found(client: httpx.Clien
         "request_metadata": [note],
         "tags": [tag, place],
     }
-    output = {"key": "mlflow.traceOutputs", "value": "r"}
-    change = {"timestamp_ms": 1_700_000_001_000, "status": "OK", "request_metadata": [output], "tags": [{"key": "a", "value": "c"}]}
+    later = [{"key": "mlflow.traceInputs", "value": "q?"}, {"key": "mlflow.traceOutputs", "value": "r"}]
+    change = {"timestamp_ms": 1_700_000_001_000, "status": "OK", "request_metadata": later, "tags": [{"key": "a", "value": "c"}]}
     for _ in range(2):
         ended = client.patch(f"/api/2.0/mlflow/traces/{id}", json=change).json()["trace_info"]
         assert (ended["status"], ended["execution_time_ms"]) == ("OK", 877)
-        assert (ended["request_metadata"], ended["tags"]) == ([note, output], [{"key": "a", "value": "c"}, place])
+        assert (ended["request_metadata"], ended["tags"]) == (later, [{"key": "a", "value": "c"}, place])
     assert get(client, f"traces/{id}/info")["trace_info"] == ended
     found = get(client, "traces", experiment_ids=["0"], filter="tags.a = 'c' and status = 'OK'", max_results=5)
     assert found == {"traces": [ended]}
     newer = client.get(f"/api/3.0/mlflow/traces/{id}").json()["trace"]["trace_info"]
-    assert (newer["request_preview"], newer["response_preview"], newer["state"]) == ("q", "r", "OK")
+    assert (newer["request_preview"], newer["response_preview"], newer["state"]) == ("q?", "r", "OK")
     assert client.patch(f"/api/2.0/mlflow/traces/{id}", json={"status": "IN_PROGRESS"}).status_code == 400
     assert client.patch("/api/2.0/mlflow/traces/none", json={}).status_code == 404
     assert post(client, "traces/delete-traces", experiment_id="0", request_ids=[id]) == {"traces_deleted": 1}
