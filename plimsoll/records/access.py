@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
+from plimsoll.frozen import dataclass
 from plimsoll.records.request import Json, Request, check_limit, check_slug
 
 #: What an actor may do. ``admin`` includes every role but ``work``, which only the worker has, and ``serve``, which only the

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from plimsoll.errors import InvalidInput, Refused
+from plimsoll.frozen import dataclass
 from plimsoll.records.data import Column, Snapshot
 from plimsoll.records.request import Json, Request, check_digest, check_limit, check_slug
 from plimsoll.records.run import Run

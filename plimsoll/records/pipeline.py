@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from plimsoll.errors import InvalidInput
+from plimsoll.frozen import dataclass
 from plimsoll.records.pipelines.part import NO_PART, ExecutorName, PartAsked
 from plimsoll.records.request import Json, Request, check_digest, check_experiment, check_limit
 from plimsoll.records.run import Cause, FinishRun, Run

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
+from plimsoll.frozen import dataclass
 from plimsoll.records.deployment import Kill, ServingConfig, TrackName
 from plimsoll.records.request import Request
 

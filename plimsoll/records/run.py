@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from plimsoll.errors import InvalidInput
+from plimsoll.frozen import dataclass
 from plimsoll.records.request import Json, Request, check_digest, check_experiment, check_key, check_title
 from plimsoll.records.tracking.dataset import DatasetUse
 from plimsoll.records.tracking.experiment import DEFAULT_EXPERIMENT, check_tags

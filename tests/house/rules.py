@@ -12,7 +12,7 @@ PACKAGE = "plimsoll"
 
 #: Floors from the ground up; a name is a file or a room. ``access`` is a room of one file (decision 0002).
 FLOORS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "clock", "extras", "codec", "encoding", "fingerprint", "forking", "records"}),
+    frozenset({"errors", "clock", "extras", "codec", "encoding", "fingerprint", "forking", "frozen", "records"}),
     frozenset({"store"}),
     frozenset({"access", "data", "runs", "pipelines", "registry", "serving", "monitoring"}),
     frozenset({"verbs"}),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from plimsoll.errors import InvalidInput
+from plimsoll.frozen import dataclass
 from plimsoll.records.pipeline import CacheEntry
 from plimsoll.records.request import Request, check_limit
 

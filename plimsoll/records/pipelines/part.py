@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
+
+from plimsoll.frozen import dataclass
 
 #: Where steps run: each in a process of its own, in the process of the run, or on a Ray cluster.
 ExecutorName = Literal["processes", "in_process", "ray"]

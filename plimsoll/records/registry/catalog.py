@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from plimsoll.errors import InvalidInput
+from plimsoll.frozen import dataclass
 from plimsoll.records.model import Stage, Version
 from plimsoll.records.request import Request, check_key
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from plimsoll.frozen import dataclass
 from plimsoll.records.model import Version
 from plimsoll.records.request import Request
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
+from plimsoll.frozen import dataclass
 from plimsoll.records.request import Json, Request, check_key, check_title
 from plimsoll.records.run import PointColumns, Run
 from plimsoll.records.tracking.dataset import DatasetUse

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from plimsoll.errors import InvalidInput
+from plimsoll.frozen import dataclass
 from plimsoll.records.request import Request, check_experiment, check_key
 
 #: The experiment that every home has, with its id: what MLflow's clients log to when nothing else is said.

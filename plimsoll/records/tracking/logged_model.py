@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from plimsoll.errors import InvalidInput
+from plimsoll.frozen import dataclass
 from plimsoll.records.request import Request, check_key
 from plimsoll.records.run import Artifact, ModelUse, check_artifact
 from plimsoll.records.tracking.experiment import check_tags

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from plimsoll.frozen import dataclass
 
 #: How the names of the series begin that tell what the machine does while a run goes on.
 SYSTEM = "system/"

@@ -6,10 +6,11 @@ Not what a step read while it ran, which is a part of its key.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from plimsoll.errors import InvalidInput
+from plimsoll.frozen import dataclass
 from plimsoll.records.request import Request
 from plimsoll.records.run import Artifact, check_artifact
 from plimsoll.records.tracking.experiment import check_tags
