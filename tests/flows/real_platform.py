@@ -27,6 +27,7 @@ from plimsoll.records.pipeline import RunPipeline
 from plimsoll.records.plane import ListPlanes
 from plimsoll.sdk.http import HttpDoor
 from plimsoll.workspace import open_workspace
+from tests.forked import plimsoll
 
 #: Makes the home and the models.
 AUTHOR = "dana"
@@ -371,9 +372,7 @@ class Platform:
             words: the command line.
             door: ask the server; False opens the home.
         """
-        process = self.begin(*words, door=door)
-        out, err = process.communicate(timeout=2 * PATIENCE)
-        return subprocess.CompletedProcess(words, process.returncode, out, err)
+        return plimsoll(words, self.project, self._asked(door))
 
     def begin(self, *words: str, door: bool = True) -> subprocess.Popen[str]:
         """Start ``plimsoll WORDS`` in the project and return at once.
@@ -382,16 +381,19 @@ class Platform:
             words: the command line.
             door: ask the server; False opens the home.
         """
-        asked = {"PLIMSOLL_URL": self.url, "PLIMSOLL_TOKEN": self.token} if door else {}
         return subprocess.Popen(
             [sys.executable, "-m", "plimsoll.cli.app", *words],
             cwd=self.project,
-            env={**self.environment, **asked},
+            env=self._asked(door),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
+
+    def _asked(self, door: bool) -> dict[str, str]:
+        asked = {"PLIMSOLL_URL": self.url, "PLIMSOLL_TOKEN": self.token} if door else {}
+        return {**self.environment, **asked}
 
     def train(self, function: str) -> Version:
         """Let the worker train a model and return its version."""

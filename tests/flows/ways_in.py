@@ -18,6 +18,7 @@ from plimsoll.records.pipeline import ListSteps
 from plimsoll.records.tracking.find import SearchRuns
 from plimsoll.workspace import WORKER, Workspace, open_workspace
 from tests.flows.real_platform import PATIENCE, kept_port, port_of, until
+from tests.forked import plimsoll
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,7 +50,9 @@ def python(project: Path, home: Path, *words: str, **more: str) -> str:
 
 def command(project: Path, home: Path, *words: str, **more: str) -> str:
     """Run a command line in a project and return what it printed."""
-    return python(project, home, "-m", "plimsoll.cli.app", *words, **more)
+    done = plimsoll(words, project, environment(home, **more))
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
 
 
 def notebook(project: Path, home: Path, *cells: str) -> Any:

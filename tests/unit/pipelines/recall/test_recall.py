@@ -20,6 +20,7 @@ from plimsoll.records.pipeline import GetLatestEntry
 from plimsoll.records.run import GetRun, GetSeries, Series
 from plimsoll.workspace import open_workspace
 from tests.faults.command_line import ROOT
+from tests.forked import plimsoll
 
 FILES = {
     "pyproject.toml": "[tool.plimsoll]\n",
@@ -74,13 +75,16 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(
-    project: Path, *words: str, begun: Sequence[str] = ("-m", "plimsoll.cli.app"), executor: str = "in_process", **variables: str
-) -> Told:
+def run(project: Path, *words: str, begun: Sequence[str] = (), executor: str = "in_process", **variables: str) -> Told:
     """Run the pipeline in a process that tells what it imports, and read what it came to."""
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "HOME": str(project), **variables}
-    command = [sys.executable, "-X", "importtime", *begun, "run", "pipe.py:flow", "--executor", executor, *words]
-    done = subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, check=True, timeout=120)
+    asked, timed = ["run", "pipe.py:flow", "--executor", executor, *words], ("-X", "importtime")
+    if begun or "PYTHONPATH" in variables:
+        command = [sys.executable, *timed, *(begun or ("-m", "plimsoll.cli.app")), *asked]
+        done = subprocess.run(command, cwd=project, env=env, capture_output=True, text=True, timeout=120)
+    else:
+        done = plimsoll(asked, project, env, timed)
+    assert done.returncode == 0, done.stderr
     said = [line for line in done.stderr.splitlines() if not line.startswith("import time:")]
     imported = [line for line in done.stderr.splitlines() if re.fullmatch(r"import time:.*\| +factors", line)]
     workspace = open_workspace(project / ".plimsoll")
