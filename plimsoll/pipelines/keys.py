@@ -51,6 +51,7 @@ def code_parts(function: Callable[..., Any], sources: Sources | None = None) -> 
         for package in _FRAMES:
             versions.update(sources.versions(package, None) if sources.has(package) else {})
     parts = {(part.kind, part.name): part for part in closure(function, sources, traced=True)}
+    sources.keep()
     for name, version in versions.items():
         parts["environment", name] = sources.part(name, version)
     return tuple(parts.values())

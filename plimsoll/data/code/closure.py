@@ -364,11 +364,11 @@ class _Walk:
 
     def work_function(self, label: str, function: types.FunctionType) -> None:
         code = function.__code__
+        normal = self.sources.normal(code, function.__globals__)
         used, named = self.sources.named(code)
         self.used |= used
         if leads := sorted(_ANYWHERE & used):
             raise self.refusal(label, f"{leads[0]} leads to any name of a module")
-        normal = self.sources.normal(code, function.__globals__)
         if normal is None:
             self.touch("sys", "stdlib")  # Bytecode means something only to its own Python.
         found = [each for each in named if normal is None or each.kind == "import" or each.name in normal.names or "__" in each.name]

@@ -8,7 +8,7 @@ import importlib
 import textwrap
 from collections.abc import Callable, Iterator
 from types import CodeType
-from typing import Any
+from typing import Any, NamedTuple
 
 from plimsoll.data.code.bytecode import codes
 
@@ -48,48 +48,76 @@ _WRITTEN = {
 }
 
 
-class Normal:
-    """A function's source without what does not act.
+class Written(NamedTuple):
+    """A function's source without what does not act, and what is needed of it besides."""
+
+    #: Canonical text; what is digested.
+    canonical: str
+    #: Of each decorator what is called, and the whole, as written.
+    decorators: tuple[tuple[str, str], ...]
+    #: Free variable -> its canonical name.
+    renamed: dict[str, str]
+    #: Names in it, those of annotations left out.
+    names: frozenset[str]
+    #: Names of locals in order of appearance, for code that looks at frames.
+    locals: str
+    #: Whether annotations are kept as text, for code that tells ``int`` from ``"int"``.
+    postponed: str
+    #: As it is written, without its docstring; for people.
+    text: str
+
+
+def written(node: Function, code: CodeType, lines: list[str]) -> Written:
+    """Return a function's source without what does not act.
 
     Args:
         node: its tree.
         code: what the tree compiles to.
         lines: the file.
     """
+    keep = any(not _SEES_LOCALS.isdisjoint(inner.co_names) for inner in codes(code))
+    walrus = any(":=" in line for line in lines[node.lineno - 1 : node.end_lineno])
+    writer = _Writer(keep, walrus, [name for name in code.co_freevars if name != "__class__"])
+    writer.function(node, root=True)
+    return Written(
+        canonical="".join(writer.out),
+        decorators=tuple((ast.unparse(getattr(each, "func", each)), ast.unparse(each)) for each in getattr(node, "decorator_list", ())),
+        renamed={name: shown for name, shown in writer.scopes[0][1].items() if shown is not None},
+        names=frozenset({*writer.names, *code.co_freevars}),
+        locals=",".join(writer.renamed),
+        postponed="annotations" if code.co_flags & _POSTPONED else "",
+        text=_text(node, lines),
+    )
 
-    def __init__(self, node: Function, code: CodeType, lines: list[str]) -> None:
-        self._node, self._lines = node, lines
-        keep = any(not _SEES_LOCALS.isdisjoint(inner.co_names) for inner in codes(code))
-        walrus = any(":=" in line for line in lines[node.lineno - 1 : node.end_lineno])
-        writer = _Writer(keep, walrus, [name for name in code.co_freevars if name != "__class__"])
-        writer.function(node, root=True)
-        #: Canonical text; what is digested.
-        self.canonical = "".join(writer.out)
-        #: Of each decorator what is called, and the whole, as written.
-        self.decorators = tuple(
-            (ast.unparse(getattr(each, "func", each)), ast.unparse(each)) for each in getattr(node, "decorator_list", ())
-        )
-        #: Free variable -> its canonical name.
-        self.renamed = {name: shown for name, shown in writer.scopes[0][1].items() if shown is not None}
-        #: Names in it, those of annotations left out.
-        self.names = frozenset({*writer.names, *code.co_freevars})
-        #: Names of locals in order of appearance, for code that looks at frames.
-        self.locals = ",".join(writer.renamed)
-        #: Whether annotations are kept as text, for code that tells ``int`` from ``"int"``.
-        self.postponed = "annotations" if code.co_flags & _POSTPONED else ""
+
+def _text(node: Function, file: list[str]) -> str:
+    first, last = node.lineno - 1, node.end_lineno
+    if isinstance(node, ast.Lambda):
+        return ast.unparse(node)
+    lines = file[first:last]
+    doc = node.body[0]
+    if len(node.body) > 1 and _docstring(node) is not None and doc.lineno > node.lineno and node.body[1].lineno > (doc.end_lineno or 0):
+        del lines[doc.lineno - 1 - first : (doc.end_lineno or 0) - first]
+    text = "".join(lines)
+    return (textwrap.dedent(text) if node.col_offset else text).rstrip("\n")
+
+
+class Normal:
+    """A function's source, normalised; what is seldom asked for is read off its tree then.
+
+    Args:
+        said: what :func:`written` gave, now or in an earlier process.
+        find: gives its tree.
+        lines: the file.
+    """
+
+    def __init__(self, said: Written, find: Callable[[], Function], lines: list[str]) -> None:
+        self._find, self._lines = find, lines
+        self.canonical, self.decorators, self.renamed, self.names, self.locals, self.postponed, self.text = said
 
     @functools.cached_property
-    def text(self) -> str:
-        """As it is written, without its docstring; for people."""
-        node, first, last = self._node, self._node.lineno - 1, self._node.end_lineno
-        if isinstance(node, ast.Lambda):
-            return ast.unparse(node)
-        lines = self._lines[first:last]
-        doc = node.body[0]
-        if len(node.body) > 1 and _docstring(node) is not None and doc.lineno > node.lineno and node.body[1].lineno > (doc.end_lineno or 0):
-            del lines[doc.lineno - 1 - first : (doc.end_lineno or 0) - first]
-        text = "".join(lines)
-        return (textwrap.dedent(text) if node.col_offset else text).rstrip("\n")
+    def _node(self) -> Function:
+        return self._find()
 
     @property
     def annotations(self) -> str:

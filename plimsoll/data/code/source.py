@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import functools
 import gc
 import hashlib
 import importlib.metadata
@@ -18,14 +19,14 @@ import re
 import sys
 import sysconfig
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from email.parser import HeaderParser
 from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
 from plimsoll.data.code.bytecode import Reference, bytecode, codes, names_used, references
-from plimsoll.data.code.normal import Function, Normal, at_positions
+from plimsoll.data.code.normal import Function, Normal, at_positions, written
+from plimsoll.data.code.remembered.functions import Functions, Said
 from plimsoll.data.environment import bringing
 from plimsoll.fingerprint import digest_value
 from plimsoll.records.pipeline import KeyPart
@@ -48,14 +49,42 @@ _HERE = f"{Path(__file__).resolve().parents[2]}/"
 _STDLIB = tuple({os.path.realpath(sysconfig.get_path(name)) + "/" for name in ("stdlib", "platstdlib")})
 
 
-@dataclass(frozen=True, slots=True)
 class _File:
-    """One source file, parsed and compiled once."""
+    """One source file, parsed and compiled once, as soon as somebody asks for it.
 
-    lines: list[str]
-    tree: ast.Module
-    #: First line and name -> the code objects and the functions that begin there.
-    index: dict[tuple[int, str], tuple[list[CodeType], list[Function]]]
+    Args:
+        file: its path.
+        lines: what it holds.
+    """
+
+    def __init__(self, file: str, lines: list[str]) -> None:
+        self._file, self.lines = file, lines
+
+    @functools.cached_property
+    def tree(self) -> ast.Module:
+        """Its syntax tree, empty when it is no Python that can be read."""
+        try:
+            return ast.parse("".join(self.lines))
+        except (SyntaxError, ValueError):
+            return ast.Module([], [])
+
+    @functools.cached_property
+    def index(self) -> dict[tuple[int, str], tuple[list[CodeType], list[Function]]]:
+        """First line and name -> the code objects and the functions that begin there."""
+        index: dict[tuple[int, str], tuple[list[CodeType], list[Function]]] = {}
+        try:
+            compiled = compile(self.tree, self._file, "exec", dont_inherit=True)
+        except (SyntaxError, ValueError):
+            return index
+        for code in codes(compiled):
+            index.setdefault((code.co_firstlineno, code.co_name), ([], []))[0].append(code)
+        for node in _functions(self.tree, "lambda" in "".join(self.lines)):
+            if isinstance(node, ast.Lambda):
+                index.setdefault((node.lineno, "<lambda>"), ([], []))[1].append(node)
+            else:
+                first = node.decorator_list[0].lineno if node.decorator_list else node.lineno
+                index.setdefault((first, node.name), ([], []))[1].append(node)
+        return index
 
 
 @contextlib.contextmanager
@@ -76,9 +105,13 @@ class Sources:
 
     Make one for a run, or for runs that one process begins together and whose code is as it was when the first began, as the
     trials of a search. Keep none for longer. What runs is compared with what was read each time it is asked for.
+
+    Args:
+        remembered: folder in which processes remember what functions say; None remembers nothing for later ones.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, remembered: Path | None = None) -> None:
+        self._functions = None if remembered is None else Functions(remembered)
         self._files: dict[str, _File] = {}
         self._normal: dict[int, tuple[CodeType, Normal | None]] = {}
         #: Texts that make up a function, its normalised source first -> their digest.
@@ -106,10 +139,34 @@ class Sources:
         # By identity, with the object held: code of equal text in two files is not the same.
         known = self._normal.get(id(code))
         if known is None:
-            node = self.node(code, names)
-            found = None if node is None else Normal(node, code, self._read(code.co_filename, names).lines)
-            known = self._normal[id(code)] = code, found
+            known = self._normal[id(code)] = code, self._normalised(code, names)
         return known[1]
+
+    def _normalised(self, code: CodeType, names: dict[str, Any]) -> Normal | None:
+        file, lines = code.co_filename, self._read(code.co_filename, names).lines
+        functions = self._functions if os.path.isabs(file) else None
+
+        def find() -> Function:
+            node = self.node(code, names)
+            assert node is not None
+            return node
+
+        said = None if functions is None else functions.find(file, lines, code)
+        if said is not None:
+            self._named.setdefault(id(code), (code, said.used, said.references))
+            return Normal(said.written, find, lines)
+        node = self.node(code, names)
+        if node is None:
+            return None
+        text = written(node, code, lines)
+        if functions is not None:
+            functions.add(file, lines, code, Said(text, *self.named(code)))
+        return Normal(text, find, lines)
+
+    def keep(self) -> None:
+        """Let later processes have what was read of functions."""
+        if self._functions is not None:
+            self._functions.keep()
 
     def named(self, code: CodeType) -> tuple[frozenset[str], list[Reference]]:
         """Return every name in a code object, and what it looks up outside of itself; see :mod:`plimsoll.data.code.bytecode`.
@@ -169,23 +226,7 @@ class Sources:
     def _read(self, file: str, names: dict[str, Any]) -> _File:
         if file not in self._files:
             linecache.checkcache(file)
-            lines = linecache.getlines(file, names)
-            index: dict[tuple[int, str], tuple[list[CodeType], list[Function]]] = {}
-            try:
-                tree = ast.parse("".join(lines))
-                compiled = compile(tree, file, "exec", dont_inherit=True)
-            except (SyntaxError, ValueError):
-                tree = ast.Module([], [])
-                compiled = None
-            for code in codes(compiled) if compiled else ():
-                index.setdefault((code.co_firstlineno, code.co_name), ([], []))[0].append(code)
-            for node in _functions(tree, "lambda" in "".join(lines)):
-                if isinstance(node, ast.Lambda):
-                    index.setdefault((node.lineno, "<lambda>"), ([], []))[1].append(node)
-                else:
-                    first = node.decorator_list[0].lineno if node.decorator_list else node.lineno
-                    index.setdefault((first, node.name), ([], []))[1].append(node)
-            self._files[file] = _File(lines, tree, index)
+            self._files[file] = _File(file, linecache.getlines(file, names))
         return self._files[file]
 
     def unread(self, code: CodeType) -> Any:

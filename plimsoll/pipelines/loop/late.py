@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal
 
 from plimsoll import codec
 from plimsoll.store.blobs import LocalBlobs
@@ -138,20 +139,22 @@ def late_of(blobs: Blobs) -> LateBlobs:
     return blobs if isinstance(blobs, LateBlobs) else LateBlobs(blobs)
 
 
-def remembered_by(blobs: Blobs) -> Path | None:
-    """Return the folder beside a home's blobs in which the digests of large files are remembered; None where blobs are elsewhere.
+def remembered_by(blobs: Blobs, what: Literal["files", "functions"] = "files") -> Path | None:
+    """Return the folder beside a home's blobs in which something is remembered; None where blobs are elsewhere.
 
     Args:
         blobs: of a home, or of a server.
+        what: the digests of large files, or what functions say.
     """
     stored = blobs.stored if isinstance(blobs, LateBlobs) else blobs
-    return remembered_in(stored.folder.parent) if isinstance(stored, LocalBlobs) else None
+    return remembered_in(stored.folder.parent, what) if isinstance(stored, LocalBlobs) else None
 
 
-def remembered_in(home: Path) -> Path:
-    """Return the folder in which the digests of large files are remembered.
+def remembered_in(home: Path, what: Literal["files", "functions"] = "files") -> Path:
+    """Return the folder in which something is remembered.
 
     Args:
         home: the home's folder.
+        what: the digests of large files, or what functions say.
     """
-    return home / "recall" / "files"
+    return home / "recall" / what

@@ -88,7 +88,7 @@ class LookUp:
         self.blobs = blobs
         self._do, self._project = do, project
         self._lately = lately
-        self._sources = Sources() if lately is None else lately.sources
+        self._sources = Sources(remembered_by(blobs, "functions")) if lately is None else lately.sources
         self._now = Now(project, remembered_by(blobs))
         self._code: dict[int, Code | Unfingerprintable] = {}
         #: Name of a call that this run computes -> what made it do so.

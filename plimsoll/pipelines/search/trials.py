@@ -25,7 +25,7 @@ from plimsoll.pipelines.executors.choice import Chosen, open_executor
 from plimsoll.pipelines.executors.hosted import hosting
 from plimsoll.pipelines.executors.in_process import InProcess
 from plimsoll.pipelines.keys import code_parts, digest_parts
-from plimsoll.pipelines.loop.late import LateBlobs
+from plimsoll.pipelines.loop.late import LateBlobs, remembered_by
 from plimsoll.pipelines.loop.lookup import Lately
 from plimsoll.pipelines.plan import trace
 from plimsoll.pipelines.running import Origin, PipelineResult, RunStopped, execute, origin_of, shown
@@ -100,7 +100,7 @@ def search(
         trials = min(trials, grid_size(space))
     holder = clock.new_id()
     plan = replace(plan, params={name: shown(value) for name, value in params.items()})
-    lately = Lately()
+    lately = Lately(sources=Sources(remembered_by(place.blobs, "functions")))
     origin = replace(origin_of(function, place.blobs, place.project.resolve()), lately=lately, signatures={})
     key = codec.digest(codec.canonical([codec.plain(plan), _same(function, params, holder, lately.sources)]))
     begun = place.do(StartSearch(plan=plan, trials=trials, holder=holder, key=key, name=name))

@@ -100,8 +100,8 @@ def run(project: Path, *words: str, begun: Sequence[str] = (), executor: str = "
 
 
 def memories(project: Path) -> list[Path]:
-    """Return the files of what is remembered."""
-    return list((project / ".plimsoll").glob("recall/*"))
+    """Return the files of what is remembered of runs."""
+    return [path for path in (project / ".plimsoll").glob("recall/*") if path.is_file()]
 
 
 @pytest.mark.parametrize("executor", ["in_process", "processes"])
