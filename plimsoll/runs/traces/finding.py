@@ -47,7 +47,8 @@ _ATTRIBUTES: Mapping[str, ColumnElement[Any]] = {
     "status": case({"ok": "OK", "error": "ERROR", "running": "IN_PROGRESS"}, value=traces.c.state, else_="STATE_UNSPECIFIED"),
     "request_id": traces.c.id,
     "trace_id": traces.c.id,
-    "client_request_id": traces.c.client_id,
+    # Without one a trace differs from none that is asked for, as one without a tag.
+    "client_request_id": func.nullif(traces.c.client_id, ""),
     **_MAY_LACK,
     **{name: _STARTED for name in ("timestamp", "timestamp_ms")},
     **{name: _TOOK for name in ("execution_time", "execution_time_ms")},

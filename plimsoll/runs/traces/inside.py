@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, or_
+from sqlalchemy import ColumnElement, and_, exists, func, or_
 
 from plimsoll.errors import InvalidInput
 from plimsoll.records.request import Json
@@ -87,7 +87,9 @@ def _holds(condition: Comparison, dialect: str) -> ColumnElement[bool]:
     mine = and_(span_values.c.trace_id == trace_spans.c.trace_id, span_values.c.span_id == trace_spans.c.id)
     holds = signed(span_values.c.value, sign, value, dialect)
     if content:
-        return or_(signed(trace_spans.c.name, sign, value, dialect), exists().where(mine, holds))
+        # A span's text is what it holds and what that is called there.
+        called = signed(func.substr(span_values.c.name, len(_ATTRIBUTE) + 1), sign, value, dialect)
+        return or_(signed(trace_spans.c.name, sign, value, dialect), exists().where(mine, or_(holds, called)))
     if key == "name":
         return signed(trace_spans.c.name, sign, value, dialect)
     return exists().where(mine, span_values.c.name == _named(key), holds)

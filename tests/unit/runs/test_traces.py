@@ -115,6 +115,8 @@ def test_traces_are_found_by_filter_in_order_and_page_by_page(yard: Yard) -> Non
     assert found(yard, "trace.status IN ('ERROR', 'IN_PROGRESS') and name != 'x'") == ["two"]
     assert found(yard, "execution_time_ms > 100 and end_time >= 9002") == ["two"]
     assert found(yard, "timestamp_ms <= 2 and client_request_id = 'c1'") == ["one"]
+    assert found(yard, "client_request_id != 'c2'") == found(yard, "client_request_id LIKE '%'") == ["one"]
+    assert found(yard, "client_request_id IS NULL") == ["three", "two"]
     assert found(yard, "run_id = 'r1' and tags.team LIKE 'x%' and metadata.`mlflow.sourceRun` = 'r1'") == ["one"]
     assert found(yard, "", "execution_time_ms DESC") == ["two", "one", "three"]
     assert found(yard, "", "status", "timestamp_ms ASC") == ["two", "three", "one"]

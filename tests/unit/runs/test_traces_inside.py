@@ -80,6 +80,9 @@ def yard(tmp_path: Path, database_url: str) -> Iterator[Yard]:
         ("trace.text LIKE '%keel%'", [3]),
         ("text ILIKE '%KEEL%' and", [3]),
         ("attributes.text LIKE 'ask'", [1, 2]),
+        ("span.content LIKE '%long_key%'", [2]),
+        ("trace.text ILIKE '%SPANINPUTS%'", [3]),
+        ("span.content LIKE 'attributes%'", []),
         # One span has to be both.
         ("span.name = 'chain' and span.type = 'LLM'", []),
         ("span.name = 'ask' and span.type = 'LLM' and span.status = 'OK'", [1]),
