@@ -222,7 +222,6 @@ def test_a_memory_that_cannot_be_written_is_done_without(module: types.ModuleTyp
 
 def test_of_many_memories_those_stay_that_were_used_last(module: types.ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(functions, "_MOST", 4)
-    monkeypatch.setattr(functions, "_LEFT", 2)
     parts_with(folder, module.read)
     (used,) = memories(folder)
     for age in range(1, 5):
@@ -235,6 +234,23 @@ def test_of_many_memories_those_stay_that_were_used_last(module: types.ModuleTyp
     left = memories(folder)
     assert len(left) == 2
     assert used in left
+
+
+def test_large_memories_go_before_they_are_many(module: types.ModuleType, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder.mkdir(parents=True)
+    for age in (1, 2):
+        (folder / f"old{age}").write_bytes(b"x" * 20_000)
+        os.utime(folder / f"old{age}", (1e9 - age, 1e9 - age))
+    code_parts(module._last, Sources(folder))
+    assert len(memories(folder)) == 3
+    monkeypatch.setattr(functions, "_BYTES", 60_000)
+    code_parts(module.read, Sources(folder))
+    assert len(memories(folder)) == 3
+    monkeypatch.setattr(functions, "_BYTES", 40_000)
+    code_parts(module.told, Sources(folder))
+    left = memories(folder)
+    assert len(left) == 1
+    assert not left[0].name.startswith("old")
 
 
 def test_a_cell_of_a_notebook_is_not_remembered(folder: Path) -> None:

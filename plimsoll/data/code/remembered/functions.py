@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import os
 import sys
 from collections.abc import Sequence
@@ -27,8 +28,8 @@ from plimsoll.errors import InvalidInput
 #: Changes whenever a memory that an earlier release wrote must not be read.
 _FORMAT = "plimsoll functions 1"
 
-#: Files of memories that are kept at most, and as many as are left when there are more: those that were used last.
-_MOST, _LEFT = 2_000, 1_000
+#: Files of memories at most, and their bytes together; where there are more, half of it is left: those that were used last.
+_MOST, _BYTES = 2_000, 64 << 20
 
 #: Bytes of the digest that a memory begins with.
 _SUM = 32
@@ -164,7 +165,10 @@ def _write(memory: Path, data: bytes) -> None:
 
 
 def _thin(folder: Path) -> None:
-    """Remove the memories that were used longest ago, when there are many; one that another process removes is gone as well."""
-    found = sorted(((entry.stat().st_mtime_ns, entry.path) for entry in os.scandir(folder)), reverse=True)
-    for _, path in found[_LEFT:] if len(found) > _MOST else ():
-        Path(path).unlink(missing_ok=True)
+    """Remove the memories that were used longest ago, when they are many; one that another process removes is gone as well."""
+    found = sorted(((entry.stat().st_mtime_ns, entry.path, entry.stat().st_size) for entry in os.scandir(folder)), reverse=True)
+    sizes = list(itertools.accumulate(size for *_, size in found))
+    if len(found) > _MOST or sizes[-1] > _BYTES:
+        for number, (_, path, _) in enumerate(found):
+            if number >= _MOST // 2 or sizes[number] > _BYTES // 2:
+                Path(path).unlink(missing_ok=True)
