@@ -18,6 +18,7 @@ from plimsoll.data.code.source import Sources
 from plimsoll.data.environment import bringing
 from plimsoll.data.trace.files.contents import ABSENT, Mark, is_racy, mark
 from plimsoll.data.trace.files.handed import Handed
+from plimsoll.data.trace.files.left import Left
 from plimsoll.data.trace.files.places import NAMES, THERE, Places, bare, is_text, listed, names_in
 from plimsoll.data.trace.now import ALL_VARIABLES, FOLDER_PATH, SESSION, WORKING_FOLDER, distribution, module, variable
 from plimsoll.data.trace.origin import FRONTS, Origins
@@ -104,10 +105,10 @@ class Found:
         #: Set while this very thread looks at something for the trace.
         self._looking = threading.local()
         self._files: dict[str, _File] = {}
-        self.handed = Handed(places)
+        self.handed, self._left = Handed(places), Left(places)
         self._aspects: dict[tuple[str, str], tuple[str, str]] = {}
         self._names: dict[str, tuple[str, ...] | None] = {}
-        self._written, self._added, self._own, self._made = set[str](), set[str](), set[str](), set[str]()
+        self._written, self._added, self._own, self._made = set[str](), set[str](), set[str](), self._left.folders
         self._variables: dict[str, tuple[str, str]] = {}
         #: Variables that count already, or never, because the step has set them.
         self.settled: set[str] = set(own)
@@ -272,7 +273,11 @@ class Found:
             adds: the step can only write behind what it held.
         """
         path = self.path(given)
-        if path is None or self._is_own(path):
+        if path is None:
+            return
+        if not adds:
+            self._left.add(path)
+        if self._is_own(path):
             return
         if path not in self._files and (fresh or mark(path) is None):
             self._own.add(path)
@@ -305,6 +310,7 @@ class Found:
             self._written.add(old)
         elif old is not None and new is not None:
             (self._made if os.path.isdir(old) else self._own).add(new)
+            self._left.add(new)
 
     def names(self, given: Any) -> None:
         """Note that the names in a folder are read.
@@ -429,7 +435,7 @@ class Found:
         if self.trouble:
             return Trace(effects=(f"could not be traced ({self.trouble})",))
         self._take_handed()
-        parts = [*self._file_parts(), *self._name_parts()]
+        parts = [*self._file_parts(), *self._left.parts(self._files, self.temporary), *self._name_parts()]
         parts += [
             KeyPart(kind="file", name=self._places.part(path, end), digest=digest, text=text)
             for (path, end), (digest, text) in self._aspects.items()

@@ -71,6 +71,13 @@ def _reads(*names: str) -> Begun:
     return begun
 
 
+def _writes(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
+    if found.asks(frame.f_back) in ("user", "third"):
+        for given in tuple(arguments.values())[:2]:  # the path, or the object that is written and the path
+            if isinstance(given, (str, os.PathLike)) and "://" not in os.fspath(given):
+                found.write(given, True)
+
+
 def _aspect(*ends: str) -> Begun:
     def begun(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
         given = next(iter(arguments.values()), None)
@@ -279,19 +286,27 @@ _BEGUN: tuple[tuple[str, str, Begun], ...] = (
     ("polars.io", r"(read|scan)_(?!database|clipboard|arrow_c|pyarrow|external)\w+", _reads()),
     ("polars.dataframe.frame", r"DataFrame\.deserialize", _reads("source")),
     ("polars.lazyframe.frame", r"LazyFrame\.deserialize", _reads("source")),
+    ("polars.dataframe.frame", r"DataFrame\.write_(parquet|ipc|ipc_stream|csv|ndjson|avro)", _writes),
+    ("polars.lazyframe.frame", r"LazyFrame\.sink_(parquet|ipc|csv|ndjson)", _writes),
     ("polars.sql", r"SQLContext\.execute_file", _reads("source")),
     ("polars.sql", r"SQLContext\.execute", _queries),
     ("pyarrow.parquet", r"(ParquetFile|ParquetDataset)\.__init__", _reads("source", "path_or_paths")),
     ("pyarrow.parquet", r"read_(table|metadata|schema|pandas)", _reads("source", "where")),
+    ("pyarrow.parquet", r"ParquetWriter\.__init__", _writes),
+    ("pyarrow.feather", r"write_feather", _writes),
+    ("pyarrow.orc", r"ORCWriter\.__init__", _writes),
     ("pyarrow.dataset", r"dataset|parquet_dataset", _reads("source", "metadata_path")),
     ("pyarrow.feather", r"read_(feather|table)", _reads("source")),
     ("pyarrow.orc", r"read_table|ORCFile\.__init__", _reads("source")),
     ("pyarrow.ipc", r"open_(file|stream)|RecordBatch(File|Stream)Reader\.__init__", _reads("source")),
     ("scipy.io", r"mm(read|info)", _reads("source")),
     ("pandas.io", r"read_(hdf|spss|orc|feather)", _reads()),
+    ("pandas.io.parquet", r"to_parquet", _writes),
     ("tables.file", r"open_file|File\.__init__", _reads("filename")),
     ("h5py", r"File\.__init__", _reads("name")),
     ("xgboost.core", r"Booster\.load_model|DMatrix\.__init__", _reads("fname", "data")),
+    ("xgboost.core", r"Booster\.save_model", _writes),
+    ("lightgbm.basic", r"Booster\.save_model", _writes),
     ("lightgbm.basic", r"Booster\.__init__|Dataset\.__init__", _reads("model_file", "data")),
     ("catboost.core", r"CatBoost\.(_)?load_model", _reads("fname", "model_file")),
     ("onnxruntime", r"InferenceSession\.__init__", _reads("path_or_bytes")),
@@ -339,6 +354,7 @@ _BEGUN: tuple[tuple[str, str, Begun], ...] = (
     ("pandas.core.computation.scope", r"Scope\.resolve", _resolves),
     ("email.utils", r"formatdate", _clock("timeval")),
     ("email.utils", r"localtime", _clock("dt")),
+    ("http.cookiejar", r"time2(isoz|netscape)", _clock("t")),
     ("pandas.core.indexes.datetimes", r"date_range", _from_now),
     ("random", r"SystemRandom\.\w+", _draws),
     ("random", r"Random\.(seed|__init__)", _seeds),

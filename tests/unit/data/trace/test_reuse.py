@@ -210,6 +210,36 @@ def test_a_reader_that_this_python_cannot_see_makes_its_step_run_each_time(bench
     assert states(bench.run()) == {"look": "ran"}
 
 
+WRITTEN = {
+    "Python": "(HERE / 'o.txt').write_text(str(K))",
+    "pandas": "pd.DataFrame({'a': [K]}).to_csv(HERE / 'o.txt')",
+    "polars": "pl.DataFrame({'a': [K]}).write_csv(HERE / 'o.txt')",
+    "a lazy frame of polars": "pl.LazyFrame({'a': [K]}).sink_csv(HERE / 'o.txt')",
+    "pyarrow": "pd.DataFrame({'a': [K]}).to_parquet(HERE / 'o.txt')",
+    "numpy": "np.savetxt(HERE / 'o.txt', [K])",
+    "a file that is renamed": "(HERE / 't.txt').write_text(str(K))\nos.replace(HERE / 't.txt', HERE / 'o.txt')",
+}
+
+
+@pytest.mark.parametrize("body", WRITTEN.values(), ids=WRITTEN)
+def test_a_step_runs_again_when_what_it_wrote_is_no_longer_as_it_left_it(bench: Bench, body: str) -> None:
+    """A later step reads the file, and must not find what another setting, a hand or nobody has written there."""
+    source = (
+        f"{HEAD}\nK = VALUE\n@step\ndef write():\n" + indent(body, "    ") + "\n    return str(HERE / 'o.txt')\n"
+        "@step\ndef read(path):\n    return Path(path).read_bytes()\n@pipeline\ndef flow():\n    return read(write())\n"
+    )
+    values = []
+    for k in (1, 2, 1):
+        bench.write("pipe.py", source.replace("VALUE", str(k)))
+        values.append(bench.run().value)
+    assert values[0] == values[2] != values[1]
+    assert states(bench.run()) == {"write": "hit", "read": "hit"}
+    (bench.project / "o.txt").write_text("edited")
+    assert (bench.run().value, states(bench.run())) == (values[0], {"write": "hit", "read": "hit"})
+    (bench.project / "o.txt").unlink()
+    assert bench.run().value == values[0]
+
+
 PLUGIN = """
 from shared import FACTOR
 RATE = {rate}

@@ -233,6 +233,11 @@ def test_an_output_that_is_gone_is_computed_again_though_all_else_is_there(proje
     "line",
     [
         *("import time\nSTARTED = time.time()", "import random\nDRAWN = random.random()", "import uuid\nNAME = str(uuid.uuid4())"),
+        "from random import randint as draw\nDRAWN = draw(0, 1)",
+        "import time\nDAY = getattr(time, 'time')()",
+        "import time\nDAY = time.strftime('%d')",
+        "import sqlite3\nNOW = sqlite3.connect(':memory:').execute(\"select datetime('now')\").fetchone()",
+        "import sqlite3\nDB = sqlite3.connect(':memory:')\nDB.execute(\"attach 'other.db' as other\")\nDB.close()\ndel DB",
         "import subprocess\nTOLD = subprocess.run(['true']).returncode",
     ],
 )
