@@ -19,7 +19,7 @@ from plimsoll.records.tracking.experiment import (
     TagExperiment,
 )
 from plimsoll.records.tracking.find import View
-from plimsoll.server.mlflow.speech import EXISTS, INVALID, MISSING, Asked, Spoken, checked_name, checked_value, texts
+from plimsoll.server.mlflow.speech import EXISTS, INVALID, MISSING, Asked, Spoken, checked_name, checked_value, mistyped, texts
 
 #: Experiments whose datasets are asked for at once.
 _MOST_AT_ONCE = 20
@@ -33,10 +33,19 @@ def view_of(asked: Asked, name: str) -> View:
 
     Args:
         asked: the request.
-        name: the field that says it.
+        name: the field that says it; without it, those that are not deleted.
+
+    Raises:
+        Spoken: it says none of the three. A search of others than are meant would look like an answer.
     """
     said = asked.fields.get(name)
-    return _VIEWS.get(said, "active") if isinstance(said, str | int) else "active"
+    if said is None or said == "":
+        return "active"
+    # A query holds a number as text.
+    key = int(said) if isinstance(said, str) and said.isdecimal() else said
+    if isinstance(key, bool) or not isinstance(key, str | int) or key not in _VIEWS:
+        raise mistyped(name, said)
+    return _VIEWS[key]
 
 
 def _told(experiment: Experiment) -> dict[str, Any]:

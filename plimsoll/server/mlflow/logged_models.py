@@ -19,7 +19,7 @@ from plimsoll.records.tracking.logged_model import (
     TagLoggedModel,
 )
 from plimsoll.server.mlflow.experiments import active, checked_id
-from plimsoll.server.mlflow.speech import INVALID, MISSING, Asked, Spoken, pairs, shown_number, texts
+from plimsoll.server.mlflow.speech import HELP, INVALID, MISSING, Asked, Spoken, pairs, shown_number, texts
 
 
 def files_root(model: LoggedModel) -> str:
@@ -103,8 +103,7 @@ def create(asked: Asked) -> dict[str, Any]:
 
 def get(asked: Asked) -> dict[str, Any]:
     """Return a logged model."""
-    deleted = str(asked.fields.get("allow_deleted", "")).lower() == "true"
-    return _told(known_logged(asked, asked.text("model_id"), deleted))
+    return _told(known_logged(asked, asked.text("model_id"), asked.flag("allow_deleted")))
 
 
 def finalize(asked: Asked) -> dict[str, Any]:
@@ -158,6 +157,8 @@ def search(asked: Asked) -> dict[str, Any]:
         )
         for row in asked.rows("order_by")
     ]
+    if asked.fields.get("experiment_ids") is None:
+        raise Spoken(INVALID, f"Missing value for required parameter 'experiment_ids'.{HELP}")
     experiments = tuple(asked.words("experiment_ids"))
     for id in experiments:
         checked_id(id)

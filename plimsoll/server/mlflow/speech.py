@@ -154,7 +154,7 @@ class Asked:
                 raise Spoken(INVALID, f"Missing value for required parameter '{name}'.{HELP}")
             return ""
         if not isinstance(value, str):
-            raise _of_type(name, value)
+            raise mistyped(name, value)
         return value
 
     def whole(self, name: str, default: int) -> int:
@@ -168,6 +168,23 @@ class Asked:
             Spoken: it is no whole number of 64 bits.
         """
         return whole(name, self.fields.get(name), default)
+
+    def flag(self, name: str) -> bool:
+        """Return a field that holds yes or no; no when it is missing.
+
+        Args:
+            name: the field.
+
+        Raises:
+            Spoken: it is neither.
+        """
+        value = self.fields.get(name)
+        said = value.lower() if isinstance(value, str) else value
+        if said in (True, "true"):
+            return True
+        if said not in (None, "", False, "false"):
+            raise mistyped(name, value)
+        return False
 
     def page_size(self, default: int, most: int) -> int:
         """Return how many a page may hold.
@@ -198,7 +215,7 @@ class Asked:
         if value is None:
             return []
         if not isinstance(value, list):
-            raise _of_type(name, value)
+            raise mistyped(name, value)
         return value
 
     def rows(self, name: str) -> list[dict[str, Any]]:
@@ -228,7 +245,7 @@ class Asked:
         found = [value] if isinstance(value, str) and value else self.items(name) if value else []
         for each in found:
             if not isinstance(each, str):
-                raise _of_type(name, value)
+                raise mistyped(name, value)
         return found
 
     def run_id(self) -> str:
@@ -346,7 +363,7 @@ def whole(name: str, value: Any, default: int) -> int:
     except (TypeError, ValueError, OverflowError):
         number = None
     if number is None or isinstance(value, bool) or not -(2**63) <= number < 2**63:
-        raise _of_type(name, value)
+        raise mistyped(name, value)
     return number
 
 
@@ -367,10 +384,16 @@ def number(name: str, value: Any) -> float:
             raise TypeError
         return float(value)
     except (TypeError, ValueError, OverflowError):
-        raise _of_type(name, value) from None
+        raise mistyped(name, value) from None
 
 
-def _of_type(name: str, value: Any) -> Spoken:
+def mistyped(name: str, value: Any) -> Spoken:
+    """Return the refusal of a value of another kind.
+
+    Args:
+        name: the field.
+        value: what was sent.
+    """
     shown = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return Spoken(
         INVALID, f"Invalid value {shown} for parameter '{name}' supplied:  Hint: Value was of type '{type(value).__name__}'.{HELP}"

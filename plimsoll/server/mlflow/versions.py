@@ -232,7 +232,7 @@ def update(asked: Asked) -> dict[str, Any]:
 def transition(asked: Asked) -> dict[str, Any]:
     """Move a version to a stage, which is a label and serves nothing."""
     known, named = _meant(asked), asked.text("stage")
-    stage, archive = stage_of(named), asked.fields.get("archive_existing_versions") in (True, "true")
+    stage, archive = stage_of(named), asked.flag("archive_existing_versions")
     if archive and stage not in ("staging", "production"):
         raise Spoken(
             INVALID,

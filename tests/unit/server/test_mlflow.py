@@ -396,6 +396,12 @@ def test_a_deleted_run_is_not_changed_until_it_is_restored(client: httpx.Client,
     for view, seen in (("ACTIVE_ONLY", False), ("DELETED_ONLY", True), ("ALL", True)):
         found = post(client, "runs/search", experiment_ids=["0"], run_view_type=view, max_results=1000)["runs"]
         assert (run in [each["info"]["run_id"] for each in found]) == seen
+    gone = post(client, "experiments/create", name=f"gone {run}")["experiment_id"]
+    post(client, "experiments/delete", experiment_id=gone)
+    # A query holds a number as text.
+    for view, shown in (("", False), ("1", False), ("2", True), ("3", True)):
+        there = get(client, "experiments/search", view_type=view, max_results=1000)["experiments"]
+        assert (gone in [each["experiment_id"] for each in there]) == shown
     post(client, "runs/restore", run_id=run)
     post(client, "runs/set-tag", run_id=run, key="a", value="b")
     post(client, "runs/delete-tag", run_id=run, key="a")
@@ -563,6 +569,14 @@ def test_a_trace_of_an_older_client_begins_ends_and_is_found(client: httpx.Clien
 
 def test_a_field_of_another_kind_or_with_half_a_character_is_refused_and_breaks_nothing(client: httpx.Client, run: str) -> None:
     assert refused(client, "runs/update", run_id=run, status=[{}])[:2] == (400, "INVALID_PARAMETER_VALUE")
-    assert post(client, "experiments/search", view_type=[None], max_results=1)["experiments"]
+    for path, field, said, shown in (
+        ("experiments/search", "view_type", [None], "[null]"),
+        ("experiments/search", "view_type", 9, "9"),
+        ("experiments/search", "view_type", True, "true"),
+        ("runs/search", "run_view_type", "DELETED", '"DELETED"'),
+    ):
+        status, code, message = refused(client, path, **{field: said})
+        assert (status, code) == (400, "INVALID_PARAMETER_VALUE")
+        assert message.startswith(f"Invalid value {shown} for parameter '{field}' supplied")
     answer = client.post("/api/2.0/mlflow/runs/delete-tag", content=f'{{"run_id": "{run}", "key": "\\ud800"}}')
     assert (answer.status_code, answer.json()["error_code"]) == (404, "RESOURCE_DOES_NOT_EXIST")

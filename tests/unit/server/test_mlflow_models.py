@@ -191,6 +191,13 @@ def test_what_is_not_there_or_not_valid_is_told_in_mlflows_words(client: httpx.C
             INVALID,
             "Invalid experiment ID 'none'. Experiment ID must be a valid integer.",
         ),
+        (refused(client, post, "logged-models/search"), 400, INVALID, "Missing value for required parameter 'experiment_ids'."),
+        (
+            refused(client, post, "model-versions/transition-stage", name=name, version=1, stage="Staging", archive_existing_versions="y"),
+            400,
+            INVALID,
+            "Invalid value \"y\" for parameter 'archive_existing_versions' supplied",
+        ),
         (
             refused(client, post, "registered-models/alias", name=name, alias="V2", version="1"),
             400,
