@@ -105,10 +105,10 @@ class Found:
         #: Set while this very thread looks at something for the trace.
         self._looking = threading.local()
         self._files: dict[str, _File] = {}
-        self.handed, self._left = Handed(places), Left(places)
+        self.handed, self.left = Handed(places), Left(places)
         self._aspects: dict[tuple[str, str], tuple[str, str]] = {}
         self._names: dict[str, tuple[str, ...] | None] = {}
-        self._written, self._added, self._own, self._made = set[str](), set[str](), set[str](), self._left.folders
+        self._written, self._added, self._own, self._made = set[str](), set[str](), set[str](), self.left.folders
         self._variables: dict[str, tuple[str, str]] = {}
         #: Variables that count already, or never, because the step has set them.
         self.settled: set[str] = set(own)
@@ -276,7 +276,7 @@ class Found:
         if path is None:
             return
         if not adds:
-            self._left.add(path)
+            self.left.add(path)
         if self._is_own(path):
             return
         if path not in self._files and (fresh or mark(path) is None):
@@ -310,7 +310,7 @@ class Found:
             self._written.add(old)
         elif old is not None and new is not None:
             (self._made if os.path.isdir(old) else self._own).add(new)
-            self._left.add(new)
+            self.left.add(new)
 
     def names(self, given: Any) -> None:
         """Note that the names in a folder are read.
@@ -435,7 +435,7 @@ class Found:
         if self.trouble:
             return Trace(effects=(f"could not be traced ({self.trouble})",))
         self._take_handed()
-        parts = [*self._file_parts(), *self._left.parts(self._files, self.temporary), *self._name_parts()]
+        parts = [*self._file_parts(), *self.left.parts(self._files, self.temporary), *self._name_parts()]
         parts += [
             KeyPart(kind="file", name=self._places.part(path, end), digest=digest, text=text)
             for (path, end), (digest, text) in self._aspects.items()

@@ -173,6 +173,8 @@ class Recording:
 
     def _gives(self, value: Any) -> None:
         found = self._found
+        if found is not None:
+            found.left.tell(value)
         if (
             found is not None
             and found.temporary

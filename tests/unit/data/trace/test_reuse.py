@@ -216,6 +216,7 @@ WRITTEN = {
     "polars": "pl.DataFrame({'a': [K]}).write_csv(HERE / 'o.txt')",
     "a lazy frame of polars": "pl.LazyFrame({'a': [K]}).sink_csv(HERE / 'o.txt')",
     "pyarrow": "pd.DataFrame({'a': [K]}).to_parquet(HERE / 'o.txt')",
+    "native code": "import pyarrow as pa, pyarrow.csv as pc\npc.write_csv(pa.table({'a': [K]}), str(HERE / 'o.txt'))",
     "numpy": "np.savetxt(HERE / 'o.txt', [K])",
     "a file that is renamed": "(HERE / 't.txt').write_text(str(K))\nos.replace(HERE / 't.txt', HERE / 'o.txt')",
 }
