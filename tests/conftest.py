@@ -45,7 +45,6 @@ _LONGEST = (
     "unit/data/test_mutants.py",
     "contract/test_executors.py",
     "unit/pipelines/again/test_bisect.py",
-    "flows/test_prediction.py",
     "wire/test_mlflow_clients.py",
     "flows/test_serving.py",
     "faults/test_killed_platform.py",
