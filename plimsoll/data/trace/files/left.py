@@ -9,12 +9,14 @@ from typing import Any
 
 from plimsoll import clock
 from plimsoll.data.trace.files.contents import mark
-from plimsoll.data.trace.files.handed import may_name_file, paths_in
+from plimsoll.data.trace.files.handed import paths_in
 from plimsoll.data.trace.files.places import Places
 from plimsoll.records.pipeline import KeyPart
 
 #: Microseconds by which a file system's time may lie behind the clock.
 _BEHIND = 20_000
+#: The longest text that may name a file.
+_LONGEST = 4096
 
 
 class Left:
@@ -47,7 +49,7 @@ class Left:
         """
         for each in paths_in([value]):
             text = os.fsdecode(each)
-            if "\0" not in text and may_name_file(text):
+            if text and "\0" not in text and len(text) <= _LONGEST:
                 self._told.add(os.path.abspath(text))
 
     def parts(self, known: Collection[str], temporary: Collection[str]) -> Iterator[KeyPart]:

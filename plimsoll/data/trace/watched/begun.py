@@ -286,7 +286,7 @@ _BEGUN: tuple[tuple[str, str, Begun], ...] = (
     ("polars.io", r"(read|scan)_(?!database|clipboard|arrow_c|pyarrow|external)\w+", _reads()),
     ("polars.dataframe.frame", r"DataFrame\.deserialize", _reads("source")),
     ("polars.lazyframe.frame", r"LazyFrame\.deserialize", _reads("source")),
-    ("polars.dataframe.frame", r"DataFrame\.write_(parquet|ipc|ipc_stream|csv|ndjson|avro)", _writes),
+    ("polars.dataframe.frame", r"DataFrame\.write_(parquet|ipc|ipc_stream|csv|json|ndjson|avro)", _writes),
     ("polars.lazyframe.frame", r"LazyFrame\.sink_(parquet|ipc|csv|ndjson)", _writes),
     ("polars.sql", r"SQLContext\.execute_file", _reads("source")),
     ("polars.sql", r"SQLContext\.execute", _queries),

@@ -214,6 +214,7 @@ WRITTEN = {
     "Python": "(HERE / 'o.txt').write_text(str(K))",
     "pandas": "pd.DataFrame({'a': [K]}).to_csv(HERE / 'o.txt')",
     "polars": "pl.DataFrame({'a': [K]}).write_csv(HERE / 'o.txt')",
+    "polars, as JSON": "pl.DataFrame({'a': [K]}).write_json(HERE / 'o.txt')",
     "a lazy frame of polars": "pl.LazyFrame({'a': [K]}).sink_csv(HERE / 'o.txt')",
     "pyarrow": "pd.DataFrame({'a': [K]}).to_parquet(HERE / 'o.txt')",
     "native code": "import pyarrow as pa, pyarrow.csv as pc\npc.write_csv(pa.table({'a': [K]}), str(HERE / 'o.txt'))",
