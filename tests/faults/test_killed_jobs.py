@@ -202,7 +202,8 @@ def held(workspace: Workspace, process: subprocess.Popen[bytes]) -> tuple[str, i
     """Submit a job that waits for its package; return its id, its process and the one that this was forked from."""
     id = workspace.submit(CheckVersion(ref="late/1"), OWNER).id
     until(lambda: job(workspace, id).state == "working", "the job has begun")
-    (kept,) = children(process.pid)
+    # The job is claimed first, and then its process is begun.
+    (kept,) = until(lambda: children(process.pid), "the process that is forked from has begun")
     # A child that only looks whether a fork is safe has one thread.
     found = until(lambda: [child for child in children(kept) if len(os.listdir(f"/proc/{child}/task")) > 1], "its process is there")
     return id, found[0], kept
