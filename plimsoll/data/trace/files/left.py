@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 from collections.abc import Collection, Iterator
@@ -15,6 +16,8 @@ from plimsoll.records.pipeline import KeyPart
 
 #: Microseconds by which a file system's time may lie behind the clock.
 _BEHIND = 20_000
+#: Files of folders that are looked at because a step returned the folder's name: it may be that of a great input.
+_ENOUGH = 1_000
 #: The longest text that may name a file.
 _LONGEST = 4096
 
@@ -68,7 +71,7 @@ class Left:
             yield KeyPart(kind="file", name=self._places.part(path), digest=digest, text=text)
 
     def _changed(self) -> Iterator[str]:
-        for path in (*self._told, *self._within(self._told)):
+        for path in (*self._told, *itertools.islice(self._within(self._told), _ENOUGH)):
             # Not when it was written last, which a copy takes from its source.
             if self._places.counts(path) and os.path.isfile(path) and os.stat(path).st_ctime_ns // 1000 >= self._begun:
                 yield path
