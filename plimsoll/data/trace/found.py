@@ -8,7 +8,6 @@ import glob
 import os
 import re
 import sys
-import threading
 from collections.abc import Callable, Collection, Container, Mapping
 from dataclasses import dataclass
 from types import CodeType, FrameType, MappingProxyType
@@ -21,7 +20,7 @@ from plimsoll.data.trace.files.handed import Handed
 from plimsoll.data.trace.files.left import Left
 from plimsoll.data.trace.files.places import NAMES, THERE, Places, bare, is_text, listed, names_in
 from plimsoll.data.trace.now import ALL_VARIABLES, FOLDER_PATH, SESSION, WORKING_FOLDER, distribution, module, variable
-from plimsoll.data.trace.origin import FRONTS, Origins
+from plimsoll.data.trace.origin import FRONTS, Aside, Origins
 from plimsoll.data.trace.watched.threads import Threads
 from plimsoll.records.pipeline import KeyPart
 
@@ -93,7 +92,8 @@ class Found:
         imports: Callable[[str], None] | None = None,
     ) -> None:
         self.about_to_import = imports
-        self.origins, self.trouble = Origins(places.sources), ""
+        self._aside, self.trouble = Aside(), ""
+        self.origins = Origins(places.sources, self._aside)
         self.effects: dict[str, None] = {}
         self.seeded: tuple[int, int] | None = None  # frame and instruction where numpy last made a generator from a seed
         self._places, self._seen, self._known, self._changed, self._base = places, seen, known, changed, base
@@ -102,8 +102,6 @@ class Found:
         self.making = set[tuple[int, int | None]]()
         self._alone, self._threads = alone, Threads(alone)
         self._folder = os.getcwd()
-        #: Set while this very thread looks at something for the trace.
-        self._looking = threading.local()
         self._files: dict[str, _File] = {}
         self.handed, self.left = Handed(places), Left(places)
         self._aspects: dict[tuple[str, str], tuple[str, str]] = {}
@@ -121,7 +119,7 @@ class Found:
 
     def mine(self) -> bool:
         """Return whether the current thread's acts count."""
-        return self._threads.mine() and not getattr(self._looking, "now", False)
+        return self._threads.mine() and not self._aside.now
 
     def asks(self, frame: FrameType | None, data: bool = False) -> str:
         """Return whose act it is, as :meth:`Origins.asks` tells it.
@@ -139,13 +137,10 @@ class Found:
             act: one of the methods below.
             args: its arguments.
         """
-        before, self._looking.now = getattr(self._looking, "now", False), True
         try:
-            act(*args)
+            self._aside.do(act, *args)
         except Exception as error:  # a hook must never raise into the user's code
             self.trouble = self.trouble or f"{type(error).__name__}: {error}"
-        finally:
-            self._looking.now = before
 
     # --- files ---
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 import sysconfig
+import threading
+from collections.abc import Callable
 from types import CodeType, FrameType, ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from plimsoll.data.code.source import Sources
+
+R = TypeVar("R")
 
 _STDLIB = tuple({sysconfig.get_path(name) + "/" for name in ("stdlib", "platstdlib")})
 _INSTALLED = ("/site-packages/", "/dist-packages/")
@@ -50,15 +54,41 @@ FRONTS = frozenset(
 )
 
 
+class Aside:
+    """What a thread does for a trace while a step runs: its own events do not count."""
+
+    def __init__(self) -> None:
+        self._local = threading.local()
+
+    @property
+    def now(self) -> bool:
+        """Whether the current thread does so."""
+        return getattr(self._local, "now", False)
+
+    def do(self, act: Callable[..., R], *args: Any) -> R:
+        """Do something and return what it gives.
+
+        Args:
+            act: what is done.
+            args: its arguments.
+        """
+        before, self._local.now = self.now, True
+        try:
+            return act(*args)
+        finally:
+            self._local.now = before
+
+
 class Origins:
     """Tells whose code a file is, and remembers it.
 
     Args:
         sources: knows where files lie; recordings of one project share it, since it asks the disk.
+        aside: what is asked there is no question of the step.
     """
 
-    def __init__(self, sources: Sources | None = None) -> None:
-        self._sources = sources or Sources()
+    def __init__(self, sources: Sources | None = None, aside: Aside | None = None) -> None:
+        self._sources, self._aside = sources or Sources(), aside or Aside()
         self._kinds: dict[str, str] = {}
         self._foreign: dict[str, bool] = {}
         self._packages: dict[str, str] = {}
@@ -80,10 +110,10 @@ class Origins:
                 return "imports"
             return "stdlib" if file.startswith("<frozen") else "user" if file.startswith(("<ipython", "<stdin")) else "made"
         if any(part in file for part in _INSTALLED):
-            return "third" if "/plimsoll/" not in file else self._sources.origin("", file)
+            return "third" if "/plimsoll/" not in file else self._aside.do(self._sources.origin, "", file)
         if file.startswith(_STDLIB):
             return "imports" if any(part in file for part in _IMPORTS) or file.endswith(_READS_CODE) else "stdlib"
-        return self._sources.origin("", file)
+        return self._aside.do(self._sources.origin, "", file)
 
     def package(self, file: str) -> str:
         """Return the top-level package of an installed file.
@@ -106,7 +136,7 @@ class Origins:
         if module not in self._foreign:
             package = module.partition(".")[0]
             file = str(getattr(sys.modules.get(module), "__file__", None) or "")
-            kind = "third" if package in ("_ctypes", "ctypes") else self._sources.origin(module, file or None)
+            kind = "third" if package in ("_ctypes", "ctypes") else self._aside.do(self._sources.origin, module, file or None)
             self._foreign[module] = kind == "third" or (kind == "user" and file.endswith((".so", ".pyd")))
         return self._foreign[module]
 
