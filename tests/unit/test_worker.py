@@ -216,7 +216,7 @@ def test_a_job_records_its_result(yard: Yard) -> None:
 
 def test_a_defect_within_a_job_is_recorded_with_the_job_to_look_for(yard: Yard, monkeypatch: pytest.MonkeyPatch) -> None:
     id = claimed(yard)
-    monkeypatch.setattr("plimsoll.monitoring.watch.seal_predictions", lambda request, context: 1 / 0)
+    monkeypatch.setattr(type(yard.workspace.stores.segments), "waiting", lambda segments, tx: 1 / 0)
     run_job(yard.workspace, id, "worker-1")
     (job,) = yard.workspace.do(ListJobs(), WORKER)
     assert (job.state, job.error["code"], job.error["details"]) == ("failed", "internal", {"job": id})
