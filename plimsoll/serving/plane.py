@@ -203,8 +203,8 @@ class Plane:
 
     @property
     def ready(self) -> bool:
-        """Whether the desired state is known and every model of it can answer."""
-        return self.state is not None and all(self.can_answer(route) for route in self._routes.values())
+        """Whether the desired state is known and every model of it can answer, none with a fallback while its release is first loaded."""
+        return self.state is not None and all(self.can_answer(route) and self.has_begun(route) for route in self._routes.values())
 
     @property
     def replicas(self) -> tuple[Replica, ...]:
@@ -220,6 +220,16 @@ class Plane:
         """
         good = route.good
         return route.meta is not None and (route.fallback is not None or (good is not None and good.replica.state == "ready"))
+
+    @staticmethod
+    def has_begun(route: Route) -> bool:
+        """Return whether the release that is to answer has been loaded once, or has failed to.
+
+        Args:
+            route: a model's route.
+        """
+        good = route.good
+        return good is None or good.replica.meta is not None or good.replica.state != "loading"
 
     def route(self, model: str) -> Route:
         """Return a model's route.

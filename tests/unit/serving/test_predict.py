@@ -81,6 +81,14 @@ def test_a_switch_that_names_no_release_lets_none_answer() -> None:
     assert ask(routed(Loaded(0.1), Loaded(0.9), switch(None), fallback=0.5)).values == [0.5]
 
 
+@pytest.mark.parametrize(("state", "meta", "begun"), [("loading", None, False), ("loading", object(), True), ("failed", None, True)])
+def test_a_plane_has_not_begun_while_a_fallback_stands_in_for_a_release_that_was_never_loaded(state: str, meta: Any, begun: bool) -> None:
+    live = DesiredModel(model="m", generation=1, tracks=(track("new", 2, 1.0, 0.5), track("old", 1, 0.0, 0.5)), kill=None)
+    route = arrange(live, cast(Any, dict(zip(live.tracks, (Loaded(0.1, state, meta), Loaded(0.9)), strict=True))), None)
+    assert Plane.can_answer(route)
+    assert Plane.has_begun(route) is begun
+
+
 def test_nobody_can_insist_on_the_killed_release() -> None:
     for good in (Loaded(0.1), Loaded(0.1, "loading", None)):
         with pytest.raises(NotFound, match="Version 2"):
