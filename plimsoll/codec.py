@@ -18,7 +18,7 @@ from plimsoll.errors import InvalidInput, PlimsollError
 T = TypeVar("T")
 
 #: JSON text, which :func:`to_json` writes as it is.
-Written = msgspec.Raw
+Raw = msgspec.Raw
 
 #: What msgspec says of a field that a record does not have.
 _STRANGER = re.compile(r"^Object contains unknown field `(.*?)`(?: - at `(.*)`)?$", re.DOTALL)

@@ -112,7 +112,7 @@ def described_runs(rows: Sequence[Row[Any]]) -> list[Run]:
 def _told(told: dict[str, Any], silent: int) -> dict[str, Any]:
     told["params"], told["tags"] = f"{{{told['params'] or ''}}}", f"{{{told['tags'] or ''}}}"
     for name in _PACKED:
-        told[name] = codec.Written(told[name] or "null")
+        told[name] = codec.Raw(told[name] or "null")
     seen = told.pop("seen")
     if told["state"] == "running" and seen is not None and seen < silent:
         told |= {"state": "lost", "ended": seen, "error": f"Nothing was heard of its process since {clock.iso(seen)}."}
