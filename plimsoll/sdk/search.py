@@ -11,6 +11,7 @@ from plimsoll.pipelines.executors.choice import chosen_executor
 from plimsoll.pipelines.running import entry_of
 from plimsoll.pipelines.search.goals import read_constraint, read_objectives
 from plimsoll.pipelines.search.space import Dimension, read_space
+from plimsoll.pipelines.search.study import importances
 from plimsoll.pipelines.search.trials import Place
 from plimsoll.pipelines.search.trials import search as through
 from plimsoll.pipelines.search.winner import register, winner
@@ -52,8 +53,11 @@ class SearchResult:
 
     @property
     def importances(self) -> dict[str, float]:
-        """Parameter -> its share of what made trials good, 0 to 1; empty with too few trials."""
-        return self.detail.search.importances
+        """Parameter -> its share of what made trials good, 0 to 1, largest first; empty with too few trials.
+
+        It is worked out when it is asked for, the first time in a process in more than a second.
+        """
+        return importances(self.detail)
 
     def register(self, trial: int | None = None) -> tuple[Version, ...]:
         """Make the models of the winner's run versions; one that is a version already stays it.

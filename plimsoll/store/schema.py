@@ -130,7 +130,6 @@ searches = Table(
     Column("trials", Integer, nullable=False),
     Column("state", Text, nullable=False),
     Column("author", Text, nullable=False),
-    Column("importances", Json, nullable=False),
     at_column(),
     Column("ended", BigInteger),
     Column("key", Text, nullable=False),

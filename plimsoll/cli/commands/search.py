@@ -14,6 +14,7 @@ from plimsoll.errors import InvalidInput, PlimsollError
 from plimsoll.pipelines.executors.choice import chosen_executor
 from plimsoll.pipelines.search.goals import read_constraint, read_objectives
 from plimsoll.pipelines.search.space import read_space
+from plimsoll.pipelines.search.study import importances as shares_of
 from plimsoll.pipelines.search.trials import Place, check, search
 from plimsoll.pipelines.search.winner import register as number
 from plimsoll.pipelines.search.winner import winner
@@ -126,7 +127,7 @@ def list_(*, limit: int = 20, form: Format = Format()) -> None:
 
 @app.command
 def show(id: str, *, form: Format = Format()) -> None:
-    """Print a search with its trials, its best ones, and what mattered.
+    """Print a search with its trials and its best ones.
 
     Args:
         id: the search's id, or the beginning of it.
@@ -153,12 +154,25 @@ def show(id: str, *, form: Format = Format()) -> None:
         "pruner": plan.pruner,
         "trials": f"{len(detail.trials)} of {one.trials}",
         "best": list(detail.best),
-        "importances": one.importances,
     }
     show_record(detail, form, lines)
     if not form.json:
         print()
         show_list([_row(trial, detail) for trial in detail.trials], form, "It has no trials yet.")
+
+
+@app.command
+def importances(id: str, *, form: Format = Format()) -> None:
+    """Print each parameter's share of what made the trials of a search good, largest first.
+
+    Args:
+        id: the search's id, or the beginning of it.
+        form: how to print.
+    """
+    with door() as opened:
+        shares = shares_of(opened.do(GetSearch(id=id)))
+    rows = [{"parameter": name, "importance": share} for name, share in shares.items()]
+    show_list(rows, form, "Too few trials have a value to say what mattered.")
 
 
 @app.command

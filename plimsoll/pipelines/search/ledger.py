@@ -46,7 +46,6 @@ def start_search(request: StartSearch, context: Context) -> Search:
         trials=request.trials,
         state="running",
         author=context.actor.name,
-        importances={},
         created=clock.now(),
     )
     context.tx.execute(searches.insert().values(**codec.plain(search), key=request.key, holder=request.holder))
@@ -89,7 +88,7 @@ def finish_search(request: FinishSearch, context: Context) -> Search:
     if search.state == "finished":
         return search
     _held(context, request.id, request.holder)
-    changed: dict[str, Any] = {"state": "finished", "importances": request.importances, "ended": clock.now()}
+    changed: dict[str, Any] = {"state": "finished", "ended": clock.now()}
     context.tx.execute(update(searches).where(searches.c.id == request.id).values(**changed))
     return _search(_row(context, request.id))
 

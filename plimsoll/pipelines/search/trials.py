@@ -113,7 +113,7 @@ def search(
     except _Mistaken as mistake:
         place.do(FinishSearch(id=begun.id, holder=holder))
         raise mistake.error from mistake.error.__cause__
-    place.do(FinishSearch(id=begun.id, holder=holder, importances=work.study.importances()))
+    place.do(FinishSearch(id=begun.id, holder=holder))
     return place.do(GetSearch(id=begun.id))
 
 

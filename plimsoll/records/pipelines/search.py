@@ -102,8 +102,6 @@ class Search:
     state: SearchState
     #: Name of the actor who began it.
     author: str
-    #: Parameter -> its share of what made trials good, 0 to 1; empty until the search has ended, or with too few trials.
-    importances: dict[str, float]
     #: UTC microseconds.
     created: int
     #: UTC microseconds, or None while running.
@@ -195,8 +193,6 @@ class FinishSearch(Request[Search]):
     id: str
     #: The process that has begun the search last.
     holder: str
-    #: Parameter -> importance.
-    importances: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

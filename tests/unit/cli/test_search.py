@@ -111,13 +111,15 @@ def test_a_search_of_the_command_line_is_shown_and_its_winner_becomes_the_only_v
     shown = json.loads(say("search", "show", id, "--json"))
     assert shown["search"]["plan"]["space"] == {"depth": "int(2, 8)", "strength": "log(0.1, 10)"}
     assert shown["search"]["plan"]["pipeline"] == "parcels.py:train"
-    assert shown["search"]["importances"].keys() == {"depth", "strength"}
+    shares = json.loads(say("search", "importances", id, "--json"))
+    assert {row["parameter"] for row in shares} == {"depth", "strength"}
     assert [trial["number"] for trial in shown["trials"]] == list(range(6))
     best = shown["trials"][shown["best"][0]]
     assert best["values"][0] == max(trial["values"][0] for trial in shown["trials"])
     assert str(best["params"]["depth"]) in say("search", "best", id)
     assert id[:16] in say("search", "list")
-    assert "importances" in say("search", "show", id[:12])
+    assert "objectives" in say("search", "show", id[:12])
+    assert "strength" in say("search", "importances", id[:12])
     assert len(say("search", "show", id, "--csv").splitlines()) == 7
 
     door = plimsoll.connect()

@@ -440,7 +440,6 @@ searches = Table(
     Column("trials", Integer, nullable=False),
     Column("state", Text, nullable=False),
     Column("author", Text, nullable=False),
-    Column("importances", Text, nullable=False),
     _at(),
     Column("ended", BigInteger),
     Column("key", Text, nullable=False),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -206,6 +208,24 @@ def test_importances_name_what_mattered_and_need_a_few_trials() -> None:
     assert set(found) == set(SPACE)
     assert max(found, key=found.__getitem__) == "depth"
     assert sum(found.values()) == pytest.approx(1)
+
+
+def test_proposing_and_learning_load_neither_scikit_learn_nor_pandas() -> None:
+    """They take longer to be imported than fifty trials; what tells importances needs them."""
+    script = """
+import sys
+from plimsoll.pipelines.search.space import read_space
+from plimsoll.pipelines.search.study import Study
+from plimsoll.records.pipelines.search import Objective, SearchPlan, Trial
+asked = SearchPlan(pipeline="pipe.py:flow", space={"depth": "int(2,10)"}, objectives=(Objective(metric="auc", direction="maximize"),))
+study = Study(asked, read_space(asked.space), 20, ())
+for _ in range(20):
+    point = study.point(number := study.ask())
+    study.tell(Trial(number=number, state="finished", point=point, values=(point["depth"],)))
+print({"sklearn", "pandas"} & set(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"
 
 
 def test_the_users_own_optuna_is_left_as_it_was(capfd: pytest.CaptureFixture[str]) -> None:

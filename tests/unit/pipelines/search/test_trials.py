@@ -15,7 +15,7 @@ import pytest
 from plimsoll.errors import Conflict, Denied, InvalidInput, NotFound, StepFailed
 from plimsoll.pipelines.search.goals import read_constraint, read_objectives
 from plimsoll.pipelines.search.space import read_space
-from plimsoll.pipelines.search.study import _shuffled
+from plimsoll.pipelines.search.study import _shuffled, importances
 from plimsoll.pipelines.search.trials import Place, search
 from plimsoll.records.access import Actor, ListEvents
 from plimsoll.records.model import ListVersions
@@ -160,7 +160,7 @@ def test_each_trial_is_an_ordinary_run_and_features_are_computed_once(ready: Ben
         assert {artifact.name for artifact in found.artifacts} == {"features", "train"}
     best = detail.trials[detail.best[0]]
     assert best.params["depth"] == 5
-    assert detail.search.importances.keys() == {"depth", "rate"}
+    assert importances(detail).keys() == {"depth", "rate"}
     # The winner is what a plain run gives: nothing of it is computed again.
     again = ready.run(**best.params)
     assert {step.state for step in again.steps} == {"hit"}
