@@ -117,6 +117,7 @@ VERBS: tuple[Verb, ...] = (
     _write("run:LogInput", "runs.lifecycle:log_input", audited=False),
     _read("run:GetRun", "runs.lifecycle:get_run"),
     _read("tracking.find:SearchRuns", "runs.search.finding:search_runs"),
+    _read("tracking.find:SearchRunTexts", "runs.search.texts:search_run_texts"),
     _write("run:AppendPoints", "runs.points:append_points", audited=False),
     _read("run:GetSeries", "runs.points:get_series"),
     _job("tracking.collect:Collect", "runs.collection.collect:collect", "operate", user_code=False),

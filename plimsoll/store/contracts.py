@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, TypeVar
 from plimsoll.records.access import Actor, Event, Job, Verification
 from plimsoll.records.request import Json, Request
 from plimsoll.records.run import PointColumns, Series, SeriesSummary
+from plimsoll.records.tracking.find import LastPoint
 
 if TYPE_CHECKING:
     # Whoever needs the bytes alone, as a step's process does, does not load the library of databases.
@@ -252,6 +253,10 @@ class Points(Protocol):
 
     def summaries(self, tx: Connection, run_ids: Sequence[str], names: Sequence[str] | None = None) -> dict[str, tuple[SeriesSummary, ...]]:
         """Return one summary a series for each run, by name, of the metrics named; runs without them are left out."""
+        ...
+
+    def last_points(self, tx: Connection, run_ids: Sequence[str]) -> dict[str, list[LastPoint]]:
+        """Return the last point of each series for each run, by name, as its summary has it; runs without metrics are left out."""
         ...
 
 

@@ -158,11 +158,22 @@ class PointsSuite:
         with database.read() as tx:
             acc, loss = points.summaries(tx, [run, "none"])[run]
             assert list(points.summaries(tx, [run, "none"])) == [run]
+            last = points.last_points(tx, [run, "none"])
         assert (loss.name, loss.count, loss.last, loss.min, loss.max, loss.last_step) == ("loss", 4, 4.0, -7.0, 4.0, 9)
         assert acc.name == "acc"
         assert math.isnan(acc.last)
+        assert repr(last) == repr({run: [(each.name, each.last, each.last_step, each.last_time) for each in (acc, loss)]})
         assert math.isnan(acc.min)
         assert math.isnan(acc.max)
+
+    def test_a_last_point_is_what_was_logged_bit_for_bit(self, database: Database, points: Points, run: str) -> None:
+        logged = [0.1, -0.0, math.inf, -math.inf, 5e-324, 1 / 3, 1e300]
+        with database.write() as tx:
+            for number, value in enumerate(logged):
+                points.append(tx, run, "w", number + 1, _points(f"m{number}", [number], [value]))
+            found = points.last_points(tx, [run])[run]
+        assert repr([value for _, value, _, _ in found]) == repr(logged)
+        assert [(name, step) for name, _, step, _ in found] == [(f"m{number}", number) for number in range(len(logged))]
 
     @pytest.mark.parametrize("width", [1, 7, 100])
     def test_thinning_loses_no_spike(self, database: Database, points: Points, run: str, width: int) -> None:

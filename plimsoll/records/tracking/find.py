@@ -7,10 +7,14 @@ from typing import Literal
 from plimsoll.errors import InvalidInput
 from plimsoll.frozen import dataclass
 from plimsoll.records.request import Request
-from plimsoll.records.run import RunDetail
+from plimsoll.records.run import ModelUse, RunDetail, RunState
+from plimsoll.records.tracking.dataset import DatasetUse
 
 #: Which records a search sees.
 View = Literal["active", "deleted", "all"]
+
+#: A metric's name, and its last point: value, step and UTC microseconds.
+LastPoint = tuple[str, float, int, int]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +23,48 @@ class RunPage:
 
     #: The runs, without artifacts and inputs; with datasets and models where they were asked for.
     runs: tuple[RunDetail, ...]
+    #: Token of the next page, or None when this is the last.
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunText:
+    """A run as a line of a page whose params and tags are text already: whoever hands them on need not read them."""
+
+    #: The run's id.
+    id: str
+    #: Id of the experiment.
+    experiment_id: str
+    #: A name for people.
+    name: str
+    #: Where it stands.
+    state: RunState
+    #: Who MLflow's client says that he is, else who began it.
+    user: str
+    #: UTC microseconds.
+    started: int
+    #: UTC microseconds, or None while running.
+    ended: int | None
+    #: UTC microseconds, or None while it is in use.
+    deleted: int | None
+    #: JSON: a list, in no certain order, of objects with ``key`` and ``value``, a text, for each parameter.
+    params: str
+    #: The same of the tags, but for ``mlflow.runName``: the name is the run's own.
+    tags: str
+    #: One a metric, by name.
+    metrics: tuple[LastPoint, ...] = ()
+    #: Which data it says it read.
+    datasets: tuple[DatasetUse, ...] = ()
+    #: Which logged models it read or made.
+    models: tuple[ModelUse, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextPage:
+    """Some of the runs that a search found, in its order."""
+
+    #: The runs.
+    runs: tuple[RunText, ...]
     #: Token of the next page, or None when this is the last.
     next: str | None
 
@@ -54,3 +100,11 @@ class SearchRuns(Request[RunPage]):
                 raise InvalidInput(f"{len(names):,} names are too many.", "Name at most 1,000 metrics, params or tags, or none for all.")
         if not 1 <= self.limit <= 50_000:
             raise InvalidInput(f"The limit {self.limit} is out of range.", "Ask for 1 to 50,000 runs.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SearchRunTexts(Request[TextPage]):
+    """Return what ``SearchRuns`` finds, with params and tags as text; the tokens of its pages are the same."""
+
+    #: Which runs. All of what they logged comes back.
+    search: SearchRuns

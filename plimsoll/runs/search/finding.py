@@ -50,12 +50,26 @@ class _Walk(NamedTuple):
 
 def search_runs(request: SearchRuns, context: Context) -> RunPage:
     """Return a page of the runs that a filter lets through, in order; ties by start, newest first, then by id."""
+    ids, token = page_ids(request, context.tx)
+    return RunPage(runs=_details(request, context, ids), next=token)
+
+
+def page_ids(request: SearchRuns, tx: Connection) -> tuple[list[str], str | None]:
+    """Return the ids of a page's runs, in order, and the token of the next page.
+
+    Args:
+        request: which runs are searched for.
+        tx: an open transaction.
+
+    Raises:
+        InvalidInput: the filter, the order or the token is not understood.
+    """
     asked = (request.experiments, request.where, request.order, request.view)
     whole = codec.digest(codec.to_msgpack(asked))
     question = whole[:16]
     place = None if request.page is None else place_of(request.page, question)
     found: list[tuple[tuple[Any, ...], str]] = []
-    for part in _parts(request, whole, context.tx, place):
+    for part in _parts(request, whole, tx, place):
         query = part.query.add_columns(*(key.expression.label(f"key_{index}") for index, key in enumerate(part.keys)))
         if place is not None:
             before = len(part.given)
@@ -63,13 +77,13 @@ def search_runs(request: SearchRuns, context: Context) -> RunPage:
                 continue
             query, place = query.where(behind(part.keys, place.keys[before:])), None
         query = query.order_by(*(key.expression.desc() if key.descending else key.expression for key in part.keys))
-        rows = context.tx.execute(query.limit(request.limit + 1 - len(found))).all()
+        rows = tx.execute(query.limit(request.limit + 1 - len(found))).all()
         found.extend(((*part.given, *keys), id) for id, *keys in rows)
         if len(found) > request.limit:
             break
     shown = found[: request.limit]
     token = token_of(Place(question, shown[-1][0])) if len(found) > request.limit else None
-    return RunPage(runs=_details(request, context, [id for _, id in shown]), next=token)
+    return [id for _, id in shown], token
 
 
 def _details(request: SearchRuns, context: Context, ids: Sequence[str]) -> tuple[RunDetail, ...]:

@@ -6,13 +6,14 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from plimsoll import codec
 from plimsoll.errors import InvalidInput, NotFound
 from plimsoll.records.mlflow.words import NAME_TAG, STATES, STATUS, STATUS_NUMBERS, USER_TAG
 from plimsoll.records.run import GetRun, ModelUse, PointColumns, Run, RunDetail, StartRun
 from plimsoll.records.tracking.change import DeleteRun, LogBatch, LogDatasets, RemoveTags, RestoreRun, UpdateRun
 from plimsoll.records.tracking.dataset import Dataset, DatasetUse
 from plimsoll.records.tracking.experiment import DEFAULT_EXPERIMENT_ID, LONGEST_TAG
-from plimsoll.records.tracking.find import SearchRuns
+from plimsoll.records.tracking.find import RunText, SearchRuns, SearchRunTexts
 from plimsoll.records.tracking.logged_model import LinkModels, LogModelMetrics, ModelMetric
 from plimsoll.runs.described import param_text
 from plimsoll.server.mlflow.experiments import active, checked_id, view_of
@@ -45,7 +46,7 @@ _LONGEST_INPUT_KEY, _LONGEST_INPUT_VALUE = 255, 500
 _MODEL_FIELDS = {"artifact_path", "flavors", "run_id", "utc_time_created"}
 
 
-def artifact_root(run: Run) -> str:
+def artifact_root(run: Run | RunText) -> str:
     """Return where a run's artifacts are, as clients address it.
 
     Args:
@@ -89,14 +90,14 @@ def changeable(asked: Asked, id: str) -> Run:
     return run
 
 
-def _info(run: Run) -> dict[str, Any]:
+def _info(run: Run | RunText, user: str) -> dict[str, Any]:
     ended = {} if run.ended is None else {"end_time": run.ended // 1000}
     return {
         "run_uuid": run.id,
         "run_id": run.id,
         "run_name": run.name,
         "experiment_id": run.experiment_id,
-        "user_id": run.tags.get(USER_TAG, run.author),
+        "user_id": user,
         "status": STATUS[run.state],
         "start_time": run.started // 1000,
         **ended,
@@ -105,21 +106,45 @@ def _info(run: Run) -> dict[str, Any]:
     }
 
 
-def _told(detail: RunDetail) -> dict[str, Any]:
+def _user(run: Run) -> str:
+    return run.tags.get(USER_TAG, run.author)
+
+
+def _text_of(detail: RunDetail) -> RunText:
+    """Return a run as a search has it, so that it is told in one way."""
     run = detail.run
-    tags = {**run.tags, NAME_TAG: run.name}
-    uses = [{"tags": pairs(use.tags), "dataset": _dataset(use.dataset)} for use in detail.datasets]
-    read = [{"model_id": use.model_id} for use in detail.models if use.role == "input"]
-    made = [{"model_id": use.model_id, "step": use.step} for use in detail.models if use.role == "output"]
+    return RunText(
+        id=run.id,
+        experiment_id=run.experiment_id,
+        name=run.name,
+        state=run.state,
+        user=_user(run),
+        started=run.started,
+        ended=run.ended,
+        deleted=run.deleted,
+        params=codec.to_json(pairs({name: param_text(value) for name, value in run.params.items()})).decode(),
+        tags=codec.to_json(pairs({name: value for name, value in run.tags.items() if name != NAME_TAG})).decode(),
+        metrics=tuple((each.name, each.last, each.last_step, each.last_time) for each in detail.metrics),
+        datasets=detail.datasets,
+        models=detail.models,
+    )
+
+
+def _told(run: RunText) -> dict[str, Any]:
+    uses = [{"tags": pairs(use.tags), "dataset": _dataset(use.dataset)} for use in run.datasets]
+    read = [{"model_id": use.model_id} for use in run.models if use.role == "input"]
+    made = [{"model_id": use.model_id, "step": use.step} for use in run.models if use.role == "output"]
+    named = codec.to_json({"key": NAME_TAG, "value": run.name}).decode()
     return {
-        "info": _info(run),
+        "info": _info(run, run.user),
         "data": {
             "metrics": [
-                {"key": each.name, "value": shown_number(each.last), "timestamp": each.last_time // 1000, "step": each.last_step}
-                for each in detail.metrics
+                {"key": name, "value": shown_number(value), "timestamp": time // 1000, "step": step}
+                for name, value, step, time in run.metrics
             ],
-            "params": [{"key": name, "value": param_text(value)} for name, value in run.params.items()],
-            "tags": pairs(tags),
+            # JSON as the database wrote it.
+            "params": codec.Raw(run.params),
+            "tags": codec.Raw(f"{run.tags[:-1]}{',' if len(run.tags) > len('[]') else ''}{named}]"),
         },
         "inputs": {**({"dataset_inputs": uses} if uses else {}), **({"model_inputs": read} if read else {})},
         **({"outputs": {"model_outputs": made}} if made else {}),
@@ -149,12 +174,12 @@ def create(asked: Asked) -> dict[str, Any]:
     if user:
         tags.setdefault(USER_TAG, user)
     request = StartRun(experiment_id=experiment.id, name=name or tagged, tags=_cut(tags), started=started)
-    return {"run": _told(RunDetail(run=asked.do(request), metrics=(), artifacts=(), inputs=()))}
+    return {"run": _told(_text_of(RunDetail(run=asked.do(request), metrics=(), artifacts=(), inputs=())))}
 
 
 def get(asked: Asked) -> dict[str, Any]:
     """Return a run."""
-    return {"run": _told(known(asked, asked.run_id()))}
+    return {"run": _told(_text_of(known(asked, asked.run_id())))}
 
 
 def update(asked: Asked) -> dict[str, Any]:
@@ -173,7 +198,7 @@ def update(asked: Asked) -> dict[str, Any]:
             ended=ended * 1000 or None,
         )
     )
-    return {"run_info": _info(changed)}
+    return {"run_info": _info(changed, _user(changed))}
 
 
 def delete(asked: Asked) -> dict[str, Any]:
@@ -196,18 +221,16 @@ def search(asked: Asked) -> dict[str, Any]:
     experiments = tuple(str(id) for id in asked.items("experiment_ids"))
     for id in experiments:
         checked_id(id)
-    page = asked.do(
-        SearchRuns(
-            experiments=experiments,
-            where=asked.text("filter", required=False),
-            order=tuple(str(order) for order in asked.items("order_by")),
-            view=view_of(asked, "run_view_type"),
-            limit=limit,
-            page=asked.text("page_token", required=False) or None,
-            uses=True,
-        )
+    search = SearchRuns(
+        experiments=experiments,
+        where=asked.text("filter", required=False),
+        order=tuple(str(order) for order in asked.items("order_by")),
+        view=view_of(asked, "run_view_type"),
+        limit=limit,
+        page=asked.text("page_token", required=False) or None,
     )
-    return {"runs": [_told(detail) for detail in page.runs], **({"next_page_token": page.next} if page.next else {})}
+    page = asked.do(SearchRunTexts(search=search))
+    return {"runs": [_told(run) for run in page.runs], **({"next_page_token": page.next} if page.next else {})}
 
 
 def _points(rows: list[Any]) -> PointColumns:

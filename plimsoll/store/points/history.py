@@ -20,6 +20,7 @@ from sqlalchemy import ColumnElement, Connection, Delete, Row, and_, bindparam, 
 from plimsoll import codec
 from plimsoll.errors import Conflict, Corrupt, InvalidInput, NotFound
 from plimsoll.records.run import PointColumns, Series, SeriesSummary
+from plimsoll.records.tracking.find import LastPoint
 from plimsoll.store.contracts import chunks
 from plimsoll.store.points.chunks import FULL, Block, Packed, block, joined, pack, room, unpack, unpack_all
 from plimsoll.store.points.order import Bounds, Chart, Columns, between, in_order, page
@@ -55,6 +56,11 @@ _UNSETTLED = (
 _SUMMARY = ("run_id", "name", "count", "last", "last_number", "min", "max", "last_step", "last_time")
 _SUMMARIES = (
     select(*(_series[name] for name in _SUMMARY))
+    .where(_series.run_id.in_(bindparam("of", expanding=True)))
+    .order_by(_series.run_id, _series.name)
+)
+_LAST = (
+    select(_series.run_id, _series.name, _series.last, _series.last_number, _series.last_step, _series.last_time)
     .where(_series.run_id.in_(bindparam("of", expanding=True)))
     .order_by(_series.run_id, _series.name)
 )
@@ -194,6 +200,19 @@ class SqlPoints:
             for row, summary in zip(rows, codec.convert(list(map(_told_of, rows)), list[SeriesSummary], "The stored series"), strict=True):
                 found.setdefault(row[0], []).append(summary)
         return {run_id: tuple(rows) for run_id, rows in found.items()}
+
+    def last_points(self, tx: Connection, run_ids: Sequence[str]) -> dict[str, list[LastPoint]]:
+        """Return the last point of each series for each run, by name; runs without metrics are left out.
+
+        Args:
+            tx: an open transaction.
+            run_ids: any number of runs.
+        """
+        found: dict[str, list[LastPoint]] = {}
+        for some in chunks(list(dict.fromkeys(run_ids)), _NAMES):
+            for run_id, name, last, number, step, time in tx.execute(_LAST, {"of": some}):
+                found.setdefault(run_id, []).append((name, _last(last, number), step, time))
+        return found
 
 
 def _told_of(row: Sequence[Any]) -> dict[str, Any]:

@@ -70,3 +70,36 @@ def test_a_dot_is_the_folder_itself(client: httpx.Client) -> None:
         proxied = client.get(listing, params={"path": f"{root}/{dotted}"}).json()
         assert [each["path"] for each in proxied["files"]] == [path.rpartition("/")[2]], dotted
     assert client.get(listing, params={"path": f"{root}/plots/.."}).status_code == 400
+
+
+def test_a_search_tells_of_a_run_what_asking_for_it_by_its_id_tells(client: httpx.Client) -> None:
+    def post(path: str, **fields: Any) -> Any:
+        answer = client.post(f"/api/2.0/mlflow/{path}", json=fields)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    run = post("runs/create", experiment_id="0", run_name='n"1', tags=[{"key": "mlflow.user", "value": "ada"}])["run"]["info"]["run_id"]
+    values = [1.5, "NaN", "Infinity", "-Infinity", -0.0, 1e300]
+    metrics = [{"key": f"m{number}", "value": value, "timestamp": 7, "step": number} for number, value in enumerate(values)]
+    params = [{"key": "p", "value": 'a"\\\n\x01é'}, {"key": "empty", "value": ""}]
+    post("runs/log-batch", run_id=run, metrics=metrics, params=params, tags=[{"key": "t", "value": "\u2028<>"}])
+    dataset = {"name": "d", "digest": "1", "source_type": "local", "source": "x", "schema": "{}"}
+    uses = [{"tags": [{"key": "mlflow.data.context", "value": "training"}], "dataset": dataset}]
+    post("runs/log-inputs", run_id=run, datasets=uses)
+    model = post("logged-models", experiment_id="0", name="m")["model"]["info"]["model_id"]
+    post("runs/outputs", run_id=run, models=[{"model_id": model, "step": 3}])
+    bare = post("runs/create", experiment_id="0", run_name="bare")["run"]["info"]["run_id"]
+    found = {each["info"]["run_id"]: each for each in post("runs/search", experiment_ids=["0"])["runs"]}
+    for id in (run, bare):
+        got = client.get("/api/2.0/mlflow/runs/get", params={"run_id": id}).json()["run"]
+        for told in (got, found[id]):
+            for rows in told["data"].values():
+                rows.sort(key=lambda row: row["key"])
+        assert found[id] == got
+    data = found[run]["data"]
+    assert [row["value"] for row in data["metrics"]] == values
+    assert data["params"] == sorted(params, key=lambda row: row["key"])
+    named = {row["key"]: row["value"] for row in data["tags"]}
+    assert named == {"mlflow.user": "ada", "mlflow.runName": 'n"1', "t": "\u2028<>"}
+    assert (found[run]["inputs"], found[run]["outputs"]) == ({"dataset_inputs": uses}, {"model_outputs": [{"model_id": model, "step": 3}]})
+    assert found[run]["info"]["user_id"] == "ada"
