@@ -12,8 +12,9 @@ however the columns depend on each other.
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,13 +95,13 @@ class _Family:
         return reached * math.exp(-max(0.0, score - edge) / excess)
 
 
-def judge_drift(profile: Profile, tally: Tally, recent: Sequence[Tally] = (), alpha: float = ALPHA) -> list[Finding]:
+def judge_drift(profile: Profile, tally: Tally, recent: Iterable[Tally] = (), alpha: float = ALPHA) -> list[Finding]:
     """Return one finding a column, kinds ``input`` and ``prediction``; the most surprising first. None for too few rows.
 
     Args:
         profile: the training data of the live version.
         tally: the window, counted with this profile.
-        recent: tallies of the windows before it, newest first; added while the window has fewer than :data:`MINIMUM_ROWS` rows.
+        recent: tallies of the windows before it, newest first; taken and added while the window has fewer than :data:`MINIMUM_ROWS` rows.
         alpha: chance that a window in which nothing changed gets any alarm, over all columns together.
 
     Raises:
@@ -108,18 +109,24 @@ def judge_drift(profile: Profile, tally: Tally, recent: Sequence[Tally] = (), al
     """
     if tally.cells != profile.cells:
         raise InvalidInput("The window was counted with another profile.", "Count it again with the live version's profile.")
-    for earlier in recent:
-        if tally.rows >= MINIMUM_ROWS:
-            break
+    before = iter(recent)
+    while tally.rows < MINIMUM_ROWS and (earlier := next(before, None)) is not None:
         tally = tally + earlier
     if tally.rows < MINIMUM_ROWS:
         return []
-    families = [family for cells in profile.columns for family in _families(cells, profile)]
     judged: dict[str, Finding] = {}
-    for family, chance in _adjusted([family for family in families if int(tally.counts[family.name] @ family.whole) >= _LEAST_ROWS], tally):
+    for family, chance in _adjusted(
+        [family for family in _compared(profile) if int(tally.counts[family.name] @ family.whole) >= _LEAST_ROWS], tally
+    ):
         if family.name not in judged or chance < (judged[family.name].p_value or 0.0):
             judged[family.name] = _finding(family, tally.counts[family.name], chance, alpha)
     return sorted(judged.values(), key=lambda finding: (not finding.alarming, finding.p_value or 0.0, finding.subject))
+
+
+@functools.lru_cache(maxsize=8)
+def _compared(profile: Profile) -> tuple[_Family, ...]:
+    """Return what is compared of all columns. It hangs on the training data alone, so one process works it out once for a live version."""
+    return tuple(family for cells in profile.columns for family in _families(cells, profile))
 
 
 def _adjusted(families: list[_Family], tally: Tally) -> list[tuple[_Family, float]]:

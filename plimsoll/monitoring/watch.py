@@ -6,6 +6,7 @@ between leaves nothing half done and the same window is simply watched again.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -13,7 +14,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Text, select, type_coerce
 
 from plimsoll import codec
 from plimsoll.errors import NotFound
@@ -59,6 +60,13 @@ class _Live:
     release: str
     purpose: Purpose
     profile: Profile | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Labelled:
+    """What is read of an earlier window's report, of which there are hundreds."""
+
+    labels: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,13 +145,19 @@ def _live(tx: Connection, blobs: Blobs, request: WatchWindow) -> _Live:
     purpose = codec.convert(meta, PackageMeta, "The stored package").purpose
     manifest = codec.from_json(blobs.get(row.package), Manifest, f"The manifest {row.package[:12]}")
     digest = next((entry.digest for entry in manifest.files if entry.path == "profile.msgpack"), None)
-    return _Live(release=row.id, purpose=purpose, profile=None if digest is None else Profile.from_bytes(blobs.get(digest)))
+    return _Live(release=row.id, purpose=purpose, profile=None if digest is None else _profile(blobs.get(digest)))
+
+
+@functools.lru_cache(maxsize=8)
+def _profile(data: bytes) -> Profile:
+    """Return what a version's profile holds; one process takes it apart once, since every window of the version is compared with it."""
+    return Profile.from_bytes(data)
 
 
 def _earlier(tx: Connection, request: WatchWindow) -> list[_Earlier]:
     """Return windows of the same length before this one that do not overlap, newest first."""
     query = (
-        select(windows)
+        select(windows.c.start, windows.c.end, windows.c.table, type_coerce(windows.c.report, Text).label("report"))
         .where(
             windows.c.model == request.model,
             windows.c.environment == request.environment,
@@ -160,7 +174,8 @@ def _earlier(tx: Connection, request: WatchWindow) -> list[_Earlier]:
             continue
         border = row.start
         table = codec.from_msgpack(row.table, WindowTable, "The stored window")
-        found.append(_Earlier(start=row.start, end=row.end, labels=int(row.report["labels"]), table=table))
+        labels = codec.from_json(row.report, _Labelled, "The stored report").labels
+        found.append(_Earlier(start=row.start, end=row.end, labels=labels, table=table))
     return found
 
 
@@ -213,7 +228,7 @@ def _inputs(live: _Live, rows: pl.DataFrame, earlier: list[_Earlier]) -> tuple[l
     frame = rows.select(pl.col(name).alias(name.removeprefix(INPUT)) for name in rows.columns if name.startswith(INPUT))
     tally = live.profile.tally(frame, rows["output"].fill_null(math.nan).to_numpy())
     tallies = (Tally.from_bytes(window.table.tally) for window in earlier[:30] if window.table.tally is not None)
-    recent = [before for before in tallies if before.cells == tally.cells]
+    recent = (before for before in tallies if before.cells == tally.cells)
     return judge_quality(live.profile, frame, rows["unit"]) + judge_drift(live.profile, tally, recent), tally
 
 
