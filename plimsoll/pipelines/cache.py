@@ -6,10 +6,10 @@ An entry is written after its bytes and never changed. An entry whose bytes are 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Row, bindparam, delete, select
+from sqlalchemy import bindparam, delete, select
 
 from plimsoll import clock, codec
 from plimsoll.data.snapshot import get_manifest
@@ -32,28 +32,27 @@ from plimsoll.runs.lifecycle import end_run, running, running_whole
 from plimsoll.runs.step_log import NOTHING, Logged, read_log
 from plimsoll.store.contracts import Blobs, Context
 from plimsoll.store.schema import cache_entries, claims, key_parts, steps
+from plimsoll.store.tables.statements import Statement, Upsert
 from plimsoll.store.tables.tracking import runs
-from plimsoll.store.upserts import Upsert
 
 _SHOWN = 3
 
 
-# Statements are made once, since making one takes longer than to run it.
 _NEW_PARTS = Upsert(key_parts, replacing=False)
 _NEW_ENTRIES = Upsert(cache_entries, replacing=True)
 _NEW_STEPS = Upsert(steps, replacing=True)
-_DONE = delete(claims).where(claims.c.run_id == bindparam("run"), claims.c.call == bindparam("held"))
+_DONE = Statement(delete(claims).where(claims.c.run_id == bindparam("run"), claims.c.call == bindparam("held")))
 _NEWEST = cache_entries.c.created.desc(), cache_entries.c.key
-_OF_CALL = select(cache_entries).where(cache_entries.c.call == bindparam("call")).order_by(*_NEWEST)
-_SOME_OF_CALL = _OF_CALL.limit(bindparam("most"))
-_LATEST = (
+_CALLED = select(cache_entries).where(cache_entries.c.call == bindparam("call")).order_by(*_NEWEST)
+_OF_CALL, _SOME_OF_CALL = Statement(_CALLED), Statement(_CALLED.limit(bindparam("most")))
+_LATEST = Statement(
     select(cache_entries, key_parts.c.code, key_parts.c.data)
     .outerjoin(key_parts, key_parts.c.key == cache_entries.c.key)
     .where(cache_entries.c.step == bindparam("step"))
     .order_by(*_NEWEST)
     .limit(1)
 )
-_PARTS = select(key_parts.c.code, key_parts.c.data).where(key_parts.c.key == bindparam("key"))
+_PARTS = Statement(select(key_parts.c.code, key_parts.c.data).where(key_parts.c.key == bindparam("key")))
 _ENTRY = [column.name for column in cache_entries.c]
 
 
@@ -77,8 +76,7 @@ def record_steps(request: RecordSteps, context: Context) -> Run | None:
     _NEW_PARTS.rows(context.tx, list({row["key"]: row for row in made}.values()))
     _NEW_ENTRIES.rows(context.tx, list({step.record.key: _entry_row(step, context) for step in request.steps if step.keep}.values()))
     _NEW_STEPS.rows(context.tx, list({step.record.index: codec.plain(step.record) for step in request.steps}.values()))
-    if held := [{"run": request.run_id, "held": step.call} for step in request.steps if step.call is not None]:
-        context.tx.execute(_DONE, held)
+    _DONE.change_each(context.tx, [{"run": request.run_id, "held": step.call} for step in request.steps if step.call is not None])
     if request.end is None or known is None:
         return None
     run = end_run(request.end, context, known)
@@ -114,7 +112,7 @@ def _entry_row(step: EndedStep, context: Context) -> dict[str, Any]:
 
 def find_entries(request: FindEntries, context: Context) -> tuple[CacheEntry, ...]:
     """Return the entries of a call key, newest first."""
-    rows = context.tx.execute(_SOME_OF_CALL, {"call": request.call, "most": request.limit})
+    rows = _SOME_OF_CALL.all(context.tx, {"call": request.call, "most": request.limit})
     return tuple(_cache_entry(row) for row in rows)
 
 
@@ -126,7 +124,7 @@ def unseen_entries(context: Context, call: str, seen: Collection[str]) -> tuple[
         call: call key.
         seen: keys of entries that are known.
     """
-    rows = context.tx.execute(_OF_CALL, {"call": call}).all()
+    rows = _OF_CALL.all(context.tx, {"call": call})
     return tuple(_cache_entry(row) for row in rows if row.key not in seen)
 
 
@@ -149,15 +147,14 @@ def parts_of(context: Context, key: str) -> tuple[KeyPart, ...]:
         context: the open transaction.
         key: a key of an entry or of a step's record.
     """
-    rows: list[Row[Any]] = list(context.tx.execute(_PARTS, {"key": key}))
-    return _parts_beside(context, rows, "")[0]
+    return _parts_beside(context, _PARTS.all(context.tx, {"key": key}), "")[0]
 
 
-def _parts_beside(context: Context, rows: list[Row[Any]], code: str) -> tuple[tuple[KeyPart, ...], bool]:
+def _parts_beside(context: Context, rows: Sequence[Any], code: str) -> tuple[tuple[KeyPart, ...], bool]:
     # One level deep: the parts that calls share stand in a row of their own.
     same = bool(rows) and rows[0].code == code != ""
     if rows and rows[0].code and not same:
-        rows = [*rows, *context.tx.execute(_PARTS, {"key": rows[0].code})]
+        rows = [*rows, *_PARTS.all(context.tx, {"key": rows[0].code})]
     found = [part for row in rows for part in codec.from_msgpack(zlib.decompress(row.data), tuple[KeyPart, ...], "The stored key")]
     return tuple(sorted(found, key=lambda part: (part.kind, part.name))), same
 
@@ -180,7 +177,7 @@ def get_latest_entry(request: GetLatestEntry, context: Context) -> CacheEntry:
     Raises:
         NotFound: the step was never computed here.
     """
-    row = context.tx.execute(_LATEST, {"step": request.step}).one_or_none()
+    row = _LATEST.one(context.tx, {"step": request.step})
     if row is None:
         raise NotFound(f"The cache has no entry of the step {request.step}.", "The step will run and make one.")
     return _cache_entry(row)
@@ -195,7 +192,7 @@ def latest_beside(context: Context, step: str, code: str) -> tuple[CacheEntry | 
         step: name of the call, as in ``StepRecord.name``.
         code: digest of the code's parts that the caller has; empty for none.
     """
-    row = context.tx.execute(_LATEST, {"step": step}).one_or_none()
+    row = _LATEST.one(context.tx, {"step": step})
     if row is None:
         return None, (), False
     return (_cache_entry(row), *_parts_beside(context, [row] if row.data is not None else [], code))
@@ -400,5 +397,5 @@ def _entry(context: Context, key: str) -> CacheEntry | None:
     return None if row is None else _cache_entry(row)
 
 
-def _cache_entry(row: Row[Any]) -> CacheEntry:
-    return codec.convert({name: row._mapping[name] for name in _ENTRY}, CacheEntry, "The stored cache entry")
+def _cache_entry(row: Any) -> CacheEntry:
+    return codec.convert({name: getattr(row, name) for name in _ENTRY}, CacheEntry, "The stored cache entry")

@@ -15,8 +15,8 @@ from plimsoll.pipelines.cache import latest_beside, own_run, unseen_entries
 from plimsoll.records.pipeline import Claim, ClaimCalls, ReleaseClaims, RenewClaims, WantedCall
 from plimsoll.store.contracts import Context
 from plimsoll.store.schema import claims
+from plimsoll.store.tables.statements import Statement, Upsert
 from plimsoll.store.tables.tracking import runs
-from plimsoll.store.upserts import Upsert
 
 #: Microseconds after which a claim that was not renewed is anybody's.
 LEASE = 5_000_000
@@ -25,7 +25,7 @@ LEASE = 5_000_000
 _FORGOTTEN = 86_400_000_000
 
 
-_HOLDER = select(claims.c.run_id).where(claims.c.call == bindparam("call"))
+_HOLDER = Statement(select(claims.c.run_id).where(claims.c.call == bindparam("call")))
 
 
 def _is_free(new: Any) -> ColumnElement[bool]:
@@ -57,7 +57,8 @@ def _claim(wanted: WantedCall, run_id: str, context: Context) -> Claim:
     if entries:
         return Claim(call=wanted.call, holder="", entries=entries)
     if not _NEW_CLAIM.row(context.tx, {"call": wanted.call, "run_id": run_id, "renewed": clock.now()}):
-        return Claim(call=wanted.call, holder=context.tx.execute(_HOLDER, {"call": wanted.call}).scalar_one())
+        holder: Any = _HOLDER.one(context.tx, {"call": wanted.call})
+        return Claim(call=wanted.call, holder=holder.run_id)
     latest, parts, same = latest_beside(context, wanted.step, wanted.code)
     return Claim(call=wanted.call, holder=run_id, latest=latest, parts=parts, same_code=same)
 

@@ -6,13 +6,14 @@ import functools
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Row, Select, Table, Text, and_, bindparam, case, cast, func, select, type_coerce
+from sqlalchemy import ColumnElement, Connection, Select, Table, Text, and_, bindparam, case, cast, func, select, type_coerce
 
 from plimsoll import clock, codec
 from plimsoll.errors import InvalidInput, NotFound
 from plimsoll.records.request import Json
 from plimsoll.records.run import Run
 from plimsoll.store.contracts import chunks
+from plimsoll.store.tables.statements import Statement
 from plimsoll.store.tables.tracking import HEAD, experiments, run_params, run_tags, runs
 
 #: Columns that hold a JSON document.
@@ -54,16 +55,12 @@ def selected_runs(dialect: str, params: bool = True, tags: bool = True) -> Selec
 
 
 @functools.cache
-def _one(dialect: str) -> Select[Any]:
-    return selected_runs(dialect).where(runs.c.id == bindparam("id"))
-
-
-@functools.cache
 def _several(dialect: str, params: bool, tags: bool) -> Select[Any]:
     return selected_runs(dialect, params, tags).where(runs.c.id.in_(bindparam("ids", expanding=True)))
 
 
-_NEW_PARAMS, _NEW_TAGS = run_params.insert(), run_tags.insert()
+_ONE = Statement(lambda dialect: selected_runs(dialect).where(runs.c.id == bindparam("id")))
+_NEW_PARAMS, _NEW_TAGS = Statement(run_params.insert()), Statement(run_tags.insert())
 
 
 def state_now() -> ColumnElement[str]:
@@ -91,7 +88,7 @@ def runs_of(tx: Connection, ids: Sequence[str], params: tuple[str, ...] | None =
     return described_runs([rows[id] for id in ids])
 
 
-def described_runs(rows: Sequence[Row[Any]]) -> list[Run]:
+def described_runs(rows: Sequence[Any]) -> list[Run]:
     """Return rows of :func:`selected_runs` as records, in their order.
 
     Args:
@@ -162,7 +159,7 @@ def stored_run(tx: Connection, id: str) -> Stored:
     Raises:
         NotFound: there is no such run.
     """
-    row = tx.execute(_one(tx.dialect.name), {"id": id}).one_or_none()
+    row = _ONE.one(tx, {"id": id})
     if row is None:
         raise missing_run(id)
     return Stored(described_runs([row])[0], row.state, row.seen)
@@ -197,7 +194,7 @@ def insert_params(tx: Connection, run_id: str, params: dict[str, Json]) -> None:
     if params:
         texts = {name: param_text(value) for name, value in params.items()}
         rows = [{"run_id": run_id, "name": name, "value": params[name], "text": text, "head": text[:HEAD]} for name, text in texts.items()]
-        tx.execute(_NEW_PARAMS, rows)
+        _NEW_PARAMS.change_each(tx, rows)
 
 
 def add_params(tx: Connection, run_id: str, params: dict[str, Json]) -> None:
@@ -250,7 +247,7 @@ def insert_tags(tx: Connection, run_id: str, tags: dict[str, str]) -> None:
     """
     if tags:
         rows = [{"run_id": run_id, "name": name, "value": value, "head": value[:HEAD]} for name, value in tags.items()]
-        tx.execute(_NEW_TAGS, rows)
+        _NEW_TAGS.change_each(tx, rows)
 
 
 def remove_tags(tx: Connection, run_id: str, names: Iterable[str]) -> int:

@@ -22,10 +22,11 @@ from plimsoll.records.tracking.experiment import (
     TagExperiment,
 )
 from plimsoll.store.contracts import Context, chunks
+from plimsoll.store.tables.statements import Statement
 from plimsoll.store.tables.tracking import GONE, experiment_tags, experiments, runs
 
 _STANDING = select(experiments.c.id, experiments.c.name, experiments.c.deleted)
-_NAMED, _OF_ID = _STANDING.where(experiments.c.name == bindparam("name")), _STANDING.where(experiments.c.id == bindparam("id"))
+_NAMED, _OF_ID = (Statement(_STANDING.where(column == bindparam("value"))) for column in (experiments.c.name, experiments.c.id))
 
 
 def _found(tx: Connection, where: ColumnElement[bool]) -> tuple[Experiment, ...]:
@@ -91,7 +92,7 @@ def experiment_for(tx: Connection, name: str, id: str | None = None) -> tuple[st
         NotFound: there is none with this id.
         Conflict: it is deleted.
     """
-    row = tx.execute(_NAMED, {"name": name}).one_or_none() if id is None else tx.execute(_OF_ID, {"id": id}).one_or_none()
+    row = _NAMED.one(tx, {"value": name}) if id is None else _OF_ID.one(tx, {"value": id})
     if row is not None and row.deleted is None:
         return row.id, row.name
     if row is not None or id is not None:
@@ -126,7 +127,7 @@ def make_default(tx: Connection) -> None:
 def create_experiment(request: CreateExperiment, context: Context) -> Experiment:
     """Make an experiment."""
     _check_free(context.tx, request.name)
-    if request.id and context.tx.execute(_OF_ID, {"id": request.id}).one_or_none() is not None:
+    if request.id and _OF_ID.one(context.tx, {"value": request.id}) is not None:
         raise Conflict(f"There is an experiment with the id {request.id} already.", "Leave the id out for a new one.")
     _insert(context.tx, id := request.id or new_id(context.tx), request.name, request.tags, request.created)
     return _one(context.tx, id)

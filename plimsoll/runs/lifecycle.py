@@ -41,15 +41,14 @@ from plimsoll.runs.outputs.kept import artifacts_of
 from plimsoll.runs.outputs.uses import datasets_of_runs, models_of_runs
 from plimsoll.store.contracts import Context, chunks
 from plimsoll.store.schema import steps
+from plimsoll.store.tables.statements import Statement, Upsert
 from plimsoll.store.tables.tracking import GONE, artifacts, run_inputs, runs
-from plimsoll.store.upserts import Upsert
 
 #: What of a run is in other tables than its own.
 _ELSEWHERE = ("experiment", "params", "tags")
 
-# Statements are made once, since making one takes longer than to run it.
-_NEW, _CHANGE = runs.insert(), update(runs).where(runs.c.id == bindparam("of"))
-_OF_KEY, _OF_ID = (select(runs.c.id).where(column == bindparam("value")) for column in (runs.c.key, runs.c.id))
+_NEW, _CHANGE = Statement(runs.insert()), Statement(update(runs).where(runs.c.id == bindparam("of")))
+_OF_KEY, _OF_ID = (Statement(select(runs.c.id).where(column == bindparam("value"))) for column in (runs.c.key, runs.c.id))
 _NEW_ARTIFACTS = Upsert(artifacts, replacing=True)
 
 
@@ -79,7 +78,7 @@ def start_run(request: StartRun, context: Context) -> Run:
         started=clock.now() if request.started is None else request.started,
     )
     row = {name: value for name, value in codec.plain(run).items() if name not in _ELSEWHERE}
-    context.tx.execute(_NEW, {**row, "key": request.key, "seen": clock.now() if request.beats else None})
+    _NEW.change(context.tx, {**row, "key": request.key, "seen": clock.now() if request.beats else None})
     insert_params(context.tx, id, request.params)
     insert_tags(context.tx, id, request.tags)
     return run
@@ -88,9 +87,9 @@ def start_run(request: StartRun, context: Context) -> Run:
 def _known(tx: Connection, request: StartRun) -> str | None:
     """Return the id of the run that was begun before with the same key or id."""
     for query, value in ((_OF_KEY, request.key), (_OF_ID, request.id)):
-        known: str | None = None if value is None else tx.execute(query, {"value": value}).scalar()
+        known: Any = None if value is None else query.one(tx, {"value": value})
         if known is not None:
-            return known
+            return str(known.id)
     return None
 
 
@@ -141,7 +140,9 @@ class Standing(NamedTuple):
 
 _ENDED = select(runs.c.ended).where(runs.c.id == bindparam("id"))
 
-_STANDING = select(runs.c.state, runs.c.deleted, runs.c.author, runs.c.experiment_id, runs.c.seen).where(runs.c.id == bindparam("id"))
+_STANDING = Statement(
+    select(runs.c.state, runs.c.deleted, runs.c.author, runs.c.experiment_id, runs.c.seen).where(runs.c.id == bindparam("id"))
+)
 
 
 def present(context: Context, id: str) -> Standing:
@@ -155,7 +156,7 @@ def present(context: Context, id: str) -> Standing:
         NotFound: there is no such run.
         Conflict: it is deleted.
     """
-    row = context.tx.execute(_STANDING, {"id": id}).one_or_none()
+    row = _STANDING.one(context.tx, {"id": id})
     if row is None:
         raise missing_run(id)
     _check_present(id, row.deleted)
@@ -254,7 +255,7 @@ def end_run(request: FinishRun, context: Context, known: Stored) -> Run:
         _attach(context, request.id, request.artifacts)
     context.stores.points.settle(context.tx, request.id, request.points)
     end: dict[str, Any] = {"state": request.state, "error": request.error, "ended": clock.now() if request.ended is None else request.ended}
-    context.tx.execute(_CHANGE, {"of": request.id, **end})
+    _CHANGE.change(context.tx, {"of": request.id, **end})
     return replace(run, **end)
 
 

@@ -15,13 +15,13 @@ from plimsoll import clock, codec
 from plimsoll.records.access import Event, Verification
 from plimsoll.records.request import Json
 from plimsoll.store import schema
+from plimsoll.store.tables.statements import Statement
 
 #: What the first line has for the digest of the line before.
 GENESIS = "0" * 64
 
-# Made once, since making a statement takes longer than to run it.
-_NEW = insert(schema.events)
-_NEWEST = select(schema.events.c.sequence, schema.events.c.digest).order_by(schema.events.c.sequence.desc()).limit(1)
+_NEW = Statement(insert(schema.events))
+_NEWEST = Statement(select(schema.events.c.sequence, schema.events.c.digest).order_by(schema.events.c.sequence.desc()).limit(1))
 
 
 class SqlEvents:
@@ -41,7 +41,7 @@ class SqlEvents:
             subject: what it was done to, such as ``release:0199…``.
             payload: the request as JSON, without secrets.
         """
-        newest = tx.execute(_NEWEST).first()
+        newest = _NEWEST.one(tx, {})
         # As it will be read back: NaN is null there, a tuple is a list.
         told = codec.from_json(codec.to_json(payload), object)
         line: dict[str, Any] = {
@@ -54,7 +54,7 @@ class SqlEvents:
             "previous": newest.digest if newest else GENESIS,
         }
         line["digest"] = _digest(line)
-        tx.execute(_NEW, line)
+        _NEW.change(tx, line)
         return Event(**line)
 
     def list(self, tx: Connection, subject: str | None, before: int | None, limit: int) -> tuple[Event, ...]:

@@ -152,10 +152,7 @@ class Sqlite:
         Args:
             context: SQLAlchemy's account of the exception.
         """
-        error = context.original_exception
-        if isinstance(error, OverflowError | UnicodeEncodeError):
-            return InvalidInput(f"The database cannot hold a value: {error}.", "Send 64-bit integers and valid Unicode text.")
-        return self.meaning_of(error) if isinstance(error, sqlite3.Error) else None
+        return self.meaning_of(context.original_exception)
 
     def copy_to(self, path: Path) -> None:
         """Write one state of the whole database to a new file, while others write on.
@@ -191,12 +188,14 @@ class Sqlite:
             raise Conflict(f"There is a database at {str(self.path)!r} already.", "Name a place where none is.")
         shutil.copyfile(path, self.path)
 
-    def meaning_of(self, error: sqlite3.Error) -> PlimsollError | None:
+    def meaning_of(self, error: BaseException) -> PlimsollError | None:
         """Return what an error of the driver means, or None when only the caller can know.
 
         Args:
             error: as sqlite3 raised it.
         """
+        if isinstance(error, OverflowError | UnicodeEncodeError):
+            return InvalidInput(f"The database cannot hold a value: {error}.", "Send 64-bit integers and valid Unicode text.")
         code = getattr(error, "sqlite_errorcode", None)
         return None if code is None else self._meaning(code & 0xFF, str(error))
 
@@ -229,6 +228,8 @@ class Sqlite:
         return shutil.disk_usage(self.path.parent).free < _FULL_BELOW
 
     def _connected(self, connection: sqlite3.Connection, record: ConnectionPoolEntry) -> None:
+        # For statements that are run past SQLAlchemy.
+        record.info["meaning"] = self.meaning_of
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
         if connection.execute("PRAGMA page_count").fetchone()[0] == 0:

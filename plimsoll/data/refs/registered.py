@@ -12,8 +12,8 @@ from plimsoll.data.snapshot import get_manifest
 from plimsoll.errors import Conflict, InvalidInput, NotFound
 from plimsoll.records.data import Column, GetSnapshot, ListSnapshots, RegisterSnapshot, Snapshot
 from plimsoll.store.contracts import Context
+from plimsoll.store.tables.statements import Upsert
 from plimsoll.store.tables.tracking import snapshots
-from plimsoll.store.upserts import Upsert
 
 _PREFIX = re.compile(r"[0-9a-f]{6,64}")
 _NEW = Upsert(snapshots, replacing=False)

@@ -24,10 +24,9 @@ from plimsoll.records.run import Run
 from plimsoll.runs.lifecycle import start_run
 from plimsoll.store.contracts import Context
 from plimsoll.store.schema import searches, trials
-from plimsoll.store.upserts import Upsert
+from plimsoll.store.tables.statements import Statement, Upsert
 
-# Statements are made once, since making one takes longer than to run it.
-_STANDING = select(searches.c.author, searches.c.holder, searches.c.state).where(searches.c.id == bindparam("id"))
+_STANDING = Statement(select(searches.c.author, searches.c.holder, searches.c.state).where(searches.c.id == bindparam("id")))
 _NEW_TRIALS = Upsert(trials, replacing=True)
 
 
@@ -122,7 +121,7 @@ def list_searches(request: ListSearches, context: Context) -> tuple[Search, ...]
 
 
 def _held(context: Context, id: str, holder: str) -> None:
-    row = context.tx.execute(_STANDING, {"id": id}).one_or_none()
+    row = _STANDING.one(context.tx, {"id": id})
     if row is None:
         raise _unknown(id)
     if row.author != context.actor.name:

@@ -25,8 +25,8 @@ from plimsoll.runs.outputs.files import FILE
 from plimsoll.runs.outputs.kept import artifacts_of
 from plimsoll.runs.traces.assessed import add_assessments, assessments_of
 from plimsoll.store.contracts import Context, chunks
+from plimsoll.store.tables.statements import Upsert
 from plimsoll.store.tables.tracking import artifacts, assessments, span_values, trace_links, trace_metadata, trace_spans, trace_tags, traces
-from plimsoll.store.upserts import Upsert
 
 _LINKS = Upsert(trace_links, replacing=False)
 _OWN = ("id", "experiment_id", "state", "started", "duration", "request", "response", "client_id")

@@ -26,6 +26,7 @@ from plimsoll.store.points.chunks import FULL, Block, Packed, block, joined, pac
 from plimsoll.store.points.order import Bounds, Chart, Columns, between, in_order, page
 from plimsoll.store.segments import writers
 from plimsoll.store.tables import tracking
+from plimsoll.store.tables.statements import Statement
 
 _series, _chunks = tracking.series.c, tracking.point_chunks.c
 
@@ -41,8 +42,10 @@ _AT_ONCE = 16
 # Made once, since making a statement takes longer than to run it.
 _KNOWN = select(tracking.series).where(_series.run_id == bindparam("of"), _series.name.in_(bindparam("names", expanding=True)))
 _NEWEST = select(func.max(_series.id))
-_STANDING = select(_NEWEST.scalar_subquery(), exists().where(_series.run_id == bindparam("of")))
-_NEW_SERIES, _NEW_CHUNKS = insert(tracking.series), insert(tracking.point_chunks)
+_STANDING = Statement(
+    select(_NEWEST.scalar_subquery().label("newest"), exists().where(_series.run_id == bindparam("of")).label("any_series"))
+)
+_NEW_SERIES, _NEW_CHUNKS = Statement(insert(tracking.series)), Statement(insert(tracking.point_chunks))
 _UNSETTLED = (
     select(_series.id, _series.open)
     .join(tracking.point_chunks)
@@ -111,10 +114,10 @@ class SqlPoints:
             InvalidInput: a time does not fit 64 bits.
         """
         if last is not None and last.values:
-            newest, any_series = tx.execute(_STANDING, {"of": run_id}).one()
-            if not any_series:
+            standing: Any = _STANDING.one(tx, {"of": run_id})
+            if not standing.any_series:
                 # As a run ends that has only counted at its end: what is new is packed as it is to stay.
-                _begin(tx, run_id, _by_name(last), newest)
+                _begin(tx, run_id, _by_name(last), standing.newest)
                 return
             _add(tx, run_id, last)
         rows = tx.execute(_UNSETTLED, {"of": run_id}).all()
@@ -259,8 +262,8 @@ def _begin(tx: Connection, run_id: str, new: dict[str, _Part], newest: int | Non
         {"id": cuts[name][0]["series_id"], "run_id": run_id, "name": name, "open": _open(0, cuts[name]), **_summary(None, part)}
         for name, part in sorted(new.items())
     ]
-    tx.execute(_NEW_SERIES, series)
-    tx.execute(_NEW_CHUNKS, [chunk for cut in cuts.values() for chunk in cut])
+    _NEW_SERIES.change_each(tx, series)
+    _NEW_CHUNKS.change_each(tx, [chunk for cut in cuts.values() for chunk in cut])
 
 
 def _grow(tx: Connection, parts: list[tuple[Row[Any], _Part]]) -> None:
@@ -271,7 +274,7 @@ def _grow(tx: Connection, parts: list[tuple[Row[Any], _Part]]) -> None:
     cuts = [_cut(row.id, first[row.id], joined([*old.get(row.id, ()), part.points])) for row, part in parts]
     if old:
         tx.execute(_from_there(), [{"of": id, "from": first[id]} for id in old])
-    tx.execute(_NEW_CHUNKS, [chunk for cut in cuts for chunk in cut])
+    _NEW_CHUNKS.change_each(tx, [chunk for cut in cuts for chunk in cut])
     rows = [{"of": row.id, "open": _open(row.open, cut), **_summary(row, part)} for (row, part), cut in zip(parts, cuts, strict=True)]
     tx.execute(update(tracking.series).where(_series.id == bindparam("of")), rows)
 
@@ -308,7 +311,7 @@ def _settle(tx: Connection, open: dict[int, int]) -> None:
     small = {id: each for id, each in blocks.items() if len(each) > 1}
     if small:
         tx.execute(_from_there(), [{"of": id, "from": open[id]} for id in small])
-        tx.execute(_NEW_CHUNKS, [row for id, each in small.items() for row in _cut(id, open[id], joined(each))])
+        _NEW_CHUNKS.change_each(tx, [row for id, each in small.items() for row in _cut(id, open[id], joined(each))])
 
 
 def _held(
