@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from plimsoll.data.installed import packages_folder
 from plimsoll.errors import Conflict, Corrupt, InvalidInput
 from plimsoll.records.request import check_digest
 
@@ -168,7 +169,7 @@ def _home(function: Callable[..., Any], project: Path) -> tuple[str, Path]:
 
 
 def _is_installed(file: Path) -> bool:
-    return not {"site-packages", "dist-packages"}.isdisjoint(file.parts)
+    return packages_folder(f"{file}/") is not None
 
 
 def _roots(file: Path, name: str, project: Path) -> list[Path]:

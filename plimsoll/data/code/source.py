@@ -28,6 +28,7 @@ from plimsoll.data.code.bytecode import Reference, bytecode, codes, names_used, 
 from plimsoll.data.code.normal import Function, Normal, at_positions, written
 from plimsoll.data.code.remembered.functions import Functions, Said
 from plimsoll.data.environment import bringing
+from plimsoll.data.installed import packages_folder
 from plimsoll.fingerprint import digest_value
 from plimsoll.records.pipeline import KeyPart
 
@@ -372,7 +373,7 @@ def _origin_of(file: str) -> str:
     path = os.path.realpath(file) + "/"
     if path.startswith(_HERE):
         return "plimsoll"
-    if "/site-packages/" in path or "/dist-packages/" in path:
+    if packages_folder(path) is not None:
         return "third"
     return "stdlib" if path.startswith(_STDLIB) else "user"
 

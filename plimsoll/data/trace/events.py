@@ -25,6 +25,9 @@ _VOLATILE = re.compile(
     r"(?i)(?=.*\b(select|values|default|insert|update|where)\b).*('now'|\bcurrent_(timestamp|date|time)\b|\brandom(blob)?\s*\()", re.S
 )
 
+#: Of the standard library: appends to files what was logged.
+_LOGS = "/logging/__init__.py"
+
 _WRITES = os.O_WRONLY | os.O_RDWR
 
 
@@ -105,8 +108,10 @@ def _opened(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
     if found.origins.reads_once(frame) and not found.inside(path):
         return
     if flags & _WRITES:
-        adds = bool(flags & os.O_APPEND) and not flags & (os.O_RDWR | os.O_TRUNC)
-        found.write(path, bool(flags & (os.O_TRUNC | os.O_EXCL)), adds)
+        adds = bool(flags & os.O_APPEND) and not flags & os.O_TRUNC
+        found.write(path, bool(flags & (os.O_TRUNC | os.O_EXCL)), adds, frame.f_code.co_filename.endswith(_LOGS))
+        if adds and flags & os.O_RDWR:
+            found.read(path)
     else:
         found.read(path)
 
@@ -132,6 +137,11 @@ def _renamed(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
 def _changed(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
     if not isinstance(args[0], int) and found.asks(frame) != "imports" and not _by_handle(found, frame, args[0]):
         found.write(args[0], True)
+
+
+def _emptied(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
+    if found.asks(frame) != "imports" and args[1] is None:
+        found.empty(args[0])
 
 
 def _linked(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
@@ -231,6 +241,8 @@ _EVENTS: dict[str, Callable[[Found, FrameType, tuple[Any, ...]], None]] = {
     "os.mkdir": _made,
     "os.rename": _renamed,
     "os.remove": _changed,
+    "os.rmdir": _changed,
+    "shutil.rmtree": _emptied,
     "os.truncate": _changed,
     "os.link": _linked,
     "os.symlink": _linked,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import fnmatch
 import functools
-import glob
 import os
 import re
 import sys
@@ -18,7 +16,8 @@ from plimsoll.data.environment import bringing
 from plimsoll.data.trace.files.contents import ABSENT, Mark, is_racy, mark
 from plimsoll.data.trace.files.handed import Handed
 from plimsoll.data.trace.files.left import Left
-from plimsoll.data.trace.files.places import NAMES, THERE, Places, bare, is_text, listed, names_in
+from plimsoll.data.trace.files.places import LEADS, LINK, NAMES, THERE, Places, bare, is_text, listed, names_in
+from plimsoll.data.trace.files.several import several
 from plimsoll.data.trace.now import ALL_VARIABLES, FOLDER_PATH, SESSION, WORKING_FOLDER, distribution, module, variable
 from plimsoll.data.trace.origin import FRONTS, Aside, Origins
 from plimsoll.data.trace.watched.threads import Threads
@@ -52,6 +51,7 @@ _OURS = frozenset({"plimsoll", "sqlalchemy", "alembic", "httpx", "httpcore", "an
 #: What became of a file that another run would find otherwise, and for what is easily mended, how.
 _CHANGED = {
     "added": 'appended to {name}, which a reused result would not do (write a file of its own, or declare cache="forever")',
+    "removed": "removed {name}, which it had found there",
     "written": "read and rewrote {name}",
     "": "read a file that changed meanwhile, {name}",
 }
@@ -197,6 +197,8 @@ class Found:
             given: its path.
         """
         path = self.path(given)
+        if path is not None:
+            self.left.read(path)
         if path is None or path in self._files or self._is_own(path):
             return
         seen = mark(path)
@@ -222,56 +224,27 @@ class Found:
         path = self.path(given)
         if path is None:
             return
-        if glob.has_magic(path) and mark(path) is None:
-            self._matches(path)
-        elif os.path.isdir(path):
-            self._tree(path)
-        else:
-            self.read(path)
+        for each, is_folder in several(path):
+            self.names(each) if is_folder else self.read(each)
 
-    def _matches(self, pattern: str) -> None:
-        """Note the names among which a pattern is looked for, and that the files that match are read."""
-        folders, parts = ["/"], pattern.strip("/").split("/")
-        for position, part in enumerate(parts):
-            if part == "**":
-                for folder in folders:
-                    self._tree(folder)
-                return
-            found = []
-            for folder in folders:
-                if glob.has_magic(part):
-                    self.names(folder)
-                    names = [bare(name) for name in names_in(folder) or ()]
-                    found += [os.path.join(folder, name) for name in names if fnmatch.fnmatch(name, part)]
-                else:
-                    found.append(os.path.join(folder, part))
-            folders = found
-            if position == len(parts) - 1:
-                for match in found:
-                    if mark(match) is not None:
-                        self.read_all(match)
-
-    def _tree(self, folder: str) -> None:
-        """Note that all files in a folder and in the folders in it are read, and their names."""
-        for parent, folders, files in os.walk(folder):
-            folders[:] = [each for each in folders if each != "__pycache__"]
-            self.names(parent)
-            for name in files:
-                self.read(os.path.join(parent, name))
-
-    def write(self, given: Any, fresh: bool, adds: bool = False) -> None:
-        """Note that a file is opened to be written.
+    def write(self, given: Any, fresh: bool, adds: bool = False, logs: bool = False) -> None:
+        """Note that a file is opened to be written, or removed.
 
         Args:
             given: its path.
             fresh: nothing of what it held can be seen by the step.
             adds: the step can only write behind what it held.
+            logs: that is done for a logger, whose file nobody takes for a result.
         """
         path = self.path(given)
         if path is None:
             return
         if not adds:
             self.left.add(path)
+        elif path not in self._own and (logs or mark(path) is None):
+            self.left.append(path)
+            if logs and path not in self._files:
+                return
         if self._is_own(path):
             return
         if path not in self._files and (fresh or mark(path) is None):
@@ -291,6 +264,21 @@ class Found:
         path = self.path(given)
         if path is not None and mark(path) is None:
             self._made.add(path)
+        elif path is not None:
+            # It may go on without, as ``makedirs`` does; who uses its result needs the folder as well.
+            self.aspect(path, THERE)
+
+    def empty(self, given: Any) -> None:
+        """Note that the step removes a folder with all that is in it; what comes there later is its own.
+
+        Args:
+            given: its path.
+        """
+        path = self.path(given)
+        if path is not None:
+            self.left.add(path)
+            if mark(path) is not None:
+                self._made.add(path)
 
     def move(self, source: Any, target: Any) -> None:
         """Note that a file or folder is renamed.
@@ -325,6 +313,8 @@ class Found:
             end: ``THERE``, ``STATE`` …
         """
         path = self.path(given)
+        if path is not None and end != THERE:
+            self.left.read(path)
         if path is not None and not self._is_own(path) and (path, end) not in self._aspects:
             self._aspects[path, end] = self._places.look(path, end)
 
@@ -436,6 +426,7 @@ class Found:
             for (path, end), (digest, text) in self._aspects.items()
             if end != THERE or path not in self._files
         ]
+        self._settle_left()
         parts += [KeyPart(kind="variable", name=name, digest=digest, text=text) for name, (digest, text) in self._variables.items()]
         self._settle_names()
         for name, known in self._modules.items():
@@ -447,6 +438,14 @@ class Found:
             digest, text = distribution(name)
             parts.append(KeyPart(kind="environment", name=name, digest=digest, text=text))
         return Trace(parts=tuple(sorted(parts, key=lambda part: (part.kind, part.name))), effects=tuple(self.effects))
+
+    def _settle_left(self) -> None:
+        """Note what the step did to files that a reused result would not do, and could not be told by their parts."""
+        for name in self.left.appended(self.temporary):
+            self.effect(_CHANGED["added"].format(name=name))
+        for (path, end), (digest, _) in self._aspects.items():
+            if digest != ABSENT and end not in (LEADS, LINK) and self._is_own(path) and mark(path) is None:
+                self.effect(_CHANGED["removed"].format(name=self._places.name(path)))
 
     def _settle_names(self) -> None:
         for name in self._named:
@@ -475,8 +474,11 @@ class Found:
         parts = []
         for path, names in self._names.items():
             now = names_in(path)
-            strange = {name for name in {*(names or ())} ^ {*(now or ())} if not self._is_own(os.path.join(path, bare(name)))}
-            if strange:
+            other = {name: self._is_own(os.path.join(path, bare(name))) for name in {*(names or ())} ^ {*(now or ())}}
+            for name in other.keys() & {*(names or ())}:
+                if other[name]:
+                    self.effect(_CHANGED["removed"].format(name=self._places.name(os.path.join(path, bare(name)))))
+            if not all(other.values()):
                 self.effect(f"read the names in a folder that changed meanwhile, {self._places.name(path)}")
             digest, text = listed(names)
             parts.append(KeyPart(kind="file", name=self._places.part(path, NAMES), digest=digest, text=text))

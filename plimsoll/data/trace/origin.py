@@ -10,11 +10,11 @@ from types import CodeType, FrameType, ModuleType
 from typing import Any, TypeVar
 
 from plimsoll.data.code.source import Sources
+from plimsoll.data.installed import packages_folder
 
 R = TypeVar("R")
 
 _STDLIB = tuple({sysconfig.get_path(name) + "/" for name in ("stdlib", "platstdlib")})
-_INSTALLED = ("/site-packages/", "/dist-packages/")
 
 #: Of the standard library: reads code. What else it reads, it reads for whoever called it.
 _READS_CODE = (
@@ -109,7 +109,7 @@ class Origins:
             if file.startswith(("<frozen importlib", "<frozen zipimport", "<frozen runpy")):
                 return "imports"
             return "stdlib" if file.startswith("<frozen") else "user" if file.startswith(("<ipython", "<stdin")) else "made"
-        if any(part in file for part in _INSTALLED):
+        if self._aside.do(packages_folder, file) is not None:
             return "third" if "/plimsoll/" not in file else self._aside.do(self._sources.origin, "", file)
         if file.startswith(_STDLIB):
             return "imports" if any(part in file for part in _IMPORTS) or file.endswith(_READS_CODE) else "stdlib"
@@ -122,7 +122,7 @@ class Origins:
             file: a file that is ``third``.
         """
         if file not in self._packages:
-            inner = next((file.rpartition(part)[2] for part in _INSTALLED if part in file), file)
+            inner = file.removeprefix(f"{packages_folder(file)}/")
             self._packages[file] = inner.partition("/")[0].partition(".")[0]
         return self._packages[file]
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from plimsoll import clock
 from plimsoll.data.code.source import Sources
+from plimsoll.data.installed import packages_folder
 from plimsoll.data.trace.files.contents import ABSENT, Contents
 from plimsoll.fingerprint import digest_value
 
@@ -36,7 +37,6 @@ OWN = "plimsoll-own-"
 
 #: The machine's own, which nobody has written.
 _SYSTEM = ("/proc/", "/sys/", "/dev/")
-_INSTALLED = ("/site-packages/", "/dist-packages/")
 #: Stands between a name and what it is: no name holds it.
 _IS = "\0"
 
@@ -65,7 +65,7 @@ class Places:
         Args:
             path: an absolute path.
         """
-        return not path.startswith(self._left_out) and not any(part in path for part in _INSTALLED) and not is_machine(path)
+        return not path.startswith(self._left_out) and packages_folder(path) is None and not is_machine(path)
 
     def inside(self, path: str) -> bool:
         """Return whether a path lies in the project.

@@ -144,6 +144,8 @@ def ask(found: Found, frame: FrameType | None, given: Any, end: str) -> None:
     inner = frame.f_code.co_filename if frame is not None else ""
     if ("pathlib" in inner and found.origins.of(inner) == "stdlib") or found.origins.housekeeping(frame):
         return  # one question asked through another, or not for the step
+    if inner.endswith(_MAKES) and frame is not None and frame.f_code.co_name == "makedirs":
+        return  # the folders that it makes tell of themselves
     asker = found.asks(frame)
     if asker == "user" and end != THERE and isinstance(given, (str, os.PathLike)) and is_machine(os.path.abspath(given)):
         found.effect(f"asked what the machine makes ({os.fspath(given)})")
@@ -153,6 +155,9 @@ def ask(found: Found, frame: FrameType | None, given: Any, end: str) -> None:
         # Libraries look at sizes, times and links to read better, not to give another result.
         found.aspect(given, THERE)
 
+
+#: Of the standard library: asks whether folders are there that it is to make.
+_MAKES = ("/os.py", "<frozen os>")
 
 _DRAWERS = ("/random.py", "/secrets.py", "/uuid.py")
 
