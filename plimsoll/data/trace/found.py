@@ -437,7 +437,7 @@ class Found:
         for name in self._distributions():
             digest, text = distribution(name)
             parts.append(KeyPart(kind="environment", name=name, digest=digest, text=text))
-        return Trace(parts=tuple(sorted(parts, key=lambda part: (part.kind, part.name))), effects=tuple(self.effects))
+        return Trace(parts=tuple(sorted(dict.fromkeys(parts), key=lambda part: (part.kind, part.name))), effects=tuple(self.effects))
 
     def _settle_left(self) -> None:
         """Note what the step did to files that a reused result would not do, and could not be told by their parts."""
