@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from plimsoll.data.installed import packages_folder
+from plimsoll.data.environment import packages_folder
 from plimsoll.errors import Conflict, Corrupt, InvalidInput
 from plimsoll.records.request import check_digest
 

@@ -27,8 +27,7 @@ from typing import Any
 from plimsoll.data.code.bytecode import Reference, bytecode, codes, names_used, references
 from plimsoll.data.code.normal import Function, Normal, at_positions, written
 from plimsoll.data.code.remembered.functions import Functions, Said
-from plimsoll.data.environment import bringing
-from plimsoll.data.installed import packages_folder
+from plimsoll.data.environment import bringing, packages_folder
 from plimsoll.fingerprint import digest_value
 from plimsoll.records.pipeline import KeyPart
 

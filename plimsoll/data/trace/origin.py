@@ -10,7 +10,7 @@ from types import CodeType, FrameType, ModuleType
 from typing import Any, TypeVar
 
 from plimsoll.data.code.source import Sources
-from plimsoll.data.installed import packages_folder
+from plimsoll.data.environment import packages_folder
 
 R = TypeVar("R")
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from plimsoll import clock
 from plimsoll.data.code.source import Sources
-from plimsoll.data.installed import packages_folder
+from plimsoll.data.environment import packages_folder
 from plimsoll.data.trace.files.contents import ABSENT, Contents
 from plimsoll.fingerprint import digest_value
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from plimsoll.data.installed import packages_folder
+from plimsoll.data.environment import packages_folder
 from tests.unit.pipelines.bench import Bench, states
 from tests.unit.pipelines.conftest import bench
 
