@@ -120,11 +120,11 @@ def shown_number(value: float) -> float | str:
     Args:
         value: any double.
     """
+    if math.isfinite(value):
+        return value
     if math.isnan(value):
         return "NaN"
-    if math.isinf(value):
-        return "Infinity" if value > 0 else "-Infinity"
-    return value
+    return "Infinity" if value > 0 else "-Infinity"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Sequence
-from itertools import filterfalse
+from itertools import filterfalse, groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Delete, Row, and_, bindparam, delete, exists, func, insert, select, tuple_, update
@@ -213,8 +214,9 @@ class SqlPoints:
         """
         found: dict[str, list[LastPoint]] = {}
         for some in chunks(list(dict.fromkeys(run_ids)), _NAMES):
-            for run_id, name, last, number, step, time in tx.execute(_LAST, {"of": some}):
-                found.setdefault(run_id, []).append((name, _last(last, number), step, time))
+            rows = tx.execute(_LAST, {"of": some}).all()
+            for run_id, mine in groupby(rows, key=itemgetter(0)):
+                found[run_id] = [(name, _last(last, number), step, time) for _, name, last, number, step, time in mine]
         return found
 
 
