@@ -9,6 +9,9 @@ from plimsoll.records.tracking.logged_model import LoggedModelState
 #: Tags in which MLflow's clients keep a run's name and its user. The name is the run's own here.
 NAME_TAG, USER_TAG = "mlflow.runName", "mlflow.user"
 
+#: Metadata: of a trace, which session it belongs to; of an assessment, that it is about the whole session of its trace.
+SESSION_KEY = "mlflow.trace.session"
+
 #: MLflow's mark of a prompt, which it keeps as a registered model. There are none here.
 PROMPT_TAG = "mlflow.prompt.is_prompt"
 

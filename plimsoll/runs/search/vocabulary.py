@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeAlias
 
 from sqlalchemy import ColumnElement, Connection, Row, Select, and_, exists, false, not_, or_, true
@@ -28,8 +29,11 @@ KINDS = {
 #: Key -> the condition of the rows that hold it, and the column that is compared.
 Rows: TypeAlias = Callable[[str], tuple[ColumnElement[bool], ColumnElement[Any]]]
 
-#: The same where a value is a text or a number: two columns, of which a comparison takes the one of its own kind.
-Mixed: TypeAlias = Callable[[str], tuple[ColumnElement[bool], ColumnElement[Any], ColumnElement[Any]]]
+#: What is asked of a row -> whether there is one.
+Having: TypeAlias = Callable[[ColumnElement[bool]], ColumnElement[bool]]
+
+#: Key -> what finds its rows, and, where a value is a text or a number, two columns, of which a comparison takes the one of its own kind.
+Mixed: TypeAlias = Callable[[str], tuple[Having, ColumnElement[Any], ColumnElement[Any]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +87,26 @@ def _compared(condition: Comparison, vocabulary: Vocabulary, dialect: str) -> Co
     numeric = kind == "metric"
     if kind in vocabulary.mixed:
         numeric = isinstance(value, int | float)
-        has, *columns = vocabulary.mixed[kind](key)
+        having, *columns = vocabulary.mixed[kind](key)
         column = columns[numeric]
     elif kind in vocabulary.rows:
-        has, column = vocabulary.rows[kind](key)
+        mine, column = vocabulary.rows[kind](key)
+        having = partial(_exists, mine)
     else:
         entities = ["attribute", *vocabulary.rows, *vocabulary.mixed]
         raise InvalidInput(f"Invalid entity type '{condition.name.kind}'. Valid values are {entities}", "Write for example: tags.team")
     if sign in ("IS NULL", "IS NOT NULL"):
-        return not_(exists().where(has)) if sign == "IS NULL" else exists().where(has)
+        return not_(having(true())) if sign == "IS NULL" else having(true())
     _check(kind, sign, value, numeric)
     holds = signed(column, sign, value, dialect)
     if numeric:
         # What is NaN, or no number, differs from every number.
         holds = or_(holds, column.is_(None)) if sign == "!=" else and_(column.is_not(None), holds)
-    return exists().where(has, holds)
+    return having(holds)
+
+
+def _exists(mine: ColumnElement[bool], holds: ColumnElement[bool]) -> ColumnElement[bool]:
+    return exists().where(mine, holds)
 
 
 def _check(what: str, sign: str, value: Value, numeric: bool) -> None:

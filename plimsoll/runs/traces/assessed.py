@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Row, func, insert, select
 
 from plimsoll import clock, codec
 from plimsoll.errors import Conflict, InvalidInput, NotFound
+from plimsoll.records.mlflow.words import SESSION_KEY
 from plimsoll.records.tracking.traces.assessment import (
     Assessment,
     AssessmentError,
@@ -62,6 +63,7 @@ def _row(each: Assessment) -> dict[str, Any]:
         "error": None if each.said.error is None else codec.plain(each.said.error),
         "text": value if isinstance(value, str) else codec.to_json(value).decode(),
         "number": float(value) if numeric else None,
+        "session": SESSION_KEY in each.metadata,
     }
 
 

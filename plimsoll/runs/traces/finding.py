@@ -8,11 +8,12 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, case, exists, false, func, not_, or_, select, true
 
 from plimsoll.errors import InvalidInput
+from plimsoll.records.mlflow.words import SESSION_KEY
 from plimsoll.records.tracking.traces.assessment import AssessmentKind
 from plimsoll.records.tracking.traces.trace import SearchTraces, TracePage
 from plimsoll.runs.search.language import Comparison, Condition, Every, Not, Some, parsed_filter, parsed_order
 from plimsoll.runs.search.pages import Key
-from plimsoll.runs.search.vocabulary import KINDS, Mixed, Vocabulary, condition_in, keys_in, page_of
+from plimsoll.runs.search.vocabulary import KINDS, Having, Mixed, Rows, Vocabulary, condition_in, keys_in, page_of
 from plimsoll.runs.traces.inside import holds_inside, is_inside
 from plimsoll.runs.traces.recorded import traces_of
 from plimsoll.store.contracts import Context
@@ -58,17 +59,43 @@ _ATTRIBUTES: Mapping[str, ColumnElement[Any]] = {
 _NUMBERS = frozenset(name for name in _ATTRIBUTES if name.startswith(("timestamp", "execution", "end_time")))
 
 
-def _assessed(kind: AssessmentKind) -> Mixed:
-    def rows(key: str) -> tuple[ColumnElement[bool], ColumnElement[Any], ColumnElement[Any]]:
-        mine = and_(assessments.c.trace_id == traces.c.id, assessments.c.kind == kind, assessments.c.name == key, assessments.c.valid)
-        return mine, assessments.c.text, assessments.c.number
+#: The trace that something was said of.
+_SAID_OF = traces.alias("said_of")
+
+_ROWS: Mapping[str, Rows] = {"tag": _tags, "metadata": _metadata}
+
+
+def _vocabulary(experiments: Sequence[str]) -> Vocabulary:
+    """Return what names mean where the traces of some experiments are searched."""
+    return Vocabulary(
+        _ATTRIBUTES, _NUMBERS, _ROWS, {"feedback": _assessed("feedback", experiments), "expectation": _assessed("expectation", experiments)}
+    )
+
+
+def _assessed(kind: AssessmentKind, experiments: Sequence[str]) -> Mixed:
+    """Return how traces are found by what is said of them, or, of one of the experiments' traces, of the session that is theirs too."""
+
+    def rows(key: str) -> tuple[Having, ColumnElement[Any], ColumnElement[Any]]:
+        of_name = and_(assessments.c.kind == kind, assessments.c.name == key, assessments.c.valid)
+
+        def having(holds: ColumnElement[bool]) -> ColumnElement[bool]:
+            own = exists().where(assessments.c.trace_id == traces.c.id, of_name, holds)
+            theirs = trace_metadata.alias("theirs")
+            # Asked once for all traces: it names none of them.
+            sessions = (
+                select(theirs.c.value)
+                .join(assessments, assessments.c.trace_id == theirs.c.trace_id)
+                .join(_SAID_OF, _SAID_OF.c.id == theirs.c.trace_id)
+                .where(theirs.c.name == SESSION_KEY, _SAID_OF.c.experiment_id.in_(experiments), assessments.c.session, of_name, holds)
+                .correlate(None)
+            )
+            mine, session = _metadata(SESSION_KEY)
+            return or_(own, exists().where(mine, session.in_(sessions)))
+
+        return having, assessments.c.text, assessments.c.number
 
     return rows
 
-
-_MIXED: Mapping[str, Mixed] = {"feedback": _assessed("feedback"), "expectation": _assessed("expectation")}
-
-_VOCABULARY = Vocabulary(_ATTRIBUTES, _NUMBERS, {"tag": _tags, "metadata": _metadata}, _MIXED)
 
 _LONG = func.coalesce(traces.c.duration, -1)
 
@@ -82,24 +109,24 @@ _ORDER: Mapping[str, ColumnElement[Any]] = {
 }
 
 
-def _condition(condition: Condition, dialect: str) -> ColumnElement[bool]:
+def _condition(condition: Condition, vocabulary: Vocabulary, dialect: str) -> ColumnElement[bool]:
     match condition:
         case Every(parts):
             inside = [part for part in parts if isinstance(part, Comparison) and is_inside(part)]
-            others = [_condition(part, dialect) for part in parts if part not in inside]
+            others = [_condition(part, vocabulary, dialect) for part in parts if part not in inside]
             return and_(true(), *others, *([holds_inside(inside, dialect)] if inside else []))
         case Some(parts):
-            return or_(false(), *(_condition(part, dialect) for part in parts))
+            return or_(false(), *(_condition(part, vocabulary, dialect) for part in parts))
         case Not(part):
-            return not_(_condition(part, dialect))
+            return not_(_condition(part, vocabulary, dialect))
     if is_inside(condition):
         return holds_inside([condition], dialect)
     if condition.name.kind.lower() == "issue":
         return _issue(condition)
     if _is_of_run(condition):
         linked = and_(trace_links.c.trace_id == traces.c.id, trace_links.c.run_id == condition.value)
-        return or_(exists().where(linked), condition_in(condition, _VOCABULARY, dialect))
-    return condition_in(condition, _VOCABULARY, dialect)
+        return or_(exists().where(linked), condition_in(condition, vocabulary, dialect))
+    return condition_in(condition, vocabulary, dialect)
 
 
 def _is_of_run(condition: Comparison) -> bool:
@@ -126,7 +153,7 @@ def _keys(order: Sequence[str]) -> list[Key]:
         if (kind, key) in seen:
             raise InvalidInput(f"`order_by` contains duplicate fields: {list(order)}", "Name each once.")
         seen.add((kind, key))
-        column = _MAY_LACK.get(key) if kind == "attribute" else _value(_VOCABULARY.rows[kind](key)) if kind in _VOCABULARY.rows else None
+        column = _MAY_LACK.get(key) if kind == "attribute" else _value(_ROWS[kind](key)) if kind in _ROWS else None
         if column is None:
             keys += keys_in((text,), _ORDER, ())
         else:
@@ -137,9 +164,8 @@ def _keys(order: Sequence[str]) -> list[Key]:
 def search_traces(request: SearchTraces, context: Context) -> TracePage:
     """Return a page of traces; ties by id. One that goes on counts as the shortest."""
     keys = _keys(request.order)
-    query = select(traces).where(
-        traces.c.experiment_id.in_(request.experiments), _condition(parsed_filter(request.where), context.tx.dialect.name)
-    )
+    holds = _condition(parsed_filter(request.where), _vocabulary(request.experiments), context.tx.dialect.name)
+    query = select(traces).where(traces.c.experiment_id.in_(request.experiments), holds)
     asked = ("traces", request.experiments, request.where, request.order)
     rows, token = page_of(context.tx, query, keys, request.limit, request.page, asked)
     return TracePage(traces=traces_of(context.tx, rows), next=token)

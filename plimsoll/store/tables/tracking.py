@@ -223,7 +223,8 @@ trace_links = Table(
     Column("trace_id", Text, primary_key=True, index=True),
 )
 
-#: What somebody thinks of a trace; ``text`` and ``number`` are its value as search compares it.
+#: What somebody thinks of a trace; ``text`` and ``number`` are its value as search compares it. With ``session`` it is about the
+#: trace's whole session.
 assessments = Table(
     "assessments",
     metadata,
@@ -242,8 +243,10 @@ assessments = Table(
     Column("metadata", Json, nullable=False),
     Column("overrides", Text, nullable=False),
     Column("valid", Boolean, nullable=False),
+    Column("session", Boolean, nullable=False),
     at_column(),
     at_column("updated"),
+    Index("ix_assessments_session_name", "session", "name"),
 )
 
 #: Spans that came one by one; those that came as a file are a row of ``artifacts``. Times are nanoseconds.

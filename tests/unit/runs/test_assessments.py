@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from plimsoll.errors import Conflict, InvalidInput, NotFound
+from plimsoll.records.tracking.experiment import CreateExperiment
 from plimsoll.records.tracking.traces.assessment import (
     Assessment,
     AssessmentError,
@@ -138,6 +139,54 @@ def test_traces_are_found_by_what_is_thought_of_them(yard: Yard, where: str, exp
     log(yard, 0, "yes", kind="expectation")
     log(yard, 1, "x", name="a b", kind="expectation")
     assert found(yard, where) == expected
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ("feedback.good = 'yes'", ["tr-0", "tr-1"]),
+        ("feedback.good IS NOT NULL", ["tr-0", "tr-1"]),
+        ("feedback.good IS NULL", ["tr-2", "tr-3"]),
+        ("feedback.good = 'no'", []),
+        ("not feedback.good = 'yes'", ["tr-2", "tr-3"]),
+        # Of the same assessment, and what only its trace says is said of that alone.
+        ("feedback.score > 3 and feedback.good = 'yes'", ["tr-1"]),
+        ("feedback.score > 3", ["tr-1"]),
+        ("expectation.good IS NOT NULL", []),
+        ("expectation.length = 7 and trace.trace_id = 'tr-0'", ["tr-0"]),
+    ],
+)
+def test_what_is_said_of_a_whole_session_is_found_at_each_of_its_traces(yard: Yard, where: str, expected: list[str]) -> None:
+    of_session = {"mlflow.trace.session": "whatever"}
+    for number, session in ((0, "A"), (1, "A"), (2, "B"), (3, "")):
+        metadata = {"mlflow.trace.session": session} if session else {}
+        yard.workspace.do(RecordTrace(trace=replace(trace(number), metadata=metadata)), yard.dana)
+    log(yard, 0, "yes", metadata=of_session)
+    log(yard, 1, 4, name="score")
+    log(yard, 1, 7, name="length", kind="expectation", metadata=of_session)
+    # The trace belongs to no session, whatever is said of it.
+    log(yard, 3, "lost", name="other", metadata=of_session)
+    assert found(yard, where) == expected
+    assert found(yard, "feedback.other = 'lost'") == ["tr-3"]
+
+
+def test_a_session_is_that_of_the_experiments_that_are_searched_and_of_what_counts(yard: Yard) -> None:
+    session = {"mlflow.trace.session": "A"}
+    other = yard.workspace.do(CreateExperiment(name="other"), yard.dana).id
+    for number, experiment in ((0, "0"), (1, "0"), (2, other)):
+        told = replace(trace(number + 5), experiment_id=experiment, metadata=session)
+        yard.workspace.do(RecordTrace(trace=told), yard.dana)
+    first = log(yard, 7, "yes", metadata=session)
+    assert found(yard, "feedback.good = 'yes'") == []
+    asked = SearchTraces(experiments=("0", other), where="feedback.good = 'yes'")
+    assert {each.id for each in yard.workspace.do(asked, yard.dana).traces} == {"tr-5", "tr-6", "tr-7"}
+    log(yard, 7, "no", overrides=first.id)
+    assert yard.workspace.do(asked, yard.dana).traces == ()
+    # What is noted later counts as well.
+    late = log(yard, 5, "late")
+    assert found(yard, "feedback.good = 'late'") == ["tr-5"]
+    yard.workspace.do(UpdateAssessment(trace_id="tr-5", id=late.id, metadata=session), yard.dana)
+    assert found(yard, "feedback.good = 'late'") == ["tr-5", "tr-6"]
 
 
 def test_an_assessment_goes_with_its_trace_and_needs_one(yard: Yard) -> None:

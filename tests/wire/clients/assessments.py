@@ -66,6 +66,29 @@ for text, expected in (
 frame = mlflow.search_traces(locations=[experiment.experiment_id]).set_index("trace_id")
 assert len(frame.loc[ids[0], "assessments"]) == 4
 
+
+@mlflow.trace
+def converse() -> None:
+    """One of a session's traces."""
+    mlflow.update_current_trace(metadata={"mlflow.trace.session": f"s-{experiment.name}"})
+
+
+talk = []
+for _ in range(2):
+    converse()
+    talk.append(mlflow.get_last_active_trace_id())
+mlflow.flush_trace_async_logging()
+# As MLflow's scorers of whole sessions log it: at the first trace, and it is found at each.
+mlflow.log_feedback(trace_id=talk[0], name="polite", value="yes", metadata={"mlflow.trace.session": f"s-{experiment.name}"})
+mlflow.log_feedback(trace_id=talk[0], name="short", value="yes")
+for text, expected in (
+    ("feedback.polite = 'yes'", talk),
+    ("feedback.polite IS NOT NULL", talk),
+    ("feedback.polite IS NULL", ids),
+    ("feedback.short = 'yes'", talk[:1]),
+):
+    assert {each.info.trace_id for each in mlflow.search_traces(filter_string=text, **by)} == set(expected), text
+
 mlflow.delete_assessment(ids[0], better.assessment_id)
 mlflow.delete_assessment(ids[0], better.assessment_id)
 assert mlflow.get_assessment(ids[0], score.assessment_id).valid

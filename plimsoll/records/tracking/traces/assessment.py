@@ -88,7 +88,7 @@ class Assessment:
     rationale: str = ""
     #: Id of the span that it is about; empty for the whole trace.
     span_id: str = ""
-    #: What the client noted, by name.
+    #: What the client noted, by name; with ``mlflow.trace.session`` it is about the whole session of its trace, and found at all of it.
     metadata: dict[str, str] = field(default_factory=dict)
     #: Id of the assessment that it stands for from now on; may be empty.
     overrides: str = ""

@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from plimsoll import access, extras
 from plimsoll.errors import MissingExtra
+from plimsoll.records.mlflow.words import SESSION_KEY
 from plimsoll.records.tracking.traces.span import RecordSpans, Span
 from plimsoll.records.tracking.traces.trace import RequestTrace, TraceState
 from plimsoll.server.answers import in_turn
@@ -32,7 +33,7 @@ _LARGEST = 16 << 20
 
 _PROTOBUF, _JSON = "application/x-protobuf", "application/json"
 _TAG, _INPUTS, _OUTPUTS = "mlflow.traceTag.", "mlflow.spanInputs", "mlflow.spanOutputs"
-_NOTES = {"session.id": "mlflow.trace.session", "user.id": "mlflow.trace.user"}
+_NOTES = {"session.id": SESSION_KEY, "user.id": "mlflow.trace.user"}
 _PREVIEW = 1000
 
 

@@ -306,8 +306,10 @@ assessments = Table(
     Column("metadata", Text, nullable=False),
     Column("overrides", Text, nullable=False),
     Column("valid", Boolean, nullable=False),
+    Column("session", Boolean, nullable=False),
     _at(),
     _at("updated"),
+    Index("ix_assessments_session_name", "session", "name"),
 )
 
 trace_spans = Table(
