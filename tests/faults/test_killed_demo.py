@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from plimsoll import clock
+from tests.begun import Begun
 from tests.flows.real_platform import PATIENCE, until
 
 pytest.importorskip("sklearn", reason="the demo needs plimsoll[demo]")
@@ -54,7 +55,7 @@ def _begin(folder: Path, story: Path) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "plimsoll.cli.app", "demo", "--folder", str(folder), "--end", "2013-05-06", "--share", "0.1"]
     environment = {**os.environ, "PYTHONPATH": str(_ROOT), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
     with story.open("wb") as out:
-        return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
+        return Begun(command, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ def platform(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     database = f"sqlite:///{folder / 'plimsoll.db'}"
     if request.param == "postgresql":
         database = request.getfixturevalue("postgres").fresh()
-    made = Platform(folder, database)
+    made = Platform(folder, database, forked=getattr(request.module, "FORKED", True))
     made.start()
     yield made
     made.close()

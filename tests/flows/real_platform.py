@@ -27,6 +27,7 @@ from plimsoll.records.pipeline import RunPipeline
 from plimsoll.records.plane import ListPlanes
 from plimsoll.sdk.http import HttpDoor
 from plimsoll.workspace import open_workspace
+from tests.begun import Begun
 from tests.forked import plimsoll
 
 #: Makes the home and the models.
@@ -258,9 +259,11 @@ class Platform:
     Args:
         folder: an empty folder.
         database: where the metadata are.
+        forked: whether its processes are forked from one that has imported what they import (``tests/begun.py``).
     """
 
-    def __init__(self, folder: Path, database: str) -> None:
+    def __init__(self, folder: Path, database: str, forked: bool = True) -> None:
+        self.forked = forked
         self.project = folder / "trains"
         self.home = self.project / ".plimsoll"
         self.database = database
@@ -304,7 +307,7 @@ class Platform:
         command = ["up", "--port", str(self.ports[0]), "--serving-port", str(self.ports[1]), "--parent", str(os.getpid())]
         path = self.home / "logs" / "up.log"
         with path.open("ab") as log:
-            self.process = subprocess.Popen(
+            self.process = (Begun if self.forked else subprocess.Popen)(
                 [sys.executable, "-m", "plimsoll.cli.app", *command],
                 cwd=self.project,
                 env=self.environment,

@@ -15,6 +15,9 @@ pytestmark = pytest.mark.slow
 
 DATABASES = ("sqlite",)
 
+#: What processes take that have imported for themselves.
+FORKED = False
+
 #: Of the server and of its worker, each, resident.
 MOST = 150e6
 

@@ -28,6 +28,7 @@ from plimsoll.records.deployment import Kill, ServingConfig
 from plimsoll.records.model import Costs, Purpose
 from plimsoll.records.plane import DesiredModel, DesiredState, Track
 from plimsoll.registry.package import Model, open_package, package_digest
+from tests.begun import Begun
 from tests.flows.real_platform import alive
 
 #: Seconds for which an answer, or a state, is waited for: what must come, comes on a slow machine, too.
@@ -109,7 +110,7 @@ class World:
         environment = {**os.environ, "PYTHONPATH": f"{root}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
         # Safe path: a module beside the script has the name of one of the standard library.
         command = [sys.executable, "-P", str(script), str(self.folder)]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
+        self.process = Begun(command, stdout=subprocess.PIPE, text=True, env=environment)
         assert self.process.stdout is not None
         self.address = self.process.stdout.readline().strip()
         assert self.address.startswith("http://127.0.0.1:")

@@ -17,6 +17,7 @@ import nbformat
 from plimsoll.records.pipeline import ListSteps
 from plimsoll.records.tracking.find import SearchRuns
 from plimsoll.workspace import WORKER, Workspace, open_workspace
+from tests.begun import Begun
 from tests.flows.real_platform import PATIENCE, kept_port, port_of, until
 from tests.forked import plimsoll
 
@@ -95,7 +96,7 @@ def serving(project: Path, home: Path) -> Iterator[None]:
         control, plane = (port_of(during.enter_context(kept_port())) for _ in range(2))
         log = during.enter_context((home.parent / f"{home.name}.log").open("wb"))
         words = [sys.executable, "-m", "plimsoll.cli.app", "up", "--port", str(control), "--serving-port", str(plane)]
-        served = subprocess.Popen(words, cwd=project, env=environment(home), stdout=log, stderr=log)
+        served = Begun(words, cwd=project, env=environment(home), stdout=log, stderr=log)
         try:
             until(lambda: _answers(control), "the server answers")
             yield

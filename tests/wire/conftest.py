@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.begun import Begun
+
 _STARTS_WITHIN = 180.0
 _ENDS_WITHIN = 900.0
 
@@ -42,7 +44,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     command = [sys.executable, "-m", "plimsoll.cli.app", "up", "--port", "0", "--serving-port", "0", "--parent", str(os.getpid())]
     log = folder / "log"
     with log.open("wb") as errors:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=errors)
+        process = Begun(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=errors)
         try:
             assert process.stdout is not None
             ready, _, _ = select.select([process.stdout], [], [], _STARTS_WITHIN)
