@@ -22,7 +22,7 @@ from plimsoll.data.trace.found import Found, Trace
 from plimsoll.data.trace.origin import caller
 from plimsoll.data.trace.reading.way import Reached, brought_by, reached
 from plimsoll.data.trace.variables import Variables
-from plimsoll.data.trace.watched.chance import Chance
+from plimsoll.data.trace.watched.chance import Arrays, Chance
 from plimsoll.data.trace.watched.inserted import Inserted
 
 # A process has one set of audit hooks, one environment and one set of monitoring tools, so what listens to them is one as well.
@@ -75,7 +75,7 @@ class Recorder:
     ) -> None:
         self._places = Places(project, hidden, remembered)
         self._changed = dict(changed or {})
-        self._alone = alone
+        self._arrays = None if alone else Arrays()
         self._reached: dict[Callable[..., Any], Reached] = {}
 
     def recording(
@@ -94,7 +94,7 @@ class Recorder:
         if function not in self._reached:
             self._reached[function] = reached(function)
         way = reached(function, *brought) if brought else self._reached[function]
-        return Recording(self._places, way, known, self._changed, self._alone, seed, own)
+        return Recording(self._places, way, known, self._changed, self._arrays, seed, own)
 
 
 class Recording:
@@ -105,7 +105,7 @@ class Recording:
         way: what static reading has seen of the function.
         known: distributions that static reading has found.
         changed: variables that Plimsoll has set in this process.
-        alone: the whole process belongs to the step.
+        arrays: saves the state of NumPy's generator; None when the whole process belongs to the step.
         seed: of the global random generators.
         own: variables that are set for the time of the call.
     """
@@ -116,11 +116,11 @@ class Recording:
         way: Reached,
         known: Container[str],
         changed: Mapping[str, str | None],
-        alone: bool,
+        arrays: Arrays | None,
         seed: int,
         own: Mapping[str, str],
     ) -> None:
-        self._chance = Chance(seed, keep=not alone)
+        self._chance, alone = Chance(seed, arrays), arrays is None
         self._make = functools.partial(Found, places, way.seen, way.held, known, changed, alone, own=own, imports=self._chance.imports)
         self._way = way
         self._found: Found | None = None
