@@ -122,7 +122,7 @@ def search(
         name: a name of the search for people.
         profile: name of a profile of ``[tool.plimsoll]``; None takes the one that ``PLIMSOLL_PROFILE`` names.
         door: the platform; None takes the one that the settings name.
-        on_trial: is told of every trial that has ended, by one thread at a time.
+        on_trial: is told of every trial that has ended and is recorded, by one thread at a time.
         params: parameters that all trials share.
 
     Raises:

@@ -9,6 +9,7 @@ from sqlalchemy import Row, bindparam, select, update
 
 from plimsoll import clock, codec
 from plimsoll.errors import Conflict, Denied, InvalidInput, NotFound
+from plimsoll.pipelines.cache import record_steps
 from plimsoll.pipelines.search.goals import best_trials
 from plimsoll.records.pipelines.search import (
     FinishSearch,
@@ -52,14 +53,17 @@ def start_search(request: StartSearch, context: Context) -> Search:
 
 
 def record_trials(request: RecordTrials, context: Context) -> Run | None:
-    """Record trials of a search that one's own process holds, and begin a run.
+    """Record trials of a search that one's own process holds, end a run and begin one.
 
     Raises:
-        NotFound: there is no such search.
+        NotFound: there is no such search, or no such run.
         Denied: it is another actor's.
-        Conflict: another process has gone on with it, or it has ended.
+        Conflict: another process has gone on with it, or it has ended; or the run has.
+        Corrupt: some bytes of a step's output are not stored.
     """
     _held(context, request.search_id, request.holder)
+    if request.ends is not None:
+        record_steps(request.ends, context)
     kept = {trial.number: trial for trial in request.trials}
     run = None
     if request.run is not None and kept:

@@ -33,8 +33,10 @@ from plimsoll.pipelines.search.goals import missing, values_of
 from plimsoll.pipelines.search.space import Dimension, read_space
 from plimsoll.pipelines.search.study import Study, grid_size
 from plimsoll.pipelines.settled import typed_params
+from plimsoll.records.pipeline import RecordSteps
 from plimsoll.records.pipelines.part import ExecutorName
 from plimsoll.records.pipelines.search import FinishSearch, GetSearch, RecordTrials, Search, SearchDetail, SearchPlan, StartSearch, Trial
+from plimsoll.records.request import Request
 from plimsoll.records.run import Cause, FinishRun, GetRun, PointColumns, Run, StartRun
 from plimsoll.store.contracts import Blobs, Do
 
@@ -85,7 +87,7 @@ def search(
         place: where trials run.
         trials: how many are wanted in all; a grid has no more than its points.
         name: for people.
-        on_trial: is told of every trial that has ended, by one thread at a time.
+        on_trial: is told of every trial that has ended and is recorded, by one thread at a time.
         on_step: is told the trial's number and every start and end of a step, by one thread at a time.
 
     Raises:
@@ -178,6 +180,55 @@ class _Mistaken(Exception):
         self.error = error
 
 
+class _LateEnd:
+    """The door of the trials of one thread, which follow each other: the end of a run waits, to be recorded with what follows it.
+
+    Args:
+        do: the door of all.
+    """
+
+    def __init__(self, do: Do) -> None:
+        self._do = do
+        #: The run under way.
+        self.run: Run | None = None
+        self._end: RecordSteps | None = None
+
+    @property
+    def waits(self) -> bool:
+        """Whether an end is still to be recorded."""
+        return self._end is not None
+
+    def __call__(self, request: Request[Any]) -> Any:
+        if self.run is not None and isinstance(request, RecordSteps) and request.end is not None:
+            end = replace(request.end, ended=clock.now())
+            self._end = replace(request, end=end)
+            return replace(self.run, state=end.state, error=end.error, ended=end.ended)
+        if self._end is not None:
+            # Whoever asks anything is to find the run ended.
+            waiting, self._end = self._end, None
+            self._do(waiting)
+        return self._do(request)
+
+    def record(self, request: RecordTrials) -> Run | None:
+        """Record trials together with the end that waits.
+
+        Args:
+            request: what to record.
+
+        Raises:
+            PlimsollError: it is refused. The run's end is not, unless something is wrong with it, nor are its steps.
+        """
+        waiting, self._end = self._end, None
+        try:
+            return self._do(replace(request, ends=waiting))
+        except PlimsollError:
+            for rest in () if waiting is None else (waiting, replace(waiting, end=None)):
+                with contextlib.suppress(PlimsollError):
+                    self._do(rest)
+                    break
+            raise
+
+
 class _Work:
     """A search under way in this process."""
 
@@ -247,13 +298,14 @@ class _Work:
 
     def _work(self, origin: Origin, executor: Executor) -> None:
         ended: list[Trial] = []
+        late = _LateEnd(self._do)
         try:
             while (number := self._next()) is not None:
-                self._trial(number, ended, origin, executor)
+                self._trial(number, ended, late, origin, executor)
         finally:
             # Together with the next one's beginning in most cases, here for the last.
-            if ended:
-                self._record(ended)
+            if ended or late.waits:
+                self._record(late, ended)
 
     def _next(self) -> int | None:
         with self._turn:
@@ -266,7 +318,7 @@ class _Work:
             self._left -= 1
             return self.study.ask()
 
-    def _trial(self, number: int, ended: list[Trial], origin: Origin, executor: Executor) -> None:
+    def _trial(self, number: int, ended: list[Trial], late: _LateEnd, origin: Origin, executor: Executor) -> None:
         """Run one trial to its end; it joins those that have ended and are not recorded yet."""
         point = self.study.point(number)
         chosen = typed_params(self._function, {name: one.value(point[name]) for name, one in self._space.items()})
@@ -277,13 +329,14 @@ class _Work:
 
         def begin(start: StartRun) -> Run:
             run.append(None)
-            begun = self._begin(start, [*ended, trial])
+            begun = self._record(late, [*ended, trial], start)
+            assert begun is not None
             ended.clear()
-            run[0] = begun
+            run[0] = late.run = begun
             return begun
 
         try:
-            trial = self._judge(trial, self._execute(number, chosen, begin, origin, executor))
+            trial = self._judge(trial, self._execute(number, chosen, begin, late, origin, executor), late)
         except RunStopped as stop:
             trial = replace(trial, state="pruned", error=stop.reason)
         except StepFailed as error:
@@ -296,23 +349,26 @@ class _Work:
             trial = self._fail(trial, error)
         id, reports, notes = run[0].id if run and run[0] else None, self.study.reports(number), self.study.notes(number)
         trial = replace(trial, run_id=id, reports=reports, notes=notes)
-        self._end(trial)
+        self.study.tell(trial)
         ended.append(trial)
+        with self._turn:
+            self._went_well += trial.state in ("finished", "pruned")
+        if self._on_trial is not None:
+            # Nobody is told of what is not recorded.
+            self._record(late, ended)
+            ended.clear()
+            with self._turn:
+                self._on_trial(trial)
         if self._mistake is not None:
             raise _Mistaken(self._mistake)
 
-    def _begin(self, start: StartRun, trials: list[Trial]) -> Run:
-        begun = self._record(trials, start)
-        assert begun is not None
-        return begun
-
     def _execute(
-        self, number: int, chosen: Mapping[str, Any], begin: Callable[[StartRun], Run], origin: Origin, executor: Executor
+        self, number: int, chosen: Mapping[str, Any], begin: Callable[[StartRun], Run], do: Do, origin: Origin, executor: Executor
     ) -> PipelineResult:
         return execute(
             self._function,
             {**self._params, **chosen},
-            do=self._do,
+            do=do,
             blobs=self._blobs,
             project=self._project,
             experiment=self._place.experiment,
@@ -329,19 +385,19 @@ class _Work:
             heard=None if self._search.plan.pruner == "none" else lambda points: self._hear(number, points),
         )
 
-    def _record(self, trials: list[Trial], run: StartRun | None = None) -> Run | None:
-        return self._do(RecordTrials(search_id=self._search.id, holder=self._holder, trials=tuple(trials), run=run))
+    def _record(self, late: _LateEnd, trials: list[Trial], run: StartRun | None = None) -> Run | None:
+        return late.record(RecordTrials(search_id=self._search.id, holder=self._holder, trials=tuple(trials), run=run))
 
     def _hear(self, number: int, points: PointColumns) -> None:
         for name, step, value in zip(points.names, points.steps, points.values, strict=True):
             if name == self._series and self.study.report(number, step, value):
                 raise RunStopped(f"pruned at step {step}: {name} is {value:.6g}, and other trials did better")
 
-    def _judge(self, trial: Trial, result: PipelineResult) -> Trial:
+    def _judge(self, trial: Trial, result: PipelineResult, do: Do) -> Trial:
         """Return a trial with the values that its run gave."""
         plan, metrics = self._search.plan, dict(result.metrics)
         if missing(plan, metrics):
-            metrics = {metric.name: metric.last for metric in self._do(GetRun(id=result.id)).metrics} | metrics
+            metrics = {metric.name: metric.last for metric in do(GetRun(id=result.id)).metrics} | metrics
         try:
             values, violations = values_of(plan, metrics)
         except InvalidInput as error:
@@ -362,13 +418,6 @@ class _Work:
     def _all_failed(self, which: str) -> StepFailed:
         fact = f"{which} of the search {self._search.id} failed, the first one so: {self._first}"
         return StepFailed(fact, "Correct the pipeline or the space and search again.", **self._details)
-
-    def _end(self, trial: Trial) -> None:
-        self.study.tell(trial)
-        with self._turn:
-            self._went_well += trial.state in ("finished", "pruned")
-            if self._on_trial is not None:
-                self._on_trial(trial)
 
     def _tell_step(self, number: int, event: StepEvent) -> None:
         with self._turn:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from plimsoll.errors import InvalidInput
 from plimsoll.frozen import dataclass
+from plimsoll.records.pipeline import RecordSteps
 from plimsoll.records.request import Json, Request, check_key, check_limit, check_name
 from plimsoll.records.run import Run, StartRun
 
@@ -173,7 +174,10 @@ class StartSearch(Request[Search]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordTrials(Request[Run | None]):
-    """Record trials of a search of one's own as they are now, and begin the run of the last one when ``run`` is given."""
+    """Record trials of a search of one's own as they are now, and begin the run of the last one when ``run`` is given.
+
+    The last steps and the end of the run before are recorded with them when ``ends`` is given; all of it or nothing.
+    """
 
     #: The search's id.
     search_id: str
@@ -183,6 +187,8 @@ class RecordTrials(Request[Run | None]):
     trials: tuple[Trial, ...]
     #: Begins a run whose id the last trial gets; it is the verb's result.
     run: StartRun | None = None
+    #: How the run of a trial before it ends.
+    ends: RecordSteps | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

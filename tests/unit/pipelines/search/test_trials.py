@@ -84,7 +84,7 @@ def test_a_search_leaves_the_functions_of_libraries_as_they_were(bench: Bench) -
     assert os.path.exists.__code__ is code
 
 
-def test_a_trial_of_cheap_steps_writes_three_times(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trial_of_cheap_steps_writes_twice(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     # However busy the machine is, its steps count as cheap.
     monkeypatch.setattr("plimsoll.pipelines.loop.writer._LINGER", 60.0)
     monkeypatch.setattr("plimsoll.pipelines.engine._DEAR", 60.0)
@@ -98,8 +98,8 @@ def test_a_trial_of_cheap_steps_writes_three_times(bench: Bench, monkeypatch: py
     detail = run(bench, plan(), 4, do)
     assert [trial.state for trial in detail.trials] == ["finished"] * 4
     _, _, third, fourth, _ = (place for place, name in enumerate(asked) if name == "RecordTrials")
-    # The trial before and this one's run, its claim, and its steps with the run's end; what the features are is known.
-    assert asked[third:fourth] == ["RecordTrials", "ClaimCalls", "RecordSteps"]
+    # The trial before with its steps and its run's end and this one's run, and its claim; what the features are is known.
+    assert asked[third:fourth] == ["RecordTrials", "ClaimCalls"]
 
 
 class Killed(BaseException):
@@ -257,6 +257,29 @@ def test_a_process_whose_search_another_one_has_gone_on_with_stops(ready: Bench)
     with pytest.raises(Conflict, match="Another process has gone on"):
         run(ready, plan(), 6, overtaken)
     assert len(ready.do(GetSearch(id=ready.do(ListSearches())[0].id)).trials) == 2
+    # The run that had ended is no less at its end for it.
+    assert [found.run.state for found in ready.do(SearchRuns(limit=100)).runs] == ["finished"] * 2
+
+
+def test_whoever_is_told_of_a_trial_finds_it_recorded_and_its_run_ended(ready: Bench) -> None:
+    def told(trial: Trial) -> None:
+        (search,) = ready.do(ListSearches())
+        seen.append((ready.do(GetSearch(id=search.id)).trials[-1] == trial, ready.do(GetRun(id=trial.run_id)).run.state))
+
+    seen: list[tuple[bool, str]] = []
+    run(ready, plan(), 4, on_trial=told)
+    assert seen == [(True, "finished")] * 4
+
+
+def test_a_run_ended_when_its_last_step_did_and_not_when_that_was_recorded(ready: Bench) -> None:
+    slow = PIPE.replace("return train(", "time.sleep(0.3)\n        return train(").replace(
+        "import plimsoll\n", "import time\n    import plimsoll\n", 1
+    )
+    ready.write("pipe.py", slow)
+    detail = run(ready, plan(), 2)
+    first, second = (ready.do(GetRun(id=trial.run_id)).run for trial in detail.trials)
+    assert first.ended is not None
+    assert second.started - first.ended > 250_000
 
 
 @pytest.mark.parametrize("executor", ["in_process", "processes"])
