@@ -26,7 +26,7 @@ from typing import Any
 
 from plimsoll.data.code.bytecode import Reference, bytecode, codes, names_used, references
 from plimsoll.data.code.normal import Function, Normal, at_positions, written
-from plimsoll.data.code.remembered.functions import Functions, Said
+from plimsoll.data.code.remembered.functions import Functions, Said, mark
 from plimsoll.data.environment import bringing, packages_folder
 from plimsoll.fingerprint import digest_value
 from plimsoll.records.pipeline import KeyPart
@@ -151,7 +151,8 @@ class Sources:
             assert node is not None
             return node
 
-        said = None if functions is None else functions.find(file, lines, code)
+        by = None if functions is None else mark(code)
+        said = None if functions is None or by is None else functions.find(file, lines, by)
         if said is not None:
             self._named.setdefault(id(code), (code, said.used, said.references))
             return Normal(said.written, find, lines)
@@ -159,8 +160,8 @@ class Sources:
         if node is None:
             return None
         text = written(node, code, lines)
-        if functions is not None:
-            functions.add(file, lines, code, Said(text, *self.named(code)))
+        if functions is not None and by is not None:
+            functions.add(file, lines, by, Said(text, *self.named(code)))
         return Normal(text, find, lines)
 
     def keep(self) -> None:

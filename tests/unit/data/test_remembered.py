@@ -152,9 +152,9 @@ def test_code_is_told_apart_by_each_of_its_constants(module: types.ModuleType) -
         ("tuple", 1),
         code,
     )
-    assert len({functions._mark(code.replace(co_consts=(each,))) for each in told} - {None}) == len(told)
+    assert len({functions.mark(code.replace(co_consts=(each,))) for each in told} - {None}) == len(told)
     # What no source says, or cannot be shown, is looked at each time.
-    assert {functions._mark(code.replace(co_consts=(each,))) for each in (object(), [1], 10**5000, code_of_a_set())} == {None}
+    assert {functions.mark(code.replace(co_consts=(each,))) for each in (object(), [1], 10**5000, code_of_a_set())} == {None}
 
 
 def test_code_is_told_apart_by_what_it_does() -> None:
@@ -168,7 +168,7 @@ def test_code_is_told_apart_by_what_it_does() -> None:
     ]
     each += ["def run(x, y):\n try: return x + 1\n finally: y()", "def run(x, y):\n try: return x + 1\n except y: y()"]
     found = [next(code for code in compile(text, "<text>", "exec").co_consts if isinstance(code, types.CodeType)) for text in each]
-    assert len({functions._mark(code) for code in found}) == len(each)
+    assert len({functions.mark(code) for code in found}) == len(each)
 
 
 def code_of_a_set() -> types.CodeType:

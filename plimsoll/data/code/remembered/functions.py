@@ -63,30 +63,27 @@ class Functions:
         #: Source files of which something is known that no memory has.
         self._new: set[str] = set()
 
-    def find(self, file: str, lines: Sequence[str], code: CodeType) -> Said | None:
+    def find(self, file: str, lines: Sequence[str], mark: bytes) -> Said | None:
         """Return what a function says; None when it was not read before.
 
         Args:
             file: absolute name of the source file.
             lines: what it holds; the same each time.
-            code: the function's live code.
+            mark: of the function's live code.
         """
-        mark = _mark(code)
-        return None if mark is None else self._of(file, lines)[1].get(mark)
+        return self._of(file, lines)[1].get(mark)
 
-    def add(self, file: str, lines: Sequence[str], code: CodeType, said: Said) -> None:
+    def add(self, file: str, lines: Sequence[str], mark: bytes, said: Said) -> None:
         """Remember what a function says from now on.
 
         Args:
             file: absolute name of the source file.
             lines: what it holds.
-            code: the function's live code, which is what the file compiles to.
+            mark: of the function's live code, which is what the file compiles to.
             said: all of it.
         """
-        mark = _mark(code)
-        if mark is not None:
-            self._of(file, lines)[1][mark] = said
-            self._new.add(file)
+        self._of(file, lines)[1][mark] = said
+        self._new.add(file)
 
     def keep(self) -> None:
         """Write what is new for later processes; where it cannot be written it is done without."""
@@ -109,8 +106,12 @@ class Functions:
         return self._known[file]
 
 
-def _mark(code: CodeType) -> bytes | None:
-    """Return a digest of all that a code object holds; None where it holds what no source can say."""
+def mark(code: CodeType) -> bytes | None:
+    """Return a digest of all that a code object holds; None where it holds what no source can say.
+
+    Args:
+        code: a function's.
+    """
     try:
         return blake3(repr(_held(code)).encode()).digest()
     except ValueError:  # such a constant, or an integer with more digits than Python likes to print
