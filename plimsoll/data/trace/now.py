@@ -111,11 +111,12 @@ def variable(name: str, changed: Mapping[str, str | None], places: Places) -> tu
     if name.startswith(_SOUGHT):
         text = _sought(name.removeprefix(_SOUGHT).removesuffix(")"), places)
         return digest_value(text), text
-    known = {**os.environ, **changed}
     if name == ALL_VARIABLES:
-        kept = {each: value for each, value in sorted(known.items()) if value is not None and not SESSION.fullmatch(each)}
+        kept = {
+            each: value for each, value in sorted({**os.environ, **changed}.items()) if value is not None and not SESSION.fullmatch(each)
+        }
         return digest_value(kept), f"{len(kept)} variables"
-    value = known.get(name)
+    value = changed[name] if name in changed else os.environ.get(name)
     if value is None:
         return ABSENT, "not set"
     shown = "" if _SECRET.search(name) else repr(value)

@@ -8,7 +8,7 @@ import operator
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodDescriptorType, MethodType
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodDescriptorType, MethodType, ModuleType
 from typing import Any
 
 from plimsoll.data.code.bytecode import Reference, codes
@@ -170,9 +170,9 @@ def reached(function: Any, *brought: Any) -> Reached:
 
 
 def brought_by(values: Iterable[Any]) -> list[Any]:
-    """Return the functions and classes that arguments bring along, in containers and objects of the user's classes as well.
+    """Return the functions and classes that arguments bring along, in containers and in objects of the user's and of other classes.
 
-    Of a container no more is looked at than its first items.
+    Of a container no more is looked at than its first items, and no more of objects of other classes than so many.
 
     Args:
         values: arguments.
@@ -193,4 +193,12 @@ def brought_by(values: Iterable[Any]) -> list[Any]:
         if sources.origin(type(value).__module__, None) == "user":
             found.append(type(value))
             pending += dict(state_of(value)).values()
+        elif len(known) < _LOOKED_AT and type(value).__dictoffset__ and not isinstance(value, (type, ModuleType, *_FUNCTIONS)):
+            # As a pipeline of scikit-learn holds a function. Not by a hook of the object's own; what else it calls is its own.
+            inner = object.__getattribute__(value, "__dict__").values()
+            pending += [each for each in inner if not callable(each) or _is_users(each, sources)]
     return found
+
+
+def _is_users(value: Any, sources: Sources) -> bool:
+    return isinstance(value, FunctionType) and sources.origin(value.__module__, value.__code__.co_filename) == "user"

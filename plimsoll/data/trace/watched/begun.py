@@ -6,6 +6,7 @@ import functools
 import importlib.util
 import os
 import re
+import sys
 from collections.abc import Callable, Mapping
 from types import FrameType
 from typing import Any
@@ -115,6 +116,14 @@ def _variables(*names: str) -> Begun:
                 found.variable(name)
 
     return begun
+
+
+def _shows(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
+    if found.asks(frame.f_back) == "user":
+        # Its native code reads them by itself, when it writes a table as text.
+        for name in sys.modules["polars"].Config.state(env_only=True):
+            if name.startswith(("POLARS_FMT_", "POLARS_TABLE_")):
+                found.variable(name)
 
 
 def _which(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
@@ -293,6 +302,8 @@ _BEGUN: tuple[tuple[str, str, Begun], ...] = (
     ("polars.lazyframe.frame", r"LazyFrame\.deserialize", _reads("source")),
     ("polars.dataframe.frame", r"DataFrame\.write_(parquet|ipc|ipc_stream|csv|json|ndjson|avro)", _writes),
     ("polars.lazyframe.frame", r"LazyFrame\.sink_(parquet|ipc|csv|ndjson)", _writes),
+    ("polars.dataframe.frame", r"DataFrame\.(__str__|__repr__|_repr_html_|glimpse)", _shows),
+    ("polars.series.series", r"Series\.(__str__|__repr__|_repr_html_)", _shows),
     ("polars.sql", r"SQLContext\.execute_file", _reads("source")),
     ("polars.sql", r"SQLContext\.execute", _queries),
     ("pyarrow.parquet", r"(ParquetFile|ParquetDataset)\.__init__", _reads("source", "path_or_paths")),

@@ -113,6 +113,22 @@ def test_what_arguments_bring_along_is_found_without_reading_data() -> None:
     assert brought_by([{"a": [sys.exit]}]) == [sys.exit]
 
 
+def test_a_function_of_the_user_that_an_object_of_a_library_holds_is_known_before_it_runs(bench: Bench) -> None:
+    """So its module need not count whole; what the library's object has of its own, such as a clock, is no reason to run again."""
+    bench.write("h.py", "def double(x):\n    return x * 2\n")
+    bench.write(
+        "pipe.py",
+        f"{_HEAD}\nimport h\nfrom starlette.background import BackgroundTask\n@step\ndef look(them):\n"
+        "    return them[0].func(3)\n@pipeline\ndef flow():\n"
+        "    found = BackgroundTask(h.double)\n    found.clock = time.time\n    return look([found])\n",
+    )
+    assert "not kept" not in bench.run()["look"].why
+    bench.write("h.py", "def double(x):\n    return x * 2\ndef unused(x):\n    return 1\n")
+    assert states(bench.run()) == {"look": "hit"}
+    bench.write("h.py", "def double(x):\n    return x * 3\ndef unused(x):\n    return 1\n")
+    assert bench.run().value == 9
+
+
 def np_like() -> Any:
     return __import__("numpy").arange(3)
 

@@ -193,6 +193,23 @@ def test_the_folder_from_which_a_run_is_begun_counts_where_the_step_can_tell(fin
     assert Now(tmp_path / "sub").digest(here) == before[0][1]
 
 
+def test_a_table_of_polars_that_is_shown_as_text_counts_with_the_variables_that_say_how(
+    find: Find, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its native code reads them by itself; those that the step sets are its own."""
+    monkeypatch.setenv("POLARS_FMT_MAX_ROWS", "4")
+    frame = pl.DataFrame({"a": range(9)})
+    assert find(lambda: frame.sum()) == (set(), ())
+    shown = find(lambda: str(frame))[0]
+    assert {("variable", "POLARS_FMT_MAX_ROWS"), ("variable", "POLARS_TABLE_WIDTH")} < shown == find(lambda: repr(frame["a"]))[0]
+
+    def show() -> str:
+        pl.Config.set_tbl_rows(2)
+        return str(frame)
+
+    assert ("variable", "POLARS_FMT_MAX_ROWS") not in find(show)[0]
+
+
 def test_going_through_all_variables_shows_none_of_their_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And what differs between two shells does not count."""
     monkeypatch.setenv("RATE", "3")
