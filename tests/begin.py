@@ -1,8 +1,8 @@
-"""Forks the processes of a platform, see ``tests/begun.py``: imports what they import, and then becomes each of them in a fork.
+"""Forks processes of Plimsoll, see ``tests/begun.py``: imports what they import, and then becomes each of them in a fork.
 
-Its arguments are the number of a socket, and room for the command line that others see of each process. A message on the socket
-says what a process would have been given (``words``, ``folder``, ``variables``, ``session``), who is to be its ``parent``, and at which
-``places`` it finds the handles that come with the message. The answer is its id. When the socket ends, so does this process.
+Its arguments are the number of a socket, room for the command line that others see of each process, and what is imported. A message
+on the socket says what a process would have been given (``words``, ``folder``, ``variables``, ``session``), who is to be its ``parent``,
+and at which ``places`` it finds the handles that come with the message. The answer is its id. When the socket ends, so does this process.
 """
 
 from __future__ import annotations
@@ -20,14 +20,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-import plimsoll.cli.app
-import plimsoll.cli.commands.up
-import plimsoll.server.plane
-from plimsoll import extras, forking, verbs, worker
+from plimsoll import forking
 from tests.begun import LONGEST, Begun, Source
-
-#: Looked at here, so that nobody takes the imports away. polars begins threads: who needs it imports it in the fork.
-IMPORTED = (plimsoll.cli.app, plimsoll.cli.commands.up, plimsoll.server.plane, worker)
 
 #: What a fork of this process says of itself while it only forks.
 _TITLE = ["tests/begin.py"]
@@ -85,16 +79,16 @@ def become(told: dict[str, Any], handles: list[int]) -> None:
     forking.differ()
     show(told["words"])
     sys.argv = told["words"][2:]
-    if told["words"][1] == "-m":
-        # Where ``python -m`` looks first.
-        sys.path[0] = os.getcwd()
-    else:
-        del sys.path[0]
+    sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))
+    # ``python -m`` looks where it is first, ``python -P`` does not.
+    first = [os.getcwd()] if told["words"][1] == "-m" else []
+    given = [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder and folder not in sys.path]
+    sys.path[:1] = [*first, *given]
 
 
 def begins_others(words: list[str]) -> bool:
-    """Return whether a process begins others that are forked."""
-    return "plimsoll.serving.replica" not in words and not {"--jobs", "--forks"} & set(words)
+    """Return whether a process begins others that are forked: the server, its worker, a plane."""
+    return not {"plimsoll.serving.replica", "plimsoll.cli.rerun", "run", "--jobs", "--forks"} & set(words)
 
 
 def keep() -> socket.socket | None:
@@ -120,12 +114,15 @@ def keep() -> socket.socket | None:
 
 def main() -> None:
     """Fork until the socket ends; in each fork, be what was asked for."""
-    verbs.load_all()
-    extras.require("skops.io")
+    for name in sys.argv[3:]:
+        importlib.import_module(name)
+    if "plimsoll.worker" in sys.argv:
+        importlib.import_module("plimsoll.verbs").load_all()
     assert forking.alone(), "something that was imported has begun a thread"
     # What is there now is not looked at again by any collector, so that the processes go on sharing its memory.
     gc.collect()
     gc.freeze()
+    show(_TITLE)
     way: socket.socket | None = socket.socket(fileno=int(sys.argv[1]))
     while way is not None:
         told, handles = forks(way)

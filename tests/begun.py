@@ -1,4 +1,4 @@
-"""A platform's processes, forked from one that has imported what each of them would import first: a second or two a process.
+"""Plimsoll's processes, forked from one that has imported what each of them would import first: up to two seconds a process.
 
 :class:`Begun` is begun and used as ``subprocess.Popen`` is, and so are those that its process begins in turn. Whatever others see of such
 a process is as it would be: its parent, session, folder, environment, handles, and its command line. What runs a project's code, or is
@@ -25,8 +25,20 @@ _ROOT = Path(__file__).parents[1]
 #: Elsewhere no process can be given another parent, and each begins as always.
 _POSSIBLE = sys.platform == "linux"
 
-#: Programs that are forked.
-PROGRAMS = ("plimsoll.cli.app", "plimsoll.server.plane", "plimsoll.serving.replica", "plimsoll.worker")
+#: What a platform's processes import, but for polars, which begins threads: who needs it imports it in the fork.
+PLATFORM = ("plimsoll.cli.app", "plimsoll.cli.commands.up", "plimsoll.server.plane", "plimsoll.worker", "skops.io")
+
+#: What is forked, by how a command begins, with what is imported before. What runs a project's code has imported no more than it would.
+FORKED = {
+    ("-m", "plimsoll.cli.app", "up"): PLATFORM,
+    ("-m", "plimsoll.cli.app", "demo"): PLATFORM,
+    ("-m", "plimsoll.server.plane"): PLATFORM,
+    ("-m", "plimsoll.serving.replica"): PLATFORM,
+    ("-m", "plimsoll.worker"): PLATFORM,
+    ("-P",): PLATFORM,
+    ("-m", "plimsoll.cli.app", "run"): ("plimsoll.cli.app", "plimsoll.cli.commands.run", "plimsoll.pipelines.engine"),
+    ("-m", "plimsoll.cli.rerun"): ("plimsoll.cli.rerun",),
+}
 
 #: Bytes that a command line may have: a process shows others what stands where it was given its own.
 LONGEST = 8192
@@ -69,13 +81,13 @@ class Source:
 
 
 @cache
-def _first() -> Source:
-    """Return the way to the process that is imported once in a session of tests."""
+def _first(imported: tuple[str, ...]) -> Source:
+    """Return the way to the process of this session of tests that has imported these modules."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PLIMSOLL_")}
     # One thread in each pool of a numeric library, as a replica is told; and no thread when pandas is imported, see plimsoll/forking.py.
     alone = {"OMP_NUM_THREADS": "1", "POLARS_MAX_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
-    command = [sys.executable, str(Path(__file__).with_name("begin.py")), str(theirs.fileno()), "-" * LONGEST]
+    command = [sys.executable, str(Path(__file__).with_name("begin.py")), str(theirs.fileno()), "-" * LONGEST, *imported]
     process = subprocess.Popen(
         command, env={**kept, **alone, "PYTHONPATH": str(_ROOT)}, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], cwd="/"
     )
@@ -90,9 +102,9 @@ def _first() -> Source:
 
 
 class Begun(subprocess.Popen[Any]):
-    """A process that is forked if its command is one of :data:`PROGRAMS`, and otherwise begins as always."""
+    """A process that is forked if its command is one of :data:`FORKED`, and otherwise begins as always."""
 
-    #: Where a process of a platform lets others begin; None takes the process of this session of tests.
+    #: Where a process of a platform lets others of it begin; None takes a process of this session of tests.
     source: ClassVar[Source | None] = None
 
     # It stands in for the last step of Popen, which has made pipes and opened files by then; the names are Popen's.
@@ -101,7 +113,8 @@ class Begun(subprocess.Popen[Any]):
         p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite, restore_signals, gid, gids, uid, umask, start_new_session, *more,
     ):  # fmt: skip
         words = [os.fspath(word) for word in args] if isinstance(args, list) else []
-        if not _POSSIBLE or not _forked(words, os.environ if env is None else env) or not (self.source or _first()).own:
+        source = self._from(words, os.environ if env is None else env)
+        if source is None:
             super()._execute_child(
                 args, executable, preexec_fn, close_fds, pass_fds, cwd, env, startupinfo, creationflags, shell,
                 p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite, restore_signals, gid, gids, uid, umask, start_new_session, *more,
@@ -117,16 +130,19 @@ class Begun(subprocess.Popen[Any]):
             "places": list(handles),
             "session": bool(start_new_session),
         }
-        self.pid = (self.source or _first()).begin(told, list(handles.values()))
+        self.pid = source.begin(told, list(handles.values()))
         self._child_created = True
         self._close_pipe_fds(p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite)
 
-
-def _forked(words: list[str], variables: Mapping[str, str]) -> bool:
-    elsewhere = set(variables.get("PYTHONPATH", "").split(os.pathsep)) - {str(_ROOT), ""}
-    if words[:1] != [sys.executable] or elsewhere:
-        return False
-    if words[1:2] == ["-P"]:
-        return True
-    # A job that runs a project's code imports what it needs: that is looked at.
-    return words[1:2] == ["-m"] and words[2] in PROGRAMS and "--job" not in words
+    def _from(self, words: list[str], variables: Mapping[str, str]) -> Source | None:
+        """Return where a command is forked, or None."""
+        if not _POSSIBLE or words[:1] != [sys.executable] or "--job" in words or words[1:3] == ["-P", "-m"]:
+            return None
+        imported = next((modules for start, modules in FORKED.items() if tuple(words[1 : 1 + len(start)]) == start), None)
+        elsewhere = set(variables.get("PYTHONPATH", "").split(os.pathsep)) - {str(_ROOT), ""}
+        if imported is None or (imported == PLATFORM and elsewhere):
+            # Other modules may lie there than were imported.
+            return None
+        if self.source is None:
+            return _first(imported)
+        return self.source if imported == PLATFORM and self.source.own else None

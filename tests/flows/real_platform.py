@@ -384,7 +384,7 @@ class Platform:
             words: the command line.
             door: ask the server; False opens the home.
         """
-        return subprocess.Popen(
+        return Begun(
             [sys.executable, "-m", "plimsoll.cli.app", *words],
             cwd=self.project,
             env=self._asked(door),
