@@ -34,6 +34,7 @@ from plimsoll.records.request import Request
 from plimsoll.records.run import GetRun, GetSeries
 from plimsoll.records.tracking.find import SearchRuns
 from plimsoll.workspace import open_workspace
+from tests.unit.conftest import Running
 from tests.unit.pipelines.bench import Bench
 
 PIPE = """
@@ -484,3 +485,14 @@ def test_a_search_on_postgresql_goes_on_as_on_sqlite(ready: Bench, tmp_path: Pat
     assert facts(run(other, plan(), 5)) == facts(run(ready, plan(), 5))
     assert len(other.do(ListSearches())) == 1
     workspace.close()
+
+
+def test_a_search_through_a_server_gives_what_one_on_a_folder_gives(ready: Bench, running: Running) -> None:
+    """An end that waits for the next beginning crosses the wire with its steps."""
+    door = running.http()
+    there = Place(do=door.do, blobs=door.blobs, project=ready.project, tags={}, executor="in_process")
+    detail = search(ready.load(), plan(), {}, there, trials=4)
+    assert facts(detail) == facts(run(ready, plan(), 4))
+    for trial in detail.trials:
+        assert door.do(GetRun(id=str(trial.run_id))).run.state == "finished"
+        assert {step.state for step in door.do(ListSteps(run_id=str(trial.run_id)))} <= {"ran", "hit"}
