@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import functools
 import importlib.util
 import os
@@ -168,6 +169,9 @@ def ask(found: Found, frame: FrameType | None, given: Any, end: str) -> None:
 #: Of the standard library: asks whether folders are there that it is to make.
 _MAKES = ("/os.py", "<frozen os>")
 
+#: What makes generators of numpy.
+_WITHOUT = ("default_rng", "SeedSequence", "RandomState", "MT19937")
+
 _DRAWERS = ("/random.py", "/secrets.py", "/uuid.py")
 
 
@@ -176,10 +180,23 @@ def _draws(found: Found, frame: FrameType, arguments: Arguments, called: str) ->
     # Through other draws of the same modules, and what a decorator has written: the init of a dataclass.
     while back is not None and (found.origins.of(back.f_code.co_filename) == "made" or back.f_code.co_filename.endswith(_DRAWERS)):
         back = back.f_back
+    if back is not None and called.endswith("getrandbits") and found.origins.of(back.f_code.co_filename) == "third":
+        _draws_for_others(found, back)
+        return
     if back is None or found.origins.of(back.f_code.co_filename) != "user" or (id(back.f_code), back.f_lasti) in found.making:
         return
     if found.seeded != (id(back), back.f_lasti):
         found.effect(f"drew random numbers from the system ({called})")
+
+
+def _draws_for_others(found: Found, frame: FrameType) -> None:
+    """Note that numpy draws a seed for a generator that an installed package makes without one; later Pythons tell of the call itself."""
+    if sys.version_info >= (3, 12) or found.asks(frame) == "imports":
+        return
+    named = [each.argval for each in dis.get_instructions(frame.f_code) if each.offset < frame.f_lasti and each.argval in _WITHOUT]
+    # The older ones draw a seed also where they are given one, and forget it.
+    if named and named[-1] in ("default_rng", "SeedSequence"):
+        found.effect(f"drew random numbers from the system (numpy.random.{named[-1]} without a seed)")
 
 
 def _seeds(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:

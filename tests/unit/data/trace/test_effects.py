@@ -38,6 +38,7 @@ EFFECTS = [
     ("return random.SystemRandom().random()", "drew random numbers from the system (random.random)"),
     ("return random.Random().random()", "drew random numbers from the system (random."),
     ("return float(np.random.default_rng().random())", "without a seed)"),
+    ("from scipy.stats import qmc\nreturn qmc.Sobol(2).random(2).tolist()", "numpy.random.default_rng without"),
     ("random.seed()\nreturn random.random()", "drew random numbers from the system (random.seed)"),
 ]
 HARMLESS = [
@@ -52,6 +53,9 @@ HARMLESS = [
     "(HERE / 'out.txt').write_text('1')\nreturn (HERE / 'out.txt').read_text()",
     "import sqlite3\nsqlite3.connect(':memory:').close()",
     "from sklearn.linear_model import LogisticRegression\nreturn float(LogisticRegression().fit([[0.0], [1.0]], [0, 1]).coef_[0][0])",
+    "from sklearn.ensemble import BaggingRegressor\nreturn BaggingRegressor(random_state=0).fit([[0.0], [1.0]], [0, 1]).n_features_in_",
+    "from scipy.stats import norm, qmc\nreturn [float(norm.rvs(random_state=1)), *qmc.Sobol(2, seed=1).random(1)[0]]",
+    "return pd.Series(range(9)).sample(2, random_state=3).tolist() + pd.Series(range(9)).sample(2).tolist()",
     "return len(os.environ['PATH']) > 0",
 ]
 
