@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.machinery
 import os
 import platform
 import re
@@ -13,8 +14,10 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import Any, Self
 
 from blake3 import blake3
 
@@ -49,12 +52,30 @@ _EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 def capture() -> dict[str, str]:
     """Return the exact version of every installed distribution by its normal name, and of ``python``."""
     found = {"python": platform.python_version()}
-    for distribution in metadata.distributions():
+    for distribution in _distributions():
         headers = _headers(distribution)
         # A distribution that was half removed has neither; the first on the path is the one that is imported.
         if headers.keys() == {"Name", "Version"}:
             found.setdefault(re.sub(r"[-_.]+", "-", headers["Name"]).lower(), headers["Version"])
     return dict(sorted(found.items()))
+
+
+class _Distribution(metadata.PathDistribution):
+    """An installed distribution, made at once: Python 3.12 and 3.13 look through all of its class's names to make one."""
+
+    def __new__(cls, path: Any) -> Self:
+        return object.__new__(cls)
+
+
+def _distributions() -> Iterator[metadata.Distribution]:
+    """Yield what ``importlib.metadata.distributions`` yields, in its order, in a tenth of its time."""
+    for finder in sys.meta_path:
+        if finder is importlib.machinery.PathFinder:
+            # What Python's own finder asks as well; it has no other way to hand out the folders alone.
+            folders: Any = metadata.MetadataPathFinder._search_paths  # type: ignore[attr-defined]
+            yield from map(_Distribution, folders(None, sys.path))
+        elif (find := getattr(finder, "find_distributions", None)) is not None:
+            yield from find(metadata.DistributionFinder.Context())
 
 
 def version(name: str) -> str | None:
@@ -110,7 +131,7 @@ def bringing(package: str) -> list[str]:
     name = re.escape(package)
     recorded = re.compile(rf'^"?{name}(/[^,\n]*\.(py|so|pyd)|\.py|(\.[^/,\n]*)?\.(so|pyd))"?,', re.MULTILINE)
     found = []
-    for distribution in metadata.distributions():
+    for distribution in _distributions():
         declared = (distribution.read_text("top_level.txt") or "").split()
         record = "" if declared else distribution.read_text("RECORD") or ""
         if package in declared or recorded.search(record):

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
@@ -210,6 +211,31 @@ def test_a_git_that_is_too_slow_leaves_a_note_instead_of_a_clean_tree(
     assert version.commit is not None
     assert version.dirty_diff is not None
     assert blobs.get(version.dirty_diff).startswith(b"# plimsoll: git did not tell the changes: TimeoutExpired")
+
+
+def test_the_distributions_are_those_that_python_finds_also_in_archives_and_by_finders_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("first", "other", "found"):
+        folder = tmp_path / name / f"{name}-1.0.dist-info"
+        folder.mkdir(parents=True)
+        (folder / "METADATA").write_text(f"Name: {name}\nVersion: 1.0\n")
+    shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "other")
+
+    class Finder:
+        @staticmethod
+        def find_spec(*_: object) -> None:
+            return None
+
+        @staticmethod
+        def find_distributions(context: metadata.DistributionFinder.Context) -> Iterator[metadata.Distribution]:
+            yield metadata.PathDistribution(tmp_path / "found" / "found-1.0.dist-info")
+
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "first"), *sys.path, str(tmp_path / "packed.zip"), str(tmp_path / "none")])
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder])
+    assert [each.name for each in environment._distributions()] == [each.name for each in metadata.distributions()]
+    found = capture()
+    assert {name: found.get(name) for name in ("first", "other", "found")} == dict.fromkeys(("first", "other", "found"), "1.0")
 
 
 def test_the_distributions_that_bring_a_package_are_those_that_python_names() -> None:
