@@ -67,6 +67,8 @@ class Left:
     def tell(self, value: Any) -> None:
         """Note what the step returned: if it names a file that has changed since the step began, native code may have written it.
 
+        A file that the step has appended to is named for somebody who reads it.
+
         Args:
             value: what it returned.
         """
@@ -74,6 +76,7 @@ class Left:
             text = os.fsdecode(each)
             if text and "\0" not in text and len(text) <= _LONGEST:
                 self._told.add(os.path.abspath(text))
+                self.read(os.path.abspath(text))
 
     def parts(self, known: Collection[str], temporary: Collection[str]) -> Iterator[KeyPart]:
         """Yield a part for each file, link and empty folder that is still there when the step has ended, and for each that is gone.

@@ -121,6 +121,13 @@ def test_a_step_that_reads_what_it_has_appended_to_runs_each_time(bench: Bench, 
     assert len({str(value) for value in values}) == 3
 
 
+@pytest.mark.parametrize("opens", ["open(HERE / 'log', 'a')", "logging.FileHandler(HERE / 'log').stream"])
+def test_a_step_runs_each_time_that_returns_the_path_of_what_it_has_appended_to(bench: Bench, opens: str) -> None:
+    """A later step reads it."""
+    _flow(bench, f"with {opens} as f:\n    f.write('x')\nreturn str(HERE / 'log')", "return Path(x).read_text()")
+    assert [bench.run().value for _ in range(3)] == ["x", "xx", "xxx"]
+
+
 @pytest.mark.parametrize("folder", ["", "logs/"])
 def test_a_log_that_a_step_only_appends_to_does_not_count(bench: Bench, folder: str) -> None:
     """Neither what it held before nor what others append to it later."""
