@@ -88,7 +88,7 @@ def become(told: dict[str, Any], handles: list[int]) -> None:
 
 def begins_others(words: list[str]) -> bool:
     """Return whether a process begins others that are forked: the server, its worker, a plane."""
-    return not {"plimsoll.serving.replica", "plimsoll.cli.rerun", "run", "--jobs", "--forks"} & set(words)
+    return not {"plimsoll.serving.replica", "plimsoll.cli.rerun", "run", "search", "--jobs", "--forks"} & set(words)
 
 
 def keep() -> socket.socket | None:

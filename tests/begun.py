@@ -37,6 +37,7 @@ FORKED = {
     ("-m", "plimsoll.worker"): PLATFORM,
     ("-P",): PLATFORM,
     ("-m", "plimsoll.cli.app", "run"): ("plimsoll.cli.app", "plimsoll.cli.commands.run", "plimsoll.pipelines.engine"),
+    ("-m", "plimsoll.cli.app", "search"): ("plimsoll.cli.app", "plimsoll.cli.commands.search"),
     ("-m", "plimsoll.cli.rerun"): ("plimsoll.cli.rerun",),
 }
 
@@ -138,6 +139,8 @@ class Begun(subprocess.Popen[Any]):
         """Return where a command is forked, or None."""
         if not _POSSIBLE or words[:1] != [sys.executable] or "--job" in words or words[1:3] == ["-P", "-m"]:
             return None
+        if _read_first(variables) != _read_first(os.environ):
+            return None
         imported = next((modules for start, modules in FORKED.items() if tuple(words[1 : 1 + len(start)]) == start), None)
         elsewhere = set(variables.get("PYTHONPATH", "").split(os.pathsep)) - {str(_ROOT), ""}
         if imported is None or (imported == PLATFORM and elsewhere):
@@ -146,3 +149,9 @@ class Begun(subprocess.Popen[Any]):
         if self.source is None:
             return _first(imported)
         return self.source if imported == PLATFORM and self.source.own else None
+
+
+def _read_first(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return what an interpreter reads of its environment when it begins, and a fork can no longer be told."""
+    later = ("PYTHONPATH", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
+    return {name: value for name, value in variables.items() if name.startswith("PYTHON") and name not in later}

@@ -17,6 +17,7 @@ import pytest
 from plimsoll.records.pipelines.search import ListSearches
 from plimsoll.records.tracking.find import SearchRuns
 from plimsoll.sdk.door import FolderDoor, open_door
+from tests.begun import Begun
 from tests.faults.command_line import ROOT
 from tests.repeats import repeats
 
@@ -51,9 +52,7 @@ def begin(project: Path, home: str, *more: str) -> subprocess.Popen[str]:
     """Start a search of the command line."""
     env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "PLIMSOLL_HOME": home}
     command = [sys.executable, "-m", "plimsoll.cli.app", "search", *SEARCH, *more]
-    return subprocess.Popen(
-        command, cwd=project, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL
-    )
+    return Begun(command, cwd=project, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, stdin=subprocess.DEVNULL)
 
 
 def said(process: subprocess.Popen[str], lines: int) -> None:
