@@ -59,6 +59,7 @@ LOOKS = (
     "search list",
     "search show SEARCH",
     "search best SEARCH",
+    "search importances SEARCH",
     "models list",
     "models list late",
     "models show late/1",

@@ -80,7 +80,7 @@ def test_a_later_run_that_finds_the_result_has_what_the_client_logged(hosting: B
     ("more", "why"),
     [
         ("run", "began another run through MLflow"),
-        ("search", "asked the platform through MLflow (SearchRuns)"),
+        ("search", "asked the platform through MLflow (SearchRunTexts)"),
         ("name", "asked the platform through MLflow (CreateModel)"),
     ],
 )

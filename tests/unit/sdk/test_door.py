@@ -69,7 +69,7 @@ def sample(kind: Any) -> Any:
     if origin is Literal:
         return arguments[-1]
     if origin is tuple:
-        return (sample(arguments[0]),)
+        return tuple(sample(kind) for kind in arguments if kind is not Ellipsis)
     if origin is dict:
         return {sample(arguments[0]): sample(arguments[1])}
     if type(None) in arguments:
