@@ -69,10 +69,10 @@ class _Distribution(metadata.PathDistribution):
 
 def _distributions() -> Iterator[metadata.Distribution]:
     """Yield what ``importlib.metadata.distributions`` yields, in its order, in a tenth of its time."""
+    # What Python's own finder asks as well; it has no other way to hand out the folders alone, and a later one may not have this.
+    folders: Any = getattr(metadata.MetadataPathFinder, "_search_paths", None)
     for finder in sys.meta_path:
-        if finder is importlib.machinery.PathFinder:
-            # What Python's own finder asks as well; it has no other way to hand out the folders alone.
-            folders: Any = metadata.MetadataPathFinder._search_paths  # type: ignore[attr-defined]
+        if finder is importlib.machinery.PathFinder and folders is not None:
             yield from map(_Distribution, folders(None, sys.path))
         elif (find := getattr(finder, "find_distributions", None)) is not None:
             yield from find(metadata.DistributionFinder.Context())

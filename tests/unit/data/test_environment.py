@@ -234,6 +234,11 @@ def test_the_distributions_are_those_that_python_finds_also_in_archives_and_by_f
     monkeypatch.setattr(sys, "path", [str(tmp_path / "first"), *sys.path, str(tmp_path / "packed.zip"), str(tmp_path / "none")])
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder])
     assert [each.name for each in environment._distributions()] == [each.name for each in metadata.distributions()]
+    with monkeypatch.context() as newer:
+        # A Python whose finder has it no more.
+        kept = {"find_distributions": staticmethod(metadata.MetadataPathFinder.find_distributions)}
+        newer.setattr(metadata, "MetadataPathFinder", type("Newer", (), kept))
+        assert [each.name for each in environment._distributions()] == [each.name for each in metadata.distributions()]
     found = capture()
     assert {name: found.get(name) for name in ("first", "other", "found")} == dict.fromkeys(("first", "other", "found"), "1.0")
 
