@@ -11,6 +11,7 @@ from plimsoll.errors import MissingExtra
 EXTRA_OF = {
     "sklearn": "sklearn",
     "skops": "sklearn",
+    "scipy": "sklearn",
     "cloudpickle": "mlflow",
     "xgboost": "xgboost",
     "lightgbm": "lightgbm",

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from scipy.stats import rankdata
 
 from plimsoll import clock
+from plimsoll.monitoring.sketches import area_under_curve
 
 #: Order of the columns in the final table.
 WAYS = ("the manual rule", "never retrained", "the loop")
@@ -48,21 +48,6 @@ class Ledger:
         return pl.concat([pl.read_parquet(path) for path in paths]).filter(pl.col("late").is_not_null())
 
 
-def auc(answers: Any, late: Any) -> float:
-    """Return the area under the ROC curve, ties counted half (Mann and Whitney 1947).
-
-    Args:
-        answers: (n,) scores.
-        late: (n,) 0 or 1, same order.
-    """
-    ranks = rankdata(answers)
-    positive = np.asarray(late, dtype=bool)
-    count = int(positive.sum())
-    if count in (0, positive.size):
-        return float("nan")
-    return float((ranks[positive].sum() - count * (count + 1) / 2) / (count * (positive.size - count)))
-
-
 def money(acts: Any, late: Any, costs: Any) -> float:
     """Return what acting so cost, in money per row.
 
@@ -91,6 +76,6 @@ def compare(rows: pl.DataFrame, costs: Any) -> list[dict[str, Any]]:
         for way in WAYS:
             answers = part[way].to_numpy()
             threshold = 0.5 if way == WAYS[0] else costs.threshold
-            line[way] = {"auc": auc(answers, late), "money": money(answers >= threshold, late, costs)}
+            line[way] = {"auc": area_under_curve(late, answers), "money": money(answers >= threshold, late, costs)}
         found.append(line)
     return found

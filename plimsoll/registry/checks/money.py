@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtr, stdtrit
 
+from plimsoll.extras import require
 from plimsoll.records.model import Outcome, Verdict
 from plimsoll.records.request import Json
 from plimsoll.registry.checks.evidence import Answers, Bools, Champion, Floats, money
@@ -66,7 +66,7 @@ class Estimate:
             return 1.0
         if self.error == 0:
             return 0.0 if self.value < bound else 1.0
-        return float(stdtr(self.days - 1, (self.value - bound) / self.error))
+        return float(require("scipy.special").stdtr(self.days - 1, (self.value - bound) / self.error))
 
     def numbers(self, name: str) -> dict[str, Json]:
         """Return the value and its two-sided 95 % interval under names that begin with ``name``.
@@ -79,7 +79,7 @@ class Estimate:
     def _reach(self, alpha: float) -> float:
         if self.days < LEAST_DAYS:
             return math.inf
-        return float(stdtrit(self.days - 1, 1 - alpha)) * self.error
+        return float(require("scipy.special").stdtrit(self.days - 1, 1 - alpha)) * self.error
 
 
 def mean_by_day(values: Floats, days: npt.NDArray[np.int64]) -> Estimate:
