@@ -102,9 +102,9 @@ def described_runs(rows: Sequence[Any]) -> list[Run]:
     """
     if not rows:
         return []
-    names, silent = [str(name) for name in rows[0]._fields], clock.now() - SILENCE
+    names, since = [str(name) for name in rows[0]._fields], clock.now() - SILENCE
     # Documents are put in as the text that they are, and all records read at once: one by one would take most of the time of a search.
-    told = codec.to_json([_told(dict(zip(names, row, strict=True)), silent) for row in rows])
+    told = codec.to_json([_told(dict(zip(names, row, strict=True)), since) for row in rows])
     found = codec.from_json(told, list[Run], "The stored runs")
     for run in found:
         _sort(run.params)
@@ -112,12 +112,23 @@ def described_runs(rows: Sequence[Any]) -> list[Run]:
     return found
 
 
-def _told(told: dict[str, Any], silent: int) -> dict[str, Any]:
+def is_silent(state: str, seen: int | None, since: int) -> bool:
+    """Tell whether a run is to be shown as lost.
+
+    Args:
+        state: the state that is stored.
+        seen: UTC microseconds of its process's last sign of life, or None where it gives none.
+        since: UTC microseconds; one that was not heard of since is silent.
+    """
+    return state == "running" and seen is not None and seen < since
+
+
+def _told(told: dict[str, Any], since: int) -> dict[str, Any]:
     told["params"], told["tags"] = f"{{{told['params'] or ''}}}", told["tags"] or "{}"
     for name in _PACKED:
         told[name] = codec.Raw(told[name] or "null")
     seen = told.pop("seen")
-    if told["state"] == "running" and seen is not None and seen < silent:
+    if is_silent(told["state"], seen, since):
         told |= {"state": "lost", "ended": seen, "error": f"Nothing was heard of its process since {clock.iso(seen)}."}
     return told
 

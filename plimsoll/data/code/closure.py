@@ -15,7 +15,6 @@ and a miss can be explained part by part.
 
 from __future__ import annotations
 
-import ast
 import builtins
 import contextlib
 import inspect
@@ -31,13 +30,13 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from plimsoll.data.code.bytecode import Reference, named_in_text, names_used, references
+from plimsoll.data.code.bytecode import Reference, named_in_text, names_used
 from plimsoll.data.code.effects import ASKS_LOGGERS, SECRET, around, effects, imported
 from plimsoll.data.code.names import Mention, Names, contents
 from plimsoll.data.code.normal import Normal
 from plimsoll.data.code.objects import ALIASES, class_content, inside, reduction, resolve
 from plimsoll.data.code.silent import Silent, acting, hints, reads_annotations, reads_nothing, shown
-from plimsoll.data.code.source import Sources, uncollected
+from plimsoll.data.code.source import Acts, Sources, uncollected
 from plimsoll.data.code.surroundings import surroundings
 from plimsoll.errors import PlimsollError, Unfingerprintable
 from plimsoll.fingerprint import digest_value
@@ -231,10 +230,11 @@ class _Walk:
             self.reach(other.__name__)
         known, quiet = self.sources.effects, ASKS_LOGGERS.isdisjoint(self.used)
         if (id(module), quiet) not in known:
-            known[id(module), quiet] = module, effects(module, self.sources, quiet)
-        if statements := known[id(module), quiet][1]:
+            known[id(module), quiet] = module, Acts(effects(module, self.sources, quiet))
+        acts = known[id(module), quiet][1]
+        if acts.statements:
             label = self.label(module.__name__, "<import>")
-            self.queue.append((label, lambda label: self.work_import(label, module, statements)))
+            self.queue.append((label, lambda label: self.work_import(label, module, acts)))
 
     def reach(self, name: str) -> None:
         """Note a module whose import has taken place, if it is one of the user's."""
@@ -423,15 +423,13 @@ class _Walk:
             self.digests[key] = value, self.digest(value, what)
         return self.digests[key][1]
 
-    def work_import(self, label: str, module: types.ModuleType, statements: list[ast.stmt]) -> None:
+    def work_import(self, label: str, module: types.ModuleType, acts: Acts) -> None:
         """Digest the statements of a module that act beyond the names that they bind."""
-        tree = ast.Module(statements, [])
-        function = types.FunctionType(compile(tree, "<import>", "exec", dont_inherit=True), vars(module))
-        # An import among them is followed by itself, and a helper may be gone by now: what is left counts by its text.
-        found = [each for each in references(function.__code__) if each.kind != "import" and each.name != "__file__"]
-        read, told = around(module, statements, self.sources)
-        content = [ast.dump(tree), self.mentions(label, function, found, {}, lax=True), read]
-        self.add(label, self.digest(content, label), f"{ast.unparse(tree)}\n{told}".rstrip())
+        function = types.FunctionType(acts.code, vars(module))
+        # A helper may be gone by now: what is left counts by its text.
+        mentions = self.mentions(label, function, acts.references, {}, lax=True)
+        read, told = around(module, acts, self.sources)
+        self.add(label, self.digest([acts.canonical, mentions, read], label), f"{acts.text}\n{told}".rstrip())
 
     def decorator(self, function: types.FunctionType, name: str, text: str) -> tuple[str, bool]:
         """Return a decorator's text, empty when what it made is seen anyway, and whether it may look at annotations."""

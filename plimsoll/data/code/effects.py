@@ -21,7 +21,7 @@ from typing import Any
 
 from plimsoll.data.code.bytecode import codes
 from plimsoll.data.code.names import contents
-from plimsoll.data.code.source import DEFINITIONS, Sources
+from plimsoll.data.code.source import DEFINITIONS, Acts, Sources
 from plimsoll.fingerprint import digest_value
 
 #: Names by which a result may hang on the settings of loggers.
@@ -42,10 +42,8 @@ _MAKERS = {
 }  # fmt: skip
 #: Variables that a step's process is given without the user's asking.
 _OURS = {"OMP_NUM_THREADS", "OMP_WAIT_POLICY", "POLARS_MAX_THREADS", "PYTHONPATH", "CUDA_VISIBLE_DEVICES"}
-#: Characters of a text that may name a file.
-_LONGEST = 1024
-#: Items of a list that may name files.
-_ITEMS = 100
+#: Characters of a text that may name a file, and items of a list that may name some.
+_LONGEST, _ITEMS = 1024, 100
 #: Names of what is not shown.
 SECRET = re.compile(r"key|secret|token|passw|credential", re.IGNORECASE)
 #: What marks a class of records -> what each of them runs when it is made.
@@ -86,25 +84,23 @@ def effects(module: types.ModuleType, sources: Sources, quiet_logging: bool) -> 
     return found
 
 
-def around(module: types.ModuleType, statements: Sequence[ast.stmt], sources: Sources) -> tuple[list[Any], str]:
+def around(module: types.ModuleType, acts: Acts, sources: Sources) -> tuple[list[Any], str]:
     """Return what some statements of a module may hang on besides code, variables and files with their content, and lines that tell it.
 
     Args:
         module: one of the user's, imported.
-        statements: some of it.
+        acts: some of its statements.
         sources: reads its file.
     """
-    tree = ast.Module(list(statements), [])
-    code = compile(tree, "<import>", "exec", dont_inherit=True)
     nodes: list[tuple[ast.AST, dict[str, Any]]] = [(sources.tree(getattr(module, "__file__", None) or "", vars(module)), vars(module))]
     texts = dict[str, set[str]]()
-    for inner, names in _followed(code, vars(module), sources):
-        if inner is not code and (node := sources.node(inner, names)) is not None:
+    for inner, names in _followed(acts.code, vars(module), sources):
+        if inner is not acts.code and (node := sources.node(inner, names)) is not None:
             nodes.append((node, names))
         folders = {os.getcwd(), os.path.dirname(names.get("__file__") or "")}
         for text in _texts(inner, names):
             texts.setdefault(text, set()).update(folders)
-    named = sorted({name for node, names in nodes for name in _variables(node, names)} - _OURS)
+    named = sorted({name for node, names in nodes for name in _variables(sources.once(_asked, node), names)} - _OURS)
     values = [(name, os.environ.get(name)) for name in named]
     files = sorted(_files(texts).items())
     told = [f"# variable {name}: {_value(name, value)}" for name, value in values]
@@ -139,27 +135,31 @@ def _followed(code: types.CodeType, names: dict[str, Any], sources: Sources) -> 
 def _texts(code: types.CodeType, names: dict[str, Any]) -> Iterator[str]:
     """Yield the texts and paths that code holds or names."""
     for inner in codes(code):
-        values = [*inner.co_consts, *(names[name] for name in inner.co_names if name in names)]
-        for value in values:
+        for value in (*inner.co_consts, *(names[name] for name in inner.co_names if name in names)):
             for each in value if isinstance(value, (tuple, list)) and len(value) <= _ITEMS else (value,):
                 if isinstance(each, (str, os.PathLike)):
                     yield str(each)
 
 
-def _variables(tree: ast.AST, names: dict[str, Any]) -> Iterator[str]:
-    """Yield the names of the environment variables that are written somewhere, as a text or as the name of a constant."""
+def _asked(tree: ast.AST) -> list[ast.expr]:
+    """Return what stands for the name where an environment variable is read."""
+    asked: list[ast.expr] = []
     for node in ast.walk(tree):
-        named: list[ast.expr] = []
         if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load) and "environ" in _words(node.value):
-            named = [node.slice]
+            asked.append(node.slice)
         elif isinstance(node, ast.Call) and _words(node.func) & {"environ", "getenv"}:
-            named = node.args[:1]
+            asked += node.args[:1]
         elif isinstance(node, ast.Compare) and any("environ" in _words(each) for each in node.comparators):
-            named = [node.left]
-        for each in named:
-            value = each.value if isinstance(each, ast.Constant) else names.get(each.id) if isinstance(each, ast.Name) else None
-            if isinstance(value, str):
-                yield value
+            asked.append(node.left)
+    return asked
+
+
+def _variables(asked: Sequence[ast.expr], names: dict[str, Any]) -> Iterator[str]:
+    """Yield the names of the environment variables that are written somewhere, as a text or as the name of a constant."""
+    for each in asked:
+        value = each.value if isinstance(each, ast.Constant) else names.get(each.id) if isinstance(each, ast.Name) else None
+        if isinstance(value, str):
+            yield value
 
 
 def _files(texts: Mapping[str, Iterable[str]]) -> dict[str, str]:

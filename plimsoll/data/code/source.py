@@ -18,11 +18,11 @@ import os
 import re
 import sys
 import sysconfig
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from email.parser import HeaderParser
 from pathlib import Path
 from types import CodeType, ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from plimsoll.data.code.bytecode import Reference, bytecode, codes, names_used, references
 from plimsoll.data.code.normal import Function, Normal, at_positions, written
@@ -30,6 +30,9 @@ from plimsoll.data.code.remembered.functions import Functions, Said, mark
 from plimsoll.data.environment import bringing, packages_folder
 from plimsoll.fingerprint import digest_value
 from plimsoll.records.pipeline import KeyPart
+
+S = TypeVar("S")
+T = TypeVar("T")
 
 #: Statements whose bodies do not run where they stand.
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -87,6 +90,37 @@ class _File:
         return index
 
 
+class Acts:
+    """Statements of a module that act as it is imported; what they say by themselves is worked out once.
+
+    Args:
+        statements: some of a file's.
+    """
+
+    def __init__(self, statements: list[ast.stmt]) -> None:
+        self.statements, self._tree = statements, ast.Module(statements, [])
+
+    @functools.cached_property
+    def code(self) -> CodeType:
+        """What they compile to."""
+        return compile(self._tree, "<import>", "exec", dont_inherit=True)
+
+    @functools.cached_property
+    def references(self) -> list[Reference]:
+        """What they look up, but for imports, which are followed by themselves."""
+        return [each for each in references(self.code) if each.kind != "import" and each.name != "__file__"]
+
+    @functools.cached_property
+    def canonical(self) -> str:
+        """What they say, whatever their positions and comments."""
+        return ast.dump(self._tree)
+
+    @functools.cached_property
+    def text(self) -> str:
+        """What they say, for people."""
+        return ast.unparse(self._tree)
+
+
 @contextlib.contextmanager
 def uncollected() -> Iterator[None]:
     """Let no garbage be looked for: syntax trees are many objects and none is garbage, but each search passes over all of them."""
@@ -117,10 +151,11 @@ class Sources:
         #: Texts that make up a function, its normalised source first -> their digest.
         self.digests: dict[tuple[Any, ...], str] = {}
         self._named: dict[int, tuple[CodeType, frozenset[str], list[Reference]]] = {}
+        self._worked_out: dict[tuple[Any, int], tuple[Any, Any]] = {}
         #: Module -> modules that its import leads to by calling functions, which does not change while it is loaded.
         self.late: dict[str, list[str]] = {}
         #: Module, and whether loggers' settings are quiet -> the module, held, and what its import did beyond names, which is past as well.
-        self.effects: dict[tuple[int, bool], tuple[ModuleType, list[ast.stmt]]] = {}
+        self.effects: dict[tuple[int, bool], tuple[ModuleType, Acts]] = {}
         self._acting: dict[int, tuple[ast.AST, list[ast.AST]]] = {}
         self._parts: dict[tuple[str, str], KeyPart] = {}
         self._versions: dict[str, dict[str, str]] = {}
@@ -179,6 +214,20 @@ class Sources:
         if known is None:
             known = self._named[id(code)] = code, names_used(code), references(code)
         return known[1], known[2]
+
+    def once(self, work: Callable[[S], T], thing: S) -> T:
+        """Return ``work(thing)``, which is done once.
+
+        Args:
+            work: gives the same whenever it is done; it has a name, by which it is known.
+            thing: a code object or a syntax tree of :meth:`tree`.
+        """
+        # By identity, with the object held: code of equal text at two places is not the same.
+        known = self._worked_out.get((work, id(thing)))
+        if known is None:
+            known = self._worked_out[work, id(thing)] = thing, work(thing)
+        found: T = known[1]
+        return found
 
     def node(self, code: CodeType, names: dict[str, Any]) -> Function | None:
         """Return the syntax tree of a live code object; None if the file does not compile to this very code.

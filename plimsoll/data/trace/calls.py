@@ -288,7 +288,7 @@ def _read_off(found: Found, function: FunctionType, owners: list[Any], asked: se
     """
     local, gives = cells_of(function), False
     for code in codes(function.__code__):
-        written = Written(code)
+        written = found.origins.sources.once(Written, code)
         steps, known, by_name = written.steps, set[int](), not FINDERS.isdisjoint(code.co_names)
         local |= imported_in(steps)
         for position, step in enumerate(steps):

@@ -88,7 +88,7 @@ class Origins:
     """
 
     def __init__(self, sources: Sources | None = None, aside: Aside | None = None) -> None:
-        self._sources, self._aside = sources or Sources(), aside or Aside()
+        self.sources, self._aside = sources or Sources(), aside or Aside()
         self._kinds: dict[str, str] = {}
         self._foreign: dict[str, bool] = {}
         self._packages: dict[str, str] = {}
@@ -110,10 +110,10 @@ class Origins:
                 return "imports"
             return "stdlib" if file.startswith("<frozen") else "user" if file.startswith(("<ipython", "<stdin")) else "made"
         if self._aside.do(packages_folder, file) is not None:
-            return "third" if "/plimsoll/" not in file else self._aside.do(self._sources.origin, "", file)
+            return "third" if "/plimsoll/" not in file else self._aside.do(self.sources.origin, "", file)
         if file.startswith(_STDLIB):
             return "imports" if any(part in file for part in _IMPORTS) or file.endswith(_READS_CODE) else "stdlib"
-        return self._aside.do(self._sources.origin, "", file)
+        return self._aside.do(self.sources.origin, "", file)
 
     def package(self, file: str) -> str:
         """Return the top-level package of an installed file.
@@ -136,7 +136,7 @@ class Origins:
         if module not in self._foreign:
             package = module.partition(".")[0]
             file = str(getattr(sys.modules.get(module), "__file__", None) or "")
-            kind = "third" if package in ("_ctypes", "ctypes") else self._aside.do(self._sources.origin, module, file or None)
+            kind = "third" if package in ("_ctypes", "ctypes") else self._aside.do(self.sources.origin, module, file or None)
             self._foreign[module] = kind == "third" or (kind == "user" and file.endswith((".so", ".pyd")))
         return self._foreign[module]
 

@@ -12,9 +12,8 @@ from sqlalchemy import ColumnElement, Select, Text, bindparam, cast, exists, fun
 
 from plimsoll import clock
 from plimsoll.records.mlflow.words import NAME_TAG
-from plimsoll.records.run import RunState
 from plimsoll.records.tracking.find import RunText, SearchRunTexts, TextPage
-from plimsoll.runs.described import SILENCE
+from plimsoll.runs.described import SILENCE, is_silent
 from plimsoll.runs.outputs.uses import datasets_of_runs, models_of_runs
 from plimsoll.runs.search.finding import page_ids
 from plimsoll.runs.search.meaning import attribute
@@ -29,11 +28,12 @@ def search_run_texts(request: SearchRunTexts, context: Context) -> TextPage:
     rows = {row[0]: row for some in chunks(ids, 500) for row in context.tx.execute(query, {"ids": some})}
     using = [id for id in ids if rows[id].uses]
     read, models = datasets_of_runs(context.tx, using), models_of_runs(context.tx, using)
-    metrics, silent = context.stores.points.last_points(context.tx, ids), clock.now() - SILENCE
+    metrics, since = context.stores.points.last_points(context.tx, ids), clock.now() - SILENCE
     found = []
     for id in ids:
         _, experiment_id, name, state, user, started, ended, seen, deleted, params, tags, _ = rows[id]
-        state, ended = _now(state, ended, seen, silent)
+        if is_silent(state, seen, since):
+            state, ended = "lost", seen
         found.append(
             RunText(
                 id=id,
@@ -52,11 +52,6 @@ def search_run_texts(request: SearchRunTexts, context: Context) -> TextPage:
             )
         )
     return TextPage(runs=tuple(found), next=token)
-
-
-def _now(state: RunState, ended: int | None, seen: int | None, silent: int) -> tuple[RunState, int | None]:
-    """Return a run's state and end as they are to be shown."""
-    return ("lost", seen) if state == "running" and seen is not None and seen < silent else (state, ended)
 
 
 @functools.cache

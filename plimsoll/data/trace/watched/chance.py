@@ -25,12 +25,13 @@ class Arrays:
         """Return what puts the generator back to the state that it has now."""
         arrays: Any = importlib.import_module("numpy.random")
         generator = arrays.get_bit_generator()
-        memory, asked = _memory(generator), self._asked
-        state = asked[1] if asked is not None and asked[0] == memory else arrays.get_state()
-        if not _is_whole(memory, state):
-            self._asked = None
-            return lambda: arrays.set_state(state)
-        self._asked = memory, state
+        memory = _memory(generator)
+        if self._asked is None or self._asked[0] != memory:
+            state = arrays.get_state()
+            self._asked = (memory, state) if _is_whole(memory, state) else None
+            if self._asked is None:
+                return lambda: arrays.set_state(state)
+        state = self._asked[1]
 
         def put_back() -> None:
             if arrays.get_bit_generator() is not generator:
