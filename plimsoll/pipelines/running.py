@@ -38,7 +38,7 @@ from plimsoll.records.pipeline import ListSteps, Output, RecordSteps, RunPipelin
 from plimsoll.records.pipelines.part import NO_PART, ExecutorName, PartAsked
 from plimsoll.records.run import Artifact, Cause, CodeVersion, FinishRun, GetRun, LogInput, PointColumns, Run, StartRun
 from plimsoll.records.tracking.machine import Machine
-from plimsoll.runs.logger import points
+from plimsoll.runs.logger import plain_param, points
 from plimsoll.runs.pulse import pulse
 from plimsoll.store.contracts import Blobs, Do, JobContext
 
@@ -495,6 +495,6 @@ def shown(value: Any) -> Any:
         value: what the pipeline got.
     """
     try:
-        return codec.from_json(codec.to_json(value), object, "A parameter")
+        return plain_param(codec.plain(value))
     except (PlimsollError, TypeError, ValueError, OverflowError):
         return repr(value)[:200]

@@ -75,6 +75,12 @@ def test_a_changed_parameter_reruns_only_what_takes_it_and_is_named(bench: Bench
     assert result["score"].why == "param depth: 3 -> 6"
 
 
+def test_what_json_has_no_word_for_is_recorded_as_it_was_given(bench: Bench) -> None:
+    bench.write("pipe.py", "from plimsoll import pipeline, step\n@pipeline\ndef flow(limit: float, rates: list):\n    pass\n")
+    result = bench.run(limit=float("inf"), rates=[1.5, float("nan"), None])
+    assert result.run.params == {"limit": "inf", "rates": [1.5, "nan", None]}
+
+
 def test_a_changed_helper_reruns_only_its_dependants_and_is_named(bench: Bench) -> None:
     write(bench)
     bench.run()
