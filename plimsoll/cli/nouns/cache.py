@@ -62,6 +62,12 @@ def why(run: str, step: str = "", *, against: str = "", form: Format = Format())
     with door() as opened:
         if not step:
             newest = max(opened.do(ListEntries(of=run, limit=1000)).entries, key=lambda use: use.entry.created).entry
+            if newest.run_id.startswith(run):
+                id, called = newest.run_id[:16], newest.step.partition("[")[0].rpartition(".")[2]
+                raise InvalidInput(
+                    f"{run!r} is a run, and any of its steps could be meant.",
+                    f"Name one, such as: plimsoll cache why {id} {called}, or see all of them: plimsoll runs show {id}",
+                )
             # The run that has computed it may have printed another number for it.
             called = newest.step if "[" in run else newest.step.partition("[")[0]
             step, run = called if "#" in run else run, newest.run_id

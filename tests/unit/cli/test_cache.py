@@ -10,7 +10,7 @@ import pytest
 from plimsoll.cli.asked import Told
 from plimsoll.cli.commands.run import run
 from plimsoll.cli.nouns.cache import show, verify, why
-from plimsoll.errors import NotFound, StepFailed
+from plimsoll.errors import InvalidInput, NotFound, StepFailed
 
 PIPE = """
 import other
@@ -81,6 +81,14 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "pyproject.toml").write_text("[tool.plimsoll]\n")
     (tmp_path / "pipe.py").write_text(PIPE)
     (tmp_path / "other.py").write_text(OTHER)
+
+
+def test_why_of_a_run_alone_names_a_step_to_ask_for(capsys: pytest.CaptureFixture[str]) -> None:
+    run("pipe.py:flow", told=Told(executor="in_process"))
+    id = next(word for word in capsys.readouterr().out.split() if len(word) == 32)
+    with pytest.raises(InvalidInput, match="is a run, and any of its steps") as caught:
+        why(id[:12])
+    assert f"plimsoll cache why {id[:16]} fit" in caught.value.remedy
 
 
 def test_why_a_step_ran_is_asked_by_its_name_alone_or_for_a_run(capsys: pytest.CaptureFixture[str]) -> None:
