@@ -25,6 +25,9 @@ Answers = npt.NDArray[np.float64]
 #: What a package says that it calls: code that only a grant for the whole package covers.
 LOADER = "mlflow.pyfunc.load_model"
 
+#: MLflow's loaders of estimators in scikit-learn's way.
+_LOADERS = ("mlflow.sklearn", "mlflow.lightgbm", "mlflow.xgboost")
+
 #: The distribution that a line of ``requirements.txt`` names.
 _NAMED = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)", re.MULTILINE)
 
@@ -43,7 +46,7 @@ class PyFunc:
     """
 
     # Without a dictionary: what looks through an estimator's parts must not walk through the objects of a stranger.
-    __slots__ = ("_folder", "_model", "loader")
+    __slots__ = ("_classifier", "_folder", "_model", "loader")
 
     def __init__(self, folder: Path, loader: str = "", compared: bool = False) -> None:
         # It would tell its makers that it was used, and in which way.
@@ -53,9 +56,10 @@ class PyFunc:
         self._folder = folder
         # Called by its name in LOADER; of a path it asks no server.
         self._model = library.load_model(str(folder.resolve()), suppress_warnings=compared)
+        self._classifier = _classifier(self._model)
 
     def predict(self, rows: pl.DataFrame) -> Answers:
-        """Return one answer a row, float64 (n,).
+        """Return one answer a row, float64 (n,): of a classifier in scikit-learn's way the probability of class 1, and not its label.
 
         Args:
             rows: the columns of its signature, (n, columns).
@@ -65,7 +69,8 @@ class PyFunc:
             Exception: whatever the model's code raises.
         """
         pandas = extras.require("pandas")
-        made = self._model.predict(pandas.DataFrame({column.name: _cells(column) for column in rows.iter_columns()}))
+        frame = pandas.DataFrame({column.name: _cells(column) for column in rows.iter_columns()})
+        made = self._model.predict(frame) if self._classifier is None else self._classifier.predict_proba(frame)[:, 1]
         try:
             answers = np.asarray(made, dtype=np.float64)
         except (TypeError, ValueError) as error:
@@ -97,6 +102,15 @@ class PyFunc:
     def described(self) -> dict[str, Json]:
         """Return what it is, for people."""
         return {"class": LOADER, "params": {"loader_module": self.loader}}
+
+
+def _classifier(model: Any) -> Any:
+    """Return the classifier of 0 and 1 that MLflow asks for labels, where it is one; else None."""
+    if model.metadata.flavors["python_function"].get("loader_module") not in _LOADERS:
+        return None
+    inner = model.get_raw_model()
+    classes = getattr(inner, "classes_", None)
+    return inner if hasattr(inner, "predict_proba") and classes is not None and list(classes) == [0, 1] else None
 
 
 def load(folder: Path, called: str, remedy: str, loader: str = "", compared: bool = False) -> PyFunc:

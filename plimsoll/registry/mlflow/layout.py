@@ -39,7 +39,7 @@ _TYPES: dict[str, pl.DataType] = {
 class Layout:
     """A model of one of the flavours that are read."""
 
-    #: The flavour: ``sklearn``, ``xgboost`` or ``lightgbm``; ``python_function`` where there is none of these.
+    #: The flavour: ``sklearn``, ``xgboost`` or ``lightgbm``; ``python_function`` where there is none of these or it brings code.
     flavor: str
     #: The estimator's file; of a ``python_function`` the document itself.
     file: Path
@@ -64,7 +64,7 @@ def read_layout(folder: Path, name: str) -> Layout:
         name: of the version, for messages.
 
     Raises:
-        Refused: the flavour is another one, or the model brings code of its own.
+        Refused: the flavour is another one, or the model brings code of its own and is no ``python_function`` as well.
         Corrupt: the document cannot be read.
     """
     document = _document(folder, name)
@@ -77,6 +77,8 @@ def read_layout(folder: Path, name: str) -> Layout:
             f"{name} has the flavours {have}; only models of the flavours {', '.join(map(repr, _READ))} become packages.",
             "It is kept and given out. To check, release and serve another model, return a plimsoll.Model from a step.",
         )
+    if flavors[library].get("code") and isinstance(flavors.get(_CALLED), dict):
+        library = _CALLED  # MLflow's own loader puts that code where it is found
     flavor = flavors[library]
     file, form = (DOCUMENT, str(flavor.get("loader_module") or "nothing")) if library == _CALLED else _written(library, flavor, name)
     schema = _schema(document, name)
@@ -96,7 +98,7 @@ def _written(library: str, flavor: dict[str, Any], name: str) -> tuple[str, str]
     if flavor.get("code"):
         raise Refused(
             f"{name} brings code of its own ({flavor['code']}), which a package does not take over.",
-            "Log it without code_paths, or return a plimsoll.Model, which packs the code that it needs.",
+            "Log it without code_paths or with its python_function, or return a plimsoll.Model, which packs the code that it needs.",
         )
     file, form = (
         str(flavor.get("pickled_model" if library == "sklearn" else "data", "")),

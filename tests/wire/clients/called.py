@@ -1,22 +1,36 @@
-"""Models that only MLflow can load: pickled, from code beside code, with a loader of their own. Each tells when it is read."""
+"""Models that only MLflow can load: pickled, from code beside code, with a loader of their own. Each tells when it is read or asked."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from pathlib import Path
 
 import mlflow
+import mlflow.sklearn
 import numpy as np
 import pandas as pd
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 
 OWN = """
 import numpy as np
 from pathlib import Path
+from sklearn.base import BaseEstimator, TransformerMixin
 
 
 def chance(rows, factor):
     return 1 / (1 + np.exp(-factor * (rows["a"] + rows["b"])))
+
+
+class Sum(TransformerMixin, BaseEstimator):
+    def fit(self, rows, labels=None):
+        return self
+
+    def transform(self, rows):
+        Path({mark!r}).touch()
+        return (rows["a"] + rows["b"]).to_numpy().reshape(-1, 1)
 
 
 class Loaded:
@@ -93,9 +107,20 @@ with mlflow.start_run():
     mlflow.pyfunc.log_model(
         **called, loader_module="own", data_path="factor", code_paths=["own.py"], registered_model_name=f"loaded-{generation}", **beside
     )
+    own = importlib.import_module("own")
+    fitted = make_pipeline(own.Sum(), LogisticRegression()).fit(rows, labels)
+    mlflow.sklearn.log_model(
+        fitted,
+        **called,
+        code_paths=["own.py"],
+        serialization_format="cloudpickle",
+        registered_model_name=f"fitted-{generation}",
+        **beside,
+    )
 told = {"rows": rows.to_dict("list"), "labels": labels.tolist(), "answers": {}}
 for name in ("pickled", "coded", "loaded"):
     answers = mlflow.pyfunc.load_model(f"models:/{name}-{generation}/1").predict(rows)
     told["answers"][name] = np.asarray(answers, dtype=float).reshape(-1).tolist()
+told["answers"]["fitted"] = fitted.predict_proba(rows)[:, 1].tolist()
 Path("told.json").write_text(json.dumps(told))
 assert Path("mark").exists()

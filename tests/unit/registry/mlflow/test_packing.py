@@ -151,7 +151,7 @@ def flavored(**more: Any) -> dict[str, Any]:
         (changed(flavors={"spacy": {}, "pytorch": {}}), Refused, "has the flavours pytorch, spacy"),
         (changed(flavors={"xgboost": {"data": "model.bin", "model_format": "bin"}}), Refused, "is written as 'bin'"),
         (changed(flavors=None), Refused, "has the flavours none"),
-        (flavored(code="code"), Refused, "brings code of its own"),
+        (changed(flavors={"sklearn": {"code": "code"}}), Refused, "brings code of its own"),
         (flavored(serialization_format="dill"), Refused, "is written as 'dill'"),
         (flavored(sklearn_version="0.20.1"), Refused, "was made with scikit-learn 0.20.1"),
         (flavored(pickled_model="../../secrets/owner"), Corrupt, "has no file '../../secrets/owner'"),

@@ -34,6 +34,16 @@ def test_nothing_of_a_function_runs_before_a_person_has_allowed_it(yard: Yard, t
     assert yard.workspace.do(ListGrants(digest=version.digest), yard.dana) == ()
 
 
+def test_an_estimator_with_code_of_its_own_is_a_function_as_well(yard: Yard, tmp_path: Path) -> None:
+    written = document("skops")
+    written["flavors"]["sklearn"]["code"] = "code"
+    written["flavors"]["python_function"] = {"loader_module": "mlflow.sklearn", "code": "code"}
+    logged(yard, files(Evil(tmp_path / "mark"), "pickle") | {"MLmodel": yaml.safe_dump(written).encode(), "code/own.py": b""})
+    with pytest.raises(Untrusted, match=r"late/1 is a python_function that mlflow.sklearn loads"):
+        pack(yard)
+    assert not (tmp_path / "mark").exists()
+
+
 @pytest.mark.skipif(importlib.util.find_spec("mlflow") is not None, reason="MLflow is installed here")
 def test_without_mlflow_it_says_what_to_install(yard: Yard, tmp_path: Path) -> None:
     version = logged(yard, called_files(Evil(tmp_path / "mark")))
