@@ -20,6 +20,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from plimsoll import clock
 from plimsoll.errors import Conflict, Corrupt, Denied, Internal, InvalidInput, Overloaded, PlimsollError, StorageFull, Unavailable
+from plimsoll.store.patterns import matches
 
 #: Seconds that a writer waits for the writers before it.
 PATIENCE = 30.0
@@ -230,6 +231,7 @@ class Sqlite:
     def _connected(self, connection: sqlite3.Connection, record: ConnectionPoolEntry) -> None:
         # For statements that are run past SQLAlchemy.
         record.info["meaning"] = self.meaning_of
+        connection.create_function("regexp", 2, matches, deterministic=True)
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
         if connection.execute("PRAGMA page_count").fetchone()[0] == 0:

@@ -11,10 +11,11 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from plimsoll.errors import InvalidInput
 
-Operator = Literal["=", "!=", "<", "<=", ">", ">=", "LIKE", "ILIKE", "IN", "NOT IN", "IS NULL", "IS NOT NULL"]
+Operator = Literal["=", "!=", "<", "<=", ">", ">=", "LIKE", "ILIKE", "RLIKE", "IN", "NOT IN", "IS NULL", "IS NOT NULL"]
 
 _SIGNS: dict[str, Operator] = {
     "=": "=", "==": "=", "!=": "!=", "<>": "!=", "<": "<", "<=": "<=", ">": ">", ">=": ">=", "LIKE": "LIKE", "ILIKE": "ILIKE",
+    "RLIKE": "RLIKE",
 }  # fmt: skip
 
 
@@ -31,9 +32,9 @@ Value: TypeAlias = "str | float | int | tuple[str, ...] | Unquoted | None"
 
 _LONGEST, _DEEPEST, _MOST = 1_000_000, 50, 200
 #: Signs of other languages, which MLflow's names when it refuses them.
-_FOREIGN = ("~", "~=", "RLIKE")
+_FOREIGN = ("~", "~=")
 #: Words of the language, which are no value that only lacks its quotes.
-_WORDS = ("AND", "OR", "NOT", "IN", "IS", "LIKE", "ILIKE", "NULL", "TRUE", "FALSE")
+_WORDS = ("AND", "OR", "NOT", "IN", "IS", "LIKE", "ILIKE", "RLIKE", "NULL", "TRUE", "FALSE")
 _REMEDY = "Write conditions such as: metrics.auc > 0.8 and params.depth = '5'"
 
 _TOKENS = re.compile(
@@ -270,7 +271,7 @@ class _Parser:
         if found is None:
             token = self._tokens[self._next] if self._next < len(self._tokens) else None
             if token is not None and token.text.upper() in _FOREIGN:
-                raise InvalidInput(f"Invalid comparator '{token.text}' not one of '{sorted(set(_SIGNS.values()))}'.", _REMEDY)
+                raise InvalidInput(f"Invalid comparator '{token.text}' not one of '{sorted({*_SIGNS.values()} - {'RLIKE'})}'.", _REMEDY)
             raise self._wrong("a comparison such as = or LIKE")
         self._next += 1
         return found

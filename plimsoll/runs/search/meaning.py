@@ -16,6 +16,7 @@ from sqlalchemy import cast as sql_cast
 from plimsoll.errors import InvalidInput
 from plimsoll.runs.described import state_now
 from plimsoll.runs.search.language import Comparison, Condition, Every, Name, Not, Order, Some, Unquoted, Value
+from plimsoll.store.patterns import check_pattern
 from plimsoll.store.tables.tracking import HEAD, dataset_uses, datasets, experiments, run_params, run_tags, runs, series
 
 #: MLflow's words for a run's state; one that is lost ended without a word, which is a failure to it.
@@ -341,7 +342,13 @@ def signed(column: ColumnElement[Any], sign: str, value: Any, dialect: str) -> C
         sign: an operator of the language, but not one of those for NULL.
         value: what it is compared with.
         dialect: ``sqlite`` or ``postgresql``.
+
+    Raises:
+        InvalidInput: a pattern is none.
     """
+    if sign == "RLIKE":
+        check_pattern(value)
+        return column.regexp_match(value)
     if sign == "LIKE":
         if dialect == "sqlite":
             # SQLite's own LIKE takes a for A.

@@ -48,6 +48,8 @@ class Vocabulary:
     rows: Mapping[str, Rows]
     #: ``feedback`` or ``expectation`` -> where its rows are.
     mixed: Mapping[str, Mixed] = field(default_factory=dict)
+    #: Whether texts, but those of ``mixed``, may be compared with regular expressions by ``RLIKE``.
+    patterns: bool = False
 
 
 def condition_in(condition: Condition, vocabulary: Vocabulary, dialect: str) -> ColumnElement[bool]:
@@ -82,7 +84,7 @@ def _compared(condition: Comparison, vocabulary: Vocabulary, dialect: str) -> Co
         if sign in ("IS NULL", "IS NOT NULL"):
             return column.is_(None) if sign == "IS NULL" else column.is_not(None)
         what = f"numeric attribute: {key}" if key in vocabulary.numbers else "attributes"
-        _check(what, sign, value, key in vocabulary.numbers)
+        _check(what, sign, value, key in vocabulary.numbers, vocabulary.patterns)
         return and_(column.is_not(None), signed(column, sign, value, dialect))
     numeric = kind == "metric"
     if kind in vocabulary.mixed:
@@ -97,7 +99,7 @@ def _compared(condition: Comparison, vocabulary: Vocabulary, dialect: str) -> Co
         raise InvalidInput(f"Invalid entity type '{condition.name.kind}'. Valid values are {entities}", "Write for example: tags.team")
     if sign in ("IS NULL", "IS NOT NULL"):
         return not_(having(true())) if sign == "IS NULL" else having(true())
-    _check(kind, sign, value, numeric)
+    _check(kind, sign, value, numeric, vocabulary.patterns and kind in vocabulary.rows)
     holds = signed(column, sign, value, dialect)
     if numeric:
         # What is NaN, or no number, differs from every number.
@@ -109,8 +111,8 @@ def _exists(mine: ColumnElement[bool], holds: ColumnElement[bool]) -> ColumnElem
     return exists().where(mine, holds)
 
 
-def _check(what: str, sign: str, value: Value, numeric: bool) -> None:
-    signs = _NUMBER_SIGNS if numeric else _TEXT_SIGNS
+def _check(what: str, sign: str, value: Value, numeric: bool, patterns: bool) -> None:
+    signs = _NUMBER_SIGNS if numeric else (*_TEXT_SIGNS, "RLIKE") if patterns else _TEXT_SIGNS
     if sign not in signs:
         raise InvalidInput(f"Invalid comparator '{sign}' not one of '{list(signs)}'", "Compare it with one of these.")
     if numeric and not isinstance(value, int | float):

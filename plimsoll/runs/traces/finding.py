@@ -67,9 +67,8 @@ _ROWS: Mapping[str, Rows] = {"tag": _tags, "metadata": _metadata}
 
 def _vocabulary(experiments: Sequence[str]) -> Vocabulary:
     """Return what names mean where the traces of some experiments are searched."""
-    return Vocabulary(
-        _ATTRIBUTES, _NUMBERS, _ROWS, {"feedback": _assessed("feedback", experiments), "expectation": _assessed("expectation", experiments)}
-    )
+    mixed = {"feedback": _assessed("feedback", experiments), "expectation": _assessed("expectation", experiments)}
+    return Vocabulary(_ATTRIBUTES, _NUMBERS, _ROWS, mixed, patterns=True)
 
 
 def _assessed(kind: AssessmentKind, experiments: Sequence[str]) -> Mixed:

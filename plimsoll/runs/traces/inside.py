@@ -18,7 +18,7 @@ _ATTRIBUTE = "attributes."
 _TYPE = "mlflow.spanType"
 _STATES = {"STATUS_CODE_OK": "OK", "STATUS_CODE_ERROR": "ERROR"}
 
-_SIGNS = ("=", "!=", "IN", "NOT IN", "LIKE", "ILIKE")
+_SIGNS = ("=", "!=", "IN", "NOT IN", "LIKE", "ILIKE", "RLIKE")
 
 
 def values_of(content: Json) -> dict[str, str]:
@@ -71,7 +71,7 @@ def holds_inside(conditions: Sequence[Comparison], dialect: str) -> ColumnElemen
         dialect: ``sqlite`` or ``postgresql``.
 
     Raises:
-        InvalidInput: a name means nothing of a span, or is compared with what it cannot be.
+        InvalidInput: a name means nothing of a span, or is compared with what it cannot be; or a pattern is none.
     """
     return exists().where(trace_spans.c.trace_id == traces.c.id, *(_holds(each, dialect) for each in conditions))
 

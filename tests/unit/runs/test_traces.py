@@ -118,6 +118,7 @@ def test_traces_are_found_by_filter_in_order_and_page_by_page(yard: Yard) -> Non
     assert found(yard, "client_request_id != 'c2'") == found(yard, "client_request_id LIKE '%'") == ["one"]
     assert found(yard, "client_request_id IS NULL") == ["three", "two"]
     assert found(yard, "run_id = 'r1' and tags.team LIKE 'x%' and metadata.`mlflow.sourceRun` = 'r1'") == ["one"]
+    assert found(yard, "tags.team RLIKE '^[xy]$' and metadata.`mlflow.sourceRun` RLIKE 'r' and name RLIKE 'as'") == ["one"]
     assert found(yard, "", "execution_time_ms DESC") == ["two", "one", "three"]
     assert found(yard, "", "status", "timestamp_ms ASC") == ["two", "three", "one"]
     for order in ("name", "tags.`mlflow.traceName` ASC"):

@@ -76,6 +76,9 @@ def yard(tmp_path: Path, database_url: str) -> Iterator[Yard]:
         ("span.attributes.my.long_key = 'x'", [2]),
         ("span.attributes.`my.long_key` = 'x'", [2]),
         ("span.attributes.none = 'x'", []),
+        ("span.name RLIKE '^cha.n$'", [1, 3]),
+        ("span.attributes.model RLIKE 'gpt-[0-9]'", [1, 2]),
+        ("span.attributes.model RLIKE '^pt'", []),
         ("span.content LIKE '%keel%'", [3]),
         ("trace.text LIKE '%keel%'", [3]),
         ("text ILIKE '%KEEL%' and", [3]),
@@ -104,6 +107,9 @@ def test_a_trace_is_found_by_what_one_of_its_spans_is(yard: Yard, where: str, id
         ("span.attributes.model = 1", "Expected a quoted string value for span"),
         ("span.content = 'x'", "comparator '=' not one of"),
         ("span.name IS NULL", "comparator 'IS NULL' not one of"),
+        ("span.content RLIKE 'x'", "comparator 'RLIKE' not one of"),
+        ("span.name RLIKE '('", "'(' is no regular expression"),
+        ("span.name RLIKE '(a)\\1'", "is no regular expression"),
         ("issue.id > 1", "Of an issue only the id can be compared"),
     ],
 )
@@ -111,6 +117,13 @@ def test_what_means_nothing_of_a_span_is_refused(yard: Yard, where: str, says: s
     with pytest.raises(InvalidInput) as refused:
         found(yard, where)
     assert says in str(refused.value)
+
+
+def test_no_pattern_holds_the_process(yard: Yard) -> None:
+    # Python's own engine would take more than the age of the world.
+    record(yard, 4, {"name": "a" * 5_000})
+    assert found(yard, "span.name RLIKE '^(a+)+$'") == ["tr-4"]
+    assert found(yard, "span.name RLIKE '^(a+)+b$'") == []
 
 
 def test_a_span_that_comes_again_is_found_by_what_it_is_now_and_goes_with_its_trace(yard: Yard) -> None:

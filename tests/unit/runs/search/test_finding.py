@@ -485,6 +485,7 @@ def test_a_token_of_another_search_is_refused(database: Database) -> None:
     [
         ("metrics.m LIKE 'x'", "Invalid comparator 'LIKE'"),
         ("params.p > '1'", "Invalid comparator '>'"),
+        ("tags.t RLIKE 'x'", "Invalid comparator 'RLIKE' not one of"),
         ("metrics.m = 'x'", "Expected numeric value type for metric. Found 'x'"),
         ("params.p = 5", "Expected a quoted string value for parameter"),
         ("params.p = LR", "Parameter value is either not quoted or unidentified quote types used for string value LR."),
