@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from typing import Any, Generic, TypeVar, get_args
+from urllib.parse import unquote
 
 from plimsoll.errors import InvalidInput
 
@@ -20,6 +21,12 @@ _NAME = re.compile(r"[\w][\w .:/@+=-]{0,249}")
 _KEY = re.compile(r"(?!\.\.|\.(?:/|$))[\w.-][\w .:/@+=-]{0,249}")
 _SLUG = re.compile(r"[a-zA-Z0-9][\w.-]{0,99}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+
+#: What no path has: it begins something else in a URL, or parts folders elsewhere.
+_ODD = frozenset("\\#?\ufffd")
+
+#: A drive, the address of a file, or any other address. A colon alone means nothing: ``epoch:10.ckpt`` is a name.
+_ELSEWHERE = re.compile(r"[a-z]:|file:|[a-z][a-z0-9+.-]*:/", re.IGNORECASE)
 
 #: Characters of an experiment's name at most, as MLflow has it.
 LONGEST_EXPERIMENT = 500
@@ -109,6 +116,34 @@ def check_experiment(name: str) -> None:
 def _begin(value: Any) -> Any:
     """Return what an error shows of a name, which may be none."""
     return value[:80] if isinstance(value, str) else value
+
+
+def check_path(what: str, path: str) -> None:
+    """Refuse what is no relative path, or is another one to somebody who decodes it once more.
+
+    Args:
+        what: the field, for the message.
+        path: such as ``plots/calibration.png``, ``epoch:10.ckpt`` or ``50% off.csv``.
+
+    Raises:
+        InvalidInput: it is empty, absolute, climbs, begins like a URL, or has a character that could be taken for something else.
+    """
+    if not isinstance(path, str) or not _within(path):
+        raise InvalidInput(
+            f"The {what} {str(path)[:80]!r} is no path within a run.",
+            "Use a relative one such as plots/loss.png, without '..', a leading '/' or a scheme.",
+        )
+    if odd := sorted(_ODD.intersection(path)):
+        raise InvalidInput(f"The {what} {path[:80]!r} has the character {odd[0]!r}.", "Call it otherwise; a URL gives that a meaning.")
+    before, plain = path, unquote(path)
+    while plain != before:
+        if plain.count("/") != path.count("/") or not _within(plain) or _ODD.intersection(plain) or not plain.isprintable():
+            raise InvalidInput(f"The {what} {path[:80]!r} is another path where it is decoded.", "Call it otherwise, without '%'.")
+        before, plain = plain, unquote(plain)
+
+
+def _within(path: str) -> bool:
+    return not _ELSEWHERE.match(path) and not any(part in ("", ".", "..") for part in path.split("/"))
 
 
 def check_slug(what: str, value: str) -> None:

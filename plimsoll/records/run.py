@@ -8,14 +8,15 @@ from typing import Literal
 
 from plimsoll.errors import InvalidInput
 from plimsoll.frozen import dataclass
-from plimsoll.records.request import Json, Request, check_digest, check_experiment, check_key, check_title
+from plimsoll.records.request import Json, Request, check_digest, check_experiment, check_key, check_path, check_title
 from plimsoll.records.tracking.dataset import DatasetUse
 from plimsoll.records.tracking.experiment import DEFAULT_EXPERIMENT, check_tags
 from plimsoll.records.tracking.machine import Machine
 
 _RUN_ID = re.compile(r"[0-9a-f]{32}")
-_ODD = frozenset("\\;#?%\ufffd")
-_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:")
+
+#: Characters of an artifact's name at most: what an index of each database holds.
+LONGEST_ARTIFACT = 500
 
 #: A run ends in one of the last four states. ``stopped`` was ended on purpose before it was done, by a person or a search.
 #: ``lost`` says that nobody knows: its process ended without saying how, or has said nothing for a minute. One that is lost may
@@ -219,16 +220,8 @@ def check_artifact_name(name: str) -> None:
     Raises:
         InvalidInput: it is empty, absolute, climbs, begins like a URL, or has a character that could be taken for something else.
     """
-    if not isinstance(name, str) or _SCHEME.match(name) or any(part in ("", ".", "..") for part in name.split("/")):
-        raise InvalidInput(
-            f"The artifact name {str(name)[:80]!r} is no path within a run.",
-            "Use a relative one such as plots/loss.png, without '..', a leading '/' or a scheme.",
-        )
-    check_title("Artifact", name)
-    if odd := sorted(_ODD.intersection(name)):
-        raise InvalidInput(
-            f"The artifact name {name[:80]!r} has the character {odd[0]!r}.", "Call it otherwise; a URL gives that a meaning."
-        )
+    check_path("artifact name", name)
+    check_title("Artifact", name, LONGEST_ARTIFACT)
 
 
 def check_step(step: int) -> None:

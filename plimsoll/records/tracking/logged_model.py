@@ -18,7 +18,8 @@ LoggedModelState = Literal["pending", "ready", "failed"]
 #: What a logged model's name must not have, since it stands in addresses and filters.
 _UNFIT = frozenset("/:.%\"'")
 
-_LONGEST_PARAM = 6000
+#: Characters of a param's or a tag's value at most. Agents log their prompts as params, and MLflow's server sets no limit.
+_LONGEST_VALUE = 100_000
 _ID = re.compile(r"m-[0-9a-f]{32}")
 
 
@@ -104,7 +105,7 @@ class CreateLoggedModel(Request[LoggedModel]):
             raise InvalidInput(
                 f"{self.name[:80]!r} is no name of a logged model.", "Use at most 500 characters, none of them / : . % or a quote."
             )
-        check_tags(self.tags)
+        check_tags(self.tags, _LONGEST_VALUE)
         check_params(self.params)
 
 
@@ -115,13 +116,13 @@ def check_params(params: dict[str, str]) -> None:
         params: values by name.
 
     Raises:
-        InvalidInput: a name is not valid, or a value is longer than 6,000 characters.
+        InvalidInput: a name is not valid, or a value is longer than 100,000 characters.
     """
     for name, value in params.items():
         check_key("Param", name)
-        if len(value) > _LONGEST_PARAM:
+        if len(value) > _LONGEST_VALUE:
             raise InvalidInput(
-                f"The value of the param {name!r} has {len(value):,} characters; {_LONGEST_PARAM:,} are allowed.",
+                f"The value of the param {name!r} has {len(value):,} characters; {_LONGEST_VALUE:,} are allowed.",
                 "Keep long text among the model's files.",
             )
 
@@ -166,7 +167,7 @@ class TagLoggedModel(Request[LoggedModel]):
     remove: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        check_tags(self.tags)
+        check_tags(self.tags, _LONGEST_VALUE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

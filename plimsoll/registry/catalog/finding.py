@@ -48,6 +48,8 @@ _VERSIONS = Vocabulary(
     },
     frozenset({"version_number", "creation_timestamp", "last_updated_timestamp"}),
     _VERSION_TAGS,
+    # MLflow's clients tell a version's number as text, so filters hold what they told.
+    quoted=frozenset({"version_number"}),
 )
 
 _MODEL_ORDER: Mapping[str, ColumnElement[Any]] = {

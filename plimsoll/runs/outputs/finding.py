@@ -11,9 +11,9 @@ from plimsoll import codec
 from plimsoll.errors import InvalidInput
 from plimsoll.records.tracking.logged_model import LoggedModelPage, ModelOrder, OnDataset, SearchLoggedModels
 from plimsoll.runs.outputs.logged_models import logged_models_of
-from plimsoll.runs.search.language import Comparison, Condition, Every, Some, parsed_filter
+from plimsoll.runs.search.language import Comparison, Condition, Every, Not, Some, parsed_filter
 from plimsoll.runs.search.pages import Key
-from plimsoll.runs.search.vocabulary import Vocabulary, condition_in, page_of
+from plimsoll.runs.search.vocabulary import KINDS, Vocabulary, condition_in, page_of
 from plimsoll.store.contracts import Context
 from plimsoll.store.tables.tracking import logged_model_metrics, logged_model_params, logged_model_tags, logged_models
 
@@ -28,6 +28,9 @@ _ATTRIBUTES: dict[str, ColumnElement[Any]] = {
     **{name: logged_models.c.created.op("/")(1000) for name in ("creation_timestamp", "creation_time")},
     **{name: logged_models.c.updated.op("/")(1000) for name in ("last_updated_timestamp", "last_updated_time")},
 }
+
+#: What a state is called in a filter. A search for any other word would find nothing, which looks like an answer.
+_STATES = frozenset({"PENDING", "READY", "FAILED", "UNSPECIFIED"})
 
 _NUMBERS = frozenset(name for name in _ATTRIBUTES if name.startswith(("creation", "last_updated")))
 
@@ -60,6 +63,7 @@ def search_logged_models(request: SearchLoggedModels, context: Context) -> Logge
 
     vocabulary = Vocabulary(_ATTRIBUTES, _NUMBERS, {"tag": _tags, "param": _params, "metric": measured})
     wanted = parsed_filter(request.where)
+    _check_states(wanted)
     query = select(logged_models).where(
         logged_models.c.deleted.is_(None),
         logged_models.c.experiment_id.in_(request.experiments),
@@ -80,6 +84,19 @@ def _asks_metrics(condition: Condition) -> bool:
         case Comparison(name):
             return name.kind.lower() in ("metric", "metrics")
     return _asks_metrics(condition.part)
+
+
+def _check_states(condition: Condition) -> None:
+    match condition:
+        case Every(parts) | Some(parts):
+            for part in parts:
+                _check_states(part)
+        case Not(part):
+            _check_states(part)
+        case Comparison(name, sign, value) if name.key == "status" and KINDS.get(name.kind.lower()) == "attribute" and "LIKE" not in sign:
+            for state in value if isinstance(value, tuple) else (value,):
+                if isinstance(state, str) and state not in _STATES:
+                    raise InvalidInput(f"Unknown model status in filter: '{state}'", "Use PENDING, READY or FAILED.")
 
 
 def _ordered(query: Select[Any], order: Sequence[ModelOrder]) -> tuple[Select[Any], list[Key]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,6 +15,9 @@ from plimsoll.errors import InvalidInput
 from plimsoll.runs.search.language import Comparison, Condition, Every, Not, Some, Unquoted, Value, parsed_order
 from plimsoll.runs.search.meaning import refuse_unquoted, signed
 from plimsoll.runs.search.pages import Key, Place, behind, place_of, token_of
+
+#: A whole number of those that every database's column holds.
+_WHOLE = re.compile(r"[0-9]{1,9}")
 
 _NUMBER_SIGNS = ("<", "<=", ">", ">=", "=", "!=")
 _TEXT_SIGNS = ("=", "!=", "LIKE", "ILIKE", "IN", "NOT IN")
@@ -50,6 +54,8 @@ class Vocabulary:
     mixed: Mapping[str, Mixed] = field(default_factory=dict)
     #: Whether texts, but those of ``mixed``, may be compared with regular expressions by ``RLIKE``.
     patterns: bool = False
+    #: Those numbers that may stand in quotes.
+    quoted: frozenset[str] = frozenset()
 
 
 def condition_in(condition: Condition, vocabulary: Vocabulary, dialect: str) -> ColumnElement[bool]:
@@ -83,6 +89,8 @@ def _compared(condition: Comparison, vocabulary: Vocabulary, dialect: str) -> Co
         column = vocabulary.attributes[key]
         if sign in ("IS NULL", "IS NOT NULL"):
             return column.is_(None) if sign == "IS NULL" else column.is_not(None)
+        if key in vocabulary.quoted and isinstance(value, str) and _WHOLE.fullmatch(value):
+            value = int(value)
         what = f"numeric attribute: {key}" if key in vocabulary.numbers else "attributes"
         _check(what, sign, value, key in vocabulary.numbers, vocabulary.patterns)
         return and_(column.is_not(None), signed(column, sign, value, dialect))

@@ -78,7 +78,11 @@ def _known(asked: Asked, id: str) -> Experiment:
         return asked.do(GetExperiment(id=id))
     except NotFound:
         checked_id(id)
-        raise Spoken(MISSING, f"No Experiment with id={id} exists") from None
+        raise _missing(id) from None
+
+
+def _missing(id: str) -> Spoken:
+    return Spoken(MISSING, f"No Experiment with id={id} exists")
 
 
 def active(asked: Asked, id: str) -> Experiment:
@@ -172,16 +176,19 @@ def search_datasets(asked: Asked) -> dict[str, Any]:
 
 
 def delete(asked: Asked) -> dict[str, Any]:
-    """Delete an experiment; it can be restored."""
-    asked.do(DeleteExperiment(id=active(asked, asked.text("experiment_id")).id))
+    """Delete an experiment; it can be restored. To MLflow's server one that is deleted is not there to be deleted again."""
+    found = _known(asked, asked.text("experiment_id"))
+    if found.deleted is not None:
+        raise _missing(found.id)
+    asked.do(DeleteExperiment(id=found.id))
     return {}
 
 
 def restore(asked: Asked) -> dict[str, Any]:
-    """Restore an experiment."""
+    """Restore an experiment that is deleted."""
     found = _known(asked, asked.text("experiment_id"))
     if found.deleted is None:
-        raise Spoken(INVALID, f"The experiment {found.id} must be in the 'deleted' state. Current state is active.")
+        raise _missing(found.id)
     asked.do(RestoreExperiment(id=found.id))
     return {}
 

@@ -112,14 +112,16 @@ def finalize(asked: Asked) -> dict[str, Any]:
     state = next(
         (state for state in LOGGED_STATUS if status in (LOGGED_STATUS[state], LOGGED_NUMBERS[state], str(LOGGED_NUMBERS[state]))), None
     )
+    if status is None:
+        raise Spoken(INVALID, f"Missing value for required parameter 'status'.{HELP}")
     if state is None:
         raise Spoken(INVALID, f"Invalid value {status!r} for parameter 'status' supplied.")
     return _told(asked.do(FinishLoggedModel(id=known.id, state=state)))
 
 
 def delete(asked: Asked) -> dict[str, Any]:
-    """Put a logged model out of sight."""
-    asked.do(DeleteLoggedModel(id=_meant(asked).id))
+    """Put a logged model out of sight; doing it again changes nothing."""
+    asked.do(DeleteLoggedModel(id=known_logged(asked, asked.text("model_id"), deleted=True).id))
     return {}
 
 

@@ -328,6 +328,8 @@ def log_metric(asked: Asked) -> dict[str, Any]:
     id, key, value = asked.run_id(), asked.text("key"), number("value", asked.fields.get("value"))
     more = {name: asked.text(name, required=False) for name in ("model_id", "dataset_name", "dataset_digest")}
     checked_name("Metric name", "name", key)
+    if bool(more["dataset_name"]) != bool(more["dataset_digest"]):
+        raise Spoken(INVALID, "Both dataset_name and dataset_digest must be provided if one is provided")
     at = _time("timestamp", asked.fields.get("timestamp"), key, value)
     row = {"key": key, "value": value, "timestamp": at, "step": asked.whole("step", 0), **more}
     return _log(asked, changeable(asked, id), [row], {}, {})

@@ -190,8 +190,16 @@ def _copied(asked: Asked, source: str, path: str) -> str:
                 raise Spoken(INVALID, f"Invalid model version source: '{source}'.")
         found = asked.do(GetVersion(ref=f"{name}@{alias}" if at else path))
     except NotFound:
-        raise Spoken(MISSING, f"Model Version (name={name}, version={alias or number}) not found") from None
-    return f"{found.model}/{found.number}"
+        pass
+    else:
+        return f"{found.model}/{found.number}"
+    try:
+        asked.do(GetModel(name=name))
+    except NotFound:
+        raise Spoken(MISSING, f"Registered Model with name={name} not found") from None
+    if at:
+        raise Spoken(INVALID, f"Registered model alias {alias} not found.")
+    raise Spoken(MISSING, f"Model Version (name={name}, version={number}) not found")
 
 
 def _check_claims(asked: Asked, source: str, owner: str) -> None:

@@ -135,8 +135,8 @@ def test_an_image_with_a_key_has_the_name_that_newer_clients_give_it(client: htt
     listed = client.get("artifacts/list", params={"run_id": run, "path": "images"}).json()["files"]
     plain = f"images/a dog+step+{step}+timestamp+1763800000000+k115f450-7f45-4597-80cc-f3f864e107b4"
     assert [each["path"] for each in listed] == [f"{plain}+compressed.webp", f"{plain}.png"]
-    for other in (f"dog%25step%25{step}.png", f"..%252fdog%25step%25{step}%25{end}.png", f"100%25/dog%25step%25{step}%25{end}.png"):
-        assert client.put(f"{root}/{other}", content=b"12").status_code == 400, other
+    other = f"..%252fdog%25step%25{step}%25{end}.png"
+    assert client.put(f"{root}/{other}", content=b"12").status_code == 400
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from plimsoll.data.snapshot import get_manifest
 from plimsoll.errors import InvalidInput, NotFound
 from plimsoll.records.data import FileEntry
 from plimsoll.records.model import GetVersion
-from plimsoll.records.request import check_digest
+from plimsoll.records.request import check_digest, check_path
 from plimsoll.records.run import LogArtifact, Run
 from plimsoll.records.tracking.change import RemoveArtifacts
 from plimsoll.records.tracking.logged_model import DropModelFiles, KeepModelFile, ListModelFiles, LoggedModel
@@ -26,8 +26,6 @@ from plimsoll.server.mlflow.runs import artifact_root, changeable, known
 from plimsoll.server.mlflow.speech import INVALID, MISSING, Asked, Spoken
 from plimsoll.server.mlflow.traces.recorded import known_trace
 from plimsoll.server.mlflow.versions import known_version, version_number
-
-_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*:")
 
 #: The end of the name that clients of 2.22 give an image with a key. Newer ones write + for each %.
 _IMAGE = re.compile(r"%step%-?\d+%timestamp%\d+%[0-9a-z-]{36}(%compressed)?\.\w+$")
@@ -43,8 +41,11 @@ def safe(path: str) -> str:
         Spoken: it is empty, absolute, climbs, or has a character that somebody could take for something else.
     """
     path = _IMAGE.sub(lambda end: end[0].replace("%", "+"), path)
-    bad = any(part in ("", ".", "..") for part in path.split("/")) or _SCHEME.match(path)
-    if bad or any(char in "\\;#?%\ufffd" or ord(char) < 32 or ord(char) == 127 for char in path):
+    try:
+        check_path("path", path)
+    except InvalidInput:
+        raise Spoken(INVALID, "Invalid path") from None
+    if any(ord(char) < 32 or ord(char) == 127 for char in path):
         raise Spoken(INVALID, "Invalid path")
     return path
 
@@ -122,7 +123,7 @@ def _addressed(asked: Asked, path: str) -> Place:
 
 
 def _missing(path: str) -> Spoken:
-    return Spoken(MISSING, f"There is no artifact at {path!r}.")
+    return Spoken(MISSING, f"No such artifact: {path!r}")
 
 
 def _version_files(asked: Asked, digest: str) -> Sequence[FileEntry]:

@@ -98,7 +98,9 @@ def start(asked: Asked) -> dict[str, Any]:
     id = info.get("trace_id")
     if not isinstance(id, str) or not id:
         raise Spoken(INVALID, "Missing value for required parameter 'trace.trace_info.trace_id'.")
-    tags = texts_of("tags", info.get("tags"))
+    # A long text is cut rather than the trace be lost with it.
+    tags = {name: text[:LONGEST_TAG] for name, text in texts_of("tags", info.get("tags")).items()}
+    metadata = {name: text[:LONGEST_TAG] for name, text in texts_of("trace_metadata", info.get("trace_metadata")).items()}
     for name in (PLACE, _SPANS):
         tags.pop(name, None)
     trace = RequestTrace(
@@ -111,7 +113,7 @@ def start(asked: Asked) -> dict[str, Any]:
         response=str(info.get("response_preview") or "")[:10_000],
         client_id=str(info.get("client_request_id") or ""),
         tags=tags,
-        metadata=texts_of("trace_metadata", info.get("trace_metadata")),
+        metadata=metadata,
         assessments=tuple(read(id, each) for each in listed("assessments", info.get("assessments"))),
     )
     try:

@@ -1,0 +1,130 @@
+"""What was found by sending the same requests to a server of MLflow's and to this one: both answer alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import pytest
+
+from tests.unit.conftest import Running
+from tests.unit.server.asking import ask, refused
+
+INVALID, MISSING = "INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"
+
+
+@pytest.fixture
+def client(running: Running) -> Iterator[httpx.Client]:
+    """A client with the owner's token."""
+    headers = {"authorization": f"Bearer {running.yard.workspace.token('owner')}"}
+    with httpx.Client(base_url=f"{running.address.url}/api/2.0/mlflow/", headers=headers, trust_env=False, timeout=60) as opened:
+        yield opened
+
+
+@pytest.fixture
+def run(client: httpx.Client) -> str:
+    """The id of a run that goes on."""
+    return str(ask(client, "POST", "runs/create", experiment_id="0")["run"]["info"]["run_id"])
+
+
+def put(client: httpx.Client, run: str, name: str) -> httpx.Response:
+    return client.put(f"../mlflow-artifacts/artifacts/0/{run}/artifacts/{quote(name)}", content=b"kept")
+
+
+def test_an_experiment_is_deleted_and_restored_once(client: httpx.Client) -> None:
+    id = ask(client, "POST", "experiments/create", name="once")["experiment_id"]
+    missing = (404, MISSING, f"No Experiment with id={id} exists")
+    assert refused(client, "POST", "experiments/restore", experiment_id=id) == missing
+    ask(client, "POST", "experiments/delete", experiment_id=id)
+    assert refused(client, "POST", "experiments/delete", experiment_id=id) == missing
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["semi;colon.txt", "50%.txt", "50% off/a.txt", "epoch:10.ckpt", "a/12:30:00.log", "%41.txt", "http:x", "/".join(["deep" * 10] * 10)],
+)
+def test_a_file_has_any_name_that_leads_nowhere_else(client: httpx.Client, run: str, name: str) -> None:
+    assert put(client, run, name).status_code == 200
+    path = f"../mlflow-artifacts/artifacts/0/{run}/artifacts"
+    assert client.get(f"{path}/{quote(name)}").content == b"kept"
+    folder, _, _ = name.rpartition("/")
+    for asked, found in ((name, []), (folder, [name])):
+        files = client.get("artifacts/list", params={"run_id": run, "path": asked}).json()["files"]
+        assert [each["path"] for each in files] == found
+    assert client.delete(f"{path}/{quote(name)}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "name", ["..%2fa", "a%2fb", "a%5cb", "%252e%252e%252fa", "%2e%2e", "a%00", "%66ile:a", "C:a", "a\\b", "a?b", "100%ff"]
+)
+def test_a_name_that_leads_elsewhere_where_it_is_decoded_is_refused(client: httpx.Client, run: str, name: str) -> None:
+    assert put(client, run, name).json() == {"error_code": INVALID, "message": "Invalid path"}
+    assert ask(client, "GET", "artifacts/list", run_id=run)["files"] == []
+
+
+def test_a_file_that_is_not_there_is_told_in_mlflows_words(client: httpx.Client, run: str) -> None:
+    path = f"0/{run}/artifacts/none"
+    assert refused(client, "GET", f"../mlflow-artifacts/artifacts/{path}") == (404, MISSING, f"No such artifact: '{path}'")
+
+
+def test_a_logged_model_keeps_long_params_and_tags_and_is_deleted_twice(client: httpx.Client, run: str) -> None:
+    long = "p" * 50_000
+    made = ask(client, "POST", "logged-models", experiment_id="0", name="agent", params=[{"key": "prompt", "value": long}])
+    id = made["model"]["info"]["model_id"]
+    ask(client, "POST", f"logged-models/{id}/params", params=[{"key": "system", "value": long}])
+    ask(client, "PATCH", f"logged-models/{id}/tags", tags=[{"key": "note", "value": long}])
+    found = ask(client, "GET", f"logged-models/{id}")["model"]
+    assert {each["key"]: len(each["value"]) for each in found["data"]["params"]} == {"prompt": 50_000, "system": 50_000}
+    assert found["info"]["tags"] == [{"key": "note", "value": long}]
+    said = refused(client, "PATCH", f"logged-models/{id}", model_id=id)
+    assert (said[:2], said[2].startswith("Missing value for required parameter 'status'.")) == ((400, INVALID), True)
+    for _ in range(2):
+        assert ask(client, "DELETE", f"logged-models/{id}") == {}
+
+
+@pytest.mark.parametrize(
+    "where", ["status = 'LOGGED_MODEL_READY'", "name = 'a' AND status != 'ready'", "attributes.status IN ('READY', 'x')"]
+)
+def test_a_filter_with_an_unknown_status_is_refused_rather_than_answered_with_nothing(client: httpx.Client, where: str) -> None:
+    status, code, message = refused(client, "POST", "logged-models/search", experiment_ids=["0"], filter=where)
+    assert (status, code, message[:33]) == (400, INVALID, "Unknown model status in filter: '")
+    assert ask(client, "POST", "logged-models/search", experiment_ids=["0"], filter="status = 'READY'")["models"] == []
+
+
+def test_a_metric_names_a_dataset_whole_or_not_at_all(client: httpx.Client, run: str) -> None:
+    point = {"run_id": run, "key": "a", "value": 1, "timestamp": 1}
+    said = (400, INVALID, "Both dataset_name and dataset_digest must be provided if one is provided")
+    assert refused(client, "POST", "runs/log-metric", **point, dataset_name="d") == said
+    assert refused(client, "POST", "runs/log-metric", **point, dataset_digest="d") == said
+
+
+def test_a_versions_number_may_stand_in_quotes_and_what_is_copied_is_told_by_what_is_missing(client: httpx.Client, run: str) -> None:
+    assert put(client, run, "m/MLmodel").status_code == 200
+    ask(client, "POST", "registered-models/create", name="quoted")
+    for _ in range(3):
+        ask(client, "POST", "model-versions/create", name="quoted", source=f"runs:/{run}/m", run_id=run)
+
+    def found(where: str) -> list[str]:
+        rows: list[dict[str, Any]] = ask(client, "GET", "model-versions/search", filter=f"name = 'quoted' and {where}")["model_versions"]
+        return sorted(row["version"] for row in rows)
+
+    assert [found("version_number = '2'"), found("version_number > '1'"), found("version_number = 3")] == [["2"], ["2", "3"], ["3"]]
+    assert refused(client, "GET", "model-versions/search", filter="version_number = 'two'")[:2] == (400, INVALID)
+    for source, code, says in (
+        ("models:/none/1", MISSING, "Registered Model with name=none not found"),
+        ("models:/none@best", MISSING, "Registered Model with name=none not found"),
+        ("models:/quoted@best", INVALID, "Registered model alias best not found."),
+        ("models:/quoted/9", MISSING, "Model Version (name=quoted, version=9) not found"),
+    ):
+        assert refused(client, "POST", "model-versions/create", name="quoted", source=source)[1:] == (code, says)
+
+
+def test_a_trace_with_a_long_tag_is_kept_and_the_text_cut(client: httpx.Client) -> None:
+    place = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": "0"}}
+    info = {"trace_id": "tr-long", "trace_location": place, "request_time": "2026-11-21T08:17:17Z", "state": "OK"}
+    long = {"long": "x" * 8001}
+    sent = {"trace_info": {**info, "tags": long, "trace_metadata": long}}
+    kept = ask(client, "POST", "../../3.0/mlflow/traces", trace=sent)["trace"]["trace_info"]
+    assert (kept["tags"]["long"], kept["trace_metadata"]) == ("x" * 8000, {"long": "x" * 8000})
