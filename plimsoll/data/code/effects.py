@@ -40,6 +40,8 @@ _MAKERS = {
     "numba", "attr", "attrs", "pydantic", "msgspec", "torch", "jax", "beartype", "typeguard", "joblib", "tenacity", "typing_extensions",
     "cachetools", "wrapt", "decorator", "click", "typer", "pytest", "hypothesis", "deprecated", "numpy", "plimsoll",
 }  # fmt: skip
+#: Their decorators that note it in a table, or patch what they name.
+_NOTES = re.compile(r"register|impl|custom_op|triton_op|overload|patch_|when_imported|(un)?box$|infer|lower_|type_callable")
 #: Variables that a step's process is given without the user's asking.
 _OURS = {"OMP_NUM_THREADS", "OMP_WAIT_POLICY", "POLARS_MAX_THREADS", "PYTHONPATH", "CUDA_VISIBLE_DEVICES"}
 #: Characters of a text that may name a file, and items of a list that may name some.
@@ -189,9 +191,8 @@ def imported(module: types.ModuleType, sources: Sources) -> Iterator[types.Modul
             names += [each.name for each in node.names if (each.asname or each.name.partition(".")[0]) in vars(module)]
         elif isinstance(node, ast.ImportFrom):
             package = (getattr(module, "__package__", None) or "").split(".")
-            base = ".".join(
-                [*package[: len(package) - node.level + 1], *([node.module] if node.module else [])] if node.level else [node.module or ""]
-            )
+            outer = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*outer, *filter(None, [node.module])])
             names += [base, *(f"{base}.{each.name}" for each in node.names)]
     if file and module.__name__ not in sources.late:
         sources.late[module.__name__] = _within_calls(module, sources)
@@ -207,9 +208,7 @@ def imported(module: types.ModuleType, sources: Sources) -> Iterator[types.Modul
 def _within_calls(module: types.ModuleType, sources: Sources) -> list[str]:
     """Return the names of the modules that functions import which a module's import calls, and of those that it imports by a text."""
     body = sources.tree(module.__file__ or "", vars(module)).body
-    calls = [
-        each for each in body if not isinstance(each, DEFINITIONS) and any(isinstance(part, ast.Call) for part in sources.acting([each]))
-    ]
+    calls = [each for each in body if not isinstance(each, DEFINITIONS) and any(isinstance(at, ast.Call) for at in sources.acting([each]))]
     code, found = compile(ast.Module(calls, []), "<import>", "exec", dont_inherit=True), []
     for inner, names in _followed(code, vars(module), sources):
         for each in codes(inner):
@@ -497,4 +496,5 @@ class _Finder:
         origin = self.sources.origin(module, None)
         if origin == "stdlib":  # @Sequence.register
             return chain[-1:] == ["register"] and module not in ("atexit", "functools")
-        return origin == "third" and module.partition(".")[0] not in _MAKERS
+        last = str([getattr(found, "__name__", name), *chain][-1])
+        return origin == "third" and (module.partition(".")[0] not in _MAKERS or bool(_NOTES.match(last)))

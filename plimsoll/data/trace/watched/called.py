@@ -46,16 +46,20 @@ _AROUND = {
 }
 _OPENED = {"_csv.read_csv", "_csv.open_csv", "_json.read_json", "_json.open_json", "lib.memory_map", "lib.OSFile", "lib.input_stream"}
 _OPENED |= {"lib.MemoryMappedFile"}
+_OPENED_BY_TORCH = {"from_file", "PyTorchFileReader"}
+#: The same of packages of which few functions do.
+_OPENED_OF = {"safetensors": {"safe_open"}, "cv2": {"imread"}, "netCDF4": {"Dataset"}, "torch": _OPENED_BY_TORCH}
 
 #: Last names by which those are called; other code need not be watched where it calls.
 CALLED = frozenset({
     *(name.rpartition(".")[2] for name in {*_CLOCKS, *_CLOCKS_WITHOUT, *_REAL_TIME, *_DRAWN, *_STATS, *_ASKED, *_AROUND, *_OPENED}),
     *(name.rpartition(".")[2] for name in _UNSEEDED),
-    "datetime64", "Timestamp", "to_datetime", "safe_open", "imread", "Dataset", "duckdb", "open_input_file", "open_input_stream",
+    *(name for names in _OPENED_OF.values() for name in names),
+    "datetime64", "Timestamp", "to_datetime", "duckdb", "open_input_file", "open_input_stream",
     "get_file_info", "getcwd", "getcwdb", "hash", "pread", "preadv",
 })  # fmt: skip
 #: Of those, what installed packages do that can reach a result.
-CALLED_BY_OTHERS = frozenset({name.rpartition(".")[2] for name in {*_OPENED, *_UNSEEDED}} - {"seed"})
+CALLED_BY_OTHERS = frozenset({name.rpartition(".")[2] for name in {*_OPENED, *_UNSEEDED}} - {"seed"}) | _OPENED_BY_TORCH
 
 
 def full_name(called: Any) -> str:
@@ -87,14 +91,15 @@ def _tells_time(name: str, first: Any, count: int) -> bool:
 
 
 #: Packages whose C functions are among those.
-OPENERS = frozenset({"pyarrow", "safetensors", "cv2", "netCDF4", "duckdb"})
+OPENERS = frozenset({"pyarrow", "duckdb", *_OPENED_OF})
 
 
 def _opens(name: str) -> bool:
     package, _, rest = name.partition(".")
     if package == "pyarrow":
         return rest in _OPENED or rest.startswith("_fs.")
-    return package in OPENERS and name.rpartition(".")[2] in ("safe_open", "imread", "Dataset")
+    # What torch's storages inherit tells no module.
+    return name.rpartition(".")[2] in _OPENED_OF.get(package, ()) or name.endswith("StorageBase.from_file")
 
 
 def is_watched_call(function: Any, kind: str) -> bool:
@@ -161,6 +166,9 @@ def called(found: Found, frame: FrameType | None, function: Any, first: Any, cou
             source(found, first)
         elif name.startswith("pyarrow._fs."):
             found.effect(f"read through a file system of its own ({name})")
+        elif first is ABSENT or not (hasattr(type(first), "read") or hasattr(type(first), "__buffer__")):
+            # By keywords of a dict, or after another keyword.
+            found.effect(f"read files by {name}, to which they were given so that they cannot be seen")
     elif name.partition(".")[0] in ("duckdb", "_duckdb"):
         found.effect("used duckdb, whose files cannot be seen")
 
