@@ -6,7 +6,8 @@ The encoding is canonical: a tag byte, a 64-bit length or count, then the conten
 * The order of a dict counts, because a function can see it. The order of a set does not.
 * Floats count by their bits: ``-0.0`` is not ``0.0``, and each NaN is itself.
 * A ``Path`` counts by its text, not by the bytes of the file it names.
-* Two references to one object, and references to two equal objects, are the same.
+* Two references to one object, and references to two equal objects, are the same; but tensors of torch that share their memory
+  are not like others.
 * A class counts by its name here; its code is the business of :mod:`plimsoll.data.code.closure`.
 * Tables count by schema and content, never by how they are chunked in memory.
 
@@ -89,6 +90,8 @@ class _Encoder:
         self.name_class = name_class
         #: Identities of the containers being written, to find a value that holds itself.
         self.active: set[int] = set() if active is None else active
+        #: Memory that values may share -> which one it was, and its first owner.
+        self.memories: dict[Any, tuple[int, Any]] = {}
         self.hash = blake3(VERSION)
         self.buffer = bytearray()
 
@@ -162,6 +165,12 @@ class _Encoder:
             self.text(name)
             self.child(item, lambda name=name: f".{name}")  # type: ignore[misc]
 
+    def again(self, memory: Any, owner: Any) -> int | None:
+        if memory in self.memories:
+            return self.memories[memory][0]
+        self.memories[memory] = len(self.memories), owner
+        return None
+
     def subclass(self, value: Any) -> None:
         """Write what an instance of a user's subclass has beyond its base: its class and its attributes."""
         self.object(b"S", value, state_of(value))
@@ -223,7 +232,7 @@ class _Encoder:
 
 
 def state_of(value: Any) -> list[tuple[str, Any]]:
-    """Return the attributes of an instance by name, from its ``__dict__`` and its slots.
+    """Return the attributes of an instance by name, from its ``__dict__`` and its slots, and their order where it is another one.
 
     The value of a cached property is among them once it is there: what it was computed from may be another thing by now.
 
@@ -236,7 +245,13 @@ def state_of(value: Any) -> list[tuple[str, Any]]:
         for name, member in vars(base).items():
             if isinstance(member, types.MemberDescriptorType) and name not in found and name != "__weakref__" and hasattr(value, name):
                 found[name] = getattr(value, name)
-    return sorted(found.items())
+    return sorted(found.items()) + _order(value, sorted(found))
+
+
+def _order(value: Any, names: list[str]) -> list[tuple[str, Any]]:
+    """Return the order of an instance's attributes, which ``vars`` shows, where it is not that of some names; else nothing."""
+    kept = list(getattr(value, "__dict__", ()))
+    return [] if kept == [name for name in names if name in kept] else [("__dict__", kept)]
 
 
 def _is_library_name(value: Any) -> bool:
@@ -274,6 +289,14 @@ _PLAIN: dict[type, Callable[[_Encoder, Any], None]] = {
 }
 
 
+def _noted_pairs(to: _Encoder, tag: bytes, value: Any) -> None:
+    """Write a dict of a class that takes attributes: networks of torch keep the versions of their state there."""
+    if vars(value):
+        to.leaf(b"!", b"attributes")
+        to.child(vars(value), lambda: ".__dict__")
+    to.pairs(tag, value)
+
+
 def _default_dict(to: _Encoder, value: Any) -> None:
     to.child(value.default_factory, lambda: ".default_factory")
     to.pairs(b"F", value)
@@ -282,8 +305,8 @@ def _default_dict(to: _Encoder, value: Any) -> None:
 _CONTAINERS: dict[type, Callable[[_Encoder, Any], None]] = {
     tuple: lambda to, value: to.items(b"t", value),
     list: lambda to, value: to.items(b"l", value),
-    collections.OrderedDict: lambda to, value: to.pairs(b"O", value),
-    collections.Counter: lambda to, value: to.pairs(b"C", value),
+    collections.OrderedDict: lambda to, value: _noted_pairs(to, b"O", value),
+    collections.Counter: lambda to, value: _noted_pairs(to, b"C", value),
     collections.defaultdict: _default_dict,
     dict: lambda to, value: to.pairs(b"d", value),
     types.MappingProxyType: lambda to, value: to.pairs(b"M", value),
@@ -291,7 +314,7 @@ _CONTAINERS: dict[type, Callable[[_Encoder, Any], None]] = {
     frozenset: lambda to, value: to.unordered(b"E", value),
     collections.deque: lambda to, value: to.items(b"q", (value.maxlen, list(value))),
     bytearray: lambda to, value: to.leaf(b"Y", bytes(value)),
-    memoryview: lambda to, value: to.items(b"w", (value.format, value.shape, value.tobytes())),
+    memoryview: lambda to, value: to.items(b"w", (value.format, value.shape, value.strides, value.readonly, value.tobytes())),
     array.array: lambda to, value: to.items(b"a", (value.typecode, value.tobytes())),
 }
 
@@ -313,11 +336,11 @@ _OBJECTS: tuple[tuple[Any, Callable[[_Encoder, Any], None]], ...] = (
     (decimal.Decimal, lambda to, value: to.leaf(b"m", str(value).encode())),
     (fractions.Fraction, lambda to, value: to.items(b"r", (value.numerator, value.denominator))),
     (pathlib.PurePath, lambda to, value: to.items(b"p", (type(value).__name__, str(value)))),
-    (uuid.UUID, lambda to, value: to.leaf(b"u", value.bytes)),
+    (uuid.UUID, lambda to, value: to.leaf(b"u", value.bytes + (value.is_safe.name.encode() if value.is_safe.value is not None else b""))),
     (range, lambda to, value: to.items(b"R", (value.start, value.stop, value.step))),
     (slice, lambda to, value: to.items(b"x", (value.start, value.stop, value.step))),
     (re.Pattern, lambda to, value: to.items(b"P", (value.pattern, value.flags))),
-    (types.SimpleNamespace, lambda to, value: to.object(b"o", value, sorted(vars(value).items()))),
+    (types.SimpleNamespace, lambda to, value: to.object(b"o", value, state_of(value))),
     (
         (ipaddress.IPv4Address, ipaddress.IPv6Address, ipaddress.IPv4Network, ipaddress.IPv6Network),
         lambda to, value: to.items(b"I", (type(value).__name__, str(value))),
@@ -343,7 +366,8 @@ def _record_fields(value: Any) -> list[tuple[str, Any]] | None:
     unset = object()
     fields = [(name, item) for name in names if (item := getattr(value, name, unset)) is not unset]
     # What __post_init__ or a caller put on the instance can act too.
-    return fields + [(name, item) for name, item in state_of(value) if name not in names]
+    fields += [(name, item) for name, item in state_of(value) if name not in names and name != "__dict__"]
+    return fields + _order(value, [name for name, _ in fields])
 
 
 _LIBRARIES: dict[str, Callable[[Writer, Any], bool]] = {

@@ -20,7 +20,10 @@ def put_numpy(to: Writer, value: Any) -> bool:
     if isinstance(value, numpy.dtype):
         to.items(b"G", ("dtype", repr(value), *_notes(value)))
     elif isinstance(value, numpy.ma.MaskedArray):
-        to.items(b"G", ("masked", class_name(type(value)), value.data, numpy.ma.getmaskarray(value), value.fill_value, value.hardmask))
+        mask = None if value.mask is numpy.ma.nomask else value.mask
+        to.items(b"G", ("masked", class_name(type(value)), value.data, mask, value.fill_value, value.hardmask))
+        if own := own_attributes(value):
+            to.items(b"=", own)
     elif isinstance(value, numpy.ndarray):
         if type(value) not in (numpy.ndarray, numpy.memmap):
             to.text(class_name(type(value)))

@@ -53,6 +53,7 @@ def _put_tensor(to: Writer, tensor: Any) -> None:
     kind, shape = class_name(type(tensor)), tuple(map(int, tensor.shape))
     to.items(b"V", (kind, repr(tensor.dtype), shape, repr(tensor.layout), str(tensor.device), tensor.requires_grad))
     try:
+        _put_memory(to, tensor)
         _put_content(to, tensor.detach().cpu().resolve_conj().resolve_neg())
     except RuntimeError as error:
         raise Opaque(f"is a tensor whose content cannot be read: {error}", _PLAIN) from error
@@ -62,6 +63,23 @@ def _put_tensor(to: Writer, tensor: Any) -> None:
     for name, item in sorted(attached.items()):
         to.text(name)
         to.child(item, lambda name=name: f".{name}")  # type: ignore[misc]
+
+
+def _put_memory(to: Writer, tensor: Any) -> None:
+    """Write how a tensor lies in memory where that is not how a new one does, and which tensor before it has the same memory.
+
+    A function can ask for all of it; what is changed in place is changed in both, and a network trains a shared weight once.
+    """
+    torch = sys.modules["torch"]
+    marks = (tensor.is_conj(), tensor.is_neg(), tensor.is_inference())
+    if tensor.layout != torch.strided:
+        to.put(marks if any(marks) else None)
+        return
+    memory = tensor.untyped_storage()
+    lies = (*marks, tensor.is_shared(), tensor.storage_offset(), memory.nbytes() - tensor.numel() * tensor.element_size())
+    to.put(lies if any(lies) else None)
+    to.put(None if tensor.is_contiguous() else tensor.stride())
+    to.put(to.again((str(tensor.device), memory.data_ptr()), tensor) if memory.nbytes() else None)
 
 
 def _put_content(to: Writer, plain: Any) -> None:

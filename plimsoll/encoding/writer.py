@@ -54,6 +54,10 @@ class Writer(Protocol):
         """Write a value inside another; ``step`` gives its place, for errors."""
         ...
 
+    def again(self, memory: Any, owner: Any) -> int | None:
+        """Return which of the memories met so far this one is; None at its first meeting. Its owner is kept, so that it stays its own."""
+        ...
+
 
 def class_name(thing: Any) -> str:
     """Return module and qualified name.

@@ -24,7 +24,7 @@ _LOCKS = (type(threading.Lock()), type(threading.RLock()), threading.Event, thre
 ALIASES = (types.GenericAlias, types.UnionType, type(list[int] | None), type(typing.Union[int, None]), type(typing.List[int]))  # noqa: UP006, UP007
 #: Kinds of wrapper, and where each keeps what acts.
 _WRAPPERS: tuple[tuple[type, tuple[str, ...]], ...] = (
-    (functools.partial, ("func", "args", "keywords")),
+    (functools.partial, ("func", "args", "keywords", "__dict__")),
     (functools.partialmethod, ("func", "args", "keywords")),
     (staticmethod, ("__func__",)),
     (classmethod, ("__func__",)),
@@ -118,7 +118,8 @@ def reduction(value: Any, sources: Sources) -> tuple[str, Any] | None:
         # What an object leaves out of its pickle can act all the same.
         state = (state, dict(state_of(value)))
     if isinstance(value, BaseException):
-        state = (state, value.__cause__, value.__context__, value.__suppress_context__)
+        # Some keep in members of their own what may have been set since they were made: ``SystemExit.code``.
+        state = (state, state_of(value), value.__cause__, value.__context__, value.__suppress_context__)
     return "instance", (reduced[0], list(reduced[1]), state, [None if each is None else list(each) for each in items])
 
 

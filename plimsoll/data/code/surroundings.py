@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Collection
 from datetime import UTC, datetime
+from typing import Any
 
 from plimsoll.fingerprint import digest_value
 
@@ -37,6 +38,7 @@ _WARNS = {"warn", "warn_explicit", "catch_warnings", "filters", "simplefilter", 
 _DECIMAL = (28, decimal.ROUND_HALF_EVEN, -999999, 999999, 1, 0)
 _TRAPPING = decimal.Context(traps=[decimal.DivisionByZero, decimal.InvalidOperation, decimal.Overflow])
 _SKLEARN = {"assume_finite": False, "transform_output": "default", "array_api_dispatch": False, "enable_metadata_routing": False}
+_TORCH = "torch.float32 cpu True highest False"
 _ENCODED = {"open", "read_text", "write_text", "fdopen", "TextIOWrapper", "getpreferredencoding", "getencoding"}
 _CATEGORIES = (locale.LC_TIME, locale.LC_NUMERIC, locale.LC_COLLATE, locale.LC_MONETARY)
 #: A moment in each quarter from 1970 to 2037, UTC seconds: two zones that agree on all of them are one.
@@ -80,10 +82,18 @@ def settings() -> dict[str, str]:
     if numbers != _DECIMAL or now.traps != _TRAPPING.traps:
         traps = sorted(each.__name__ for each, is_set in now.traps.items() if is_set)
         found["decimal"] = " ".join(map(str, (*numbers, *traps)))
+    if (read := sys.get_int_max_str_digits()) != sys.int_info.default_max_str_digits or sys.flags.bytes_warning:
+        # By a variable or an option of the interpreter: longer numbers, and comparisons of text with bytes, are errors.
+        found["interpreter"] = f"{read} digits, bytes warning {sys.flags.bytes_warning}"
     if hasattr(sys.modules.get("numpy"), "geterr"):
         raised = [f"{kind}={act}" for kind, act in sys.modules["numpy"].geterr().items() if act in ("raise", "call")]
         found |= {"numpy errors": " ".join(sorted(raised))} if raised else {}
     if hasattr(sys.modules.get("sklearn"), "get_config"):
         chosen = [f"{name}={value}" for name, value in sys.modules["sklearn"].get_config().items() if value != _SKLEARN.get(name, value)]
         found |= {"sklearn": " ".join(sorted(chosen))} if chosen else {}
+    torch: Any = sys.modules.get("torch")
+    if hasattr(torch, "get_default_device"):
+        asked = torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled(), torch.get_float32_matmul_precision()
+        made = " ".join(map(str, (*asked, torch.are_deterministic_algorithms_enabled())))
+        found |= {"torch defaults": made} if made != _TORCH else {}
     return found

@@ -530,6 +530,12 @@ INTERPRETER: dict[str, Case] = {
         "import warnings\ndef run(x):\n    try:\n        warnings.warn('a')\n    except UserWarning:\n        return 'raised'\n    return x\n"
     ),
     "encoding of text files": edit("def run(x):\n    with open('f', errors='replace') as f:\n        return f.read()\n", more={"f": "é"}),
+    "longest number of the interpreter": edit(
+        "def run(x):\n    try:\n        return len(str(10 ** 5000))\n    except ValueError:\n        return 'too long'\n"
+    ),
+    "text that is compared with bytes": edit(
+        "def run(x):\n    try:\n        return b'a' == 'a'\n    except BytesWarning:\n        return 'raised'\n"
+    ),
     "setting by sitecustomize": edit("import decimal\ndef run(x):\n    return str(decimal.Decimal(1) / 7)\n"),
     "patch by sitecustomize": edit("import textwrap\ndef run(x):\n    return textwrap.shorten('a b', 9)\n"),
 }

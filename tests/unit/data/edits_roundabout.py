@@ -20,6 +20,13 @@ def _shows(how: str, more: dict[str, str] | None = None, file: str = "steps.py",
 _OPTIONS = {"options.py": _PD + _SETS}
 _HANGS = "def told(frame):\n    return getattr(frame, 'label', None)\ndef run(x):\n    return told(FRAME)\n"
 
+_WRAPT = "import os, sys\nsys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), 'site-packages'))\nimport wrapt\n"
+_TABLE = {
+    "site-packages/wrapt.py": "TABLE = {}\ndef register(name):\n    def note(function):\n        TABLE[name] = function\n        return function\n    return note\ndef call(name, *given):\n    return TABLE[name](*given)\n",
+    "site-packages/wrapt-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: wrapt\nVersion: 1\n",
+    "site-packages/wrapt-1.dist-info/RECORD": "wrapt.py,,\nwrapt-1.dist-info/METADATA,,\n",
+}
+
 ROUNDABOUT: dict[str, Case] = {
     # --- modules that an import imports late ---
     "options of pandas by a module that a function imports": _shows("def setup():\n    import options\nsetup()\n", _OPTIONS, "options.py"),
@@ -60,6 +67,79 @@ ROUNDABOUT: dict[str, Case] = {
         "import numpy as np\nclass Lengths(np.ndarray):\n    pass\nFRAME = np.ones(2).view(Lengths)\nFRAME.label = 'm'\n" + _HANGS,
         "'m'",
         "'km'",
+    ),
+    # --- what objects of the standard library and of numpy keep beside their content ---
+    "attribute of an ordered dictionary": edit(
+        "from collections import OrderedDict\nSTATE = OrderedDict(a=1)\nSTATE.version = 1\ndef run(x):\n    return STATE.version\n",
+        "version = 1",
+        "version = 2",
+    ),
+    "attribute of a counter": edit(
+        "from collections import Counter\nSTATE = Counter(a=1)\nSTATE.version = 1\ndef run(x):\n    return STATE.version\n",
+        "version = 1",
+        "version = 2",
+    ),
+    "attribute of a partial as an argument": edit(
+        "from functools import partial\ndef make(unit):\n    made = partial(int, '3')\n    made.unit = unit\n    return made\ndef run(f):\n    return f.unit\n",
+        args="make(1)",
+        new_args="make(2)",
+    ),
+    "order of a namespace": edit(
+        "from types import SimpleNamespace\nCONFIG = SimpleNamespace(a=1, b=2)\ndef run(x):\n    return str(CONFIG)\n",
+        "a=1, b=2",
+        "b=2, a=1",
+    ),
+    "order of an object's attributes as an argument": edit(
+        "class Config:\n    pass\ndef make(names):\n    made = Config()\n    for name in names:\n        setattr(made, name, 1)\n    return made\ndef run(c):\n    return list(vars(c))\n",
+        args="make('ab')",
+        new_args="make('ba')",
+    ),
+    "attribute of an error's own": edit(
+        "ERROR = SystemExit(0)\nERROR.code = 1\ndef run(x):\n    return ERROR.code\n", "code = 1", "code = 2"
+    ),
+    "view of bytes that may be written": edit(
+        "VIEW = memoryview(bytes(2))\ndef run(x):\n    return VIEW.readonly\n", "bytes(2)", "bytearray(2)"
+    ),
+    "strides of a view of bytes": edit("VIEW = memoryview(b'ab')\ndef run(x):\n    return VIEW.contiguous\n", "b'ab')", "b'a_b_')[::2]"),
+    "safety of a UUID": edit(
+        "from uuid import UUID, SafeUUID\nMARK = UUID(int=1, is_safe=SafeUUID.safe)\ndef run(x):\n    return MARK.is_safe.name\n",
+        "SafeUUID.safe)",
+        "SafeUUID.unsafe)",
+    ),
+    "mask that there is not": edit(
+        "import numpy as np\nROW = np.ma.array([1, 2])\ndef run(x):\n    return ROW.mask is np.ma.nomask\n",
+        "[1, 2])",
+        "[1, 2], mask=[0, 0])",
+    ),
+    "attribute of a masked array as an argument": edit(
+        "import numpy as np\ndef make(unit):\n    made = np.ma.array([1, 2])\n    made.unit = unit\n    return made\ndef run(row):\n    return row.unit\n",
+        args="make('m')",
+        new_args="make('km')",
+    ),
+    # --- decorators of packages whose other decorators note nothing ---
+    "function that a decorator of a library registers": edit(
+        _WRAPT + "@wrapt.register('go')\ndef go(value):\n    return value * 2\ndef run(x):\n    return wrapt.call('go', x)\n",
+        "* 2",
+        "* 3",
+        _TABLE,
+    ),
+    "function that such a decorator under another name registers": edit(
+        _WRAPT + "import others\ndef run(x):\n    return wrapt.call('go', x)\n",
+        "* 2",
+        "* 3",
+        {**_TABLE, "others.py": "from wrapt import register as noted\n@noted('go')\ndef go(value):\n    return value * 2\n"},
+        "others.py",
+    ),
+    # --- files whose names come by keywords ---
+    "CSV by keywords of a dict": edit(
+        "import pyarrow.csv\nGIVEN = {'input_file': 'd' + '.csv'}\ndef run(x):\n    return pyarrow.csv.read_csv(**GIVEN).to_pydict()\n",
+        prepare="open('d.csv', 'w').write('a\\n1\\n')",
+        new_prepare="open('d.csv', 'w').write('a\\n2\\n')",
+    ),
+    "CSV after another keyword": edit(
+        "import pyarrow.csv as c\ndef run(x):\n    return c.read_csv(read_options=c.ReadOptions(), input_file='d%s.csv' % x).to_pydict()\n",
+        prepare="open('d3.csv', 'w').write('a\\n1\\n')",
+        new_prepare="open('d3.csv', 'w').write('a\\n2\\n')",
     ),
     # --- questions about files ---
     "file becomes a link, asked by os.path": edit(

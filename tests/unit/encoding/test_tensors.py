@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from plimsoll.data.code.closure import closure, value_closure
+from plimsoll.data.code.surroundings import settings
 from plimsoll.errors import Unfingerprintable
 from plimsoll.fingerprint import digest_value
 from tests.unit.encoding.nets import Net, net, smooth
@@ -48,20 +49,69 @@ def test_tensors_of_every_dtype_are_told_apart_by_dtype_shape_and_bytes(dtype: A
     assert digest_value(tensor) not in {digest_value(other) for other in others}
 
 
-def test_equal_content_has_one_digest_wherever_it_lies() -> None:
+def test_equal_tensors_that_lie_alike_have_one_digest() -> None:
     rows = torch.arange(12.0).reshape(3, 4)
-    complex_ = torch.tensor([1 + 2j, 3 - 1j])
     pairs = [
-        (rows[1:], rows[1:].clone()),
-        (rows[:, ::2], rows[:, ::2].clone()),
-        (torch.ones(1).expand(3), torch.ones(3)),
-        (complex_.conj(), complex_.conj().resolve_conj()),
-        (complex_.conj().imag, complex_.conj().imag.clone().resolve_neg()),
-        (torch.tensor([1 + 2j]).conj().imag, torch.tensor([-2.0])),
+        (rows, rows.clone()),
+        (rows[1:].clone(), torch.arange(4.0, 12.0).reshape(2, 4)),
+        (rows[1:], torch.arange(12.0).reshape(3, 4)[1:]),
+        (rows.T, rows.T.clone()),
         (torch.zeros(3), torch.zeros(3)),
     ]
     for one, other in pairs:
         assert digest_value(one) == digest_value(other)
+
+
+def test_how_a_tensor_lies_in_memory_counts() -> None:
+    rows = torch.arange(12.0).reshape(3, 4)
+    complex_ = torch.tensor([1 + 2j, 3 - 1j])
+    with torch.inference_mode():
+        inferred = torch.zeros(3)
+    pairs = [
+        (rows[1:], rows[1:].clone()),
+        (rows[:, ::2], rows[:, ::2].clone()),
+        (torch.ones(1).expand(3), torch.ones(3)),
+        (torch.zeros(4)[:3], torch.zeros(3)),
+        (complex_.conj(), complex_.conj().resolve_conj()),
+        (torch.tensor([1 + 2j]).conj().imag, torch.tensor([-2.0])),
+        (inferred, torch.zeros(3)),
+        (torch.zeros(3).share_memory_(), torch.zeros(3)),
+    ]
+    for one, other in pairs:
+        assert digest_value(one) != digest_value(other)
+
+
+def test_tensors_that_share_their_memory_are_not_like_others() -> None:
+    one, other = torch.zeros(3), torch.zeros(3)
+    assert digest_value([one, one]) != digest_value([one, other])
+    assert digest_value([one, one]) == digest_value([other, other])
+    assert digest_value([one, other, one]) != digest_value([one, other, other])
+    # A weight that two layers share is trained once.
+    tied, apart = (torch.nn.Sequential(torch.nn.Linear(2, 2, bias=False), torch.nn.Linear(2, 2, bias=False)) for _ in range(2))
+    for each in (*tied.parameters(), *apart.parameters()):
+        torch.nn.init.ones_(each)
+    assert value_closure(tied)[0] == value_closure(apart)[0]
+    tied[1].weight = tied[0].weight
+    assert value_closure(tied)[0] != value_closure(apart)[0]
+
+
+def test_defaults_of_torch_count_whoever_has_set_them() -> None:
+    fresh = settings()
+    assert "torch defaults" not in fresh
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert "torch.float64" in settings()["torch defaults"]
+    finally:
+        torch.set_default_dtype(torch.float32)
+    with torch.no_grad():
+        assert settings() != fresh
+    assert settings() == fresh
+
+
+def test_what_a_network_notes_beside_its_state_counts() -> None:
+    one, other = net().state_dict(), net().state_dict()
+    other._metadata[""]["version"] = 7
+    assert digest_value(one) != digest_value(other)
 
 
 @pytest.mark.filterwarnings("ignore:Sparse CSR tensor support")
