@@ -17,7 +17,7 @@ from plimsoll.runs.search.meaning import refuse_unquoted, signed
 from plimsoll.runs.search.pages import Key, Place, behind, place_of, token_of
 
 #: A whole number of those that every database's column holds.
-_WHOLE = re.compile(r"[0-9]{1,9}")
+_WHOLE = re.compile(r"[0-9]{1,18}")
 
 _NUMBER_SIGNS = ("<", "<=", ">", ">=", "=", "!=")
 _TEXT_SIGNS = ("=", "!=", "LIKE", "ILIKE", "IN", "NOT IN")

@@ -68,7 +68,7 @@ _ROWS: Mapping[str, Rows] = {"tag": _tags, "metadata": _metadata}
 def _vocabulary(experiments: Sequence[str]) -> Vocabulary:
     """Return what names mean where the traces of some experiments are searched."""
     mixed = {"feedback": _assessed("feedback", experiments), "expectation": _assessed("expectation", experiments)}
-    return Vocabulary(_ATTRIBUTES, _NUMBERS, _ROWS, mixed, patterns=True)
+    return Vocabulary(_ATTRIBUTES, _NUMBERS, _ROWS, mixed, patterns=True, quoted=_NUMBERS)
 
 
 def _assessed(kind: AssessmentKind, experiments: Sequence[str]) -> Mixed:
@@ -97,6 +97,7 @@ def _assessed(kind: AssessmentKind, experiments: Sequence[str]) -> Mixed:
 
 
 _LONG = func.coalesce(traces.c.duration, -1)
+_UNTIL = traces.c.started + func.coalesce(traces.c.duration, 0)
 
 _ORDER: Mapping[str, ColumnElement[Any]] = {
     "request_id": traces.c.id,
@@ -105,6 +106,7 @@ _ORDER: Mapping[str, ColumnElement[Any]] = {
     "status": _ATTRIBUTES["status"],
     **{name: traces.c.started for name in ("timestamp", "timestamp_ms")},
     **{name: _LONG for name in ("execution_time", "execution_time_ms")},
+    **{name: _UNTIL for name in ("end_time", "end_time_ms")},
 }
 
 

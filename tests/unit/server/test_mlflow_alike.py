@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -128,3 +129,47 @@ def test_a_trace_with_a_long_tag_is_kept_and_the_text_cut(client: httpx.Client) 
     sent = {"trace_info": {**info, "tags": long, "trace_metadata": long}}
     kept = ask(client, "POST", "../../3.0/mlflow/traces", trace=sent)["trace"]["trace_info"]
     assert (kept["tags"]["long"], kept["trace_metadata"]) == ("x" * 8000, {"long": "x" * 8000})
+
+
+@pytest.fixture
+def traces(client: httpx.Client) -> str:
+    """The id of an experiment with three traces, the first of which took longest."""
+    id = str(ask(client, "POST", "experiments/create", name=f"traced {uuid4().hex}")["experiment_id"])
+    place = {"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": id}}
+    for second, took in ((1, "9s"), (2, "0.5s"), (3, "1s")):
+        at = {"request_time": f"2026-11-21T08:17:0{second}Z", "execution_duration": took, "state": "OK"}
+        ask(
+            client,
+            "POST",
+            "../../3.0/mlflow/traces",
+            trace={"trace_info": {"trace_id": f"tr-{id}-{second}", "trace_location": place, **at}},
+        )
+    return id
+
+
+def test_traces_are_ordered_by_their_end_and_found_by_quoted_numbers(client: httpx.Client, traces: str) -> None:
+    locations = [{"type": "MLFLOW_EXPERIMENT", "mlflow_experiment": {"experiment_id": traces}}]
+
+    def found(**more: Any) -> list[str]:
+        rows = ask(client, "POST", "../../3.0/mlflow/traces/search", locations=locations, max_results=10, **more)["traces"]
+        return [row["trace_id"].rpartition("-")[2] for row in rows]
+
+    assert found(order_by=["end_time"]) == ["2", "3", "1"]
+    assert found(order_by=["end_time_ms DESC"]) == ["1", "3", "2"]
+    assert found(filter="execution_time_ms > '600' and timestamp_ms > '1700000000000'", order_by=["timestamp"]) == ["1", "3"]
+    said = refused(client, "POST", "../../3.0/mlflow/traces/search", max_results=10)
+    assert (said[:2], said[2].startswith("Missing value for required parameter 'locations'.")) == ((400, INVALID), True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({}, "Either `max_timestamp_millis` or `trace_ids` must be specified."),
+        ({"request_ids": ["tr-1"], "max_timestamp_millis": 1}, "Only one of `max_timestamp_millis` and `trace_ids` can be specified."),
+        ({"max_timestamp_millis": 1_900_000_000_000, "max_traces": 0}, "`max_traces` must be a positive integer, received 0."),
+        ({"max_timestamp_millis": 1_900_000_000_000, "max_traces": -1}, "`max_traces` must be a positive integer, received -1."),
+    ],
+)
+def test_no_trace_is_deleted_by_a_request_that_names_none(client: httpx.Client, traces: str, fields: dict[str, Any], says: str) -> None:
+    assert refused(client, "POST", "traces/delete-traces", experiment_id=traces, **fields) == (400, INVALID, says)
+    assert len(ask(client, "GET", "traces", experiment_ids=traces)["traces"]) == 3

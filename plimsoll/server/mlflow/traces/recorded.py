@@ -156,6 +156,8 @@ def get(asked: Asked) -> dict[str, Any]:
 
 def search(asked: Asked) -> dict[str, Any]:
     """Return a page of traces without their spans."""
+    if not asked.items("locations"):
+        raise Spoken(INVALID, f"Missing value for required parameter 'locations'.{HELP}")
     limit = asked.page_size(100, 500)
     page = asked.do(
         SearchTraces(
@@ -171,16 +173,20 @@ def search(asked: Asked) -> dict[str, Any]:
 
 def delete(asked: Asked) -> dict[str, Any]:
     """Forget traces for good."""
+    experiment = asked.text("experiment_id")
     ids, until = tuple(asked.words("request_ids")), asked.fields.get("max_timestamp_millis")
-    if bool(ids) == (until is not None):
-        raise Spoken(INVALID, "Either `max_timestamp_millis` or `trace_ids` must be specified, but not both.")
-    limit = asked.whole("max_traces", 0)
+    if ids and until is not None:
+        raise Spoken(INVALID, "Only one of `max_timestamp_millis` and `trace_ids` can be specified.")
+    if not ids and until is None:
+        raise Spoken(INVALID, "Either `max_timestamp_millis` or `trace_ids` must be specified.")
+    # None of them is not all of them.
+    limit = None if asked.fields.get("max_traces") is None else asked.whole("max_traces", 0)
     if ids and limit:
         raise Spoken(INVALID, "`max_traces` can't be specified if `trace_ids` is specified.")
-    if limit < 0:
+    if not ids and limit is not None and limit <= 0:
         raise Spoken(INVALID, f"`max_traces` must be a positive integer, received {limit}.")
     latest = None if until is None else asked.whole("max_timestamp_millis", 0) * 1000 + 999
-    request = DeleteTraces(experiment_id=asked.text("experiment_id"), ids=ids, until=latest, limit=limit or None)
+    request = DeleteTraces(experiment_id=experiment, ids=ids, until=latest, limit=limit or None)
     return {"traces_deleted": asked.do(request)}
 
 
