@@ -37,6 +37,7 @@ from plimsoll.server.mlflow.traces.thought import listed, object_of
 _LIMITS = {"metrics": 1000, "params": 100, "tags": 100}
 _TOGETHER = "metrics, params, and tags"
 _LONGEST_PARAM = 6000
+_LONGEST_NAME = 250
 
 #: Characters at most, in MLflow's order.
 _LONGEST_OF_DATASET = {"name": 500, "digest": 36, "source": 65_535, "schema": 1_048_575, "profile": 16_777_215}
@@ -156,6 +157,11 @@ def _dataset(dataset: Dataset) -> dict[str, str]:
     return {**named, **{key: value for key, value in (("schema", dataset.schema), ("profile", dataset.profile)) if value is not None}}
 
 
+def _named(text: str) -> str:
+    """Return a run's name on one line, cut: MLflow's server takes any, and no training ends for a blank behind its name."""
+    return "".join(char if char.isprintable() else " " for char in text).strip()[:_LONGEST_NAME].rstrip()
+
+
 def create(asked: Asked) -> dict[str, Any]:
     """Begin a run."""
     experiment = active(asked, asked.text("experiment_id", required=False) or DEFAULT_EXPERIMENT_ID)
@@ -173,7 +179,7 @@ def create(asked: Asked) -> dict[str, Any]:
     user = asked.text("user_id", required=False)
     if user:
         tags.setdefault(USER_TAG, user)
-    request = StartRun(experiment_id=experiment.id, name=name or tagged, tags=_cut(tags), started=started)
+    request = StartRun(experiment_id=experiment.id, name=_named(name or tagged), tags=_cut(tags), started=started)
     return {"run": _told(_text_of(RunDetail(run=asked.do(request), metrics=(), artifacts=(), inputs=())))}
 
 
@@ -193,7 +199,7 @@ def update(asked: Asked) -> dict[str, Any]:
     changed = asked.do(
         UpdateRun(
             id=run.id,
-            name=asked.text("run_name", required=False) or None,
+            name=_named(asked.text("run_name", required=False)) or None,
             state=STATES[status] if status is not None else None,
             ended=ended * 1000 or None,
         )
@@ -240,6 +246,8 @@ def _points(rows: list[Any]) -> PointColumns:
         if not isinstance(row, dict) or not row.get("key"):
             raise Spoken(INVALID, f"Missing value for required parameter '{at}.key'.{HELP}")
         checked_name("Metric name", f"{at}.name", str(row["key"]))
+        if bool(row.get("dataset_name")) != bool(row.get("dataset_digest")):
+            raise Spoken(INVALID, "Both dataset_name and dataset_digest must be provided if one is provided")
         names.append(str(row["key"]))
         values.append(number(f"{at}.value", row.get("value")))
         times.append(_time(f"{at}.timestamp", row.get("timestamp"), names[-1], values[-1]) * 1000)
@@ -270,7 +278,7 @@ def _changed(run: Run, params: dict[str, str], told: Mapping[str, Any]) -> str:
 
 
 def _log(asked: Asked, run: Run, metrics: list[Any], params: dict[str, str], tags: dict[str, str], alone: bool = True) -> dict[str, Any]:
-    name = tags.pop(NAME_TAG, None)
+    name = _named(tags.pop(NAME_TAG, ""))
     # MLflow's server cuts what is longer, and existing code relies on that it does not raise.
     params = {key: value[:_LONGEST_PARAM] for key, value in params.items()}
     for key in params:
@@ -328,8 +336,6 @@ def log_metric(asked: Asked) -> dict[str, Any]:
     id, key, value = asked.run_id(), asked.text("key"), number("value", asked.fields.get("value"))
     more = {name: asked.text(name, required=False) for name in ("model_id", "dataset_name", "dataset_digest")}
     checked_name("Metric name", "name", key)
-    if bool(more["dataset_name"]) != bool(more["dataset_digest"]):
-        raise Spoken(INVALID, "Both dataset_name and dataset_digest must be provided if one is provided")
     at = _time("timestamp", asked.fields.get("timestamp"), key, value)
     row = {"key": key, "value": value, "timestamp": at, "step": asked.whole("step", 0), **more}
     return _log(asked, changeable(asked, id), [row], {}, {})

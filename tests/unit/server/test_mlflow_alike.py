@@ -99,6 +99,7 @@ def test_a_metric_names_a_dataset_whole_or_not_at_all(client: httpx.Client, run:
     said = (400, INVALID, "Both dataset_name and dataset_digest must be provided if one is provided")
     assert refused(client, "POST", "runs/log-metric", **point, dataset_name="d") == said
     assert refused(client, "POST", "runs/log-metric", **point, dataset_digest="d") == said
+    assert refused(client, "POST", "runs/log-batch", run_id=run, metrics=[{**point, "dataset_name": "d"}]) == said
 
 
 def test_a_versions_number_may_stand_in_quotes_and_what_is_copied_is_told_by_what_is_missing(client: httpx.Client, run: str) -> None:
@@ -173,3 +174,17 @@ def test_traces_are_ordered_by_their_end_and_found_by_quoted_numbers(client: htt
 def test_no_trace_is_deleted_by_a_request_that_names_none(client: httpx.Client, traces: str, fields: dict[str, Any], says: str) -> None:
     assert refused(client, "POST", "traces/delete-traces", experiment_id=traces, **fields) == (400, INVALID, says)
     assert len(ask(client, "GET", "traces", experiment_ids=traces)["traces"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"), [("late ", "late"), (" two\nlines\t", "two lines"), ("n" * 300, "n" * 250), (f"{'n' * 249} {'m' * 9}", "n" * 249)]
+)
+def test_a_run_begins_whatever_it_is_called(client: httpx.Client, name: str, kept: str) -> None:
+    made = ask(client, "POST", "runs/create", experiment_id="0", run_name=name)["run"]["info"]
+    assert made["run_name"] == kept
+    ask(client, "POST", "runs/update", run_id=made["run_id"], run_name="other")
+    assert ask(client, "POST", "runs/update", run_id=made["run_id"], run_name=name)["run_info"]["run_name"] == kept
+    ask(client, "POST", "runs/set-tag", run_id=made["run_id"], key="mlflow.runName", value=f"{name} ")
+    assert ask(client, "GET", "runs/get", run_id=made["run_id"])["run"]["info"]["run_name"] == kept
+    tagged = ask(client, "POST", "runs/create", experiment_id="0", tags=[{"key": "mlflow.runName", "value": name}])
+    assert tagged["run"]["info"]["run_name"] == kept
