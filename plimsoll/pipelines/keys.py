@@ -126,6 +126,10 @@ def argument_parts(node: Node, outputs: Mapping[int, Output], names: Mapping[int
         Unfingerprintable: an argument cannot be seen whole.
     """
     parts = [part for name, argument in node.bound.items() for part in _argument_parts(name, argument, outputs, names)]
+    # Of ``**options`` a function sees the order in which they were given.
+    given = [name for name in node.kwargs if any(each.endswith(f"[{name}]") for each in node.bound)]
+    if given != sorted(given):
+        parts.append(KeyPart(kind="code", name="order of keywords", digest=codec.digest(codec.canonical(given)), text=", ".join(given)))
     return tuple(sorted({(part.kind, part.name): part for part in parts}.values(), key=lambda part: (part.kind, part.name)))
 
 

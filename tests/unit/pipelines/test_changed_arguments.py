@@ -110,3 +110,24 @@ def test_it_is_told_of_what_the_pipeline_returns_and_of_what_all_items_get(bench
 
 def test_it_is_told_from_a_process_of_its_own_as_well(bench: Bench) -> None:
     assert WARNING in bench.run(executor="processes")["clean"].why
+
+
+def test_the_order_of_keywords_that_a_step_collects_counts(bench: Bench) -> None:
+    source = """
+        from plimsoll import pipeline, step
+        @step
+        def one():
+            return 1
+        @step
+        def names(first=0, **options):
+            return list(options)
+        @pipeline
+        def flow():
+            return names(CALL)
+    """
+    found = []
+    for call in ("a=one(), b=2", "b=2, a=one()", "first=0, b=2, a=one()"):
+        bench.write("pipe.py", source.replace("CALL", call))
+        result = bench.run()
+        found.append((result.value, result["names"].state))
+    assert found == [(["a", "b"], "ran"), (["b", "a"], "ran"), (["b", "a"], "hit")]
