@@ -21,7 +21,9 @@ def put_pandas(to: Writer, value: Any) -> bool:
         to.leaf(b"!", b"unique labels")
     if isinstance(value, (pandas.DataFrame, pandas.Series, pandas.Index)) and (own := own_attributes(value)):
         to.items(b"=", own)
-    if value is pandas.NA or value is pandas.NaT or isinstance(value, pandas.api.extensions.ExtensionDtype):
+    if isinstance(value, pandas.CategoricalDtype) and value.categories is not None:
+        to.items(b"G", ("categories", value.categories, value.ordered))  # its text leaves out most of many
+    elif value is pandas.NA or value is pandas.NaT or isinstance(value, pandas.api.extensions.ExtensionDtype):
         to.items(b"G", ("pandas", repr(value)))
     elif isinstance(value, pandas.DataFrame):
         to.items(b"X", (value.columns, value.index, value.attrs))

@@ -116,6 +116,11 @@ ROUNDABOUT: dict[str, Case] = {
         args="make('m')",
         new_args="make('km')",
     ),
+    "category of many": edit(
+        "import pandas as pd\nKIND = pd.CategoricalDtype([*range(500), 1000, *range(501, 900)])\ndef run(x):\n    return int(KIND.categories[500])\n",
+        "1000",
+        "2000",
+    ),
     # --- decorators of packages whose other decorators note nothing ---
     "function that a decorator of a library registers": edit(
         _WRAPT + "@wrapt.register('go')\ndef go(value):\n    return value * 2\ndef run(x):\n    return wrapt.call('go', x)\n",
