@@ -23,10 +23,11 @@ _SLUG = re.compile(r"[a-zA-Z0-9][\w.-]{0,99}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 #: What no path has: it begins something else in a URL, or parts folders elsewhere.
-_ODD = frozenset("\\#?\ufffd")
+_ODD = frozenset("\\;#?\ufffd")
 
-#: A drive, the address of a file, or any other address. A colon alone means nothing: ``epoch:10.ckpt`` is a name.
-_ELSEWHERE = re.compile(r"[a-z]:|file:|[a-z][a-z0-9+.-]*:/", re.IGNORECASE)
+#: A drive, an address, or what begins as an address of a scheme that is known. A colon alone means nothing: ``epoch:10.ckpt`` is a name.
+_KNOWN = "file|https?|wss?|ftps?|sftp|data|javascript|s3a?|r2|gs|abfss?|wasbs?|adl|hdfs|viewfs|dbfs|runs|models|mlflow-artifacts"
+_ELSEWHERE = re.compile(rf"[a-z]:|({_KNOWN}):|[a-z][a-z0-9+.-]*:/", re.IGNORECASE)
 
 #: Characters of an experiment's name at most, as MLflow has it.
 LONGEST_EXPERIMENT = 500
@@ -135,11 +136,8 @@ def check_path(what: str, path: str) -> None:
         )
     if odd := sorted(_ODD.intersection(path)):
         raise InvalidInput(f"The {what} {path[:80]!r} has the character {odd[0]!r}.", "Call it otherwise; a URL gives that a meaning.")
-    before, plain = path, unquote(path)
-    while plain != before:
-        if plain.count("/") != path.count("/") or not _within(plain) or _ODD.intersection(plain) or not plain.isprintable():
-            raise InvalidInput(f"The {what} {path[:80]!r} is another path where it is decoded.", "Call it otherwise, without '%'.")
-        before, plain = plain, unquote(plain)
+    if unquote(path) != path:
+        raise InvalidInput(f"The {what} {path[:80]!r} is another path where it is decoded.", "Call it otherwise, without '%'.")
 
 
 def _within(path: str) -> bool:

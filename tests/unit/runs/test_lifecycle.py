@@ -254,14 +254,31 @@ def test_a_start_that_is_repeated_is_a_sign_of_life(yard: Yard) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["../x", "a/../b", "/etc/passwd", "a//b", "./a", "a/.", "file:a", "https://a/b", "C:/a", "", "a/", "a\\b", "a%2fb", "a#b", "a/%2e"],
+    [
+        "../x",
+        "a/../b",
+        "/etc/passwd",
+        "a//b",
+        "./a",
+        "a/.",
+        "file:a",
+        "https://a/b",
+        "C:/a",
+        "",
+        "a/",
+        "a\\b",
+        "a;b",
+        "a%2fb",
+        "a#b",
+        "a%2e",
+    ],
 )
 def test_a_name_that_is_no_path_within_the_run_is_refused(name: str) -> None:
     with pytest.raises(InvalidInput):
         LogArtifact(run_id="r", name=name, kind="file", digest="0" * 64, size=0)
 
 
-@pytest.mark.parametrize("name", ["a", "plots/loss.png", "a b/c=1", "x.tar.gz", "features.2", "_hidden/a", "a;b", "epoch:10", "50% off"])
+@pytest.mark.parametrize("name", ["a", "plots/loss.png", "a b/c=1", "x.tar.gz", "features.2", "_hidden/a", "epoch:10", "50% off"])
 def test_a_relative_path_is_a_name(name: str) -> None:
     assert LogArtifact(run_id="r", name=name, kind="file", digest="0" * 64, size=0).name == name
 

@@ -44,7 +44,7 @@ def test_an_experiment_is_deleted_and_restored_once(client: httpx.Client) -> Non
 
 @pytest.mark.parametrize(
     "name",
-    ["semi;colon.txt", "50%.txt", "50% off/a.txt", "epoch:10.ckpt", "a/12:30:00.log", "%41.txt", "http:x", "/".join(["deep" * 10] * 10)],
+    ["50%.txt", "50% off/a.txt", "epoch:10.ckpt", "a/12:30:00.log", "/".join(["deep" * 10] * 10)],
 )
 def test_a_file_has_any_name_that_leads_nowhere_else(client: httpx.Client, run: str, name: str) -> None:
     assert put(client, run, name).status_code == 200
@@ -58,7 +58,23 @@ def test_a_file_has_any_name_that_leads_nowhere_else(client: httpx.Client, run: 
 
 
 @pytest.mark.parametrize(
-    "name", ["..%2fa", "a%2fb", "a%5cb", "%252e%252e%252fa", "%2e%2e", "a%00", "%66ile:a", "C:a", "a\\b", "a?b", "100%ff"]
+    "name",
+    [
+        "..%2fa",
+        "a%2fb",
+        "a%5cb",
+        "%252e%252e%252fa",
+        "%2e%2e",
+        "a%00",
+        "%66ile:a",
+        "C:a",
+        "a\\b",
+        "a?b",
+        "100%ff",
+        "%41.txt",
+        "a;b",
+        "http:x",
+    ],
 )
 def test_a_name_that_leads_elsewhere_where_it_is_decoded_is_refused(client: httpx.Client, run: str, name: str) -> None:
     assert put(client, run, name).json() == {"error_code": INVALID, "message": "Invalid path"}

@@ -187,11 +187,11 @@ def test_a_file_that_is_a_way_out_of_the_source_is_refused_by_name_and_the_rest_
     (files / "link").symlink_to(tmp_path / "secret")
     (files / "up").symlink_to(tmp_path)
     (files / "inside").symlink_to(files / "empty.bin")
-    texts(files, {"file:x": "x", "a#b": "x"})
+    texts(files, {"http:x": "x", "a;b": "x"})
     meta(folder / "7" / RUNS[2], run_name="r", status=3, artifact_uri=f"file://{tmp_path}/../../etc")
     ledger = moved(yard, folder)
     left = {each.name.partition(" of ")[0] for each in ledger.notes.left}
-    assert left == {"link", "up", "file:x", "a#b"}
+    assert left == {"link", "up", "http:x", "a;b"}
     kept = {kept.name for kept in door_of(yard).do(GetRun(id=RUNS[0])).artifacts}
     assert kept == {"notes/hello.txt", "empty.bin", "model/MLmodel", "inside"}
 
