@@ -25,9 +25,8 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 #: What no path has: it begins something else in a URL, or parts folders elsewhere.
 _ODD = frozenset("\\;#?\ufffd")
 
-#: A drive, an address, or what begins as an address of a scheme that is known. A colon alone means nothing: ``epoch:10.ckpt`` is a name.
-_KNOWN = "file|https?|wss?|ftps?|sftp|data|javascript|s3a?|r2|gs|abfss?|wasbs?|adl|hdfs|viewfs|dbfs|runs|models|mlflow-artifacts"
-_ELSEWHERE = re.compile(rf"[a-z]:|({_KNOWN}):|[a-z][a-z0-9+.-]*:/", re.IGNORECASE)
+#: A drive or a scheme. What goes on with a digit is neither: ``epoch:10.ckpt`` is a name.
+_ELSEWHERE = re.compile(r"[a-z]:|[a-z][a-z0-9+.-]*:(?!\d)", re.IGNORECASE)
 
 #: Characters of an experiment's name at most, as MLflow has it.
 LONGEST_EXPERIMENT = 500

@@ -127,7 +127,8 @@ class Postgres:
         state = getattr(error, "sqlstate", None)
         where = public(self.url)
         if state == "2201B":
-            return InvalidInput(f"PostgreSQL knows no such regular expression: {error}.", "Write it in PostgreSQL's syntax as well.")
+            why = str(error).partition("\n")[0]  # what follows may show the statement
+            return InvalidInput(f"PostgreSQL knows no such regular expression: {why}.", "Write it in PostgreSQL's syntax as well.")
         if isinstance(error, UnicodeEncodeError) or (context.sqlalchemy_exception and _is_data_error(error)):
             return InvalidInput(f"The database cannot hold a value: {error}.", "Send 64-bit integers and Unicode text without NUL.")
         if state == "53100":

@@ -156,7 +156,6 @@ class Sources:
         self.late: dict[str, list[str]] = {}
         #: Module, and whether loggers' settings are quiet -> the module, held, and what its import did beyond names, which is past as well.
         self.effects: dict[tuple[int, bool], tuple[ModuleType, Acts]] = {}
-        self._acting: dict[int, tuple[ast.AST, list[ast.AST]]] = {}
         self._parts: dict[tuple[str, str], KeyPart] = {}
         self._versions: dict[str, dict[str, str]] = {}
         self._installed: dict[str, importlib.metadata.Distribution | None] = {}
@@ -257,11 +256,7 @@ class Sources:
             statements: they are looked through once.
         """
         for statement in reversed(statements):
-            known = self._acting.get(id(statement))
-            if known is None:
-                found: list[ast.AST] = [node for node in _outside_functions(statement) if isinstance(node, _ACTING)]
-                known = self._acting[id(statement)] = statement, found
-            yield from known[1]
+            yield from self.once(_acting, statement)
 
     def native(self, file: str) -> str:
         """Return the digest of a compiled file.
@@ -401,6 +396,10 @@ def _functions(tree: ast.Module, lambdas: bool) -> Iterator[Function]:
             yield node
         for field in _BLOCKS_OF.get(type(node), ()):
             pending += getattr(node, field)
+
+
+def _acting(statement: ast.AST) -> list[ast.AST]:
+    return [node for node in _outside_functions(statement) if isinstance(node, _ACTING)]
 
 
 def _outside_functions(node: ast.AST) -> Iterator[ast.AST]:

@@ -182,24 +182,26 @@ def _climbs(source: str) -> bool:
 
 def _copied(asked: Asked, source: str, path: str) -> str:
     """Return the version that ``models:/`` names, as ``name/3``."""
-    name, at, alias = path.partition("@")
+    name, at, last = path.partition("@")
+    if not at:
+        name, _, last = path.rpartition("/")
+        if not last.isdecimal():
+            raise Spoken(INVALID, f"Invalid model version source: '{source}'.")
     try:
-        if not at:
-            name, _, number = path.rpartition("/")
-            if not number.isdecimal():
-                raise Spoken(INVALID, f"Invalid model version source: '{source}'.")
-        found = asked.do(GetVersion(ref=f"{name}@{alias}" if at else path))
+        found = asked.do(GetVersion(ref=path))
     except NotFound:
-        pass
-    else:
-        return f"{found.model}/{found.number}"
+        raise _uncopied(asked, name, last, is_alias=bool(at)) from None
+    return f"{found.model}/{found.number}"
+
+
+def _uncopied(asked: Asked, name: str, last: str, is_alias: bool) -> Spoken:
     try:
         asked.do(GetModel(name=name))
     except NotFound:
-        raise Spoken(MISSING, f"Registered Model with name={name} not found") from None
-    if at:
-        raise Spoken(INVALID, f"Registered model alias {alias} not found.")
-    raise Spoken(MISSING, f"Model Version (name={name}, version={number}) not found")
+        return Spoken(MISSING, f"Registered Model with name={name} not found")
+    if is_alias:
+        return Spoken(INVALID, f"Registered model alias {last} not found.")
+    return Spoken(MISSING, f"Model Version (name={name}, version={last}) not found")
 
 
 def _check_claims(asked: Asked, source: str, owner: str) -> None:

@@ -268,6 +268,7 @@ def test_a_start_that_is_repeated_is_a_sign_of_life(yard: Yard) -> None:
         "a/",
         "a\\b",
         "a;b",
+        "some:thing",
         "a%2fb",
         "a#b",
         "a%2e",

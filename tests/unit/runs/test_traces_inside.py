@@ -126,6 +126,16 @@ def test_no_pattern_holds_the_process(yard: Yard) -> None:
     assert found(yard, "span.name RLIKE '^(a+)+b$'") == []
 
 
+def test_a_pattern_that_a_database_does_not_know_is_refused_without_the_statement(yard: Yard) -> None:
+    where = r"span.name RLIKE '^\p{L}+$'"
+    if yard.workspace.stores.database.dialect == "sqlite":
+        assert found(yard, where) == ["tr-1", "tr-2", "tr-3"]
+        return
+    with pytest.raises(InvalidInput, match="knows no such regular expression") as refused:
+        found(yard, where)
+    assert "SELECT" not in str(refused.value).upper()
+
+
 def test_a_span_that_comes_again_is_found_by_what_it_is_now_and_goes_with_its_trace(yard: Yard) -> None:
     record(yard, 2, {"name": "ask", "attributes": attributes(model=text("other"))})
     assert found(yard, "span.attributes.model = 'gpt-4'") == ["tr-1"]

@@ -11,16 +11,13 @@ import httpx
 import pytest
 
 from tests.unit.conftest import Running
-from tests.unit.server.asking import ask, refused
-
-INVALID, MISSING = "INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST"
+from tests.unit.server.asking import INVALID, MISSING, ask, client_of, refused
 
 
 @pytest.fixture
 def client(running: Running) -> Iterator[httpx.Client]:
     """A client with the owner's token."""
-    headers = {"authorization": f"Bearer {running.yard.workspace.token('owner')}"}
-    with httpx.Client(base_url=f"{running.address.url}/api/2.0/mlflow/", headers=headers, trust_env=False, timeout=60) as opened:
+    with client_of(running) as opened:
         yield opened
 
 

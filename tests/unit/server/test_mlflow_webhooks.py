@@ -11,17 +11,16 @@ import pytest
 from plimsoll.registry.webhooks.places import ALLOWED
 from tests.unit.conftest import Running
 from tests.unit.registry.webhooks.receiver import receiving
-from tests.unit.server.asking import ask, refused
+from tests.unit.server.asking import INVALID, MISSING, ask, client_of, refused
 
-INVALID, MISSING, UNSPOKEN = "INVALID_PARAMETER_VALUE", "RESOURCE_DOES_NOT_EXIST", "NOT_IMPLEMENTED"
+UNSPOKEN = "NOT_IMPLEMENTED"
 EVENT = {"entity": "MODEL_VERSION", "action": "CREATED"}
 
 
 @pytest.fixture
 def client(running: Running) -> Iterator[httpx.Client]:
     """A client with the owner's token."""
-    headers = {"authorization": f"Bearer {running.yard.workspace.token('owner')}"}
-    with httpx.Client(base_url=f"{running.address.url}/api/2.0/mlflow/", headers=headers, trust_env=False, timeout=60) as opened:
+    with client_of(running) as opened:
         yield opened
 
 

@@ -85,10 +85,12 @@ class Inserted:
 
     def _look(self) -> list[FunctionType]:
         """Find the functions of modules that are new, or loaded anew, and return those that were not known."""
-        names, loaded = set(sys.modules), sys.modules.get
+        names = set(sys.modules)
         wanted = {name for name in names - self._names if name.startswith(MODULES)}
         wanted |= {
-            name for name, (module, held, spec) in self._modules.items() if loaded(name) is not module or held.get("__spec__") is not spec
+            name
+            for name, (module, held, spec) in self._modules.items()
+            if sys.modules.get(name) is not module or held.get("__spec__") is not spec
         }
         self._names = names
         return self._add(wanted)
