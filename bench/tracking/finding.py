@@ -121,17 +121,20 @@ def _pages(subject: str, ask: Ask, cpu: Callable[[], float], number: int = TIMES
             continue
         # The first answer is told by itself: a new statement is compiled for it.
         begun = time.perf_counter()
-        tokens = ["", ask(question, "", PAGE)]
+        following = ask(question, "", PAGE)
         first = {"first_answer_ms": round(1e3 * (time.perf_counter() - begun), 2)}
-        # The last page may be short: the deep one has others behind it.
-        while tokens[-1] and len(tokens) < DEEP + 1:
-            tokens.append(ask(question, tokens[-1], PAGE))
-        deep = tokens[-2] if tokens[-1] else tokens[-3] if len(tokens) > 2 else ""
+        # One long page leads to the deep one; who has fewer runs is gone through page by page, and the last may be short.
+        deep, number_of = ask(question, "", PAGE * (DEEP - 1)) if following else "", DEEP
+        if not deep:
+            tokens = ["", following]
+            while tokens[-1]:
+                tokens.append(ask(question, tokens[-1], PAGE))
+            deep, number_of = (tokens[-3], len(tokens) - 2) if len(tokens) > 3 else ("", 0)
         line = {"subject": subject, "question": name}
         anew = partial(_anew, ask, question, itertools.count(1))
         tell(line | {"page": "first"} | first | times(anew, number, cpu), wanted)
         if deep:
-            page = {"page": f"page {tokens.index(deep) + 1}"}
+            page = {"page": f"page {number_of}"}
             tell(line | page | times(partial(ask, question, deep, PAGE), number, cpu), wanted)
 
 

@@ -25,7 +25,7 @@ def search_run_texts(request: SearchRunTexts, context: Context) -> TextPage:
     """Return a page of the runs that a filter lets through, in the order of ``SearchRuns``."""
     ids, token = page_ids(request.search, context.tx)
     query = _several(context.tx.dialect.name)
-    rows = {row[0]: row for some in chunks(ids, 500) for row in context.tx.execute(query, {"ids": some})}
+    rows = {row[0]: row for some in chunks(ids, 500) for row in context.tx.execute(query, {"ids": some}).all()}
     using = [id for id in ids if rows[id].uses]
     read, models = datasets_of_runs(context.tx, using), models_of_runs(context.tx, using)
     metrics, since = context.stores.points.last_points(context.tx, ids), clock.now() - SILENCE
