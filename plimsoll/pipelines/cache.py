@@ -301,7 +301,7 @@ def one_line(texts: Iterable[str], between: str = "; ") -> str:
         texts: any number of them.
         between: what stands between two.
     """
-    found = list(texts)
+    found = list(dict.fromkeys(texts))
     more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     return between.join(found[:_SHOWN]) + more
 
@@ -330,9 +330,7 @@ _LINE = 60
 
 def _is_code(part: KeyPart | None) -> bool:
     """Return whether a part of kind ``code`` is a function, class or module by its text, and no constant."""
-    return part is not None and (
-        not part.text or "\n" in part.text or part.text.startswith(("class ", "all of ", "bytecode of ", "lambda"))
-    )
+    return part is not None and part.text.startswith(("def ", "async def ", "@", "lambda", "class ", "all of ", "bytecode of "))
 
 
 def _difference(old: KeyPart | None, new: KeyPart | None, step: str) -> str:
@@ -352,9 +350,35 @@ def _difference(old: KeyPart | None, new: KeyPart | None, step: str) -> str:
         return _at_import(part.name.removesuffix("<import>").rstrip("."), old.text.splitlines(), new.text.splitlines())
     # A function's text is its source: too much for one line, where a constant's value fits.
     if old.text and new.text and old.text != new.text and "\n" not in old.text + new.text:
-        arrow = f"{old.text} -> {new.text}"
+        arrow = _arrow(old.text, new.text)
         return f"{named} {arrow}" if part.kind == "environment" else f"{named}: {arrow}"
+    if old.text and new.text and (member := _one_member(old.text.splitlines(), new.text.splitlines())):
+        name, was, now = member
+        return f"constant {part.name.removesuffix('.*')}.{name}: {_arrow(was, now)}" if name else f"{named}: {_arrow(was, now)}"
     return f"{named} changed"
+
+
+def _one_member(old: list[str], new: list[str]) -> tuple[str, str, str] | None:
+    """Return the member of a class or module that alone differs, and its values; without a name, what a function holds beside its text."""
+    if len(old) != len(new) or old[0] != new[0]:
+        return None
+    was, *others = [pair for pair in zip(old, new, strict=True) if pair[0] != pair[1]] or [("", "")]
+    name, mark, value = was[0].partition(" = ")
+    if others or not mark or not was[1].startswith(name + mark):
+        return None
+    if name.startswith("# "):
+        return "", was[0].removeprefix("# "), was[1].removeprefix("# ")
+    return (name.strip(), value, was[1].removeprefix(name + mark)) if old[0].startswith(("class ", "all of ")) else None
+
+
+def _arrow(old: str, new: str) -> str:
+    """Return two texts in one line; of long ones, what is about their first difference."""
+    if max(len(old), len(new)) <= _LINE:
+        return f"{old} -> {new}"
+    alike = next((place for place, (one, other) in enumerate(zip(old, new, strict=False)) if one != other), 0)
+    first = max(0, alike - _LINE // 4)
+    cut = (f"{'…' * (first > 0)}{text[first : first + _LINE]}{'…' * (len(text) > first + _LINE)}" for text in (old, new))
+    return " -> ".join(cut)
 
 
 def _at_import(module: str, old: list[str], new: list[str]) -> str:

@@ -20,7 +20,6 @@ import contextlib
 import inspect
 import os
 import re
-import reprlib
 import sys
 import types
 import typing
@@ -31,10 +30,20 @@ from pathlib import Path
 from typing import Any
 
 from plimsoll.data.code.bytecode import Reference, named_in_text, names_used
-from plimsoll.data.code.effects import ASKS_LOGGERS, SECRET, around, effects, imported
+from plimsoll.data.code.effects import ASKS_LOGGERS, around, effects, imported
 from plimsoll.data.code.names import Mention, Names, contents
 from plimsoll.data.code.normal import Normal
-from plimsoll.data.code.objects import ALIASES, class_content, inside, reduction, resolve
+from plimsoll.data.code.objects import (
+    ALIASES,
+    class_content,
+    class_text,
+    held_text,
+    inside,
+    members_text,
+    reduction,
+    resolve,
+    value_text,
+)
 from plimsoll.data.code.silent import Silent, acting, hints, reads_annotations, reads_nothing, shown
 from plimsoll.data.code.source import Acts, Sources, uncollected
 from plimsoll.data.code.surroundings import surroundings
@@ -386,7 +395,7 @@ class _Walk:
             self.silent[label] = Silent(shown(sorted(function.__annotations__.items(), key=itemgetter(0))), repr(function.__doc__ or ""))
         if function.__annotations__:
             self.annotated[label] = function
-        text = normal.text if normal else f"bytecode of {code.co_qualname}: names {code.co_names}"
+        text = held_text(function, normal.text if normal else f"bytecode of {code.co_qualname}: names {code.co_names}")
         content = [normal.canonical if normal else self.sources.unread(code), mentions, list(written), wrapped, *read]
         content += [function.__defaults__, keywords, own]
         if normal is None or read or keywords or own or wrapped is not None or function.__defaults__ is not None:
@@ -456,12 +465,12 @@ class _Walk:
         content += [(name, self.digest(member, f"{label}.{name}")) for name, member in members]
         self.silent[label] = Silent(shown(list(inspect.get_annotations(cls).items())), repr(cls.__doc__ or ""))
         self.annotated[label] = cls
-        bases = ", ".join(base.__name__ for base in cls.__bases__)
-        self.add(label, self.digest(content, label), f"class {cls.__name__}({bases}): {', '.join(name for name, _ in members)}")
+        self.add(label, self.digest(content, label), class_text(cls, members))
 
     def work_module(self, label: str, module: types.ModuleType) -> None:
         """Digest a module that is used as a value: all that it holds now."""
         content: list[Any] = [self.native(module.__name__)]
+        members = []
         self.wholes[module.__name__] = module
         for name, value in sorted(vars(module).items()):
             if isinstance(value, types.ModuleType) and value.__name__ == f"{module.__name__}.{name}":
@@ -469,10 +478,11 @@ class _Walk:
             if not name.startswith("__") or name in ("__all__", "__getattr__", "__dir__"):
                 what = f"{label.removesuffix('*')}{name}, reached because its module is used as a value,"
                 content.append((name, self.digest(os if value is os.environ else value, what)))
+                members.append((name, value))
         file, told = Path(getattr(module, "__file__", None) or ""), shown(list(inspect.get_annotations(module).items()))
         source = file.read_text(errors="replace") if file.suffix == ".py" and file.is_file() else ""
         self.silent[label] = Silent(told, repr(module.__doc__ or ""), source=source)
-        self.add(label, self.digest(content, label), f"all of {module.__name__}")
+        self.add(label, self.digest(content, label), members_text(f"all of {module.__name__}:", members))
 
     def constant(self, module: str, name: str, value: Any) -> Mention:
         """Return the mention of a constant, which becomes a part of its own."""
@@ -484,7 +494,7 @@ class _Walk:
         return Mention(self.constants[key])
 
     def work_constant(self, label: str, value: Any) -> None:
-        self.add(label, self.digest(value, label), "" if SECRET.search(label) else shown(value, reprlib.repr))
+        self.add(label, self.digest(value, label), value_text(value, label))
 
     def add(self, label: str, digest: str, text: str) -> None:
         self.parts.append(KeyPart(kind="code", name=label, digest=digest, text=text))

@@ -21,6 +21,7 @@ from typing import Any
 
 from plimsoll.data.code.bytecode import codes
 from plimsoll.data.code.names import contents
+from plimsoll.data.code.objects import SECRET
 from plimsoll.data.code.source import DEFINITIONS, Acts, Sources
 from plimsoll.fingerprint import digest_value
 
@@ -46,8 +47,6 @@ _NOTES = re.compile(r"register|impl|custom_op|triton_op|overload|patch_|when_imp
 _OURS = {"OMP_NUM_THREADS", "OMP_WAIT_POLICY", "POLARS_MAX_THREADS", "PYTHONPATH", "CUDA_VISIBLE_DEVICES"}
 #: Characters of a text that may name a file, and items of a list that may name some.
 _LONGEST, _ITEMS = 1024, 100
-#: Names of what is not shown.
-SECRET = re.compile(r"key|secret|token|passw|credential", re.IGNORECASE)
 #: What marks a class of records -> what each of them runs when it is made.
 _RECORDS = {"__dataclass_fields__": "__post_init__", "__attrs_attrs__": "__attrs_post_init__", "__struct_fields__": "__post_init__"}
 #: Methods that a class may run where it is only called, besides the one that makes it.

@@ -1,4 +1,7 @@
-"""What of a class acts, and of an object whose attributes do not tell: wrappers, handles, and what reduces itself."""
+"""What of a class acts, and of an object whose attributes do not tell: wrappers, handles, and what reduces itself.
+
+And how classes, functions and values are told to whoever asks why a step ran; nothing of that counts.
+"""
 
 from __future__ import annotations
 
@@ -9,14 +12,20 @@ import dataclasses
 import enum
 import functools
 import logging
+import os
+import re
+import reprlib
 import struct
 import sys
 import threading
 import types
 import typing
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 
-from plimsoll.data.code.names import Mention
+from plimsoll.data.code.names import Mention, contents
+from plimsoll.data.code.silent import shown
 from plimsoll.data.code.source import Sources
 from plimsoll.fingerprint import state_of
 
@@ -44,6 +53,23 @@ _DERIVED = {
 _DATACLASS = ("name", "default", "default_factory", "init", "repr", "hash", "compare", "kw_only", "metadata")
 _ATTRS = ("name", "default", "validator", "converter", "kw_only", "init", "alias", "repr", "eq", "order", "hash", "metadata", "on_setattr")
 _MEMBER = {"_value_", "_name_", "__objclass__", "_sort_order_"}
+
+#: Names of what is not shown.
+SECRET = re.compile(r"key|secret|token|passw|credential", re.IGNORECASE)
+
+#: Where a text gives such a name a value.
+_GIVEN = re.compile(rf"(?:{SECRET.pattern})\w*['\"]?\s*[=:]", re.IGNORECASE)
+
+_NOT_SHOWN = "(not shown)"
+
+#: Values that one text tells at most, members of a class or module, and characters of a text within it.
+_VALUES, _MEMBERS, _TEXT = 100, 300, 1000
+
+#: What a field says that is like most.
+_USUAL = {"init": True, "repr": True, "compare": True, "eq": True, "order": True, "default_factory": dataclasses.MISSING}
+
+#: What is told by its name alone: it is a part of its own, or holds one.
+_CODE = (types.FunctionType, types.BuiltinFunctionType, types.MethodType, types.ModuleType, type, staticmethod, classmethod, property)
 
 
 def inside(value: Any, homes: tuple[str, ...], sources: Sources) -> tuple[str, Any] | None:
@@ -214,3 +240,120 @@ def _registered(cls: type) -> list[str]:
         return []
     found = [reference() for reference in dump(cls)[0]]
     return sorted(f"{each.__module__}.{each.__qualname__}" for each in found if each is not None)
+
+
+class _Told(reprlib.Repr):
+    """Values in one text of bounded length; an object that has no text of its own is told by its attributes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother, self.maxlong = 4, _TEXT, _TEXT, _TEXT
+        self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = self.maxdeque = self.maxarray = self.maxdict = 50
+        self._left = _VALUES
+
+    def repr1(self, x: Any, level: int) -> str:
+        self._left -= 1
+        return super().repr1(x, level) if self._left >= 0 else "..."
+
+    def repr_dict(self, x: dict[Any, Any], level: int) -> str:
+        # In its own order, which can matter.
+        return "{" + self._pairs(x, ": ", level, self.repr1) + "}"
+
+    def repr_instance(self, x: Any, level: int) -> str:
+        held = getattr(x, "__dict__", None)
+        if getattr(type(x), "__repr__", None) is object.__repr__ and isinstance(held, dict):
+            return f"{type(x).__name__}({self._pairs(held, '=', level, lambda name, _: str(name))})"
+        text = "" if isinstance(x, os._Environ) else super().repr_instance(x, level)
+        return text if text and not _GIVEN.search(text) else f"{type(x).__name__}{_NOT_SHOWN}"
+
+    def _pairs(self, held: Mapping[Any, Any], between: str, level: int, name: Any) -> str:
+        if level <= 0 and held:
+            return "..."
+        told = [f"{name(key, level - 1)}{between}{self._valued(key, held[key], level - 1)}" for key in islice(held, self.maxdict)]
+        return ", ".join(told + ["..."] * (len(held) > self.maxdict))
+
+    def _valued(self, key: Any, value: Any, level: int) -> str:
+        return _NOT_SHOWN if isinstance(key, str) and SECRET.search(key) else self.repr1(value, level)
+
+
+def value_text(value: Any, name: str = "") -> str:
+    """Return a value as text, of bounded length and the same in every process; empty for one whose name sounds secret.
+
+    Args:
+        value: any object.
+        name: what it is called.
+    """
+    if SECRET.search(name):
+        return ""
+    try:
+        return shown(value, _Told().repr)
+    except Exception:  # of the user's own: nothing hangs on this text
+        return f"<{type(value).__name__}>"
+
+
+def members_text(head: str, members: Iterable[tuple[str, Any]], lines: Iterable[str] = ()) -> str:
+    """Return a class or module as text, a line for each member.
+
+    Args:
+        head: the first line.
+        members: names and what they hold.
+        lines: what is told before them.
+    """
+    told = [f"    {name}" if isinstance(value, _CODE) else _set_to(name, value) for name, value in islice(members, _MEMBERS)]
+    return "\n".join([head, *lines, *told])
+
+
+def class_text(cls: type, members: Iterable[tuple[str, Any]]) -> str:
+    """Return a class as text: its bases, its fields, and its members with their values.
+
+    Args:
+        cls: the class.
+        members: those of :func:`class_content`.
+    """
+    own = vars(cls)
+    fields: dict[str, str] = {}
+    if isinstance(cls, enum.EnumMeta):
+        named: dict[str, Any] = dict(cls.__members__)
+        fields = {name: _set_to(name, member.value) for name, member in named.items()}
+    for field in own.get("__dataclass_fields__", {}).values():
+        fields[field.name] = _field(field.name, field, _DATACLASS)
+    for attribute in own.get("__attrs_attrs__", ()):
+        fields[attribute.name] = _field(attribute.name, attribute, _ATTRS)
+    for name, described in own.get("__pydantic_fields__", {}).items():
+        fields[name] = f"    {name}: {value_text(described, name) or _NOT_SHOWN}"
+    names, defaults = own.get("__struct_fields__", ()), own.get("__struct_defaults__", ())
+    for name, default in zip(names[len(names) - len(defaults) :], defaults, strict=True):
+        fields[name] = _set_to(name, default)
+    bases = ", ".join(base.__name__ for base in cls.__bases__)
+    others = [(name, value) for name, value in members if name not in fields]
+    return members_text(f"class {cls.__name__}({bases}):", others, fields.values())
+
+
+def _field(name: str, field: Any, attributes: Iterable[str]) -> str:
+    given = {each: getattr(field, each, None) for each in attributes if each not in ("name", "alias")}
+    value = given.pop("default")
+    told = [f"{each}={value_text(value, name) or _NOT_SHOWN}" for each, value in given.items() if value and _USUAL.get(each) is not value]
+    told += [f"{each}=False" for each, value in given.items() if value is False and _USUAL.get(each, False)]
+    return ", ".join([_set_to(name, value) if value is not dataclasses.MISSING else f"    {name}", *told])
+
+
+def _set_to(name: str, value: Any, mark: str = "    ") -> str:
+    return f"{mark}{name} = {value_text(value, name) or _NOT_SHOWN}"
+
+
+def held_text(function: types.FunctionType, text: str) -> str:
+    """Return the text of a function with what it holds beside it: values of enclosing functions, defaults, attributes.
+
+    Args:
+        function: the function.
+        text: its source; a default that it shows is not told again.
+    """
+    if not (function.__closure__ or function.__defaults__ or function.__kwdefaults__ or function.__dict__):
+        return text
+    code, defaults = function.__code__, function.__defaults__ or ()
+    taken = code.co_varnames[: code.co_argcount]
+    given = [*zip(taken[len(taken) - len(defaults) :], defaults, strict=True), *(function.__kwdefaults__ or {}).items()]
+    held = [(name, contents(cell)) for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True)]
+    held += [(name, value) for name, value in given if value_text(value) not in text]
+    held += [(f".{name}", value) for name, value in vars(function).items() if name != "__wrapped__" and not name.startswith("__plimsoll")]
+    return "\n".join([text, *(_set_to(name, value, "# ") for name, value in held if not isinstance(value, _CODE))])

@@ -198,9 +198,9 @@ def _note(before: KeyPart | None, after: KeyPart | None) -> str:
     if before is None or after is None:
         return ""
     if part.kind == "code" and before.text == after.text:
-        if "\n" not in before.text:
-            return "It differs beyond what its text shows." if before.text else "Its value is not kept."
-        return "Its own source is the same: a default, a decorator or an attribute of it differs."
+        if before.text.startswith(("def ", "async def ", "@", "lambda")):
+            return "Its own source is the same: a default, a decorator or an attribute of it differs."
+        return "It differs beyond what its text shows." if before.text else "Its value is not kept."
     return ""
 
 

@@ -246,7 +246,7 @@ def test_a_refusal_names_the_function_and_the_expression() -> None:
 def test_a_constant_is_shown_shortened_and_a_secret_not_at_all() -> None:
     run = define("def run(x):\n    return LIMITS, API_TOKEN\n", LIMITS=list(range(1000)), API_TOKEN="abc")["run"]
     texts = {part.name: part.text for part in closure(run)}
-    assert texts["LIMITS"] == "[0, 1, 2, 3, 4, 5, ...]"
+    assert texts["LIMITS"] == f"[{', '.join(map(str, range(50)))}, ...]"
     assert texts["API_TOKEN"] == ""
 
 

@@ -1,0 +1,126 @@
+"""How what has changed is told: by the name that has another value now, and by both values, however a step comes to it."""
+
+from __future__ import annotations
+
+from plimsoll.records.pipelines.history import ExplainStep, StepExplanation
+from tests.unit.pipelines.bench import Bench
+
+LIB = """
+import dataclasses
+import enum
+import functools
+from typing import NamedTuple
+
+import other
+
+@dataclasses.dataclass
+class Setting:
+    rate: float = VALUE
+    repeat: int = 1
+    kept: bool = dataclasses.field(default=True, compare=COMPARED)
+
+class Level(enum.Enum):
+    LOW = 0
+    HIGH = VALUE
+
+class Point(NamedTuple):
+    x: int = VALUE
+
+class Base:
+    share = VALUE
+
+class Kid(Base):
+    pass
+
+class Held:
+    def __init__(self, number):
+        self.number = number
+        self.api_key = "of nobody's business"
+
+class Account:
+    limit = 1
+    password = "open VALUE"
+
+def outer(number):
+    def inner():
+        return number
+    return inner
+
+def times(number):
+    def decorate(function):
+        @functools.wraps(function)
+        def timed():
+            return function() * number
+        return timed
+    return decorate
+
+@times(VALUE)
+def decorated():
+    return 1
+
+def computed(number=other.PLACES):
+    return number
+
+held, inner, login = Held(VALUE), outer(VALUE), {"user": "ada", "password": "open VALUE", "tries": VALUE}
+part = functools.partial(max, VALUE)
+text = "a" * 300 + "VALUE" + "b" * 300
+many = {number: number for number in range(40)} | {40: VALUE}
+"""
+
+PIPE = """
+import lib
+import other
+from plimsoll.pipelines.step import pipeline, step
+
+STEPS
+@pipeline
+def flow():
+    return [CALLS]
+"""
+
+#: What a step asks for -> how it is told that it has changed.
+TOLD = {
+    "lib.Setting().rate": "helper lib.Setting changed",
+    "lib.Level.HIGH.value": "constant lib.Level.HIGH: 2 -> 3",
+    "lib.Kid().share": "constant lib.Base.share: 2 -> 3",
+    "lib.held.number": "constant lib.held: Held(number=2, api_key=(not shown)) -> Held(number=3, api_key=(not shown))",
+    "len(lib.Account.password)": "helper lib.Account changed",
+    "lib.inner()": "helper lib.outer.<locals>.inner: number = 2 -> number = 3",
+    "lib.decorated()": "helper lib.times.<locals>.decorate.<locals>.timed: number = 2 -> number = 3",
+    "lib.computed()": "helper lib.computed: number = 2 -> number = 3",
+    "lib.part(1)": "constant lib.part: functools.partial(<built-in function max>, 2) -> functools.partial(<built-in function max>, 3)",
+    "len(lib.text)": f"constant lib.text: …{'a' * 15}2{'b' * 44}… -> …{'a' * 15}3{'b' * 44}…",
+    "lib.many[40]": "constant lib.many: …8, 39: 39, 40: 2} -> …8, 39: 39, 40: 3}",
+    "lib.login['tries']": (
+        "constant lib.login: {'user': 'ada', 'password': (not shown), 'tries': 2} -> {'user': 'ada', 'password': (not shown), 'tries': 3}"
+    ),
+    "sum(getattr(module, 'PLACES') for module in [other])": "constant other.PLACES: 2 -> 3",
+}
+
+
+def write(bench: Bench, value: int) -> None:
+    bench.write("lib.py", LIB.replace("VALUE", str(value)).replace("COMPARED", str(value == 2)))
+    bench.write("other.py", f"PLACES = {value}\n\ndef shown():\n    return 1\n")
+    steps = "".join(f"@step\ndef step_{number}():\n    return {asked}\n\n" for number, asked in enumerate(TOLD))
+    calls = ", ".join(f"step_{number}()" for number in range(len(TOLD)))
+    bench.write("pipe.py", PIPE.replace("STEPS", steps).replace("CALLS", calls))
+
+
+def test_the_name_that_has_another_value_is_told_with_both_values(bench: Bench) -> None:
+    write(bench, 2)
+    bench.run()
+    write(bench, 3)
+    second = bench.run()
+    told, lines = {}, {}
+    for number, asked in enumerate(TOLD):
+        found = bench.do(ExplainStep(run_id=second.id, step=f"step_{number}"))
+        assert isinstance(found, StepExplanation)
+        told[asked] = [each.text for each in found.differences]
+        lines[asked] = [line for each in found.differences for line in each.diff if line[0] in "+-" and line[1] == " "]
+    assert {asked: told[asked] for asked, text in TOLD.items() if text not in told[asked]} == {}
+    assert lines["lib.Setting().rate"] == [
+        "-    rate = 2", "+    rate = 3", "-    kept = True", "+    kept = True, compare=False",
+    ]  # fmt: skip
+    # Nobody reads a password here: that it differs is known by its digest alone.
+    assert lines["len(lib.Account.password)"] == []
+    assert "open" not in str(told) + str(lines)
