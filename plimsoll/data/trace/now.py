@@ -115,7 +115,9 @@ def variable(name: str, changed: Mapping[str, str | None], places: Places) -> tu
         kept = {
             each: value for each, value in sorted({**os.environ, **changed}.items()) if value is not None and not SESSION.fullmatch(each)
         }
-        return digest_value(kept), f"{len(kept)} variables"
+        # A changed one shows; what it holds does not.
+        marks = {each: "" if _SECRET.search(each) else f" {digest_value(value)[:4]}" for each, value in kept.items()}
+        return digest_value(kept), ", ".join(f"{each}{mark}" for each, mark in marks.items())
     value = changed[name] if name in changed else os.environ.get(name)
     if value is None:
         return ABSENT, "not set"

@@ -39,6 +39,8 @@ OWN = "plimsoll-own-"
 _SYSTEM = ("/proc/", "/sys/", "/dev/")
 #: Stands between a name and what it is: no name holds it.
 _IS = "\0"
+#: Names that a folder's text tells at most.
+_TOLD = 200
 
 
 class Places:
@@ -213,7 +215,7 @@ def bare(name: str) -> str:
 
 
 def listing(path: str) -> tuple[str, str]:
-    """Return digest and number of the names in a folder.
+    """Return the digest of the names in a folder, and the names as text.
 
     Args:
         path: an absolute path.
@@ -222,9 +224,12 @@ def listing(path: str) -> tuple[str, str]:
 
 
 def listed(names: tuple[str, ...] | None) -> tuple[str, str]:
-    """Return digest and number of names.
+    """Return the digest of names, and a text: the first of them, and how many there are.
 
     Args:
         names: what :func:`names_in` gave.
     """
-    return (ABSENT, "absent") if names is None else (digest_value(names), f"{len(names):,} names")
+    if names is None:
+        return ABSENT, "absent"
+    told = ", ".join(map(bare, names[:_TOLD])) + (", …" if len(names) > _TOLD else "")
+    return digest_value(names), f"{told} ({len(names):,})" if names else "empty"

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
+import pytest
+
 from plimsoll.records.pipelines.history import ExplainStep, StepExplanation
 from tests.unit.pipelines.bench import Bench
 
@@ -124,3 +128,43 @@ def test_the_name_that_has_another_value_is_told_with_both_values(bench: Bench) 
     # Nobody reads a password here: that it differs is known by its digest alone.
     assert lines["len(lib.Account.password)"] == []
     assert "open" not in str(told) + str(lines)
+
+
+AROUND = """
+import os
+from plimsoll.pipelines.step import pipeline, step
+
+@step
+def listed():
+    return len(os.listdir("parts"))
+
+@step
+def counted():
+    return len([name for name in os.environ if name.startswith("PART_")])
+
+@pipeline
+def flow():
+    return [listed(), counted()]
+"""
+
+
+def test_the_name_that_came_is_told_of_a_folder_and_of_all_variables(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(bench.project)
+    for name in list(os.environ):
+        if name not in ("PATH", "HOME"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("PATH_TO_PARTS", "parts")
+    monkeypatch.setenv("PART_TOKEN", "open")
+    (bench.project / "parts").mkdir()
+    bench.write("parts/one.csv", "1")
+    bench.write("pipe.py", AROUND)
+    bench.run()
+    bench.write("parts/two.csv", "2")
+    monkeypatch.setenv("PATH_TO_PARTS", "others")
+    second = bench.run()
+    (folder,) = bench.do(ExplainStep(run_id=second.id, step="listed")).differences
+    assert folder.text == "file parts/: one.csv (1) -> one.csv, two.csv (2)"
+    (variables,) = bench.do(ExplainStep(run_id=second.id, step="counted")).differences
+    told = [dict(each.partition(" ")[::2] for each in str(text).split(", ")) for text in (variables.old, variables.new)]
+    assert [name for name in told[0] if told[0][name] != told[1][name]] == ["PATH_TO_PARTS"]
+    assert told[0]["PART_TOKEN"] == ""
