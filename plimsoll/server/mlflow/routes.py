@@ -127,7 +127,6 @@ UNSPOKEN_PARTS: Mapping[str, str] = {
     "unified-traces": "Traces are searched at /api/3.0/mlflow/traces/search.",
     "get-online-trace-details": "Traces are searched at /api/3.0/mlflow/traces/search.",
     "graphql": "MLflow's own pages ask in GraphQL. All of it can be asked under /api/2.0/mlflow.",
-    "get-trace-artifact": "A trace with its spans is at /api/3.0/mlflow/traces/get, its files at mlflow-artifacts.",
     "gateway": _GATEWAY,
     "runs/create-promptlab-run": _GATEWAY,
     "scorer": "Traces are not judged by this server. Judge them in a program and log what it says as assessments.",
@@ -142,7 +141,6 @@ UNSPOKEN_PARTS: Mapping[str, str] = {
     "demo": "There is no demo of MLflow's here. Try: plimsoll demo",
     "ui-telemetry": "This server tells nobody how it is used.",
     "artifacts/presigned": "Bytes are given and taken by this server itself: use mlflow-artifacts.",
-    "upload-artifact": "Files are taken at mlflow-artifacts/artifacts, by PUT.",
 }
 
 

@@ -136,11 +136,35 @@ def test_an_image_with_a_key_has_the_name_that_newer_clients_give_it(client: htt
     assert client.put(f"{root}/{other}", content=b"12").status_code == 400
 
 
+def test_a_page_sends_a_file_to_a_run_by_its_name(client: httpx.Client, experiment: str) -> None:
+    run = begun(client, experiment)
+    for asked, says in (
+        ({}, "Request must specify run_uuid."),
+        ({"run_uuid": run}, "Request must specify path."),
+        ({"run_uuid": run, "path": ""}, "Request must specify path."),
+        ({"run_uuid": run, "path": "../a.txt"}, "Invalid path"),
+        ({"run_uuid": run, "path": "a.txt"}, "Request must specify data."),
+    ):
+        assert client.post("upload-artifact", params=asked).json() == {"error_code": INVALID, "message": says}
+    missing = client.post("upload-artifact", params={"run_uuid": "0" * 32, "path": "a.txt"}, content=b"a")
+    assert (missing.status_code, missing.json()["error_code"]) == (404, MISSING)
+    assert client.post("upload-artifact", params={"run_uuid": run, "path": "deep/a.txt"}, content=b"kept").status_code == 200
+    assert client.get("../../../get-artifact", params={"run_uuid": run, "path": "deep/a.txt"}).content == b"kept"
+    ask(client, "POST", "runs/delete", run_id=run)
+    assert client.post("upload-artifact", params={"run_uuid": run, "path": "b.txt"}, content=b"b").status_code == 400
+
+
+def test_two_slashes_before_the_file_of_a_version_are_one(client: httpx.Client) -> None:
+    address = f"{client.base_url.scheme}://{client.base_url.host}:{client.base_url.port}//model-versions/get-artifact"
+    answer = client.get(address, params={"name": "m", "version": 1, "path": "../a"})
+    assert answer.json() == {"error_code": INVALID, "message": "Invalid path"}
+
+
 @pytest.mark.parametrize(
     "path",
     [
         *("../graphql", "2.0/mlflow/graphql"),
-        *("2.0/mlflow/traces/link-prompts", "2.0/mlflow/unified-traces", "3.0/mlflow/get-trace-artifact"),
+        *("2.0/mlflow/traces/link-prompts", "2.0/mlflow/unified-traces"),
         *(
             "2.0/mlflow/gateway-proxy",
             "3.0/mlflow/gateway/endpoints/list",
@@ -149,7 +173,7 @@ def test_an_image_with_a_key_has_the_name_that_newer_clients_give_it(client: htt
         ),
         *("3.0/mlflow/genai/evaluate/invoke", "3.0/mlflow/issues/search", "3.0/mlflow/label-schemas/list", "3.0/mlflow/review-queues/list"),
         *("3.0/mlflow/prompt-optimization/jobs", "3.0/mlflow/datasets/search", "3.0/mlflow/workspaces", "3.0/mlflow/jobs/1"),
-        *("3.0/mlflow/demo/generate", "3.0/mlflow/ui-telemetry", "2.0/mlflow/artifacts/presigned-upload-url", "2.0/mlflow/upload-artifact"),
+        *("3.0/mlflow/demo/generate", "3.0/mlflow/ui-telemetry", "2.0/mlflow/artifacts/presigned-upload-url"),
     ],
 )
 def test_what_is_not_spoken_says_why(client: httpx.Client, path: str) -> None:

@@ -96,6 +96,38 @@ def test_a_trace_is_made_of_its_spans_whatever_comes_first(client: httpx.Client,
     assert infos == [several[0]["trace_info"]]
 
 
+def test_spans_are_one_file_for_pages_and_a_traces_attachments_are_others(client: httpx.Client, trace: str) -> None:
+    event = {"name": "read", "timeUnixNano": "1700000000150000000", "attributes": [{"key": "n", "value": {"intValue": "3"}}]}
+    link = {"traceId": "cc" * 16, "spanId": "dd" * 8, "attributes": [{"key": "why", "value": {"stringValue": "same"}}]}
+    failed = {"status": {"code": "STATUS_CODE_ERROR", "message": "no"}, "events": [event], "links": [link]}
+    client.post("/v1/traces", content=packed(trace, ROOT, INNER | failed), headers=JSON)
+    path, asked = "/ajax-api/2.0/mlflow/get-trace-artifact", {"request_id": f"tr-{trace}"}
+    answer = client.get(path, params=asked)
+    assert answer.headers["content-disposition"] == "attachment; filename=traces.json"
+    root, inner = answer.json()["spans"]
+    assert root["attributes"] == {
+        "mlflow.spanInputs": '"{\\"q\\": 1}"',
+        "mlflow.spanOutputs": "[2, 0.5]",
+        "mlflow.traceTag.team": '"x"',
+        "session.id": '"s"',
+    }
+    assert (root["parent_span_id"], root["status"], root["events"]) == (None, {"code": "STATUS_CODE_UNSET", "message": ""}, [])
+    assert (inner["parent_span_id"], inner["start_time_unix_nano"]) == (root["span_id"], 1700000000100000000)
+    assert inner["status"] == {"code": "STATUS_CODE_ERROR", "message": "no"}
+    assert inner["events"] == [{"name": "read", "time_unix_nano": 1700000000150000000, "attributes": {"n": 3}}]
+    assert inner["links"] == [{"trace_id": f"tr-{'cc' * 16}", "span_id": "dd" * 8, "attributes": {"why": "same"}}]
+    kept = f"/api/2.0/mlflow-artifacts/artifacts/0/traces/tr-{trace}/artifacts/attachments/image"
+    assert client.put(kept, content=b"bytes").status_code == 200
+    assert client.get(path, params={**asked, "path": "image"}).content == b"bytes"
+    for wrong, status in (
+        ({**asked, "path": "none"}, 404),
+        ({**asked, "path": "../image"}, 400),
+        ({"request_id": "tr-none"}, 404),
+        ({}, 400),
+    ):
+        assert client.get(path, params=wrong).status_code == status
+
+
 def test_what_was_tagged_stays_when_the_trace_ends_and_a_failure_is_told(client: httpx.Client, trace: str) -> None:
     post(client, as_protobuf(trace, INNER))
     client.patch(f"/api/3.0/mlflow/traces/tr-{trace}/tags", json={"key": "mine", "value": "1"})

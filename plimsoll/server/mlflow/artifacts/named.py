@@ -19,11 +19,13 @@ from plimsoll.records.request import check_digest, check_path
 from plimsoll.records.run import LogArtifact, Run
 from plimsoll.records.tracking.change import RemoveArtifacts
 from plimsoll.records.tracking.logged_model import DropModelFiles, KeepModelFile, ListModelFiles, LoggedModel
+from plimsoll.records.tracking.traces.span import ListSpans
 from plimsoll.records.tracking.traces.trace import KeepTraceFile, ListTraceFiles, RequestTrace
 from plimsoll.runs.outputs.files import FILE, flat_files
 from plimsoll.server.mlflow.logged_models import files_root, known_logged
 from plimsoll.server.mlflow.runs import artifact_root, changeable, known
 from plimsoll.server.mlflow.speech import INVALID, MISSING, Asked, Spoken
+from plimsoll.server.mlflow.traces.filed import SPANS_FILE, filed
 from plimsoll.server.mlflow.traces.recorded import known_trace
 from plimsoll.server.mlflow.versions import known_version, version_number
 
@@ -175,6 +177,18 @@ def of_version(asked: Asked) -> File:
     return _file(get_manifest(asked.blobs, version.digest).files, name, name)
 
 
+def of_trace(asked: Asked) -> File | bytes:
+    """Return an attachment of a trace by its name, or without a name the file of its spans: as it was sent, or made of them."""
+    if not asked.text("request_id", required=False):
+        raise Spoken(INVALID, 'Request must include the "request_id" query parameter.')
+    trace, name = known_trace(asked, asked.text("request_id")), asked.text("path", required=False)
+    files = flat_files(asked.blobs, asked.do(ListTraceFiles(id=trace.id)))
+    if name:
+        return _file(files, f"attachments/{safe(name)}", name)
+    spans = asked.do(ListSpans(trace_id=trace.id))
+    return filed(spans) if spans else _file(files, SPANS_FILE, SPANS_FILE)
+
+
 def _file(files: Iterable[FileEntry], name: str, shown: str) -> File:
     found = next((entry for entry in files if entry.path == name), None)
     if found is None:
@@ -200,6 +214,22 @@ def writable(asked: Asked, path: str) -> tuple[Owner, str]:
     if isinstance(place.owner, Run):
         changeable(asked, place.owner.id)
     return place.owner, place.name
+
+
+def posted(asked: Asked) -> tuple[Run, str]:
+    """Return the run, and the name within it, that MLflow's pages send a file to.
+
+    Args:
+        asked: the request.
+
+    Raises:
+        Spoken: it names no run or no path, there is no such run, or it is deleted.
+    """
+    for name in ("run_uuid", "path"):
+        if not asked.text(name, required=False):
+            raise Spoken(INVALID, f"Request must specify {name}.")
+    name = safe(asked.text("path"))
+    return changeable(asked, asked.run_id()), name
 
 
 def keep(asked: Asked, owner: Owner, name: str, digest: str, size: int) -> None:

@@ -18,6 +18,7 @@ from plimsoll.server.mlflow.artifacts import named
 from plimsoll.server.mlflow.artifacts.described import described
 from plimsoll.server.mlflow.artifacts.parts import Uploads
 from plimsoll.server.mlflow.speech import INVALID, Asked, Spoken, written
+from plimsoll.server.mlflow.traces.filed import SPANS_FILE
 from plimsoll.server.streams.sent import Sender
 from plimsoll.server.streams.taken import take
 
@@ -44,6 +45,8 @@ def artifact_routes(workspace: Platform, door: str) -> list[Route]:
     for version in ("2.0", "3.0"):
         path = f"{door}/{version}/mlflow/logged-models/{{model_id}}/artifacts/files"
         found.append(Route(path, _download(workspace, sender, named.of_model), methods=["GET"]))
+        found.append(Route(f"{door}/{version}/mlflow/get-trace-artifact", _of_trace(workspace, sender), methods=["GET"]))
+        found.append(Route(f"{door}/{version}/mlflow/upload-artifact", _post(workspace), methods=["POST"]))
     for act, endpoint in (("create", _begin), ("complete", _finish), ("abort", _abort)):
         found.append(Route(f"{root}/mpu/{act}/{{path:path}}", endpoint(workspace, uploads), methods=["POST"]))
     return found
@@ -56,7 +59,8 @@ def page_routes(workspace: Platform) -> list[Route]:
         workspace: does what is asked.
     """
     sender = Sender(workspace.stores.blobs)
-    found = (("/get-artifact", named.of_run), ("/model-versions/get-artifact", named.of_version))
+    # An address that ends with a slash makes two of them.
+    found = (("/get-artifact", named.of_run), *((f"{slash}/model-versions/get-artifact", named.of_version) for slash in ("", "/")))
     return [Route(path, _download(workspace, sender, find), methods=["GET"]) for path, find in found]
 
 
@@ -69,6 +73,18 @@ def _download(workspace: Platform, sender: Sender, find: Callable[[Asked], named
         return await sender.answer(request, digest, described(path.rpartition("/")[2]))
 
     return download
+
+
+def _of_trace(workspace: Platform, sender: Sender) -> Endpoint:
+    @guarded
+    async def of_trace(request: HttpRequest) -> Response:
+        access.require(actor_of(request), "read", "read artifacts")
+        found = await in_turn(request, False, named.of_trace, asked(workspace, request, await fields(request)))
+        if isinstance(found, bytes):
+            return Response(found, headers=described(SPANS_FILE))
+        return await sender.answer(request, found.digest, described(found.path.rpartition("/")[2]))
+
+    return of_trace
 
 
 def _located(workspace: Platform, sender: Sender) -> Endpoint:
@@ -96,6 +112,23 @@ def _upload(workspace: Platform) -> Endpoint:
         return Response(b"{}", media_type=_JSON)
 
     return upload
+
+
+def _post(workspace: Platform) -> Endpoint:
+    """MLflow's pages send a small file to a run by its name alone."""
+
+    @guarded
+    async def post(request: HttpRequest) -> Response:
+        access.require(actor_of(request), "write", "write artifacts")
+        here = asked(workspace, request, request.query_params)
+        run, name = await in_turn(request, False, named.posted, here)
+        digest, size = await take(workspace.stores.blobs, request.stream())
+        if not size:
+            raise Spoken(INVALID, "Request must specify data.")
+        await in_turn(request, True, named.keep, here, run, name, digest, size)
+        return Response(b"{}", media_type=_JSON)
+
+    return post
 
 
 def _delete(workspace: Platform) -> Endpoint:

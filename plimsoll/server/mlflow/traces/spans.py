@@ -179,15 +179,20 @@ class _Sent:
 
 def _shown(value: dict[str, Any]) -> str:
     """Return an attribute's value as text: what is no text as JSON."""
-    plain = _plain(value)
+    plain = plain_value(value)
     return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
 
 
-def _plain(value: dict[str, Any]) -> Any:
+def plain_value(value: dict[str, Any]) -> Any:
+    """Return an attribute's value as Python has it.
+
+    Args:
+        value: as protobuf's JSON has it.
+    """
     for kind, held in value.items():
         if kind == "array_value":
-            return [_plain(each) for each in held.get("values", ())]
+            return [plain_value(each) for each in held.get("values", ())]
         if kind == "kvlist_value":
-            return {each["key"]: _plain(each.get("value", {})) for each in held.get("values", ())}
+            return {each["key"]: plain_value(each.get("value", {})) for each in held.get("values", ())}
         return int(held) if kind == "int_value" else held
     return None
