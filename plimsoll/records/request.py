@@ -18,7 +18,7 @@ Result = TypeVar("Result", covariant=True)
 Json = Any
 
 _NAME = re.compile(r"[\w][\w .:/@+=-]{0,249}")
-_KEY = re.compile(r"(?!\.\.|\.(?:/|$))[\w.-][\w .:/@+=-]{0,249}")
+_KEY = re.compile(r"(?!\.\.|\.(?:/|$)| +$)[\w .:-][\w .:/@+=-]{0,249}")
 _SLUG = re.compile(r"[a-zA-Z0-9][\w.-]{0,99}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -72,7 +72,7 @@ def check_key(what: str, value: str) -> None:
 
     Args:
         what: the field, for the message.
-        value: 1 to 250 characters: letters, digits, ``_ . : / @ + = -`` and inner blanks.
+        value: 1 to 250 characters: letters, digits, ``_ . : / @ + = -`` and blanks, not blanks alone.
 
     Raises:
         InvalidInput: the name is empty, too long or has other characters.
@@ -80,7 +80,7 @@ def check_key(what: str, value: str) -> None:
     if not (isinstance(value, str) and _KEY.fullmatch(value)):
         raise InvalidInput(
             f"{what} {_begin(value)!r} is not a valid name.",
-            "Use 1 to 250 letters, digits, blanks or any of _ . : / @ + = - and start with a letter, a digit, _, - or one dot.",
+            "Use 1 to 250 letters, digits, blanks or any of _ . : / @ + = -: not blanks alone, none of / @ + = or two dots first.",
         )
 
 

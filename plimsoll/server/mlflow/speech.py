@@ -341,8 +341,7 @@ def checked_name(what: str, field: str, name: str) -> None:
         raise Spoken(INVALID, f"{begin} {as_files} This name would resolve to {resolved!r}")
     if len(name) > _LONGEST_NAME:
         raise Spoken(INVALID, f"'{what}' exceeds the maximum length of {_LONGEST_NAME} characters")
-    first = "an alphanumeric, an underscore (_), a dash (-) or one period (.)"
-    raise Spoken(INVALID, f"{begin} begin with {first} here.")
+    raise Spoken(INVALID, f"{begin} hold more than blanks here, and do not begin with two periods.")
 
 
 def whole(name: str, value: Any, default: int) -> int:

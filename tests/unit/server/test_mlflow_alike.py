@@ -201,3 +201,22 @@ def test_a_run_begins_whatever_it_is_called(client: httpx.Client, name: str, kep
     assert ask(client, "GET", "runs/get", run_id=made["run_id"])["run"]["info"]["run_name"] == kept
     tagged = ask(client, "POST", "runs/create", experiment_id="0", tags=[{"key": "mlflow.runName", "value": name}])
     assert tagged["run"]["info"]["run_name"] == kept
+
+
+@pytest.mark.parametrize("key", [" lead", ":lead", "trail ", " : ", ":"])
+def test_a_key_begins_with_a_blank_or_a_colon(client: httpx.Client, run: str, key: str) -> None:
+    ask(client, "POST", "runs/log-metric", run_id=run, key=key, value=0.5, timestamp=1)
+    ask(client, "POST", "runs/log-parameter", run_id=run, key=key, value="p")
+    ask(client, "POST", "runs/set-tag", run_id=run, key=key, value="t")
+    data = ask(client, "GET", "runs/get", run_id=run)["run"]["data"]
+    assert [{row["key"]: row["value"] for row in data[part]}.get(key) for part in ("metrics", "params", "tags")] == [0.5, "p", "t"]
+    assert ask(client, "GET", "metrics/get-history", run_id=run, metric_key=key)["metrics"][0]["value"] == 0.5
+    for part, value in (("metrics", "0.5"), ("params", "'p'"), ("tags", "'t'")):
+        found = ask(client, "POST", "runs/search", experiment_ids=["0"], filter=f"{part}.`{key}` = {value}")["runs"]
+        assert run in [each["info"]["run_id"] for each in found]
+    ask(client, "POST", "runs/delete-tag", run_id=run, key=key)
+
+
+@pytest.mark.parametrize("key", [" ", "   ", "..a", "a/../b"])
+def test_a_key_that_nobody_sees_or_that_climbs_is_refused(client: httpx.Client, run: str, key: str) -> None:
+    assert refused(client, "POST", "runs/log-parameter", run_id=run, key=key, value="p")[:2] == (400, INVALID)
