@@ -158,7 +158,7 @@ def to_parquet(frame: pl.DataFrame) -> bytes:
     texts = {name: _stored(dtype) for name, dtype in frame.schema.items() if _stored(dtype) != dtype}
     buffer = io.BytesIO()
     # Every choice that decides about bytes is spelled out; the defaults of polars may change.
-    frame.cast(texts).rechunk().write_parquet(  # type: ignore[arg-type]
+    _cast(frame, texts).rechunk().write_parquet(
         buffer, compression="zstd", compression_level=3, statistics=True, row_group_size=2**18, data_page_size=2**20
     )
     return buffer.getvalue()
@@ -181,7 +181,7 @@ def from_parquet(data: bytes, columns: tuple[Column, ...]) -> pl.DataFrame:
     schema = {column.name: dtype_of(column.dtype) for column in columns}
     if frame.schema.names() != list(schema) or any(_stored(dtype) != frame.schema[name] for name, dtype in schema.items()):
         raise Corrupt("A stored table has other columns than its manifest says.", "Make it again from its source.")
-    return frame.cast({name: dtype for name, dtype in schema.items() if dtype != frame.schema[name]})
+    return _cast(frame, {name: dtype for name, dtype in schema.items() if dtype != frame.schema[name]})
 
 
 def columns_of(frame: pl.DataFrame) -> tuple[Column, ...]:
@@ -349,6 +349,11 @@ def _stored(dtype: pl.DataType) -> pl.DataType:
             return pl.Struct({field.name: _stored(_whole(field.dtype)) for field in dtype.fields})
         case _:
             return dtype
+
+
+def _cast(frame: pl.DataFrame, types: Mapping[str, pl.DataType]) -> pl.DataFrame:
+    # By column: a frame takes an empty name for none, and one like ``^a$`` for a pattern.
+    return pl.DataFrame({column.name: column.cast(types.get(column.name, column.dtype)) for column in frame}) if types else frame
 
 
 def _whole(dtype: Any) -> pl.DataType:

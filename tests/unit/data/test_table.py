@@ -72,6 +72,19 @@ def test_a_table_comes_back_with_its_types_and_nulls(blobs: LocalBlobs) -> None:
     assert size == blobs.size(manifest.files[0].digest)
 
 
+@pytest.mark.parametrize("name", ["", "^a$", "^.*$", "*"])
+@pytest.mark.parametrize("dtype", [pl.Categorical, pl.List(pl.Categorical)])
+def test_a_categorical_column_may_be_called_anything(blobs: LocalBlobs, name: str, dtype: pl.DataType) -> None:
+    """An unnamed series is called nothing; what looks like a pattern is a name here."""
+    frame = pl.DataFrame(
+        {name: pl.Series([["x"], None]).list.join("") if dtype == pl.Categorical else pl.Series([["x"], None]), "a": [1, 2]}
+    )
+    frame = pl.DataFrame({name: frame[name].cast(dtype), "a": frame["a"]})
+    back = get_table(blobs, put_table(blobs, frame)[0])
+    assert back.schema == frame.schema
+    assert back.equals(frame)
+
+
 @pytest.mark.parametrize("frame", [pl.DataFrame(), pl.DataFrame(height=4), pl.DataFrame({"a": []}), pl.DataFrame({"": [1]})])
 def test_empty_tables_keep_their_shape(blobs: LocalBlobs, frame: pl.DataFrame) -> None:
     back = get_table(blobs, put_table(blobs, frame)[0])
