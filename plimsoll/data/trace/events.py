@@ -24,6 +24,8 @@ _ATTACHES = re.compile(r"(?i)\battach\s")
 _VOLATILE = re.compile(
     r"(?i)(?=.*\b(select|values|default|insert|update|where)\b).*('now'|\bcurrent_(timestamp|date|time)\b|\brandom(blob)?\s*\()", re.S
 )
+#: By these words of a query SQLite reckons with the machine's time zone.
+_ZONED = re.compile(r"(?i)'(localtime|utc)'")
 
 #: Of the standard library: appends to files what was logged.
 _LOGS = "/logging/__init__.py"
@@ -156,6 +158,8 @@ def _database(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
         found.effect("may have read a database that it attached, which cannot be seen")
     if found.queries(_VOLATILE):
         found.effect("may have asked a database for the time or for a random number")
+    if found.queries(_ZONED):
+        found.variable("TZ")
     if text in ("", ":memory:") or "mode=memory" in text or text.startswith("file::memory:"):
         return
     path = unquote(urlsplit(text).path) if text.startswith("file:") else text

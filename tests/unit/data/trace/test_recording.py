@@ -140,6 +140,16 @@ def test_what_only_appends_says_so_and_what_to_do(find: Find, tmp_path: Path) ->
     assert 'cache="forever"' in effect
 
 
+@pytest.mark.parametrize(("query", "counts"), [("select datetime(0, 'unixepoch', 'localtime')", True), ("select 'local'", False)])
+def test_the_time_zone_counts_where_a_query_names_it(find: Find, query: str, counts: bool) -> None:
+    """SQLite asks the machine for it by itself."""
+    code = f"import sqlite3\ndef ask():\n    base = sqlite3.connect(':memory:')\n    base.execute({query!r}).fetchall()\n    base.close()\n"
+    names: dict[str, Any] = {}
+    exec(code, names)
+    parts, _ = find(names["ask"])
+    assert (("variable", "TZ") in parts) is counts
+
+
 def test_databases_count_with_the_log_beside_them(find: Find, tmp_path: Path) -> None:
     """A change may be in either."""
     sqlite3.connect(tmp_path / "a.db").close()
