@@ -236,6 +236,8 @@ def _unpickled(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
 def _imported(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
     if found.about_to_import is not None:
         found.about_to_import(args[0])
+    if found.asks(frame) == "user":
+        found.searched.search(args[0])
 
 
 _EVENTS: dict[str, Callable[[Found, FrameType, tuple[Any, ...]], None]] = {

@@ -17,6 +17,7 @@ from plimsoll.data.trace.files.contents import ABSENT, Mark, is_racy, mark
 from plimsoll.data.trace.files.handed import Handed
 from plimsoll.data.trace.files.left import Left
 from plimsoll.data.trace.files.places import LEADS, LINK, NAMES, THERE, Places, bare, is_text, listed, names_in
+from plimsoll.data.trace.files.searched import Searched
 from plimsoll.data.trace.files.several import several
 from plimsoll.data.trace.now import ALL_VARIABLES, FOLDER_PATH, SESSION, WORKING_FOLDER, distribution, module, variable
 from plimsoll.data.trace.origin import FRONTS, Aside, Origins
@@ -113,6 +114,7 @@ class Found:
         self.own = own
         self._modules: dict[str, tuple[str, str] | None] = {}
         self._named: set[str] = set()
+        self.searched = Searched(self.read, self.aspect)
         self._packages: set[str] = set()
         #: Distributions whose versions were asked for, and paths of temporary files that were made.
         self.asked, self.temporary = set[str](), set[str]()
@@ -420,6 +422,7 @@ class Found:
         if self.trouble:
             return Trace(effects=(f"could not be traced ({self.trouble})",))
         self._take_handed()
+        self.searched.settle(self._modules, self._named)
         parts = [*self._file_parts(), *self.left.parts(self._files, self.temporary), *self._name_parts()]
         parts += [
             KeyPart(kind="file", name=self._places.part(path, end), digest=digest, text=text)

@@ -224,13 +224,17 @@ def _queries(found: Found, frame: FrameType, arguments: Arguments, called: str) 
 def _imports(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
     back, name, package = frame.f_back, arguments.get("name"), arguments.get("package")
     if back is not None and found.origins.of(back.f_code.co_filename) == "user" and isinstance(name, str):
-        found.imports(importlib.util.resolve_name(name, package) if name.startswith(".") else name)
+        name = importlib.util.resolve_name(name, package) if name.startswith(".") else name
+        found.searched.search(name)
+        found.imports(name)
 
 
 def _sought(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
     name, package = arguments.get("name"), arguments.get("package")
     if found.asks(frame.f_back) == "user" and isinstance(name, str):
-        found.around(SOUGHT.format(importlib.util.resolve_name(name, package) if name.startswith(".") else name))
+        name = importlib.util.resolve_name(name, package) if name.startswith(".") else name
+        if not found.searched.search(name):
+            found.around(SOUGHT.format(name))
 
 
 def _version(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
