@@ -163,11 +163,6 @@ def test_a_body_may_be_packed(client: httpx.Client, trace: str, encoding: str) -
         (b"[]", JSON),
         (b'{"resourceSpans": [1]}', JSON),
         (packed("zz" * 16, ROOT), JSON),
-        (packed("aa" * 15, ROOT), JSON),
-        (packed("aa" * 16, ROOT | {"spanId": "aa"}), JSON),
-        (packed("aa" * 16, ROOT | {"spanId": ""}), JSON),
-        (packed("aa" * 16, ROOT | {"parentSpanId": "aa"}), JSON),
-        (packed("aa" * 16, ROOT | {"endTimeUnixNano": "1"}), JSON),
         (packed("aa" * 16, ROOT | {"startTimeUnixNano": str(2**64 - 1), "endTimeUnixNano": "0"}), JSON),
         (b"x", {"content-type": "text/plain"}),
         (b"x", {}),
@@ -176,11 +171,30 @@ def test_a_body_may_be_packed(client: httpx.Client, trace: str, encoding: str) -
         (gzip.compress(b"x" * 1000)[:-9], PROTOBUF | {"content-encoding": "gzip"}),
         (gzip.compress(bytes(17 << 20)), PROTOBUF | {"content-encoding": "gzip"}),
     ],
-    ids=map(str, range(17)),
+    ids=map(str, range(12)),
 )
 def test_what_is_no_export_of_spans_is_refused(client: httpx.Client, body: bytes, headers: dict[str, str]) -> None:
     answer = client.post("/v1/traces", content=body, headers=headers)
     assert (answer.status_code, answer.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE"), answer.text
+
+
+@pytest.mark.parametrize("experiment", ["0", "no experiment"])
+@pytest.mark.parametrize(
+    ("trace", "wrong"),
+    [
+        ("aa" * 15, {}),
+        ("", {}),
+        ("aa" * 16, {"spanId": "aa"}),
+        ("aa" * 16, {"spanId": ""}),
+        ("aa" * 16, {"parentSpanId": "aa"}),
+        ("aa" * 16, {"endTimeUnixNano": "1"}),
+    ],
+)
+def test_what_can_be_read_but_is_no_span_has_a_status_of_its_own_wherever_it_belongs(
+    client: httpx.Client, trace: str, wrong: dict[str, str], experiment: str
+) -> None:
+    answer = client.post("/v1/traces", content=packed(trace, ROOT | wrong), headers=JSON | {"x-mlflow-experiment-id": experiment})
+    assert (answer.status_code, answer.json()["error_code"]) == (422, "INVALID_PARAMETER_VALUE"), answer.text
 
 
 def test_a_body_over_the_limit_is_refused_and_an_empty_one_is_nothing(client: httpx.Client) -> None:

@@ -36,6 +36,9 @@ _TAG, _INPUTS, _OUTPUTS = "mlflow.traceTag.", "mlflow.spanInputs", "mlflow.spanO
 _NOTES = {"session.id": SESSION_KEY, "user.id": "mlflow.trace.user"}
 _PREVIEW = 1000
 
+#: The status of what can be read but is no span, as MLflow's server has it.
+_NO_SPAN = 422
+
 
 def span_routes(workspace: Platform) -> list[Route]:
     """Return the route of spans.
@@ -75,8 +78,9 @@ def _unpacked(body: bytes, encoding: str) -> bytes:
 
 
 def _record(here: Asked, body: bytes, media: str, experiment: str, run: str) -> None:
-    place = active(here, experiment).id
+    # Looked at first: what is wrong with them is told wherever they belong.
     spans = [_Sent.of(each) for each in _spans(body, media)]
+    place = active(here, experiment).id
     traces: dict[str, RequestTrace] = {}
     for span in spans:
         told = span.trace(place, run)
@@ -123,7 +127,7 @@ def _with_bytes(sent: Any) -> Any:
 def _id(content: Mapping[str, Any], name: str, size: int) -> str:
     found = base64.b64decode(content.get(name, ""))
     if len(found) != size and (found or name != "parent_span_id"):
-        raise Spoken(INVALID, f"Invalid OpenTelemetry format: a span's {name} has {len(found)} bytes, not {size}.")
+        raise Spoken(INVALID, f"Invalid OpenTelemetry format: a span's {name} has {len(found)} bytes, not {size}.", _NO_SPAN)
     return found.hex()
 
 
@@ -143,7 +147,7 @@ class _Sent:
         trace, id, parent = (_id(content, name, size) for name, size in (("trace_id", 16), ("span_id", 8), ("parent_span_id", 8)))
         started, ended = (int(content.get(f"{name}_time_unix_nano", 0)) for name in ("start", "end"))
         if ended and ended < started:
-            raise Spoken(INVALID, f"Invalid OpenTelemetry format: the span {id} ends before it begins.")
+            raise Spoken(INVALID, f"Invalid OpenTelemetry format: the span {id} ends before it begins.", _NO_SPAN)
         return cls(content, f"tr-{trace}", id, parent, started, ended)
 
     def record(self) -> Span:
