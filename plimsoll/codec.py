@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import math
 import operator
 import re
 from pathlib import Path
@@ -38,6 +39,25 @@ def to_json(value: Any) -> bytes:
         value: what to encode.
     """
     return _json.encode(value)
+
+
+def to_exact_json(value: Any) -> bytes:
+    """Return ``value`` as JSON in which NaN and infinities are the texts ``nan``, ``inf`` and ``-inf``: ``null`` is only what is not there.
+
+    Args:
+        value: what to encode, as for :func:`to_json`.
+    """
+    found = to_json(value)
+    # They are null in it; where there is no null there is none of them.
+    return to_json(_finite(msgspec.to_builtins(value, str_keys=True))) if b"null" in found else found
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def from_json(data: bytes | str, type: type[T], what: str = "The JSON document") -> T:

@@ -76,7 +76,7 @@ def show_list(rows: Rows, form: Format, empty: str) -> None:
     """
     if form.json:
         whole = [{head: _whole(value) for head, value in row.items()} for row in rows]
-        _write(codec.to_json(whole).decode() + "\n")
+        _write(codec.to_exact_json(whole).decode() + "\n")
         return
     if not rows:
         say(empty)
@@ -128,7 +128,7 @@ def show_record(record: Any, form: Format, lines: Mapping[str, Any]) -> None:
         lines: label -> value, for everything else; a nested mapping is indented, a list gets a line an item.
     """
     if form.json:
-        _write(codec.to_json(record).decode() + "\n")
+        _write(codec.to_exact_json(record).decode() + "\n")
     elif form.csv or form.md:
         show_list([{"field": label, "value": text_of(value)} for label, value in lines.items()], form, "")
     else:
@@ -145,7 +145,7 @@ def show_answer(record: Any, form: Format, rows: Rows, lines: Sequence[str]) -> 
         lines: what people read, its first line being the answer.
     """
     if form.json:
-        _write(codec.to_json(record).decode() + "\n")
+        _write(codec.to_exact_json(record).decode() + "\n")
     elif form.csv or form.md:
         show_list(rows, form, lines[0])
     else:

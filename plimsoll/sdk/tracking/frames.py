@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
@@ -24,6 +25,8 @@ _PAGE = 1000
 
 #: Whole numbers that a column of them holds.
 _WHOLE_NUMBERS = range(-(2**63), 2**63)
+
+_TWO_STEPS = "Give the lowest and the highest step: steps=(0, 99)"
 
 
 def search_runs(
@@ -58,13 +61,18 @@ def search_runs(
         MissingExtra: pandas or pyarrow is not installed.
     """
     _check_frame(frame)
+    if not isinstance(where, str):
+        raise InvalidInput(f"where={where!r} is no text.", 'Write for example: where="metrics.auc > 0.8"')
+    limit = None if limit is None else _whole("limit", limit, "Ask for at least one run, or for all without a limit.")
     if limit is not None and limit < 1:
         raise InvalidInput(f"The limit {limit} is below 1.", "Ask for at least one run, or for all without a limit.")
-    shown = None if columns is None else columns_of([columns] if isinstance(columns, str) else columns)
-    names = [experiment] if isinstance(experiment, str) else experiment
+    # A column that is named twice comes once: tables have no two of a name.
+    shown = None if columns is None else list(dict.fromkeys(columns_of(_texts("columns", columns, "name"))))
+    names = None if experiment is None else _texts("experiment", experiment, "trees")
+    orders = tuple(_texts("order", order, "metrics.auc DESC")) if order else ()
     with opened_door(door, profile) as opened:
         ids = None if names is None else tuple(opened.do(GetExperiment(name=name)).id for name in names)
-        found = _found(opened, where, ids, (order,) if isinstance(order, str) and order else tuple(order), shown, limit)
+        found = _found(opened, where, ids, orders, shown, limit)
     table = pl.DataFrame([_series(found, column) for column in (shown if shown is not None else _all(found))])
     return _framed(table, frame)
 
@@ -96,12 +104,34 @@ def series(
         MissingExtra: pandas or pyarrow is not installed.
     """
     _check_frame(frame)
+    if not isinstance(run, RunLogger | str):
+        raise InvalidInput(f"{run!r} is no run.", "Give the run, its id, or the beginning of its id.")
+    width = None if width is None else _whole("width", width, "Give the chart's width in pixels, or none for every point.")
+    if steps is not None:
+        if not isinstance(steps, tuple | list) or len(steps) != 2:
+            raise InvalidInput(f"steps={steps!r} are no two steps.", _TWO_STEPS)
+        steps = (_whole("steps", steps[0], _TWO_STEPS), _whole("steps", steps[1], _TWO_STEPS))
     with opened_door(door, profile) as opened:
         id = opened.do(GetRun(id=run)).run.id if isinstance(run, str) else run.id
         found = opened.do(GetSeries(run_id=id, name=metric, width=width, steps=steps))
     times = pl.Series("time", found.times, dtype=pl.Int64).cast(pl.Datetime("us", "UTC"))
     columns = [pl.Series("step", found.steps, dtype=pl.Int64), times, pl.Series("value", found.values, dtype=pl.Float64)]
     return _framed(pl.DataFrame(columns), frame)
+
+
+def _texts(what: str, given: str | Iterable[str], example: str) -> list[str]:
+    """Return what may be given as one text or as several."""
+    texts = [given] if isinstance(given, str) else list(given) if isinstance(given, Iterable) else None
+    if texts is None or not all(isinstance(text, str) for text in texts):
+        raise InvalidInput(f"{what}={given!r} is no text and no list of texts.", f'Write for example: {what}=["{example}"]')
+    return texts
+
+
+def _whole(what: str, given: Any, remedy: str) -> int:
+    try:
+        return operator.index(given)
+    except TypeError as error:
+        raise InvalidInput(f"{what}={given!r} is no whole number.", remedy) from error
 
 
 def _check_frame(frame: str) -> None:

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from rich.cells import cell_len
 
-from plimsoll.cli.output import Format, Id, next_step, show_list, show_record, when
+from plimsoll.cli.output import Format, Id, next_step, show_answer, show_list, show_record, when
+from plimsoll.records.run import SeriesSummary
 
 ROWS = [{"name": "one", "reason": "[money] fails: 1 | 2", "share": 0.123456789}, {"name": "two", "reason": "first\nsecond", "share": None}]
 
@@ -76,6 +77,17 @@ def test_a_program_gets_every_digit_and_nothing_for_what_is_not_there(capsys: py
     assert capsys.readouterr().out == "auc,loss,all\n0.30000000000000004,,x=0.3333333333333333\nnan,5e-324,\n"
     show_list(rows[:1], Format(), "")
     assert capsys.readouterr().out == "auc  loss  all\n0.3  -     x=0.333333\n"
+
+
+def test_json_tells_nan_and_infinities_from_what_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
+    values = {"nan": math.nan, "most": math.inf, "least": -math.inf, "zero": -0.0, "none": None, "text": "null"}
+    shown = '{"nan":"nan","most":"inf","least":"-inf","zero":-0.0,"none":null,"text":"null"}'
+    show_list([values], Format(json=True), "")
+    assert capsys.readouterr().out == f"[{shown}]\n"
+    show_record({"deep": [values, {1: math.nan}]}, Format(json=True), {})
+    assert capsys.readouterr().out == f'{{"deep":[{shown},{{"1":"nan"}}]}}\n'
+    show_answer(SeriesSummary(name="a", count=1, last=math.nan, min=0.5, max=0.5, last_step=0, last_time=0), Format(json=True), [], [])
+    assert capsys.readouterr().out.startswith('{"name":"a","count":1,"last":"nan","min":0.5,')
 
 
 def test_csv_and_markdown_escape_what_would_break_them(capsys: pytest.CaptureFixture[str]) -> None:

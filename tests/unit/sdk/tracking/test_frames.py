@@ -121,3 +121,46 @@ def test_a_pandas_frame_keeps_what_is_missing_apart_from_nan(door: Watched) -> N
 def test_what_means_nothing_is_refused(door: Watched, asked: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput):
         plimsoll.search_runs(door=door, **asked)
+
+
+def test_a_column_that_is_named_twice_comes_once(door: Watched) -> None:
+    table = plimsoll.search_runs(columns=["name", "params.depth", "name", "params.depth"], door=door)
+    assert table.columns == ["name", "params.depth"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"where": 5}, "where=5 is no text"),
+        ({"where": None}, "where=None is no text"),
+        ({"limit": "3"}, "limit='3' is no whole number"),
+        ({"limit": 1.5}, "limit=1.5 is no whole number"),
+        ({"order": 5}, "order=5 is no text"),
+        ({"order": ["metrics.a", 5]}, "no list of texts"),
+        ({"columns": [5]}, "columns=\\[5\\] is no text"),
+        ({"columns": 5}, "columns=5 is no text"),
+        ({"experiment": 5}, "experiment=5 is no text"),
+    ],
+)
+def test_what_is_no_search_is_refused_by_name(door: Watched, asked: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidInput, match=said):
+        plimsoll.search_runs(**asked, door=door)
+    assert door.asked == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"width": 1.5}, "width=1.5 is no whole number"),
+        ({"width": "3"}, "width='3' is no whole number"),
+        ({"steps": 5}, "steps=5 are no two steps"),
+        ({"steps": (1, 2, 3)}, "are no two steps"),
+        ({"steps": ("a", "b")}, "steps='a' is no whole number"),
+        ({"steps": (None, 3)}, "steps=None is no whole number"),
+        ({"run": 5}, "5 is no run"),
+    ],
+)
+def test_what_is_no_part_of_a_history_is_refused_by_name(door: Watched, asked: dict[str, Any], said: str) -> None:
+    run = plimsoll.search_runs(where="name = 'one'", door=door)["id"][0]
+    with pytest.raises(InvalidInput, match=said):
+        plimsoll.series(**{"run": run, "metric": "loss", **asked}, door=door)
