@@ -82,8 +82,14 @@ def to_msgpack(value: Any) -> bytes:
 
     Args:
         value: what to encode.
+
+    Raises:
+        InvalidInput: a text holds half a character, as an argument that is no UTF-8 does.
     """
-    return _msgpack.encode(value)
+    try:
+        return _msgpack.encode(value)
+    except UnicodeEncodeError as error:
+        raise InvalidInput(f"{error.object[:80]!r} holds half a character.", "Send valid Unicode text.") from error
 
 
 def from_msgpack(data: bytes, type: type[T], what: str = "The message") -> T:

@@ -23,6 +23,7 @@ from plimsoll.records.registry.catalog import AdoptFiles
 from plimsoll.records.registry.webhooks import CreateWebhook, UpdateWebhook
 from plimsoll.records.request import Request, result_type
 from plimsoll.records.run import AppendPoints, CodeVersion, FinishRun, GetRun, GetSeries, PointColumns, ResumeRun, StartRun
+from plimsoll.records.tracking.find import SearchRuns
 from plimsoll.records.tracking.logged_model import CreateLoggedModel
 from plimsoll.records.tracking.traces.span import Span
 from plimsoll.records.tracking.traces.trace import DeleteTraces, RequestTrace
@@ -165,6 +166,14 @@ def test_both_doors_raise_the_same_error(running: Running) -> None:
         assert caught[0] == caught[1]
         seen.add(caught[0][0].__name__)
     assert seen == {"NotFound", "InvalidInput", "Conflict", "Refused", "Denied"}
+
+
+def test_half_a_character_is_refused_by_both_doors(running: Running) -> None:
+    """It stands in an argument of a command line that was no UTF-8."""
+    for door in (running.folder(), running.http()):
+        for request in (SearchRuns(where="name = '\udcff'"), GetRun(id="\udcff" * 32)):
+            with pytest.raises(InvalidInput, match=r"surrogates|half a character"):
+                door.do(request)
 
 
 def test_both_doors_give_the_same_result(running: Running) -> None:
