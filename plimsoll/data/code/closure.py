@@ -479,7 +479,9 @@ class _Walk:
                 what = f"{label.removesuffix('*')}{name}, reached because its module is used as a value,"
                 content.append((name, self.digest(os if value is os.environ else value, what)))
                 members.append((name, value))
-        file, told = Path(getattr(module, "__file__", None) or ""), shown(list(inspect.get_annotations(module).items()))
+        # A module without annotations gets an empty dict of them when it is asked, which code that walks through it would see.
+        noted = inspect.get_annotations(module) if vars(module).keys() & {"__annotations__", "__annotate__"} else {}
+        file, told = Path(getattr(module, "__file__", None) or ""), shown(list(noted.items()))
         source = file.read_text(errors="replace") if file.suffix == ".py" and file.is_file() else ""
         self.silent[label] = Silent(told, repr(module.__doc__ or ""), source=source)
         self.add(label, self.digest(content, label), members_text(f"all of {module.__name__}:", members))

@@ -41,6 +41,9 @@ _PASSES_ON = (
     "/dataclasses.py", "/enum.py", "/concurrent/futures/thread.py", "/threading.py", "/multiprocessing/pool.py",
 )  # fmt: skip
 
+#: Of an installed package: hands all variables on to a process that it begins, as the standard library's subprocess does.
+_HANDS_ON = ("/loky/backend/fork_exec.py",)
+
 #: Name of the threads that answer MLflow's client in a step of this very process.
 HOST = "plimsoll-mlflow"
 
@@ -209,7 +212,7 @@ class Origins:
         return False
 
     def housekeeping(self, frame: FrameType | None) -> bool:
-        """Return whether the standard library asks something for itself, and not for whoever called it.
+        """Return whether the standard library asks something for itself, and not for whoever called it, or a process is begun.
 
         Args:
             frame: where it asks.
@@ -221,7 +224,7 @@ class Origins:
                 if not _passes_on(file):
                     return True
             elif kind != "plimsoll" or "/data/trace/" not in file:
-                return False
+                return kind == "third" and file.endswith(_HANDS_ON)
             frame = frame.f_back
         # A thread that was given a function of the standard library itself.
         return False

