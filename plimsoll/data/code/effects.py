@@ -479,9 +479,9 @@ class _Finder:
         elif isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType)):
             module = getattr(value, "__module__", None) or ""
         else:
-            module = type(value).__module__
+            module = type(value).__module__.removeprefix("collections")  # what a deque or a Counter holds is seen
         package = module.partition(".")[0]
-        if not package or package in self.quiet | {"builtins", "plimsoll"} or (package == "collections" and not isinstance(value, type)):
+        if not package or package in self.quiet | {"builtins", "plimsoll"}:
             return False
         return self.sources.origin(module, file) != "user"
 

@@ -28,6 +28,18 @@ _TABLE = {
 }
 
 ROUNDABOUT: dict[str, Case] = {
+    "class registered through its package": edit(
+        "import collections.abc\nclass Mine:\n    pass\nclass Yours:\n    pass\ncollections.abc.Sequence.register(Mine)\ndef run(x):\n    return issubclass(Mine, collections.abc.Sequence)\n",
+        "register(Mine)",
+        "register(Yours)",
+    ),
+    "name put back into collections": edit(
+        "import collections\nimport old\ndef run(x):\n    return isinstance([], getattr(collections, 'Listed', dict))\n",
+        "Sequence",
+        "Mapping",
+        {"old.py": "import collections\nimport collections.abc\ncollections.Listed = collections.abc.Sequence\n"},
+        "old.py",
+    ),
     # --- modules that an import imports late ---
     "options of pandas by a module that a function imports": _shows("def setup():\n    import options\nsetup()\n", _OPTIONS, "options.py"),
     "options of pandas by a module that a method imports": _shows(
