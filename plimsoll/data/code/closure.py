@@ -44,7 +44,7 @@ from plimsoll.data.code.objects import (
     resolve,
     value_text,
 )
-from plimsoll.data.code.silent import Silent, acting, hints, reads_annotations, reads_nothing, shown
+from plimsoll.data.code.silent import Silent, acting, hints, noted, reads_annotations, reads_nothing, shown
 from plimsoll.data.code.source import Acts, Sources, uncollected
 from plimsoll.data.code.surroundings import surroundings
 from plimsoll.errors import PlimsollError, Unfingerprintable
@@ -479,11 +479,9 @@ class _Walk:
                 what = f"{label.removesuffix('*')}{name}, reached because its module is used as a value,"
                 content.append((name, self.digest(os if value is os.environ else value, what)))
                 members.append((name, value))
-        # A module without annotations gets an empty dict of them when it is asked, which code that walks through it would see.
-        noted = inspect.get_annotations(module) if vars(module).keys() & {"__annotations__", "__annotate__"} else {}
-        file, told = Path(getattr(module, "__file__", None) or ""), shown(list(noted.items()))
+        file = Path(getattr(module, "__file__", None) or "")
         source = file.read_text(errors="replace") if file.suffix == ".py" and file.is_file() else ""
-        self.silent[label] = Silent(told, repr(module.__doc__ or ""), source=source)
+        self.silent[label] = Silent(noted(module), repr(module.__doc__ or ""), source=source)
         self.add(label, self.digest(content, label), members_text(f"all of {module.__name__}:", members))
 
     def constant(self, module: str, name: str, value: Any) -> Mention:

@@ -261,13 +261,8 @@ class _Finder:
         return any(self.acts(node, names, local) for node in self.sources.acting(statements))
 
     def acts(self, node: ast.AST, names: dict[str, Any], local: frozenset[str]) -> bool:
-        targets: list[ast.expr] = []
-        if isinstance(node, (ast.Assign, ast.Delete)):
-            targets = list(node.targets)
-        elif isinstance(node, (ast.AugAssign, ast.AnnAssign)):
-            targets = [node.target]
-        if any(self.target_acts(target, names, local) for target in targets):
-            return True
+        if isinstance(node, (ast.Attribute, ast.Subscript)):
+            return self.target_acts(node, names, local)
         if isinstance(node, ast.With):
             entered = [names.get(_root(each.context_expr)[0]) for each in node.items if not isinstance(each.context_expr, ast.Call)]
             if any(self.member_acts(type(each), name) for each in entered for name in _ENTERS):
@@ -281,9 +276,7 @@ class _Finder:
         last = call.func.attr if isinstance(call.func, ast.Attribute) else call.func.id if isinstance(call.func, ast.Name) else ""
         return self.call_acts(call, names, local, kept=not isinstance(node, ast.Expr) and not _SETS.match(last))
 
-    def target_acts(self, target: ast.expr, names: dict[str, Any], local: frozenset[str]) -> bool:
-        if not isinstance(target, (ast.Attribute, ast.Subscript)):
-            return False
+    def target_acts(self, target: ast.Attribute | ast.Subscript, names: dict[str, Any], local: frozenset[str]) -> bool:
         name, _ = _root(target)
         if name in local:
             # A part of some library may have been taken out before: ctx = decimal.getcontext(); ctx.prec = 5.

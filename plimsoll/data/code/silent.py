@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import types
 import typing
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
@@ -116,6 +117,17 @@ def shown(value: Any, show: Callable[[Any], str] = repr) -> str:
         show: makes the text.
     """
     return re.sub(r" at 0x[0-9a-f]+", "", show(value))
+
+
+def noted(module: types.ModuleType) -> str:
+    """Return the annotations of a module as text.
+
+    One that has none is given an empty dict of them when it is asked, which code that is going through the module would stumble over.
+
+    Args:
+        module: any module.
+    """
+    return shown(list(inspect.get_annotations(module).items()) if vars(module).keys() & {"__annotations__", "__annotate__"} else [])
 
 
 def hints(thing: Any) -> list[tuple[str, Any]]:

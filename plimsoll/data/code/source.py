@@ -38,7 +38,7 @@ T = TypeVar("T")
 DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 #: Nodes that may act beyond the names of their module, or import something.
-_ACTING = (ast.Assign, ast.Delete, ast.AugAssign, ast.AnnAssign, ast.With, ast.Expr, ast.Await, ast.Call, ast.Import, ast.ImportFrom)
+_ACTING = (ast.With, ast.Expr, ast.Await, ast.Call, ast.Import, ast.ImportFrom)
 
 #: Fields of statements that hold statements.
 _BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
@@ -399,7 +399,12 @@ def _functions(tree: ast.Module, lambdas: bool) -> Iterator[Function]:
 
 
 def _acting(statement: ast.AST) -> list[ast.AST]:
-    return [node for node in _outside_functions(statement) if isinstance(node, _ACTING)]
+    return [node for node in _outside_functions(statement) if isinstance(node, _ACTING) or _is_written(node)]
+
+
+def _is_written(node: ast.AST) -> bool:
+    """Say whether a part of something is set or deleted, by whichever statement: ``json.loads, json.dumps = mine``."""
+    return isinstance(node, (ast.Attribute, ast.Subscript)) and not isinstance(node.ctx, ast.Load)
 
 
 def _outside_functions(node: ast.AST) -> Iterator[ast.AST]:

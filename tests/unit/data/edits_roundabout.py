@@ -33,6 +33,20 @@ ROUNDABOUT: dict[str, Case] = {
         "register(Mine)",
         "register(Yours)",
     ),
+    "two names of a library set at once": edit(
+        "import patch\ndef run(x):\n    import textwrap\n    return textwrap.spare\n",
+        "1, 2",
+        "1, 3",
+        {"patch.py": "import textwrap\ntextwrap.other, textwrap.spare = 1, 2\n"},
+        "patch.py",
+    ),
+    "name of a library set by a loop": edit(
+        "import patch\ndef run(x):\n    import textwrap\n    return textwrap.spare\n",
+        "2)",
+        "3)",
+        {"patch.py": "import textwrap\nfor textwrap.spare in (1, 2):\n    pass\n"},
+        "patch.py",
+    ),
     "name put back into collections": edit(
         "import collections\nimport old\ndef run(x):\n    return isinstance([], getattr(collections, 'Listed', dict))\n",
         "Sequence",
