@@ -106,6 +106,8 @@ def _opened(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
         if asker == "user" and not flags & _WRITES and text != os.devnull:
             found.effect(f"read what the machine makes ({text})")
         return
+    if asker == "user" and found.origins.of(text) == "third":
+        found.packages.add(found.origins.package(text))
     if found.path(path) is None or _by_handle(found, frame, path):
         return
     if found.origins.reads_once(frame) and not found.inside(path):

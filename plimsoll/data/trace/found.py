@@ -115,7 +115,7 @@ class Found:
         self._modules: dict[str, tuple[str, str] | None] = {}
         self._named: set[str] = set()
         self.searched = Searched(self.read, self.aspect)
-        self._packages: set[str] = set()
+        self.packages: set[str] = set()
         #: Distributions whose versions were asked for, and paths of temporary files that were made.
         self.asked, self.temporary = set[str](), set[str]()
 
@@ -386,7 +386,7 @@ class Found:
             kind: whose it is, as :meth:`Origins.of` tells it.
         """
         if kind == "third":
-            return code.co_name != "<module>" and self.origins.package(code.co_filename) not in self._packages
+            return code.co_name != "<module>" and self.origins.package(code.co_filename) not in self.packages
         return kind == "user" and code not in self._seen
 
     def ran(self, code: CodeType, names: Mapping[str, Any], kind: str) -> None:
@@ -398,7 +398,7 @@ class Found:
             kind: whose it is.
         """
         if kind == "third":
-            self._packages.add(self.origins.package(code.co_filename))
+            self.packages.add(self.origins.package(code.co_filename))
             return
         name = str(names.get("__name__", ""))
         if name.startswith(_PACKED):
@@ -458,7 +458,7 @@ class Found:
             if loaded is None or kind == "user":
                 self._modules.setdefault(name, None)
             elif kind == "third":
-                self._packages.add(name.partition(".")[0])
+                self.packages.add(name.partition(".")[0])
 
     def _file_parts(self) -> list[KeyPart]:
         parts = []
@@ -489,7 +489,7 @@ class Found:
 
     def _distributions(self) -> list[str]:
         found: set[str] = set()
-        for package in self._packages - FRONTS - ({"plimsoll"} if self._alone else _OURS):
+        for package in self.packages - FRONTS - ({"plimsoll"} if self._alone else _OURS):
             if package in self._known or package.replace("_", "-") in self._known or _BRINGS.get(package) in self._known:
                 continue
             found.update([package] if distribution(package)[0] != ABSENT else bringing(package))

@@ -68,6 +68,12 @@ def test_files_are_named_from_the_project_and_others_in_full(find: Find, tmp_pat
     assert parts == {("file", "a"), ("file", str(other))}
 
 
+def test_a_file_of_an_installed_package_counts_by_its_version(find: Find) -> None:
+    """Also where nothing imports the package: ``importlib.resources.files("package")``."""
+    parts, _ = find(lambda: Path(pd.__file__).read_text())
+    assert parts == {("environment", "pandas")}
+
+
 def test_installed_files_and_the_machines_own_do_not_count(find: Find) -> None:
     """Their versions do, or nothing."""
     parts, _ = find(lambda: (Path(pl.__file__).read_text(), Path(os.__file__).read_text(), Path("/proc/self/stat").read_text()))
