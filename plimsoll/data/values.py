@@ -129,7 +129,8 @@ def save_outputs(values: Mapping[str, Any], blobs: Blobs, project: Path) -> Outp
 
 def _save_path(path: Path, blobs: Blobs) -> Output:
     if path.is_symlink() or not (path.is_file() or path.is_dir()):
-        raise InvalidInput(f"The path {str(path)!r} is not an existing file or folder.", "Return the path of what the step wrote.")
+        what = "is a link" if path.is_symlink() else "is no file and no folder" if path.exists() else "is not there"
+        raise InvalidInput(f"The path {str(path)!r} {what}.", "Give the path of a file or folder that has been written.")
     if path.is_dir():
         digest, size = put_tree(blobs, path, "tree", {"path": "folder"})
     else:

@@ -134,8 +134,10 @@ class RunLogger:
             text: Markdown.
 
         Raises:
-            InvalidInput: it is too long.
+            InvalidInput: it is no text, or too long.
         """
+        if not isinstance(text, str):
+            raise InvalidInput(f"The notes {text!r} are no text.", "Give a text.")
         self.set_tags({NOTES: text})
 
     def log_artifact(self, name: str, value: Any, *, step: int | None = None) -> None:
@@ -311,7 +313,7 @@ def plain_param(value: Any) -> Json:
     try:
         return _plain(value)
     except RecursionError as error:
-        raise InvalidInput(f"A parameter, a {type(value).__qualname__}, holds itself.", "Give a value that ends.") from error
+        raise InvalidInput(f"A parameter of type {type(value).__qualname__} holds itself.", "Give a value that ends.") from error
 
 
 def _plain(value: Any) -> Json:
@@ -357,7 +359,7 @@ def named(what: str, values: Any, more: dict[str, Any]) -> dict[str, Any]:
         return more if values is None else {**values, **more}
     except TypeError as error:
         remedy = "Write for example run.log(loss=0.3) or run.log({'loss': 0.3}), and the same for params and tags."
-        raise InvalidInput(f"{what} are given by name, not as a {type(values).__qualname__}.", remedy) from error
+        raise InvalidInput(f"{what} are given by name, not as a value of type {type(values).__qualname__}.", remedy) from error
 
 
 def whole_step(step: Any) -> int:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import datetime
 import decimal
 import math
+import os
 import struct
 import subprocess
 import sys
@@ -352,8 +353,6 @@ def test_a_folder_and_a_file_come_back_by_content(blobs: LocalBlobs, tmp_path: P
     (tmp_path / "here" / "more").write_text("x")
     with pytest.raises(Conflict):
         load(output, blobs, tmp_path / "here")
-    with pytest.raises(InvalidInput, match="not an existing"):
-        save(tmp_path / "missing", blobs, Path())
 
 
 def test_a_foreign_class_with_our_hooks_is_refused_on_both_ways(blobs: LocalBlobs) -> None:
@@ -405,3 +404,11 @@ def test_an_output_whose_kind_is_another_one_is_corrupt(blobs: LocalBlobs) -> No
 def test_extreme_decimals_and_ids_survive(blobs: LocalBlobs) -> None:
     value = [decimal.Decimal("sNaN123"), decimal.Decimal("-0E+7"), uuid.UUID(int=0), 2**64, -(2**63) - 1]
     assert seen(again(value, blobs)) == seen(value)
+
+
+def test_a_path_that_cannot_be_kept_is_told_for_what_it_is(blobs: LocalBlobs, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    for name, what in (("link", "is a link"), ("pipe", "is no file and no folder"), ("gone", "is not there")):
+        with pytest.raises(InvalidInput, match=f"{name}' {what}"):
+            save(tmp_path / name, blobs, Path())

@@ -105,9 +105,12 @@ def test_a_step_of_an_artifact_that_is_no_whole_number_is_refused(logger: RunLog
 
 
 @pytest.mark.parametrize("text", [None, 5, b"x"])
-def test_what_is_no_text_is_refused(logger: RunLogger, text: Any) -> None:
+def test_what_is_no_text_is_refused(logger: RunLogger, sent: list[Any], text: Any) -> None:
     with pytest.raises(InvalidInput, match="is no text"):
         logger.log_text("a.txt", text)
+    with pytest.raises(InvalidInput, match="are no text"):
+        logger.set_notes(text)
+    assert sent == []
 
 
 def test_a_parameter_that_holds_itself_is_refused(logger: RunLogger, sent: list[Any]) -> None:
