@@ -241,11 +241,14 @@ class _Tracer:
 
     def _frozen_parameter(self, bound: inspect.BoundArguments, name: str, value: Any) -> Any:
         kind = bound.signature.parameters[name].kind
-        if kind is inspect.Parameter.VAR_POSITIONAL:
-            return tuple(self.freeze(item) for item in value)
-        if kind is inspect.Parameter.VAR_KEYWORD:
-            return {key: self.freeze(item) for key, item in value.items()}
-        return self.freeze(value)
+        try:
+            if kind is inspect.Parameter.VAR_POSITIONAL:
+                return tuple(self.freeze(item) for item in value)
+            if kind is inspect.Parameter.VAR_KEYWORD:
+                return {key: self.freeze(item) for key, item in value.items()}
+            return self.freeze(value)
+        except RecursionError as error:
+            raise InvalidInput(f"The argument {name!r} of a step holds itself.", "Give a value that ends.", argument=name) from error
 
     def freeze(self, value: Any) -> Argument:
         if isinstance(value, Handle):

@@ -178,3 +178,10 @@ def test_coroutines_generators_and_classes_cannot_be_steps() -> None:
     for wrong in (later, many, int):
         with pytest.raises(InvalidInput):
             step(wrong)
+
+
+def test_an_argument_that_holds_itself_is_refused_by_its_name() -> None:
+    loop: list[Any] = [1]
+    loop.append({"more": loop})
+    with pytest.raises(InvalidInput, match="The argument 'values' of a step holds itself"):
+        plan(lambda: total(loop))
