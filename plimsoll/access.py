@@ -25,6 +25,7 @@ from plimsoll.records.access import (
 )
 from plimsoll.store.contracts import Context
 from plimsoll.store.schema import actors, jobs
+from plimsoll.store.tables.statements import Statement
 
 #: Names of the programs that every home has; they are nobody's to give.
 PROGRAMS = ("worker", "plane")
@@ -33,7 +34,7 @@ PROGRAMS = ("worker", "plane")
 RESERVED: dict[Role, str] = {"work": "worker", "serve": "plane"}
 
 # Every request needs it; making a statement takes longer than to run it.
-_OF_TOKEN = select(actors).where(actors.c.token_digest == bindparam("digest"))
+_OF_TOKEN = Statement(select(actors).where(actors.c.token_digest == bindparam("digest")))
 
 
 def token_digest(token: str) -> str:
@@ -55,7 +56,7 @@ def identify(context: Context, token: str) -> Actor:
     Raises:
         Unauthenticated: nobody here has this token.
     """
-    row = context.tx.execute(_OF_TOKEN, {"digest": token_digest(token)}).one_or_none()
+    row = _OF_TOKEN.one(context.tx, {"digest": token_digest(token)})
     if row is None:
         raise Unauthenticated("This token is not known here.", "Ask an admin for a new one: plimsoll actors add NAME")
     return Actor(name=row.name, roles=tuple(row.roles), person=row.person)

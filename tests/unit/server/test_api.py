@@ -17,6 +17,7 @@ from plimsoll.records.run import StartRun
 from plimsoll.server import api
 from plimsoll.server.api import openapi
 from plimsoll.server.mlflow.speech import SPOKEN_RELEASE
+from plimsoll.workspace import open_workspace
 from tests.unit.conftest import Running
 
 
@@ -57,6 +58,25 @@ def test_only_health_and_version_answer_without_a_token(client: httpx.Client) ->
 @pytest.mark.parametrize("header", ["Bearer wrong", "Bearer", "Basic b2xnYTpvbGdh", "", "wrong"])
 def test_a_token_that_is_not_known_is_refused(client: httpx.Client, header: str) -> None:
     assert error(client.post("/api/v1/WhoAmI", headers={"authorization": header})) == (401, "unauthenticated")
+
+
+def test_a_token_is_worth_what_its_actor_may_at_this_moment(running: Running, client: httpx.Client) -> None:
+    # Whose a token is, the server remembers until the next commit, whoever makes it: this process is not the server's own only door.
+    elsewhere = open_workspace(running.yard.workspace.home)
+    first = running.yard.workspace.do(AddActor(name="ada", roles=("read",)), running.yard.owner).token
+
+    def asked(token: str, path: str = "/api/v1/WhoAmI") -> int:
+        return client.post(path, headers={"authorization": f"Bearer {token}"}, json={}).status_code
+
+    for door in (elsewhere, running.yard.workspace):
+        assert [asked(first) for _ in range(3)] == [200] * 3
+        assert asked(first, "/api/v1/StartRun") == 403
+        second = door.do(AddActor(name="ada", roles=("read", "write")), running.yard.owner).token
+        assert [asked(first), asked(first)] == [401, 401]
+        assert [asked(second, "/api/v1/StartRun"), asked(second)] == [200, 200]
+        first = door.do(AddActor(name="ada", roles=("read",)), running.yard.owner).token
+        assert [asked(second), asked(first, "/api/v1/StartRun")] == [401, 403]
+    elsewhere.close()
 
 
 def test_an_actor_without_roles_sees_neither_metrics_nor_the_description(running: Running) -> None:
