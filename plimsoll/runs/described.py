@@ -13,7 +13,7 @@ from plimsoll.errors import InvalidInput, NotFound
 from plimsoll.records.request import Json
 from plimsoll.records.run import Run
 from plimsoll.store.contracts import chunks
-from plimsoll.store.tables.statements import Statement
+from plimsoll.store.tables.statements import Statement, among
 from plimsoll.store.tables.tracking import HEAD, experiments, run_params, run_tags, runs
 
 #: Columns that hold a JSON document.
@@ -65,6 +65,7 @@ def _several(dialect: str, params: bool, tags: bool) -> Select[Any]:
     return selected_runs(dialect, params, tags).where(runs.c.id.in_(bindparam("ids", expanding=True)))
 
 
+_WHOLE = Statement(lambda dialect: selected_runs(dialect).where(among(runs.c.id, "ids", dialect)))
 _ONE = Statement(lambda dialect: selected_runs(dialect).where(runs.c.id == bindparam("id")))
 _NEW_PARAMS, _NEW_TAGS = Statement(run_params.insert()), Statement(run_tags.insert())
 
@@ -88,9 +89,12 @@ def runs_of(tx: Connection, ids: Sequence[str], params: tuple[str, ...] | None =
         params: names of the parameters to read; None is all.
         tags: names of the tags to read; None is all.
     """
-    query = _several(tx.dialect.name, params is None, tags is None)
-    chosen = {name: names for name, names in (("params", params), ("tags", tags)) if names is not None}
-    rows = {row.id: row for some in chunks(ids, 500) for row in tx.execute(query, {"ids": some, **chosen}).all()}
+    if params is None and tags is None:
+        rows = {row.id: row for row in _WHOLE.all(tx, {"ids": list(ids)})}
+    else:
+        query = _several(tx.dialect.name, params is None, tags is None)
+        chosen = {name: names for name, names in (("params", params), ("tags", tags)) if names is not None}
+        rows = {row.id: row for some in chunks(ids, 500) for row in tx.execute(query, {"ids": some, **chosen}).all()}
     return described_runs([rows[id] for id in ids])
 
 
@@ -102,9 +106,9 @@ def described_runs(rows: Sequence[Any]) -> list[Run]:
     """
     if not rows:
         return []
-    names, since = [str(name) for name in rows[0]._fields], clock.now() - SILENCE
+    since = clock.now() - SILENCE
     # Documents are put in as the text that they are, and all records read at once: one by one would take most of the time of a search.
-    told = codec.to_json([_told(dict(zip(names, row, strict=True)), since) for row in rows])
+    told = codec.to_json([_told(row._asdict(), since) for row in rows])
     found = codec.from_json(told, list[Run], "The stored runs")
     for run in found:
         _sort(run.params)

@@ -5,10 +5,9 @@ To make records of a page and JSON of the records again took longer than to find
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, Text, bindparam, cast, exists, func, or_, select
+from sqlalchemy import ColumnElement, Select, Text, cast, exists, func, or_, select
 
 from plimsoll import clock
 from plimsoll.records.mlflow.words import NAME_TAG
@@ -17,15 +16,15 @@ from plimsoll.runs.described import SILENCE, is_silent
 from plimsoll.runs.outputs.uses import datasets_of_runs, models_of_runs
 from plimsoll.runs.search.finding import page_ids
 from plimsoll.runs.search.meaning import attribute
-from plimsoll.store.contracts import Context, chunks
+from plimsoll.store.contracts import Context
+from plimsoll.store.tables.statements import Statement, among
 from plimsoll.store.tables.tracking import dataset_uses, model_uses, run_params, run_tags, runs
 
 
 def search_run_texts(request: SearchRunTexts, context: Context) -> TextPage:
     """Return a page of the runs that a filter lets through, in the order of ``SearchRuns``."""
     ids, token = page_ids(request.search, context.tx)
-    query = _several(context.tx.dialect.name)
-    rows = {row[0]: row for some in chunks(ids, 500) for row in context.tx.execute(query, {"ids": some}).all()}
+    rows = {row[0]: row for row in _SEVERAL.all(context.tx, {"ids": ids})}
     using = [id for id in ids if rows[id].uses]
     read, models = datasets_of_runs(context.tx, using), models_of_runs(context.tx, using)
     metrics, since = context.stores.points.last_points(context.tx, ids), clock.now() - SILENCE
@@ -54,14 +53,16 @@ def search_run_texts(request: SearchRunTexts, context: Context) -> TextPage:
     return TextPage(runs=tuple(found), next=token)
 
 
-@functools.cache
 def _several(dialect: str) -> Select[Any]:
     own = (runs.c.id, runs.c.experiment_id, runs.c.name, runs.c.state, attribute("user_id"), runs.c.started, runs.c.ended)
     params = _pairs(dialect, run_params.c.text, run_params.c.run_id == runs.c.id)
     tags = _pairs(dialect, run_tags.c.value, run_tags.c.run_id == runs.c.id, run_tags.c.name != NAME_TAG)
     uses = or_(exists().where(dataset_uses.c.run_id == runs.c.id), exists().where(model_uses.c.run_id == runs.c.id))
     query = select(*own, runs.c.seen, runs.c.deleted, params, tags, uses.label("uses"))
-    return query.where(runs.c.id.in_(bindparam("ids", expanding=True)))
+    return query.where(among(runs.c.id, "ids", dialect))
+
+
+_SEVERAL = Statement(_several)
 
 
 def _pairs(dialect: str, value: ColumnElement[str], *mine: ColumnElement[bool]) -> ColumnElement[str | None]:

@@ -12,11 +12,12 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Sequence
+from functools import partial
 from itertools import filterfalse, groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Delete, Row, and_, bindparam, delete, exists, func, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, Connection, Delete, Row, Select, and_, bindparam, delete, exists, func, insert, select, tuple_, update
 
 from plimsoll import codec
 from plimsoll.errors import Conflict, Corrupt, InvalidInput, NotFound
@@ -27,7 +28,7 @@ from plimsoll.store.points.chunks import FULL, Block, Packed, block, joined, pac
 from plimsoll.store.points.order import Bounds, Chart, Columns, between, in_order, page
 from plimsoll.store.segments import writers
 from plimsoll.store.tables import tracking
-from plimsoll.store.tables.statements import Statement
+from plimsoll.store.tables.statements import Statement, among
 
 _series, _chunks = tracking.series.c, tracking.point_chunks.c
 
@@ -58,16 +59,16 @@ _UNSETTLED = (
 
 #: What a summary is read from.
 _SUMMARY = ("run_id", "name", "count", "last", "last_number", "min", "max", "last_step", "last_time")
-_SUMMARIES = (
-    select(*(_series[name] for name in _SUMMARY))
-    .where(_series.run_id.in_(bindparam("of", expanding=True)))
-    .order_by(_series.run_id, _series.name)
-)
-_LAST = (
-    select(_series.run_id, _series.name, _series.last, _series.last_number, _series.last_step, _series.last_time)
-    .where(_series.run_id.in_(bindparam("of", expanding=True)))
-    .order_by(_series.run_id, _series.name)
-)
+
+
+def _of_runs(names: Sequence[str], dialect: str) -> Select[Any]:
+    """Return the query of columns of all series of the runs in the parameter ``of``, run by run."""
+    chosen = select(*(_series[name] for name in names)).where(among(_series.run_id, "of", dialect))
+    return chosen.order_by(_series.run_id, _series.name)
+
+
+_SUMMARIES = Statement(partial(_of_runs, _SUMMARY))
+_LAST = Statement(partial(_of_runs, ("run_id", "name", "last", "last_number", "last_step", "last_time")))
 _DOUBLES = struct.Struct("<2d")
 
 
@@ -196,10 +197,12 @@ class SqlPoints:
             run_ids: any number of runs.
             names: metrics that are read; None is all of them.
         """
-        query = _SUMMARIES if names is None else _SUMMARIES.where(_series.name.in_(names))
         found: dict[str, list[SeriesSummary]] = {}
         for some in chunks(list(dict.fromkeys(run_ids)), _NAMES):
-            rows = tx.execute(query, {"of": some}).all()
+            if names is None:
+                rows = _SUMMARIES.all(tx, {"of": some})
+            else:
+                rows = tx.execute(_of_runs(_SUMMARY, tx.dialect.name).where(_series.name.in_(names)), {"of": some}).all()
             # All records at once: to make them one by one takes twice as long.
             for row, summary in zip(rows, codec.convert(list(map(_told_of, rows)), list[SeriesSummary], "The stored series"), strict=True):
                 found.setdefault(row[0], []).append(summary)
@@ -214,7 +217,7 @@ class SqlPoints:
         """
         found: dict[str, list[LastPoint]] = {}
         for some in chunks(list(dict.fromkeys(run_ids)), _NAMES):
-            rows = tx.execute(_LAST, {"of": some}).all()
+            rows = _LAST.all(tx, {"of": some})
             for run_id, mine in groupby(rows, key=itemgetter(0)):
                 found[run_id] = [(name, _last(last, number), step, time) for _, name, last, number, step, time in mine]
         return found

@@ -15,9 +15,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, Connection, Select, Table
+from sqlalchemy import ARRAY, ColumnElement, Connection, LargeBinary, Select, Table, Text, any_, bindparam, func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import Executable
+
+from plimsoll.store.tables.columns import Json
 
 #: From the columns of the new row to whether it takes the place of the one that is there.
 Rule = Callable[[Any], ColumnElement[bool]]
@@ -27,7 +29,7 @@ _Changed = Callable[[Any], Any] | None
 
 
 class Statement:
-    """A statement of which only the values of its parameters differ; none of them may be a list of values.
+    """A statement of which only the values of its parameters differ; one that is a list belongs to :func:`among`.
 
     Args:
         made: the statement, or what makes it for a dialect, ``sqlite`` or ``postgresql``.
@@ -117,6 +119,20 @@ class Upsert(Statement):
         return self.change(tx, row) == 1
 
 
+def among(column: ColumnElement[str], name: str, dialect: str) -> ColumnElement[bool]:
+    """Return whether a text is one of a list, which is a single parameter however many texts it has.
+
+    Args:
+        column: of texts without a null character, such as ids.
+        name: the parameter's.
+        dialect: ``sqlite`` or ``postgresql``.
+    """
+    if dialect == "sqlite":
+        each = func.json_each(bindparam(name, type_=Json)).table_valued("value")
+        return column.in_(select(each.c.value))
+    return column == any_(bindparam(name, type_=ARRAY(Text)))
+
+
 @functools.cache
 def _for(statement: Statement, dialect: str) -> Executable:
     made = statement._made
@@ -172,7 +188,11 @@ def _prepared(statement: Statement, given: tuple[str, ...]) -> _Prepared:
     columns = dict(made.selected_columns.items()) if isinstance(made, Select) else {}
     # Which columns there are is known only now, so it is no class that a type checker could see.
     record: Any = namedtuple
-    readers = tuple(column.type.dialect_impl(dialect).result_processor(dialect, None) for column in columns.values())
+    # Bytes come as bytes.
+    readers = tuple(
+        None if isinstance(column.type, LargeBinary) else column.type.dialect_impl(dialect).result_processor(dialect, None)
+        for column in columns.values()
+    )
     return _Prepared(
         text=str(compiled),
         parameters=tuple((name, types[name].bind_processor(dialect)) for name in compiled.positiontup or ()),

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from plimsoll.errors import Internal, InvalidInput
 from plimsoll.store.contracts import Database
 from plimsoll.store.schema import actors, key_parts
-from plimsoll.store.tables.statements import Statement, Upsert
+from plimsoll.store.tables.statements import Statement, Upsert, among
 from plimsoll.store.tables.tracking import experiments, run_tags
 
 _NEW = Statement(insert(experiments))
@@ -42,6 +42,19 @@ def test_rows_are_inserted_found_changed_and_deleted(database: Database) -> None
         assert rename.change(tx, {"after": 1, "updated": 9}) == 2
         assert Statement(delete(experiments).where(experiments.c.updated == bindparam("at"))).change(tx, {"at": 9}) == 2
         assert [each.name for each in _FROM.all(tx, {"from": 0, "most": 9})] == ["a"]
+
+
+def test_a_list_of_any_length_is_one_parameter(database: Database) -> None:
+    some = Statement(
+        lambda dialect: select(experiments.c.name).where(among(experiments.c.name, "names", dialect)).order_by(experiments.c.name)
+    )
+    odd = ["it's", 'say "so"', "naïve\n", "a,b", "{}", "[1]", "50%", "\\"]
+    with database.write() as tx:
+        _NEW.change_each(tx, [row(name) for name in odd])
+    with database.read() as tx:
+        assert some.all(tx, {"names": []}) == []
+        assert [each.name for each in some.all(tx, {"names": [*odd, *odd, "none"]})] == sorted(odd)
+        assert [each.name for each in some.all(tx, {"names": [str(number) for number in range(40_000)] + odd[:1]})] == odd[:1]
 
 
 def test_documents_bytes_and_truths_come_back_as_they_were_given(database: Database) -> None:
