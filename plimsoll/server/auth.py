@@ -8,15 +8,11 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from plimsoll.errors import Denied, InvalidInput, PlimsollError, Unauthenticated
-from plimsoll.records.access import Actor
 from plimsoll.server.answers import Turns, outward, refusal
 from plimsoll.workspace import Workspace
 
 #: Paths that answer without a token; they tell nothing about the project.
 OPEN = frozenset({"/health", "/version"})
-
-#: Tokens whose actors are remembered at most.
-_REMEMBERED = 1000
 
 
 class Gate:
@@ -34,8 +30,6 @@ class Gate:
         self.workspace = workspace
         self.hosts = hosts
         self.turns = turns
-        #: Token -> the version of the database at which it was looked up, and whose it was.
-        self._known: dict[str, tuple[int, Actor]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -48,26 +42,12 @@ class Gate:
                 token = _token(headers.get("authorization", ""))
                 if not token:
                     raise Unauthenticated("The request has no bearer token.", "Set PLIMSOLL_TOKEN, or use the home's own user.")
-                actor = await self._actor(token)
+                actor = await self.turns.take(False, self.workspace.identify, token)
                 scope.setdefault("state", {}).update(actor=actor, turns=self.turns)
         except PlimsollError as error:
             await refusal(outward(error, str(self.workspace.home)), headers.get("accept", ""))(scope, receive, send)
             return
         await self.app(scope, receive, send)
-
-    async def _actor(self, token: str) -> Actor:
-        """Return whose a token is; it is looked up once after each commit, for a turn takes longer than the look."""
-        version = self.workspace.stores.database.version()
-        known = self._known.get(token)
-        if known is not None and known[0] == version:
-            return known[1]
-        actor = await self.turns.take(False, self.workspace.identify, token)
-        if version is not None:
-            if len(self._known) == _REMEMBERED:
-                self._known.clear()
-            # What is committed between the two is looked up again: the version is the earlier one.
-            self._known[token] = version, actor
-        return actor
 
     def _check_origin(self, headers: Headers) -> None:
         host = headers.get("host", "")

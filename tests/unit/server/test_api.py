@@ -61,7 +61,7 @@ def test_a_token_that_is_not_known_is_refused(client: httpx.Client, header: str)
 
 
 def test_a_token_is_worth_what_its_actor_may_at_this_moment(running: Running, client: httpx.Client) -> None:
-    # Whose a token is, the server remembers until the next commit, whoever makes it: this process is not the server's own only door.
+    # Whoever changes what he may: the server, or another process.
     elsewhere = open_workspace(running.yard.workspace.home)
     first = running.yard.workspace.do(AddActor(name="ada", roles=("read",)), running.yard.owner).token
 
