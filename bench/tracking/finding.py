@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 
 from bench.tracking.finding_data import EXPERIMENTS, METRICS, POINTS, RUNS, WHOLE, fill_mlflow, filled
 from bench.tracking.lines import most, tell, times
@@ -70,6 +71,15 @@ QUESTIONS = {
     "one param's only run": Question("params.seed = '1234'"),
     "or, not": Question("not (tags.stage = 'dev' or params.depth IN ('2', '3'))", ("metrics.auc DESC",), mlflow=False),
 }
+
+
+class _Token(msgspec.Struct):
+    """Of a page in MLflow's words what leads to the next one. What a client makes of the rest is its own time."""
+
+    next_page_token: str = ""
+
+
+_TOKEN = msgspec.json.Decoder(_Token)
 
 #: Asks for a page, its token or "" for the first, and returns the next one's.
 Ask = Callable[[Question, str, int], str]
@@ -189,7 +199,7 @@ def _spoken(client: httpx.Client, ids: list[str]) -> Ask:
         body = {"experiment_ids": some, "filter": question.where, "order_by": list(question.order), "max_results": limit}
         answer = client.post("/api/2.0/mlflow/runs/search", json=body | ({"page_token": token} if token else {}))
         answer.raise_for_status()
-        return str(answer.json().get("next_page_token", ""))
+        return _TOKEN.decode(answer.content).next_page_token
 
     return ask
 

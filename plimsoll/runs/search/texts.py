@@ -24,8 +24,8 @@ from plimsoll.store.tables.tracking import dataset_uses, model_uses, run_params,
 def search_run_texts(request: SearchRunTexts, context: Context) -> TextPage:
     """Return a page of the runs that a filter lets through, in the order of ``SearchRuns``."""
     ids, token = page_ids(request.search, context.tx)
-    rows = {row[0]: row for row in _SEVERAL.all(context.tx, {"ids": ids})}
-    using = [id for id in ids if rows[id].uses]
+    rows = {row[0]: row for row in _SEVERAL.plain(context.tx, {"ids": ids})}
+    using = [id for id in ids if rows[id][-1]]
     read, models = datasets_of_runs(context.tx, using), models_of_runs(context.tx, using)
     metrics, since = context.stores.points.last_points(context.tx, ids), clock.now() - SILENCE
     found = []

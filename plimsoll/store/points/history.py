@@ -200,7 +200,7 @@ class SqlPoints:
         found: dict[str, list[SeriesSummary]] = {}
         for some in chunks(list(dict.fromkeys(run_ids)), _NAMES):
             if names is None:
-                rows = _SUMMARIES.all(tx, {"of": some})
+                rows = _SUMMARIES.plain(tx, {"of": some})
             else:
                 rows = tx.execute(_of_runs(_SUMMARY, tx.dialect.name).where(_series.name.in_(names)), {"of": some}).all()
             # All records at once: to make them one by one takes twice as long.
@@ -217,7 +217,7 @@ class SqlPoints:
         """
         found: dict[str, list[LastPoint]] = {}
         for some in chunks(list(dict.fromkeys(run_ids)), _NAMES):
-            rows = _LAST.all(tx, {"of": some})
+            rows = _LAST.plain(tx, {"of": some})
             for run_id, mine in groupby(rows, key=itemgetter(0)):
                 found[run_id] = [(name, _last(last, number), step, time) for _, name, last, number, step, time in mine]
         return found
