@@ -6,8 +6,10 @@ order. Sets are sorted by their members' bytes, so that equal sets give equal by
 
 from __future__ import annotations
 
+import collections
 import datetime
 import decimal
+import fractions
 import importlib
 import io
 import uuid
@@ -19,7 +21,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from plimsoll import codec
+from plimsoll import codec, extras
 from plimsoll.errors import Corrupt, Unfingerprintable
 
 #: Containers within containers; deeper ones would exhaust the stack of whoever reads them.
@@ -40,12 +42,19 @@ Keep = Callable[[Any], list[Any] | None]
 Fetch = Callable[[list[Any]], Any]
 
 
+#: Dicts of the standard library, and what a ``defaultdict`` may begin with.
+_KEYED: dict[str, Callable[..., Any]] = {
+    cls.__name__: cls for cls in (collections.OrderedDict, collections.Counter, collections.defaultdict)
+}
+_DEFAULTS: dict[str, type] = {cls.__name__: cls for cls in (list, dict, set, int, float, str)}
+
+
 def encode(value: Any, keep: Keep) -> bytes:
     """Return ``value`` as typed msgpack.
 
     Args:
-        value: None, bool, int, float, complex, text, bytes, dates and times, Decimal, UUID, NumPy scalars, records of
-            Plimsoll, and lists, tuples, sets and dicts of these.
+        value: None, bool, int, float, complex, text, bytes, dates and times, Decimal, Fraction, UUID, ranges, NumPy scalars,
+            moments of pandas, records of Plimsoll, and lists, tuples, sets, dicts and those of ``collections`` of these.
         keep: is asked about every other value.
 
     Raises:
@@ -94,6 +103,13 @@ def _node(value: Any, keep: Keep, where: str, depth: int) -> Any:
     if cls is dict:
         return ["dict", [[_node(key, keep, f"a key of {where}", depth + 1), _node(item, keep, f"{where}[{key!r:.40}]", depth + 1)]
                          for key, item in value.items()]]  # fmt: skip
+    if cls in _KEYED.values():
+        default = getattr(value, "default_factory", None)
+        if default is None or default in _DEFAULTS.values():
+            inside = _node(dict(value), keep, where, depth)
+            return ["keyed", cls.__name__, inside[1], *([default.__name__] if default else [])]
+    if cls is collections.deque:
+        return ["deque", [_node(item, keep, f"{where}[{index}]", depth + 1) for index, item in enumerate(value)], value.maxlen]
     if cls in (set, frozenset):
         members = [_node(item, keep, f"a member of {where}", depth + 1) for item in value]
         return [cls.__name__, sorted(members, key=codec.to_msgpack)]
@@ -106,7 +122,7 @@ def _node(value: Any, keep: Keep, where: str, depth: int) -> Any:
     if node is None:
         raise Unfingerprintable(
             f"A {cls.__module__}.{cls.__qualname__} in {where} cannot be stored.",
-            "Return numbers, text, dates, lists, dicts, NumPy arrays, data frames, a folder's Path or a plimsoll.Model; "
+            "Return numbers, text, dates, lists, dicts, NumPy arrays, frames, series, a folder's Path or a plimsoll.Model; "
             "for a dataclass return dataclasses.asdict(value).",
         )
     return node
@@ -136,9 +152,47 @@ def _scalar(value: Any, cls: type) -> list[Any] | None:
     if cls is datetime.datetime and (zone := _zone(value.tzinfo)) is not None:
         parts = [value.year, value.month, value.day, value.hour, value.minute, value.second, value.microsecond]
         return ["datetime", parts, value.fold, zone]
+    if cls is fractions.Fraction:
+        return ["fraction", str(value)]
+    if cls is range:
+        return ["range", *(hex(number) for number in (value.start, value.stop, value.step))]
+    if cls is bytearray:
+        return ["bytearray", bytes(value)]
+    if cls.__module__.partition(".")[0] == "pandas":
+        return _moment(value, cls.__name__)
     if isinstance(value, np.generic) and cls.__module__ == "numpy" and value.dtype.kind in "biufcmM":
         return ["numpy", to_npy(np.asarray(value))]
     return None
+
+
+def _moment(value: Any, name: str) -> list[Any] | None:
+    """Return a time, a duration or what is missing of pandas, which has its own."""
+    if name == "Timestamp" and (zone := _pandas_zone(value.tzinfo)) is not None:
+        return ["pandas", name, int(value.asm8.view("i8")), value.unit, value.fold, zone]
+    if name == "Timedelta":
+        return ["pandas", name, int(value.asm8.view("i8")), value.unit]
+    return ["pandas", name[:-4]] if name in ("NaTType", "NAType") else None
+
+
+def _pandas_zone(zone: Any) -> list[Any] | None:
+    # Before its third release pandas makes one of another library of a name.
+    return ["named", zone.zone] if isinstance(getattr(zone, "zone", None), str) else _zone(zone)
+
+
+def _read_moment(name: str, parts: list[Any]) -> Any:
+    pandas = extras.require("pandas")
+    match name, parts:
+        case "Timestamp", [number, unit, fold, zone]:
+            moment = pandas.Timestamp(np.datetime64(number, unit))
+            if zone:
+                return moment.tz_localize("UTC").tz_convert(zone[1] if zone[0] == "named" else _tzinfo(zone))
+            return moment.replace(fold=fold)
+        case "Timedelta", [number, unit]:
+            return pandas.Timedelta(np.timedelta64(number, unit))
+        case "NaT" | "NA", []:
+            return getattr(pandas, name)
+        case _:
+            raise ValueError(f"unknown moment {name!r}")
 
 
 def _zone(zone: datetime.tzinfo | None) -> list[Any] | None:
@@ -193,6 +247,11 @@ def _value(node: Any, fetch: Fetch) -> Any:
             return tuple(_values(items, fetch))
         case ["dict", items]:
             return {_value(key, fetch): _value(item, fetch) for key, item in items}
+        case ["keyed", name, items, *default]:
+            pairs = {_value(key, fetch): _value(item, fetch) for key, item in items}
+            return _keyed(name, pairs, default)
+        case ["deque", items, most]:
+            return collections.deque(_values(items, fetch), most)
         case ["set", items]:
             return {_value(item, fetch) for item in items}
         case ["frozenset", items]:
@@ -203,6 +262,14 @@ def _value(node: Any, fetch: Fetch) -> Any:
             return complex(real, imaginary)
         case ["decimal", text]:
             return decimal.Decimal(text)
+        case ["fraction", text]:
+            return fractions.Fraction(text)
+        case ["range", *parts]:
+            return range(*(int(part, 16) for part in parts))
+        case ["bytearray", data]:
+            return bytearray(data)
+        case ["pandas", name, *parts] if name in ("Timestamp", "Timedelta", "NaT", "NA"):
+            return _read_moment(name, parts)
         case ["uuid", data]:
             return uuid.UUID(bytes=data)
         case ["numpy", data]:
@@ -213,6 +280,12 @@ def _value(node: Any, fetch: Fetch) -> Any:
             return getattr(datetime, kind)(*parts, tzinfo=_tzinfo(zone), fold=fold)
         case _:
             return fetch(node)
+
+
+def _keyed(name: str, pairs: dict[Any, Any], default: list[str]) -> Any:
+    if name == "defaultdict":
+        return collections.defaultdict(_DEFAULTS[default[0]] if default else None, pairs)
+    return _KEYED[name](pairs)
 
 
 def _values(items: list[Any], fetch: Fetch) -> list[Any]:

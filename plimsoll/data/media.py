@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from plimsoll.data.table import is_pandas
+from plimsoll.data.tables.pandas_columns import is_pandas
 from plimsoll.errors import InvalidInput
 from plimsoll.records.run import check_artifact_name
 

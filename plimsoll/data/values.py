@@ -41,7 +41,7 @@ _MANIFEST, _FILES = "manifest.json", "files"
 def save(value: Any, blobs: Blobs, project: Path) -> Output:
     """Store what a step returned.
 
-    * A polars frame is a table; so is a pandas frame that comes back from one unchanged.
+    * A polars frame is a table; so are a pandas frame and series that come back from one unchanged.
     * ``Path`` to a folder or file is a tree. Times, permissions and empty folders are not kept.
     * A class of Plimsoll with ``__plimsoll_save__`` (a model) writes its own files.
     * NumPy arrays, and plain values, frames and arrays inside lists, tuples, sets and dicts are a value.
@@ -86,7 +86,7 @@ def load(output: Output, blobs: Blobs, folder: Path | None = None, *, trusted: b
     if manifest.kind == "table":
         tables = _tables()
         frame = tables.get_table(blobs, output.digest)
-        return tables.to_pandas(frame, manifest.meta["pandas"]) if "pandas" in manifest.meta else frame
+        return tables.from_table(frame, manifest.meta["pandas"]) if "pandas" in manifest.meta else frame
     if manifest.kind == "value":
         return _load_value(manifest, blobs)
     if manifest.kind == "outputs":
@@ -223,7 +223,7 @@ def _is_framed(value: Any) -> bool:
 
 def _tables() -> Any:
     # Named, not imported above: it imports polars, which takes longer than most steps that have no frames.
-    return importlib.import_module("plimsoll.data.table")
+    return importlib.import_module("plimsoll.data.tables.table")
 
 
 def _temporary() -> Path:

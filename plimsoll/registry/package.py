@@ -26,7 +26,7 @@ import polars as pl
 from plimsoll import clock, codec
 from plimsoll.data.packed import entry_of, is_own, load_function, module_files
 from plimsoll.data.project import read_project
-from plimsoll.data.table import TABLE_FILE, as_polars, columns_of, from_parquet, to_parquet
+from plimsoll.data.tables.table import TABLE_FILE, as_polars, columns_of, from_parquet, to_parquet
 from plimsoll.errors import Corrupt, InvalidInput, Untrusted
 from plimsoll.monitoring.sketches import Profile
 from plimsoll.records.data import FileEntry, Manifest

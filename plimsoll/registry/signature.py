@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from plimsoll import clock
-from plimsoll.data.table import as_polars, columns_of, dtype_of
+from plimsoll.data.tables.table import as_polars, columns_of, dtype_of
 from plimsoll.errors import InvalidInput
 from plimsoll.records.data import Column
 from plimsoll.records.model import Signature

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from plimsoll.data.snapshot import get_tree
-from plimsoll.data.table import put_table
+from plimsoll.data.tables.table import put_table
 from plimsoll.errors import Refused, Untrusted
 from plimsoll.records.data import RegisterSnapshot
 from plimsoll.records.deployment import ApproveRelease, CreateRelease, GetRelease

@@ -22,7 +22,7 @@ import polars as pl
 from plimsoll import clock
 from plimsoll.data.project import load_object, read_project
 from plimsoll.data.snapshot import get_tree
-from plimsoll.data.table import get_table
+from plimsoll.data.tables.table import get_table
 from plimsoll.errors import InvalidInput, NotFound, PlimsollError, Untrusted
 from plimsoll.records.deployment import GetDeployment, GetRelease, Release
 from plimsoll.records.model import CheckReport, CheckVersion, GetVersion, ListGrants, Purpose, RecordReport, Verdict, Version

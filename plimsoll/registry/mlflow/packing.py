@@ -13,7 +13,7 @@ import polars as pl
 from plimsoll import codec, extras
 from plimsoll.data import values
 from plimsoll.data.snapshot import get_tree
-from plimsoll.data.table import get_table
+from plimsoll.data.tables.table import get_table
 from plimsoll.errors import Corrupt, Denied, InvalidInput, NotFound, Refused, Untrusted
 from plimsoll.records.data import GetSnapshot, ListSnapshots, RegisterSnapshot
 from plimsoll.records.model import CreateVersion, GetVersion, ListGrants, Version

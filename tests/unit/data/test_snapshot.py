@@ -15,7 +15,7 @@ from plimsoll import codec
 from plimsoll.data.refs import registered
 from plimsoll.data.refs.registered import get_snapshot, list_snapshots, register_snapshot
 from plimsoll.data.snapshot import get_manifest, get_tree, put_manifest, put_tree
-from plimsoll.data.table import put_table
+from plimsoll.data.tables.table import put_table
 from plimsoll.errors import Conflict, Corrupt, InvalidInput, NotFound
 from plimsoll.records.access import Actor
 from plimsoll.records.data import Column, FileEntry, GetSnapshot, ListSnapshots, Manifest, RegisterSnapshot

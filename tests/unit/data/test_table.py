@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from plimsoll.data.snapshot import get_manifest, put_manifest
-from plimsoll.data.table import as_polars, columns_of, dtype_of, get_table, put_table, to_parquet
+from plimsoll.data.tables.table import as_polars, columns_of, dtype_of, get_table, put_table, to_parquet
 from plimsoll.errors import Corrupt, InvalidInput
 from plimsoll.records.data import FileEntry, Manifest
 from plimsoll.store.blobs import LocalBlobs
@@ -97,7 +97,7 @@ def test_another_process_with_other_threads_and_categories_writes_the_same_bytes
 import sys; sys.path.insert(0, sys.argv[1])
 import polars as pl
 seen = pl.Series(sys.argv[2].split(), dtype=pl.Categorical)
-from plimsoll.data.table import to_parquet
+from plimsoll.data.tables.table import to_parquet
 from plimsoll.codec import digest
 rows = pl.DataFrame({"n": range(300_000)}).with_columns(
     text=(pl.col("n") % 700).cast(pl.String), category=(pl.col("n") % 3).cast(pl.String).cast(pl.Categorical))

@@ -62,6 +62,49 @@ def test_each_of_several_outputs_goes_where_it_is_taken(bench: Bench, executor: 
     assert set(states(bench.run(executor=executor)).values()) == {"hit"}
 
 
+PARTS = """
+    from typing import NamedTuple
+    import pandas as pd
+    from sklearn.model_selection import train_test_split
+    from plimsoll.pipelines.step import pipeline, step
+
+    class Parts(NamedTuple):
+        rows: pd.DataFrame
+        other: pd.DataFrame
+        wanted: pd.Series
+        kept: pd.Series
+
+    @step
+    def split(count, seed) -> Parts:
+        frame = pd.DataFrame({"a": range(count), "b": range(count)})
+        return Parts(*train_test_split(frame[["a"]], frame["b"] % 2, test_size=0.25, random_state=seed))
+
+    @step
+    def fit(rows, wanted):
+        return rows["a"].groupby(wanted).agg(["mean", "size"])
+
+    @step
+    def judge(model, kept):
+        return float(model.loc[kept, "mean"].sum())
+
+    @pipeline
+    def flow(count: int = 20, seed: int = 1):
+        parts = split(count, seed)
+        return judge(fit(parts.rows, parts.wanted), parts.kept)
+"""
+
+
+@pytest.mark.parametrize("executor", ["in_process", "processes"])
+def test_frames_and_series_of_pandas_go_from_step_to_step_as_they_are_after_a_split(bench: Bench, executor: str) -> None:
+    bench.write("pipe.py", PARTS)
+    result = bench.run(executor=executor)
+    assert result.value == bench.load()()
+    rows = result["split"].load().rows
+    assert sorted(rows.index) != list(rows.index)
+    assert (rows.index == rows["a"]).all()
+    assert set(states(bench.run(executor=executor)).values()) == {"hit"}
+
+
 def test_a_step_reruns_only_when_the_output_that_it_takes_has_changed(bench: Bench) -> None:
     bench.write("pipe.py", SPLIT)
     bench.run()

@@ -21,7 +21,7 @@ from sklearn.preprocessing import FunctionTransformer
 from plimsoll import codec
 from plimsoll.data.project import load_object
 from plimsoll.data.snapshot import get_tree
-from plimsoll.data.table import get_table, put_table
+from plimsoll.data.tables.table import get_table, put_table
 from plimsoll.data.values import load, save
 from plimsoll.errors import Corrupt, InvalidInput, Refused, Untrusted
 from plimsoll.monitoring.sketches import Profile

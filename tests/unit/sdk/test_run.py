@@ -16,7 +16,7 @@ import pytest
 import plimsoll
 from plimsoll import clock
 from plimsoll.data.snapshot import get_manifest
-from plimsoll.data.table import get_table
+from plimsoll.data.tables.table import get_table
 from plimsoll.errors import Conflict, InvalidInput, NotFound, StorageFull, Unfingerprintable, Unreachable
 from plimsoll.records.request import Request
 from plimsoll.records.run import AppendPoints, CodeVersion, FinishRun, GetRun, GetSeries, RunDetail, StartRun

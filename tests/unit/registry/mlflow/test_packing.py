@@ -16,7 +16,7 @@ import yaml
 from sklearn.linear_model import LogisticRegression
 
 from plimsoll.data.snapshot import get_tree
-from plimsoll.data.table import put_table
+from plimsoll.data.tables.table import put_table
 from plimsoll.errors import Corrupt, Denied, InvalidInput, PlimsollError, Refused, Untrusted
 from plimsoll.records.data import RegisterSnapshot
 from plimsoll.records.model import GetVersion, ListGrants, TrustPackage, Version

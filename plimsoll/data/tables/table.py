@@ -1,23 +1,19 @@
-"""Tables: one deterministic Parquet file in a manifest, and pandas frames to polars and back.
-
-pandas goes column by column through NumPy, so that Arrow's Python package is not needed.
-"""
+"""Tables: one deterministic Parquet file in a manifest."""
 
 from __future__ import annotations
 
 import ast
-import datetime
-import decimal
 import io
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from plimsoll import codec, extras
+from plimsoll import codec
 from plimsoll.data.snapshot import get_manifest, put_manifest
+from plimsoll.data.tables.pandas_columns import from_pandas, is_pandas
+from plimsoll.data.tables.pandas_kept import as_table, from_table, is_kept
 from plimsoll.errors import Corrupt, InvalidInput, Unfingerprintable
 from plimsoll.records.data import Column, FileEntry, Manifest
 from plimsoll.records.request import Json
@@ -32,17 +28,6 @@ _PLAIN = {
         *(pl.Boolean, pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.Int128, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64),
         *(pl.Float32, pl.Float64, pl.String, pl.Binary, pl.Date, pl.Time, pl.Null),
     )
-}
-
-#: What an object column may hold: one of these types, and missing values.
-_OBJECTS = (str, bytes, bool, int, float, datetime.date, datetime.datetime, datetime.time, datetime.timedelta, decimal.Decimal)
-
-#: pandas dtypes with a mask of their own -> how NumPy calls their values.
-_MASKED = {
-    **{f"{sign}Int{bits}": f"{sign.lower()}int{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64)},
-    "Float32": "float32",
-    "Float64": "float64",
-    "boolean": "bool",
 }
 
 
@@ -85,7 +70,7 @@ def get_table(blobs: Blobs, digest: str) -> pl.DataFrame:
 
 
 def put_frame(blobs: Blobs, value: Any) -> tuple[str, int] | None:
-    """Store a frame of polars, or one of pandas that comes back from storage unchanged, as :func:`put_table` does; None for no frame.
+    """Store a frame of polars, or a frame or series of pandas that comes back unchanged, as :func:`put_table` does; None for no frame.
 
     Args:
         blobs: where to.
@@ -97,14 +82,14 @@ def put_frame(blobs: Blobs, value: Any) -> tuple[str, int] | None:
     """
     if isinstance(value, pl.DataFrame):
         return put_table(blobs, _storable(value))
-    if is_pandas(value):
-        frame, described = _unchanged(value)
+    if is_kept(value) and hasattr(value, "iloc"):
+        frame, described = as_table(value)
         return put_table(blobs, frame, pandas=described)
     return None
 
 
 def part_of(value: Any) -> tuple[list[Any], bytes, str] | None:
-    """Return a frame or series within another value as what names it, its bytes and their suffix; None for no frame or series.
+    """Return a frame, series or index within another value as what names it, its bytes and their suffix; None for none of these.
 
     Args:
         value: anything.
@@ -118,8 +103,8 @@ def part_of(value: Any) -> tuple[list[Any], bytes, str] | None:
     if isinstance(value, pl.Series):
         frame = _storable(value.to_frame())
         return ["series", codec.plain(columns_of(frame))], to_parquet(frame), "parquet"
-    if is_pandas(value):
-        frame, described = _unchanged(value)
+    if is_kept(value):
+        frame, described = as_table(value)
         return ["pandas", codec.plain(columns_of(frame)), described], to_parquet(frame), "parquet"
     return None
 
@@ -140,7 +125,7 @@ def read_part(kind: str, described: list[Any], data: bytes) -> Any:
     if kind not in ("frame", "series", "pandas"):
         raise ValueError(f"unknown tag {kind!r}")
     frame = from_parquet(data, codec.convert(described[0], tuple[Column, ...], "The columns"))
-    return to_pandas(frame, described[1]) if kind == "pandas" else frame.to_series() if kind == "series" else frame
+    return from_table(frame, described[1]) if kind == "pandas" else frame.to_series() if kind == "series" else frame
 
 
 def to_parquet(frame: pl.DataFrame) -> bytes:
@@ -230,56 +215,6 @@ def as_polars(frame: Any) -> pl.DataFrame:
     raise InvalidInput(f"A {type(frame).__module__}.{type(frame).__qualname__} is not a table.", remedy)
 
 
-def is_pandas(value: Any) -> bool:
-    """Return whether ``value`` is a pandas DataFrame, without importing pandas.
-
-    Args:
-        value: anything.
-    """
-    cls = type(value)
-    return cls.__name__ == "DataFrame" and cls.__module__.partition(".")[0] == "pandas"
-
-
-def from_pandas(frame: Any) -> pl.DataFrame:
-    """Return a pandas frame as polars. Missing values of every kind become null; an unnamed integer index is dropped.
-
-    Args:
-        frame: a ``pandas.DataFrame`` whose columns have distinct text names and types that polars has too.
-
-    Raises:
-        InvalidInput: the index carries data, a column's name is not text or occurs twice, or a column's type has no
-            counterpart; the message names it.
-    """
-    index = frame.index
-    if getattr(index, "nlevels", 1) > 1 or index.name is not None or getattr(index.dtype, "kind", "O") not in "iu":
-        raise InvalidInput("The pandas frame keeps data in its index, which a table does not have.", "Call frame.reset_index() first.")
-    names = list(frame.columns)
-    for position, name in enumerate(names):
-        if not isinstance(name, str) or name in names[:position]:
-            raise InvalidInput(f"The column name {name!r} is not text or occurs twice.", "Give every column its own text name.")
-    return pl.DataFrame([_from_column(name, frame[name]) for name in names] or None, height=len(frame))
-
-
-def to_pandas(frame: pl.DataFrame, described: Mapping[str, Any]) -> Any:
-    """Return a polars frame as pandas with a plain row index.
-
-    Args:
-        frame: what :func:`from_pandas` gave.
-        described: ``dtypes``, column -> text of its pandas dtype; ``name``, the text by which all columns are called, or None;
-            ``nan``, the columns of Python objects in which NaN stands for what is missing, and not None.
-
-    Raises:
-        MissingExtra: pandas is not installed.
-    """
-    pandas = extras.require("pandas")
-    columns = {name: _to_column(pandas, frame[name], described["dtypes"][name]) for name in frame.columns}
-    for name in described["nan"]:
-        columns[name] = pandas.Series([math.nan if each is None else each for each in columns[name]], dtype=object)
-    made = pandas.DataFrame(columns, index=pandas.RangeIndex(frame.height))
-    made.columns.name = described["name"]
-    return made
-
-
 def _from_dict(columns: Mapping[Any, Any]) -> pl.DataFrame:
     made = []
     for name, values in columns.items():
@@ -304,37 +239,6 @@ def _storable(frame: pl.DataFrame) -> pl.DataFrame:
     if type(frame) is not pl.DataFrame:
         raise Unfingerprintable(f"A {type(frame).__qualname__} is not a plain polars frame.", "Return polars.DataFrame(frame).")
     return frame
-
-
-def _unchanged(value: Any) -> tuple[pl.DataFrame, dict[str, Json]]:
-    remedy = "Return polars.from_pandas(frame) or frame.reset_index(drop=True) with plain column types."
-    try:
-        frame = from_pandas(value)
-    except InvalidInput as error:
-        raise Unfingerprintable(f"The pandas frame cannot be stored: {error.fact}", error.remedy) from error
-    name = value.columns.name
-    described: dict[str, Json] = {
-        "dtypes": {name: str(value[name].dtype) for name in value.columns},
-        "name": name if type(name) is str else None,
-        "nan": [name for name in value.columns if float in _gaps(value[name])],
-    }
-    try:
-        back = to_pandas(frame, described)
-    except (TypeError, ValueError) as error:
-        raise Unfingerprintable(f"The pandas frame would not come back as it is: {error}", remedy) from error
-    # What a type's text does not say (an ordered category, mixed missing values, an index with holes) shows here.
-    same = type(value) is type(back) and not value.attrs and value.flags == back.flags and value.columns.name == back.columns.name
-    same = same and value.index.equals(back.index) and value.columns.equals(back.columns)
-    for name in value.columns if same else ():
-        same = same and value[name].dtype == back[name].dtype and value[name].equals(back[name]) and _gaps(value[name]) == _gaps(back[name])
-    if not same:
-        raise Unfingerprintable("The pandas frame would not come back from storage as it is.", remedy)
-    return frame, described
-
-
-def _gaps(column: Any) -> list[type]:
-    """Return the types of what is missing in a column of objects; to pandas every missing value is equal."""
-    return [type(each) for each in column[column.isna()]] if column.dtype == object else []
 
 
 def _stored(dtype: pl.DataType) -> pl.DataType:
@@ -376,82 +280,3 @@ def _read_dtype(node: ast.expr) -> pl.DataType:
             return pl.Struct({ast.literal_eval(key): _read_dtype(value) for key, value in zip(keys, values, strict=True) if key})
         case _:
             raise ValueError(ast.dump(node)[:100])
-
-
-def _from_column(name: str, column: Any) -> pl.Series:
-    dtype, text = column.dtype, str(column.dtype)
-    missing = column.isna().to_numpy(dtype=bool)
-    if text in _MASKED:
-        numpy_type = np.dtype(_MASKED[text])
-        return _with_nulls(pl.Series(name, column.to_numpy(dtype=numpy_type, na_value=numpy_type.type(0))), missing)
-    if isinstance(dtype, np.dtype) and dtype.kind in "biuf":
-        return _with_nulls(pl.Series(name, np.ascontiguousarray(column.to_numpy())), missing)
-    if (isinstance(dtype, np.dtype) and dtype.kind in "mM") or text.startswith("datetime64["):
-        return _moments(name, column, text)
-    if text in ("str", "string", "category", "object"):
-        values = [None if gone else value for value, gone in zip(column.astype(object).tolist(), missing.tolist(), strict=True)]
-        return _objects(name, values)
-    raise InvalidInput(
-        f"The column {name!r} has the pandas type {text!r}, which a table cannot hold.", "Convert it with astype to a plain type."
-    )
-
-
-def _moments(name: str, column: Any, text: str) -> pl.Series:
-    kind, _, inside = text.partition("[")
-    unit, _, zone = inside.rstrip("]").partition(", ")
-    # polars has no whole seconds; microseconds hold each of them exactly.
-    unit = "us" if unit == "s" else unit
-    series = pl.Series(name, column.to_numpy(dtype=f"{kind}[{unit}]"))
-    if not zone:
-        return series
-    try:
-        return series.dt.replace_time_zone("UTC").dt.convert_time_zone(zone)
-    except pl.exceptions.PolarsError as error:
-        raise InvalidInput(
-            f"The column {name!r} has the time zone {zone!r}, which a table cannot hold.", "Convert it with dt.tz_convert('UTC')."
-        ) from error
-
-
-def _objects(name: str, values: list[Any]) -> pl.Series:
-    kinds = {type(value) for value in values if value is not None}
-    if not kinds:
-        return pl.Series(name, values, dtype=pl.String)
-    kind = kinds.pop()
-    if kinds or kind not in _OBJECTS:
-        found = ", ".join(sorted({kind.__name__, *(other.__name__ for other in kinds)}))
-        raise InvalidInput(
-            f"The column {name!r} holds Python objects of the type {found}, which a table cannot hold.",
-            "Convert the column to one plain type, such as text or numbers.",
-        )
-    try:
-        return pl.Series(name, values, strict=True)
-    except (pl.exceptions.PolarsError, TypeError, OverflowError, ValueError) as error:
-        raise InvalidInput(f"The column {name!r} cannot become a table's column: {error}", "Convert it to a plain type.") from error
-
-
-def _with_nulls(series: pl.Series, missing: Any) -> pl.Series:
-    if not missing.any():
-        return series
-    return pl.select(pl.when(pl.Series("missing", missing)).then(None).otherwise(series).alias(series.name)).to_series()
-
-
-def _to_column(pandas: Any, series: pl.Series, text: str) -> Any:
-    missing = series.is_null().to_numpy()
-    if text in _MASKED:
-        filled = series.fill_null(False if text == "boolean" else 0).to_numpy()
-        masked = pandas.array(np.array(filled, dtype=_MASKED[text]), dtype=text)
-        masked[missing] = pandas.NA
-        return masked
-    if text.startswith(("datetime64[", "timedelta64[")):
-        kind, _, inside = text.partition("[")
-        plain = series.dt.replace_time_zone(None) if series.dtype == pl.Datetime and ", " not in inside else series
-        if isinstance(plain.dtype, pl.Datetime) and plain.dtype.time_zone:
-            plain = plain.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-            unit = inside.partition(",")[0]
-            moments = pandas.Series(plain.to_numpy().astype(f"datetime64[{unit}]")).dt.tz_localize("UTC")
-            return moments.dt.tz_convert(inside.rstrip("]").partition(", ")[2]).array
-        return pandas.array(plain.to_numpy().astype(f"{kind}[{inside}"), dtype=text)
-    if text in ("str", "string", "category", "object"):
-        # Of an array of objects, a frame would guess that it is of texts.
-        return pandas.Series(series.to_list(), dtype=text)
-    return np.array(series.fill_null(float("nan")).to_numpy() if series.null_count() else series.to_numpy(), dtype=text)
