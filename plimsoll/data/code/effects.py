@@ -168,7 +168,8 @@ def _files(texts: Mapping[str, Iterable[str]]) -> dict[str, str]:
     found = {}
     for text, folders in texts.items():
         if 0 < len(text) < _LONGEST and "\0" not in text:
-            paths = (os.path.join(folder, text) for folder in sorted(folders))
+            # The end of `folder + "/name"` begins like a path of its own.
+            paths = (path for folder in sorted(folders) for path in (os.path.join(folder, text), folder + text))
             path = next((path for path in paths if os.path.isfile(path) and os.access(path, os.R_OK)), None)
             if path is not None:
                 with open(path, "rb") as file:

@@ -33,6 +33,13 @@ OUTSIDE: dict[str, Case] = {
         },
         "p.json",
     ),
+    "settings kept by lru_cache from a file beside the module": edit(
+        "import os\nfrom functools import lru_cache\nHERE = os.path.dirname(os.path.abspath(__file__))\n@lru_cache\ndef settings():\n    with open(HERE + '/s.txt') as f:\n        return f.read()\nsettings()\ndef run(x):\n    return settings()\n",
+        "3",
+        "4",
+        {"s.txt": "3"},
+        "s.txt",
+    ),
     "variable name computed at import that sets": edit(
         "import decimal, os\nNAME = 'PR' + 'EC'\ndecimal.getcontext().prec = int(os.environ[NAME])\ndef run(x):\n    return str(decimal.Decimal(1) / 7)\n",
         variables={"PREC": "3"},
