@@ -29,8 +29,8 @@ MAX_DEPTH = 100
 
 _RECORDS = "plimsoll.records."
 
-#: What a damaged document makes the readers below raise.
-_UNREADABLE = (
+#: What a damaged document makes those raise that read it.
+UNREADABLE = (
     *(msgspec.DecodeError, ValueError, TypeError, LookupError, AttributeError),
     *(ImportError, OverflowError, RecursionError, decimal.DecimalException),
 )
@@ -75,7 +75,7 @@ def decode(data: bytes, fetch: Fetch) -> Any:
     """
     try:
         return _value(msgspec.msgpack.decode(data), fetch)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise Corrupt(f"A stored value cannot be read: {error}", "Drop the cache entry and run the step again.") from error
 
 

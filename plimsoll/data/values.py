@@ -86,7 +86,7 @@ def load(output: Output, blobs: Blobs, folder: Path | None = None, *, trusted: b
     if manifest.kind == "table":
         tables = _tables()
         frame = tables.get_table(blobs, output.digest)
-        return tables.from_table(frame, manifest.meta["pandas"]) if "pandas" in manifest.meta else frame
+        return _read_pandas(tables, frame, manifest.meta["pandas"]) if "pandas" in manifest.meta else frame
     if manifest.kind == "value":
         return _load_value(manifest, blobs)
     if manifest.kind == "outputs":
@@ -195,6 +195,13 @@ def _part(value: Any) -> tuple[list[Any], bytes, str] | None:
         except ValueError:
             return None
     return _tables().part_of(value) if _is_framed(value) else None
+
+
+def _read_pandas(tables: Any, frame: Any, described: Any) -> Any:
+    try:
+        return tables.from_table(frame, described)
+    except exact.UNREADABLE as error:
+        raise Corrupt(f"A stored frame of pandas cannot be read: {error!r}", "Drop the cache entry and run the step again.") from error
 
 
 def _load_value(manifest: Manifest, blobs: Blobs) -> Any:

@@ -9,13 +9,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from plimsoll.data.tables.table import put_table
 from plimsoll.data.values import load, save
-from plimsoll.errors import InvalidInput, Unfingerprintable
+from plimsoll.errors import Corrupt, InvalidInput, Unfingerprintable
 from plimsoll.fingerprint import digest_value
+from plimsoll.records.pipeline import Output
 from plimsoll.store.blobs import LocalBlobs
 
 ROWS = pd.DataFrame({"a": [3, 1, 2], "s": ["x", "y", None], "f": [1.5, np.nan, -0.0]})
@@ -162,3 +165,12 @@ def test_what_would_come_back_changed_is_refused_with_a_remedy(blobs: LocalBlobs
         with pytest.raises((Unfingerprintable, InvalidInput)) as caught:
             save(made, blobs, Path())
         assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    "described", [{}, None, {"kind": "frame", "labels": None, "types": [{}], "rows": {}}, {"kind": "series", "types": 7}]
+)
+def test_a_description_that_is_damaged_is_corrupt(blobs: LocalBlobs, described: Any) -> None:
+    digest, size = put_table(blobs, pl.DataFrame({"a": [1]}), pandas=described)
+    with pytest.raises(Corrupt, match="pandas"):
+        load(Output(digest=digest, kind="table", size=size), blobs)
