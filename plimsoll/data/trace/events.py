@@ -96,7 +96,8 @@ def _by_handle(found: Found, frame: FrameType, path: Any) -> bool:
 def _opened(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
     path, _, flags = args
     if isinstance(path, int):
-        handle(found, path)
+        if found.asks(frame) != "imports":  # it writes what it has compiled
+            handle(found, path)
         return
     asker = _asker(found, frame, path)
     if asker in ("imports", "plimsoll"):

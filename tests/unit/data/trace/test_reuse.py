@@ -303,3 +303,18 @@ def test_a_step_that_reads_one_of_two_files_by_a_parameter_of_its_own_depends_on
     assert result["look"].why == "file which.txt changed"
     bench.write("which.txt", "a.txt")
     assert (states(bench.run()), bench.run().value) == ({"look": "hit"}, "1")
+
+
+@pytest.mark.parametrize("executor", ["in_process", "processes"])
+def test_what_python_compiles_while_a_step_imports_does_not_keep_its_result_from_later_runs(
+    bench: Bench, executor: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    bench.write("late.py", "RATE = 2")
+    bench.write("plug_a.py", PLUGIN.format(rate=2, comment="").replace("shared", "late").replace("FACTOR", "RATE as FACTOR", 1))
+    body = "    import importlib\n    import late\n    return late.RATE * importlib.import_module('plug_' + kind).rate()"
+    bench.write("pipe.py", f"{HEAD}\n@step\ndef look(kind):\n{body}\n\n@pipeline\ndef flow(kind: str = 'a'):\n    return look(kind)\n")
+    assert bench.run(executor=executor).value == 8
+    assert list(bench.project.glob("__pycache__/plug_a.*.pyc"))
+    assert states(bench.run(executor=executor)) == {"look": "hit"}
