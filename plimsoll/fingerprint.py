@@ -52,9 +52,19 @@ Visit = Callable[[Any], "tuple[str, Any] | None"]
 
 _FLOAT = struct.Struct(">d")
 
+#: What refers to itself may do so along very many ways: each is gone once.
+_AFTER_A_CIRCLE = 20_000
+
+#: Packages whose objects that refer to themselves hold names made of places in memory.
+_NAMED_BY_PLACE = frozenset({"sqlalchemy"})
+
 
 def digest_value(
-    value: Any, visit: Visit | None = None, rescue: Visit | None = None, name_class: Callable[[type], str] = class_name
+    value: Any,
+    visit: Visit | None = None,
+    rescue: Visit | None = None,
+    name_class: Callable[[type], str] = class_name,
+    circles: bool = False,
 ) -> str:
     """Return the BLAKE3 digest of ``value`` as 64 hex digits; see the module for what counts.
 
@@ -64,11 +74,12 @@ def digest_value(
         visit: asked first about each value but plain scalars; what it returns stands in for the value.
         rescue: asked in the same way about each value that would be refused.
         name_class: what the class of an instance is called; left out, its module and qualified name.
+        circles: a value may refer to itself; there, how far up it is stands in for it.
 
     Raises:
-        Unfingerprintable: a value inside has no encoding, or refers to itself; the message names the way to it.
+        Unfingerprintable: a value inside has no encoding, or refers to itself where it may not; the message names the way to it.
     """
-    encoder = _Encoder(visit, rescue, name_class)
+    encoder = _Encoder(visit, rescue, name_class, _Active(circles))
     try:
         encoder.put(value)
     except Opaque as problem:
@@ -79,17 +90,44 @@ def digest_value(
     return encoder.finish().hex()
 
 
+class _Active:
+    """The values that are being written, each within the one before it: so one that holds itself is found."""
+
+    def __init__(self, circles: bool) -> None:
+        self.circles = circles
+        #: Identity -> how deep the value lies.
+        self.depths: dict[int, int] = {}
+        #: How many values may follow the first one that refers to itself.
+        self.left = _AFTER_A_CIRCLE
+
+    def enter(self, value: Any) -> int | None:
+        """Note a value that is not plain; return how far up it is already being written, or None.
+
+        Raises:
+            Opaque: it refers to itself where it may not, or in too many ways.
+        """
+        key = id(value)
+        depth = self.depths.get(key)
+        if depth is not None and (not self.circles or type(value).__module__.partition(".")[0] in _NAMED_BY_PLACE):
+            raise Opaque("refers to itself")
+        if depth is not None or self.left < _AFTER_A_CIRCLE:
+            self.left -= 1
+            if self.left <= 0:
+                raise Opaque("refers to itself in too many ways")
+        if depth is None:
+            self.depths[key] = len(self.depths)
+            return None
+        return len(self.depths) - depth
+
+
 class _Encoder:
     """Writes one value into one hash."""
 
-    def __init__(
-        self, visit: Visit | None, rescue: Visit | None, name_class: Callable[[type], str], active: set[int] | None = None
-    ) -> None:
+    def __init__(self, visit: Visit | None, rescue: Visit | None, name_class: Callable[[type], str], active: _Active) -> None:
         self.visit = visit
         self.rescue = rescue
         self.name_class = name_class
-        #: Identities of the containers being written, to find a value that holds itself.
-        self.active: set[int] = set() if active is None else active
+        self.active = active
         #: Memory that values may share -> which one it was, and its first owner.
         self.memories: dict[Any, tuple[int, Any]] = {}
         self.hash = blake3(VERSION)
@@ -181,10 +219,10 @@ class _Encoder:
         if write is not None:
             write(self, value)
             return
-        key = id(value)
-        if key in self.active:
-            raise Opaque("refers to itself")
-        self.active.add(key)
+        above = self.active.enter(value)
+        if above is not None:
+            self.count(b"^", above)
+            return
         try:
             stand_in = None if self.visit is None else self.visit(value)
             if stand_in is not None:
@@ -194,7 +232,7 @@ class _Encoder:
             else:
                 self.other(value)
         finally:
-            self.active.discard(key)
+            del self.active.depths[id(value)]
 
     def stand_in(self, tag: str, value: Any) -> None:
         self.count(b"v", 1)

@@ -169,7 +169,7 @@ class _Walk:
 
     def digest(self, value: Any, what: str) -> str:
         try:
-            return digest_value(value, self.visit, self.rescue, self.class_name)
+            return digest_value(value, self.visit, self.rescue, self.class_name, circles=True)
         except Unfingerprintable as error:
             if "function" in error.details:
                 raise
@@ -334,7 +334,7 @@ class _Walk:
             self.reach(module)
             return "code", self.meet(value, module, code.co_qualname, lambda label: self.work_function(label, value))
         self.touch(module, origin)
-        self.used.add(value.__name__)
+        self.used.update((value.__name__, f"{module}.{value.__name__}"))
         registry = getattr(value, "registry", None)
         if isinstance(registry, types.MappingProxyType) and hasattr(value, "dispatch"):
             found = [(f"{key.__module__}.{key.__qualname__}", key, each) for key, each in registry.items()]

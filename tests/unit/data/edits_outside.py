@@ -7,6 +7,13 @@ from tests.unit.data.case import Case, edit
 
 _PLAIN = "import os\nK = 1\ndef helper(value):\n    # adds\n    total = value + K\n    return total\ndef run(x):\n    '''Doc.'''\n    result = helper(x)\n    return result\n"
 
+#: Objects that lead back to themselves.
+_TREE = "class Node:\n    def __init__(self, value, up=None):\n        self.value, self.up, self.below = value, up, []\n        if up:\n            up.below.append(self)\n    def depth(self):\n        return 1 + max((each.depth() for each in self.below), default=0)\n    def all(self):\n        return [self.value, *(v for each in self.below for v in each.all())]\nA = Node(1)\nB = Node(2, A)\nC = Node(3, A)\nD = Node(4, B)\ndef run(x):\n    return A.all() + [A.depth()]\n"
+_TRIED = "import functools\nclass Again:\n    def __init__(self, tries):\n        self.tries, self.steps = tries, [self.first]\n    def first(self, call, x):\n        return [call(x) for _ in range(self.tries)]\ndef again(tries):\n    def made(f):\n        how = Again(tries)\n        @functools.wraps(f)\n        def inner(x):\n            return how.steps[0](f, x)\n        inner.how = how\n        return inner\n    return made\n@again(tries=2)\ndef load(x):\n    return x + 1\ndef run(x):\n    return load(x)\n"
+#: A data file beside the module, found by the module's own.
+_BESIDE = "import decimal\nfrom pathlib import Path\ndecimal.getcontext().prec = int((Path(__file__).parent / 'd.txt').read_text())\nclass Spare:\n    def go(self):\n        return 1\ndef run(x):\n    return str(decimal.Decimal(1) / 3)\n"
+_STACKED = "import numpy as np\nimport pandas as pd\ndef run(x):\n    frame = pd.DataFrame({'a': [1, 2]}).stack()\n    return np.stack([np.arange(x), np.arange(x)]).tolist(), float(np.trace(np.eye(x))), frame.tolist()\n"
+
 OUTSIDE: dict[str, Case] = {
     "gettempdir": edit(
         "import tempfile\ndef run(x):\n    return tempfile.gettempdir()\n",
@@ -679,10 +686,37 @@ OUTSIDE: dict[str, Case] = {
         "x * 2",
         "x * 3",
     ),
+    "settings that a parser has read at import": edit(
+        "import configparser\nC = configparser.ConfigParser()\nC.read('a.ini')\ndef run(x):\n    return C['a']['k']\n",
+        "k = 1",
+        "k = 2",
+        {"a.ini": "[a]\nk = 1\n"},
+        "a.ini",
+    ),
+    "leaf of a tree that knows its parents": edit(_TREE, "Node(4, B)", "Node(5, B)"),
+    "shape of a tree that knows its parents": edit(_TREE, "Node(4, B)", "Node(4, A)"),
+    "settings of a decorator that is an attribute of what it made": edit(_TRIED, "tries=2", "tries=3"),
+    "data file beside the module, found by the module's own": edit(_BESIDE, "5", "6", {"d.txt": "5"}, "d.txt"),
+    "lines that inspect.stack tells": edit(
+        "import inspect as i\ndef run(x):\n    return i.stack()[0].lineno\n", "import inspect as i", "import inspect as i\n\n"
+    ),
+    "lines that a function of inspect tells": edit(
+        "from inspect import stack\ndef run(x):\n    return stack()[0][2]\n", "from inspect import stack", "from inspect import stack\n\n"
+    ),
 }
 
 OUTSIDE_HARMLESS: dict[str, Case] = {
     "comment changed": edit(_PLAIN, "# adds", "# adds one"),
+    "comment in a module whose nodes know their parents": edit(_TREE, "A = Node(1)", "# the root\nA = Node(1)"),
+    "comment beside a decorator that is an attribute of what it made": edit(_TRIED, "@again", "# twice\n@again"),
+    "comment beside settings that a parser has read": edit(
+        "import configparser\nC = configparser.ConfigParser()\nC.read('a.ini')\ndef run(x):\n    return C['a']['k']\n",
+        "C.read",
+        "# read\nC.read",
+        {"a.ini": "[a]\nk = 1\n"},
+    ),
+    "class beside a data file that is found by the module's own": edit(_BESIDE, "return 1", "return 2  # two", {"d.txt": "5"}),
+    "comment where arrays are stacked": edit(_STACKED, "    frame", "    # stacked\n    frame"),
     "docstring changed": edit(_PLAIN, "Doc.", "Documentation."),
     "local renamed in helper": edit(_PLAIN, "total", "summed"),
     "functions reordered": edit(

@@ -30,7 +30,6 @@ Variables = tuple[dict[str, str], dict[str, str]]
 
 #: Of these the step runs, is not kept, and says why: refusing is right, guessing never is.
 NOT_KEPT = {
-    "change method set on an object": "refers to itself",
     "change thread-local default": "value is a steps.L, which cannot be fingerprinted",
     "change weak registry": "KeyedRef, which cannot be fingerprinted",
     "change ufunc from a function": "value is a numpy.ufunc, which cannot be fingerprinted",
@@ -77,8 +76,6 @@ NOT_KEPT |= {
     "change file of Parquet opened at import": "ParquetReader, which cannot be fingerprinted",
     "change archive of arrays at import": "cannot be fingerprinted",
     "change table of an address of SQLite": "refers to itself",
-    "change distribution of the user's": "refers to itself",
-    "change checked call": "refers to itself",
     "change decoder of a struct": "msgspec.json.Decoder, which cannot be fingerprinted",
     "change hook of an encoder": "msgspec.json.Encoder, which cannot be fingerprinted",
     "change column of a table": "refers to itself",
