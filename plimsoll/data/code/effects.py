@@ -136,7 +136,8 @@ def _followed(code: types.CodeType, names: dict[str, Any], sources: Sources) -> 
 def _texts(code: types.CodeType, names: dict[str, Any]) -> Iterator[str]:
     """Yield the texts and paths that code holds or names."""
     for inner in codes(code):
-        for value in (*inner.co_consts, *(names[name] for name in inner.co_names if name in names)):
+        # A module names its own file to find others beside it.
+        for value in (*inner.co_consts, *(names[name] for name in inner.co_names if name in names and name != "__file__")):
             for each in value if isinstance(value, (tuple, list)) and len(value) <= _ITEMS else (value,):
                 if isinstance(each, (str, os.PathLike)):
                     yield str(each)

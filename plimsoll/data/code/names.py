@@ -50,6 +50,7 @@ class Walk(Protocol):
     sources: Sources
     traced: bool
     packages: dict[str, Path | None]
+    used: set[str]
 
     def touch(self, module: str, origin: str) -> str:
         """Note that a package counts, and return its name."""
@@ -129,6 +130,7 @@ class Names:
     def _in_library(self, label: str, found: Reference, module: types.ModuleType, chain: list[str]) -> Any:
         """Return what is seen of an attribute of a library: its package, and what the user has put there in its place."""
         full = f"{module.__name__}.{'.'.join(chain)}"
+        self._walk.used.add(full)
         if any(full == each or full.startswith(f"{each}.") for each in _DYNAMIC):
             does = "reads variables where nothing tells" if full.endswith(".environ") else "runs or finds code that no name leads to"
             raise self._walk.refusal(label, f"{full} {does}")

