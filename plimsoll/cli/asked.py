@@ -96,8 +96,8 @@ def asked(pipeline: str | None, told: Told) -> Asked:
     """Return what a command line asks for, checked as far as that goes without importing the pipeline.
 
     Args:
-        pipeline: ``path.py:name``, or ``folder:name`` of the one file in that folder which has it; None takes the pipeline of the
-            project's only model.
+        pipeline: ``path.py:name`` or ``module:name``; ``folder:name`` or ``name`` of the one file there or in the project which has
+            it; None takes the pipeline of the project's only model.
         told: what else it says; without a profile, ``PLIMSOLL_PROFILE`` names it.
 
     Raises:

@@ -206,16 +206,14 @@ def load_object(project: Path, ref: str) -> Any:
 
     Args:
         project: the project's folder.
-        ref: ``path.py:name``, the path relative to the project, with ``/``.
+        ref: ``path.py:name``, the path relative to the project, with ``/``; or ``module:name``.
 
     Raises:
         InvalidInput: the reference is malformed or leaves the project, or the module raises while it is imported; the
             message shows the exception.
         NotFound: the file or the name in it does not exist.
     """
-    text, _, name = ref.partition(":")
-    if not text.endswith(".py") or not name.isidentifier():
-        raise InvalidInput(f"{ref[:200]!r} is not a reference to code.", "Write path.py:name, such as pipeline.py:train.")
+    text, _, name = pipeline_ref(ref, "In the project").partition(":")
     root = project.resolve()
     path = (root / text).resolve()
     if not path.is_relative_to(root) or Path(text).is_absolute():
@@ -345,13 +343,15 @@ def pipeline_ref(written: str, where: str = "The pipeline") -> str:
     """Return a reference to a pipeline in its one spelling, so that two of them can be compared.
 
     Args:
-        written: ``path.py:name``, perhaps with ``./`` before it.
+        written: ``path.py:name``, perhaps with ``./`` before it, or ``module:name`` as an import would name the file.
         where: how the error names its place.
 
     Raises:
         InvalidInput: it is no such reference.
     """
     text, _, name = written.partition(":")
+    if all(part.isidentifier() for part in text.split(".")) and not text.endswith(".py"):
+        text = f"{text.replace('.', '/')}.py"
     if not text.endswith(".py") or not name.isidentifier():
         raise InvalidInput(f"{where}: {written[:200]!r} is not a reference to code.", "Write path.py:name, such as pipeline.py:train.")
     return f"{PurePosixPath(text)}:{name}"

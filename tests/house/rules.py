@@ -19,6 +19,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"workspace"}),
     frozenset({"sdk", "server", "worker", "testing"}),
     frozenset({"cli", ""}),
+    frozenset({"__main__"}),
 )
 
 #: Room -> rooms of its own floor that it may import. A new one needs a decision record.

@@ -31,7 +31,7 @@ def submit(
     """Leave a pipeline's run for the worker of a server, or of a home that is up; what runs is the worker's copy of the project.
 
     Args:
-        pipeline: ``path.py:name`` or ``folder:name``; without it, the pipeline of the project's only model.
+        pipeline: ``path.py:name``, ``module:name``, ``folder:name`` or ``name``; without it, the pipeline of the project's only model.
         told: what the run is told; each variation is a job of its own.
         wait: follow the run to its end; the exit code says how it went.
     """

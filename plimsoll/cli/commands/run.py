@@ -27,7 +27,7 @@ def run(
     """Run a pipeline; steps that nothing has changed for are not run again.
 
     Args:
-        pipeline: ``path.py:name`` or ``folder:name``; without it, the pipeline of the project's only model.
+        pipeline: ``path.py:name``, ``module:name``, ``folder:name`` or ``name``; without it, the pipeline of the project's only model.
         told: what the run is told.
         jobs: runs of variations at the same time; the number of processors unless given.
         bisect: two runs; instead of a run, find by reruns which difference between them moved a metric.

@@ -51,7 +51,7 @@ def start(
     """Search for a pipeline's best parameters. The same command goes on with a search that was interrupted.
 
     Args:
-        pipeline: ``path.py:name`` or ``folder:name``; without it, the pipeline of the project's only model.
+        pipeline: ``path.py:name``, ``module:name``, ``folder:name`` or ``name``; without it, the pipeline of the project's only model.
         trials: how many.
         space: what may vary, as ``depth=int(2,10)``, ``lr=log(1e-4,1e-1)``, ``kind=choice(a,b)``; may be given several times.
         maximize: metric to make as large as possible; with several objectives the trade-offs between them are searched for.

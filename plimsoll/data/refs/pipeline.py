@@ -47,9 +47,10 @@ def check_pipeline(project: Path, ref: str) -> None:
 
 
 def pipeline_in(project: Path, written: str, here: Path) -> tuple[Path, str]:
-    """Return the project and the reference ``path.py:name`` of a pipeline that was written as ``folder:name`` or already so.
+    """Return the project and the reference ``path.py:name`` of a pipeline, which may be written shorter.
 
-    A folder that is a project of its own, or lies in one, is looked at as that project.
+    ``name`` is the one of that name in the project, ``folder:name`` the one in that folder, and ``module:name`` names the file as an
+    import would. A folder that is a project of its own, or lies in one, is looked at as that project.
 
     Args:
         project: folder of the project.
@@ -57,13 +58,14 @@ def pipeline_in(project: Path, written: str, here: Path) -> tuple[Path, str]:
         here: folder within the project from which a folder's path may count as well.
 
     Raises:
-        NotFound: no file of the folder has such a pipeline.
+        NotFound: no file of the project or of the folder has such a pipeline.
         InvalidInput: several have it, or it is no reference.
     """
-    text, _, name = written.partition(":")
-    folder = next((each for each in (here / text, project / text) if each.is_dir()), None)
-    if text.endswith(".py") or not name.isidentifier() or not text or folder is None:
-        return project, written
+    text, _, name = (f":{written}" if written.isidentifier() else written).partition(":")
+    folder = next((each for each in (here / text, project / text) if each.is_dir()), None) if text else project
+    if text.endswith(".py") or not name.isidentifier() or folder is None:
+        return project, pipeline_ref(written)
+    place = f"The folder {text}" if text else "The project"
     inside = find_project(folder)
     root = inside if inside.is_relative_to(project) else project
     known = {path: list(_pipelines(module)) for path, module in _modules(folder)}
@@ -71,11 +73,9 @@ def pipeline_in(project: Path, written: str, here: Path) -> tuple[Path, str]:
     if len(found) == 1:
         return root, f"{found[0]}:{name}"
     if found:
-        raise InvalidInput(
-            f"The folder {text} has {len(found)} pipelines {name!r}.", f"Name one: {', '.join(f'{each}:{name}' for each in found)}"
-        )
-    others = [f"{text}:{other}" for names in known.values() for other in names]
-    raise NotFound(f"The folder {text} has no pipeline {name!r}.", nearest(written, others, "Write path.py:name."))
+        raise InvalidInput(f"{place} has {len(found)} pipelines {name!r}.", f"Name one: {', '.join(f'{each}:{name}' for each in found)}")
+    others = [f"{text}:{other}" if text else other for names in known.values() for other in names]
+    raise NotFound(f"{place} has no pipeline {name!r}.", nearest(written, others, "Write path.py:name."))
 
 
 def _modules(folder: Path) -> Iterator[tuple[Path, ast.Module]]:

@@ -97,7 +97,7 @@ def test_variations_and_numbers_of_them_that_cannot_be_are_refused(project: Path
 def test_a_run_that_is_interrupted_says_so_and_does_not_exit_like_one_that_went_well(project: Path) -> None:
     waits = PIPE.replace("    return depth", "    open('begun', 'w').close()\n    while True:\n        time.sleep(0.05)")
     (project / "pipe.py").write_text(f"import time\n{waits}")
-    command = [sys.executable, "-m", "plimsoll.cli.app", "run", "pipe.py:flow"]
+    command = [sys.executable, "-m", "plimsoll", "run", "pipe.py:flow"]
     path = os.pathsep.join([str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")])
     with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.PIPE, text=True) as process:
         try:

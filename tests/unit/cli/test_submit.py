@@ -126,7 +126,7 @@ def test_a_pipeline_that_the_servers_project_has_not_is_refused_at_once(here: Ru
         submit("tiny.py:flaw")
     assert "flow" in caught.value.remedy
     with pytest.raises(InvalidInput, match="not a reference to code"):
-        submit("tiny:flow")
+        submit("tiny.py")
     with pytest.raises(NotFound, match=r"tiny\.py has no 'nope'"):
         set_("nightly", on="call", pipeline="tiny.py:nope")
     with pytest.raises(NotFound, match=r"no file 'tin\.py'"):

@@ -197,6 +197,13 @@ def test_a_packages_own_file_is_the_package(project: Path) -> None:
     assert load_object(project, "zoopack/__init__.py:name") == "zoopack"
 
 
+def test_a_module_is_named_by_its_path_or_as_an_import_would(project: Path) -> None:
+    code(project, "zoo_folder/zoo_named.py", "name = __name__\n")
+    assert (
+        load_object(project, "zoo_folder.zoo_named:name") == load_object(project, "zoo_folder/zoo_named.py:name") == "zoo_folder.zoo_named"
+    )
+
+
 def test_a_missing_file_or_name_suggests_the_nearest(project: Path) -> None:
     code(project, "zoo_pipeline.py", "late_arrivals = 1\n")
     with pytest.raises(NotFound, match=r"mean zoo_pipeline\.py"):
@@ -205,7 +212,7 @@ def test_a_missing_file_or_name_suggests_the_nearest(project: Path) -> None:
         load_object(project, "zoo_pipeline.py:late_arrival")
 
 
-@pytest.mark.parametrize("ref", ["zoo_one.py", "zoo_one:x", "zoo_one.py:", "zoo_one.py:a.b", ":x", ""])
+@pytest.mark.parametrize("ref", ["zoo_one.py", "zoo_one", "zoo one:x", "zoo_one.py:", "zoo_one.py:a.b", ":x", ""])
 def test_a_malformed_reference_is_refused(project: Path, ref: str) -> None:
     with pytest.raises(InvalidInput, match="not a reference"):
         load_object(project, ref)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from plimsoll.data.project import pipeline_ref
 from plimsoll.data.refs.pipeline import check_pipeline, pipeline_in
 from plimsoll.errors import InvalidInput, NotFound
 
@@ -81,6 +82,27 @@ def test_a_folder_stands_for_its_only_file_that_has_the_pipeline(project: Path) 
     with pytest.raises(InvalidInput, match="has 2 pipelines 'train'") as several:
         pipeline_in(project, "flights:train", project)
     assert "flights/again.py:train, flights/late/pipe.py:train" in several.value.remedy
+
+
+def test_a_name_stands_for_the_only_pipeline_of_that_name_in_the_project(project: Path) -> None:
+    (project / "deep").mkdir()
+    (project / "deep" / "nightly.py").write_text(PIPE.replace("def train", "def nightly"))
+    assert pipeline_in(project, "nightly", project / "flights") == (project, "deep/nightly.py:nightly")
+    with pytest.raises(NotFound, match="The project has no pipeline 'nihgtly'") as caught:
+        pipeline_in(project, "nihgtly", project)
+    assert "nightly" in caught.value.remedy
+    (project / "again.py").write_text(PIPE.replace("def train", "def nightly"))
+    with pytest.raises(InvalidInput, match="The project has 2 pipelines 'nightly'"):
+        pipeline_in(project, "nightly", project)
+
+
+def test_a_module_is_named_as_an_import_names_it(project: Path) -> None:
+    assert pipeline_in(project, "pipe:train", project) == (project, "pipe.py:train")
+    assert pipeline_in(project, "flights.late.pipe:train", project) == (project, "flights/late/pipe.py:train")
+    assert pipeline_ref("flights.late.pipe:train") == pipeline_ref("./flights/late/pipe.py:train")
+    for written in ("a b:train", "pipe:", ":train", "pipe:a.b", "../pipe:train"):
+        with pytest.raises(InvalidInput, match="not a reference to code"):
+            pipeline_ref(written)
 
 
 def test_a_folder_that_is_a_project_of_its_own_is_that_project(project: Path) -> None:

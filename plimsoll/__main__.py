@@ -1,0 +1,5 @@
+"""The command line as a module: ``python -m plimsoll``."""
+
+from plimsoll.cli.app import main
+
+main()
