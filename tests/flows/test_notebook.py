@@ -12,6 +12,7 @@ from tests.flows.ways_in import command, newest, notebook, same
 pytestmark = pytest.mark.slow
 
 STEPS = """
+import numpy as np
 from plimsoll import pipeline, step
 
 RATE = 3
@@ -21,7 +22,8 @@ def scaled(number):
 
 @step
 def begin(count: int):
-    return list(range(count))
+    'Whole numbers.'
+    return np.arange(count).tolist()
 
 @step
 def total(numbers):

@@ -89,6 +89,19 @@ class _File:
                 index.setdefault((first, node.name), ([], []))[1].append(node)
         return index
 
+    @functools.cached_property
+    def alone(self) -> dict[tuple[int, str], list[CodeType]]:
+        """First line and name -> the code objects that begin there when each statement is compiled by itself, as notebooks do.
+
+        The compiler does not know then that a name is a module's that another statement imports, and calls its functions otherwise.
+        """
+        index: dict[tuple[int, str], list[CodeType]] = {}
+        for statement in self.tree.body:
+            with contextlib.suppress(SyntaxError, ValueError):
+                for code in codes(compile(ast.Module([statement], []), self._file, "exec", dont_inherit=True)):
+                    index.setdefault((code.co_firstlineno, code.co_name), []).append(code)
+        return index
+
 
 class Acts:
     """Statements of a module that act as it is imported; what they say by themselves is worked out once.
@@ -235,8 +248,9 @@ class Sources:
             code: a function's code.
             names: the function's globals.
         """
-        codes, nodes = self._read(code.co_filename, names).index.get((code.co_firstlineno, code.co_name), ([], []))
-        if not any(code == candidate for candidate in codes):
+        file, place = self._read(code.co_filename, names), (code.co_firstlineno, code.co_name)
+        together, nodes = file.index.get(place, ([], []))
+        if not nodes or (code not in together and code not in file.alone.get(place, ())):
             return None
         return nodes[0] if len(nodes) == 1 else at_positions(code, nodes)
 
