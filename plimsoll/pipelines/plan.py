@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import copy
 import inspect
+import sysconfig
+import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
-from plimsoll.errors import InvalidInput
+from plimsoll.errors import InvalidInput, PlimsollError
 from plimsoll.pipelines.step import Step, is_named_tuple, is_pipeline, outputs_of, tracing
 
 
@@ -107,6 +110,13 @@ class Plan:
     nodes: tuple[Node, ...]
     #: What the pipeline returns.
     result: Argument
+
+
+#: Where Plimsoll's own code lies, and what is installed.
+_OTHERS = tuple({str(Path(__file__).parents[1]), *map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib"))})
+
+#: Ways to go through other containers.
+_VIEWS = (KeysView, ValuesView, ItemsView, zip, enumerate, reversed)
 
 
 class Handle:
@@ -255,6 +265,8 @@ class _Tracer:
             if value._tracer is not self:
                 raise InvalidInput(f"{value!r} belongs to another pipeline's plan.", "Pass results of steps only within one pipeline.")
             return value._argument
+        if isinstance(value, _VIEWS):
+            value = list(value)
         if is_named_tuple(type(value)) and any(map(_holds_handle, value)):
             return Group("named", (type(value),), tuple(self.freeze(item) for item in value))
         if type(value) in (list, tuple, dict) and _holds_handle(value):
@@ -276,7 +288,8 @@ def trace(
         signatures: what functions take, shared among the plans of a search, since it takes long to find out; None finds out anew.
 
     Raises:
-        InvalidInput: it is no pipeline, a parameter is unknown or missing, or the body touches a value that does not exist yet.
+        InvalidInput: it is no pipeline, a parameter is unknown or missing, or the body raises, or touches a value that does not
+            exist yet; the message names the line.
     """
     name = f"{getattr(function, '__module__', '?')}.{getattr(function, '__qualname__', function)}"
     if not is_pipeline(function):
@@ -294,9 +307,26 @@ def trace(
     token = tracing.set(tracer)
     try:
         result = function(*bound.args, **bound.kwargs)
+    except PlimsollError as error:
+        error.fact = f"{error.fact.removesuffix('.')}{_place(error)}."
+        error.args = (f"{error.fact} {error.remedy}".strip(),)
+        raise
+    except Exception as error:
+        fact = f"The pipeline {name} raised {type(error).__name__}{_place(error)}: {error}"
+        text = "".join(traceback.format_exception(error))
+        raise InvalidInput(fact, "Correct the pipeline, or what it is called with.", traceback=text) from error
     finally:
         tracing.reset(token)
     return Plan(name=name, params=values, nodes=tuple(tracer.nodes), result=tracer.freeze(result))
+
+
+def _place(error: Exception) -> str:
+    """Return ``(at file:line)`` of the innermost code of the user's; empty where there is none."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_OTHERS)]
+    if not frames:
+        return ""
+    path = Path(frames[-1].filename)
+    return f" (at {path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path}:{frames[-1].lineno})"
 
 
 def _signature(function: Callable[..., Any], known: dict[Callable[..., Any], inspect.Signature]) -> inspect.Signature:

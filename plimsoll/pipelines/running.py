@@ -106,6 +106,9 @@ class StepResult:
         """``hit``, ``ran``, ``failed`` or ``skipped``."""
         return self.record.state
 
+    def __repr__(self) -> str:
+        return f"<step {self.label}: {self.state}{self.why and f', {self.why}'}>"
+
     @property
     def why(self) -> str:
         """Why it ran or has no result, in one line; empty for a hit."""
@@ -184,8 +187,7 @@ class PipelineResult:
         for step in self.steps:
             if name in (step.label, step.record.name):
                 return step
-        known = ", ".join(step.label for step in self.steps) or "none"
-        raise NotFound(f"The run {self.id} has no step {name!r}.", f"Its steps are: {known}.")
+        raise NotFound(f"The run {self.id} has no step {name!r}.", f"It has: {', '.join(step.label for step in self.steps) or 'none'}.")
 
     def __repr__(self) -> str:
         states = [step.state for step in self.steps]
@@ -193,7 +195,6 @@ class PipelineResult:
         return f"<run {self.id} of {self._plan.name}: {self.run.state}, {counts or 'no steps'}>"
 
     def _repr_html_(self) -> str:
-        """Return the run as a notebook shows it."""
         steps = ((step.label, step.state, (step.record.ended - step.record.started) / 1e6, step.why) for step in self.steps)
         return table(f"{self._plan.name} {self.id}", self.run.state, steps, self.metrics)
 
@@ -404,11 +405,10 @@ class _Execution:
             failed = outcome.failed
             if failed is not None:
                 # The node of a list stands before its items and fails with them.
-                label = plan.nodes[failed.index].label
-                fact = f"The step {label} of run {run.id} failed: {failed.why}"
-                raise StepFailed(
-                    fact, f"Look at: plimsoll runs show {run.id[:12]}", run_id=run.id, step=label, traceback=failed.error or ""
-                )
+                told = {"run_id": run.id, "step": plan.nodes[failed.index].label, "traceback": failed.error or ""}
+                fact = f"The step {told['step']} of run {run.id} failed: {failed.why}"
+                (error := StepFailed(fact, f"Look at: plimsoll runs show {run.id[:12]}", **told)).add_note(told["traceback"])
+                raise error
             try:
                 self._metrics = dict(_metrics(outcome, self._blobs))
                 break

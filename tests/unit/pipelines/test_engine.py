@@ -233,6 +233,9 @@ def test_a_failed_step_skips_its_dependants_and_nothing_else(bench: Bench, execu
     bench.write("pipe.py", BROKEN)
     with pytest.raises(StepFailed, match=r"bad .*ValueError: no 1 today") as caught:
         bench.run(executor=executor)
+    # Python shows it below the error, in a notebook and in a script.
+    assert "pipe.py" in caught.value.__notes__[0]
+    assert "raise ValueError" in caught.value.__notes__[0]
     run_id = caught.value.details["run_id"]
     steps = bench.do(ListSteps(run_id=run_id))
     assert [step.state for step in steps] == ["failed", "skipped", "skipped", "ran", "ran"]
@@ -254,6 +257,7 @@ def test_only_what_failed_is_computed_by_the_next_run(bench: Bench) -> None:
     result = bench.run()
     assert {step.record.index: step.state for step in result.steps} == {0: "ran", 1: "ran", 2: "hit", 3: "hit", 4: "hit"}
     assert result.value == {"bad": -1, "good": 1}
+    assert [repr(step) for step in (result["bad"], result["good"])] == ["<step bad: ran, it has no earlier result>", "<step good: hit>"]
 
 
 def test_a_failed_step_is_tried_again_as_often_as_it_may(bench: Bench) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -125,6 +126,27 @@ def test_touching_a_result_while_planning_is_refused_with_the_step_named(touch: 
     with pytest.raises(InvalidInput, match="numbers") as caught:
         plan(flow)
     assert "inside a step" in caught.value.remedy
+    assert "test_plan.py:" in str(caught.value)
+
+
+def test_what_the_body_raises_is_told_with_its_line() -> None:
+    def flow(count: int = 4) -> int:
+        if count < 5:
+            raise LookupError("too few")
+        return total(numbers(count))
+
+    with pytest.raises(InvalidInput, match="too few") as caught:
+        plan(flow)
+    assert f"LookupError (at {Path(__file__).relative_to(Path.cwd())}:{flow.__code__.co_firstlineno + 2})" in caught.value.fact
+    assert isinstance(caught.value.__cause__, LookupError)
+
+
+@pytest.mark.parametrize(
+    "view", [lambda given: given.values(), lambda given: zip(given.values(), strict=True), lambda given: given.items()]
+)
+def test_the_views_of_a_dict_hold_results_as_lists_do(view: Any) -> None:
+    made = plan(lambda: total(view({"a": numbers(1), "b": numbers(2)})))
+    assert made.nodes[2].inputs == (0, 1)
 
 
 def test_a_handle_of_another_plan_is_refused() -> None:
