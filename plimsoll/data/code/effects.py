@@ -102,11 +102,9 @@ def around(module: types.ModuleType, acts: Acts, sources: Sources) -> tuple[list
         for text in _texts(inner, names):
             texts.setdefault(text, set()).update(folders)
     named = sorted({name for node, names in nodes for name in _variables(sources.once(_asked, node), names)} - _OURS)
-    values = [(name, os.environ.get(name)) for name in named]
-    files = sorted(_files(texts).items())
+    values, files = [(name, os.environ.get(name)) for name in named], sorted(_files(texts).items())
     told = [f"# variable {name}: {_value(name, value)}" for name, value in values]
-    told += [f"# file {name}: {digest[:16]}" for name, digest in files]
-    return [values, files], "\n".join(told)
+    return [values, files], "\n".join(told + [f"# file {name}: {digest[:16]}" for name, digest in files])
 
 
 def _value(name: str, value: str | None) -> str:
@@ -144,9 +142,9 @@ def _texts(code: types.CodeType, names: dict[str, Any]) -> Iterator[str]:
 
 
 def _asked(tree: ast.AST) -> list[ast.expr]:
-    """Return what stands for the name where an environment variable is read."""
+    """Return what stands for the name where an environment variable is read; not what functions of a module read once they are called."""
     asked: list[ast.expr] = []
-    for node in ast.walk(tree):
+    for node in _run(tree) if isinstance(tree, ast.Module) else ast.walk(tree):
         if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Load) and "environ" in _words(node.value):
             asked.append(node.slice)
         elif isinstance(node, ast.Call) and _words(node.func) & {"environ", "getenv"}:
@@ -154,6 +152,15 @@ def _asked(tree: ast.AST) -> list[ast.expr]:
         elif isinstance(node, ast.Compare) and any("environ" in _words(each) for each in node.comparators):
             asked.append(node.left)
     return asked
+
+
+def _run(tree: ast.Module) -> Iterator[ast.AST]:
+    """Yield the nodes of a module that its import runs."""
+    pending: list[ast.AST] = [tree]
+    while pending:
+        yield (node := pending.pop())
+        inside = node.body if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) else ()
+        pending += (each for each in ast.iter_child_nodes(node) if each not in inside)
 
 
 def _variables(asked: Sequence[ast.expr], names: dict[str, Any]) -> Iterator[str]:
@@ -468,9 +475,8 @@ class _Finder:
         """Say whether a change of ``value`` would not be seen where a function uses it."""
         if value is _MISSING:
             return True
-        file = None
         if isinstance(value, types.ModuleType):
-            module, file = value.__name__, getattr(value, "__file__", None)
+            module = value.__name__
         elif isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType)):
             module = getattr(value, "__module__", None) or ""
         else:
@@ -478,7 +484,7 @@ class _Finder:
         package = module.partition(".")[0]
         if not package or package in self.quiet | {"builtins", "plimsoll"}:
             return False
-        return self.sources.origin(module, file) != "user"
+        return self.sources.origin(module, getattr(value, "__file__", None) if isinstance(value, types.ModuleType) else None) != "user"
 
     def registers(self, decorator: ast.expr, names: dict[str, Any]) -> bool:
         """Say whether a decorator may note in a library what it decorates."""

@@ -12,6 +12,8 @@ _TREE = "class Node:\n    def __init__(self, value, up=None):\n        self.valu
 _TRIED = "import functools\nclass Again:\n    def __init__(self, tries):\n        self.tries, self.steps = tries, [self.first]\n    def first(self, call, x):\n        return [call(x) for _ in range(self.tries)]\ndef again(tries):\n    def made(f):\n        how = Again(tries)\n        @functools.wraps(f)\n        def inner(x):\n            return how.steps[0](f, x)\n        inner.how = how\n        return inner\n    return made\n@again(tries=2)\ndef load(x):\n    return x + 1\ndef run(x):\n    return load(x)\n"
 #: A data file beside the module, found by the module's own.
 _BESIDE = "import decimal\nfrom pathlib import Path\ndecimal.getcontext().prec = int((Path(__file__).parent / 'd.txt').read_text())\nclass Spare:\n    def go(self):\n        return 1\ndef run(x):\n    return str(decimal.Decimal(1) / 3)\n"
+#: What an import sets, and a variable that only one function asks for.
+_SET = "import os\nos.environ.setdefault('OMP_NUM_THREADS', '1')\ndef other():\n    return os.environ.get('RATE')\nFLAG = os.environ.get('FLAG', '0')\ndef run(x):\n    return x\n"
 _STACKED = "import numpy as np\nimport pandas as pd\ndef run(x):\n    frame = pd.DataFrame({'a': [1, 2]}).stack()\n    return np.stack([np.arange(x), np.arange(x)]).tolist(), float(np.trace(np.eye(x))), frame.tolist()\n"
 
 OUTSIDE: dict[str, Case] = {
@@ -697,6 +699,11 @@ OUTSIDE: dict[str, Case] = {
     "shape of a tree that knows its parents": edit(_TREE, "Node(4, B)", "Node(4, A)"),
     "settings of a decorator that is an attribute of what it made": edit(_TRIED, "tries=2", "tries=3"),
     "data file beside the module, found by the module's own": edit(_BESIDE, "5", "6", {"d.txt": "5"}, "d.txt"),
+    "variable by which an import sets another": edit(
+        "import os\ndef mode():\n    return os.environ.get('MODE', '')\nos.environ['MADE'] = mode() + os.environ['RATE']\ndef run(x):\n    return os.environ['MADE']\n",
+        variables={"MODE": "a", "RATE": "1"},
+        new_variables={"MODE": "b", "RATE": "1"},
+    ),
     "lines that inspect.stack tells": edit(
         "import inspect as i\ndef run(x):\n    return i.stack()[0].lineno\n", "import inspect as i", "import inspect as i\n\n"
     ),
@@ -716,6 +723,9 @@ OUTSIDE_HARMLESS: dict[str, Case] = {
         {"a.ini": "[a]\nk = 1\n"},
     ),
     "class beside a data file that is found by the module's own": edit(_BESIDE, "return 1", "return 2  # two", {"d.txt": "5"}),
+    "variable that another function asks for in a module that sets one": edit(
+        _SET, "return x", "return  x", variables={"RATE": "1"}, new_variables={"RATE": "2"}
+    ),
     "comment where arrays are stacked": edit(_STACKED, "    frame", "    # stacked\n    frame"),
     "docstring changed": edit(_PLAIN, "Doc.", "Documentation."),
     "local renamed in helper": edit(_PLAIN, "total", "summed"),
