@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import datetime
 import decimal
+import enum
 import fractions
 import importlib
 import io
@@ -46,6 +47,15 @@ Fetch = Callable[[list[Any]], Any]
 _KEYED: dict[str, Callable[..., Any]] = {
     cls.__name__: cls for cls in (collections.OrderedDict, collections.Counter, collections.defaultdict)
 }
+#: Sparse matrices and arrays of SciPy -> what they consist of.
+_SPARSE: dict[str, tuple[str, ...]] = {
+    f"{form}_{kind}": ("data", *parts)
+    for form, parts in {
+        **dict.fromkeys(("csr", "csc", "bsr"), ("indices", "indptr")),
+        **{"coo": ("coords",), "dia": ("offsets",)},
+    }.items()
+    for kind in ("matrix", "array")
+}
 _DEFAULTS: dict[str, type] = {cls.__name__: cls for cls in (list, dict, set, int, float, str)}
 
 
@@ -54,7 +64,8 @@ def encode(value: Any, keep: Keep) -> bytes:
 
     Args:
         value: None, bool, int, float, complex, text, bytes, dates and times, Decimal, Fraction, UUID, ranges, NumPy scalars,
-            moments of pandas, records of Plimsoll, and lists, tuples, sets, dicts and those of ``collections`` of these.
+            moments of pandas, records of Plimsoll, sparse matrices of SciPy, and NumPy arrays of objects, lists,
+            tuples, sets, dicts and those of ``collections`` of these.
         keep: is asked about every other value.
 
     Raises:
@@ -117,15 +128,45 @@ def _node(value: Any, keep: Keep, where: str, depth: int) -> Any:
         inside = [[field.name, _node(getattr(value, field.name), keep, f"{where}.{field.name}", depth + 1)] for field in fields(cls)]
         return ["record", cls.__module__, cls.__qualname__, inside]
     node = _scalar(value, cls)
+    if node is None and cls is np.ndarray and value.dtype == object:
+        order = "F" if value.flags.f_contiguous and not value.flags.c_contiguous else "C"
+        items = value.ravel(order).tolist()
+        return ["objects", list(value.shape), order, [_node(item, keep, f"an item of {where}", depth + 1) for item in items]]
+    if node is None and cls.__module__.startswith("scipy.sparse.") and cls.__name__ in _SPARSE:
+        parts = [_node(getattr(value, name), keep, f"{where}.{name}", depth + 1) for name in _SPARSE[cls.__name__]]
+        summed = cls.__name__.startswith("coo_") and bool(value.has_canonical_format)
+        return ["sparse", cls.__name__, [int(length) for length in value.shape], summed, parts]
     if node is None:
         node = keep(value)
     if node is None:
         raise Unfingerprintable(
             f"A {cls.__module__}.{cls.__qualname__} in {where} cannot be stored.",
-            "Return numbers, text, dates, lists, dicts, NumPy arrays, frames, series, a folder's Path or a plimsoll.Model; "
-            "for a dataclass return dataclasses.asdict(value).",
+            _instead(value, cls),
         )
     return node
+
+
+def _instead(value: Any, cls: type) -> str:
+    """Return what to return in place of a value that cannot be stored."""
+    if is_dataclass(cls):
+        return "Return dataclasses.asdict(value), and make the object of it where it is used."
+    if isinstance(value, tuple):
+        return f"Annotate the step with -> {cls.__name__}, so that its fields are outputs, or return tuple(value)."
+    if hasattr(cls, "model_dump"):
+        return "Return value.model_dump(), and make the object of it where it is used."
+    if isinstance(value, enum.Enum):
+        return "Return value.name, and look the member up where it is used."
+    if hasattr(cls, "fit"):
+        return "Return plimsoll.Model(value, name=…, example=…), or fit it where it is used."
+    if cls.__module__.partition(".")[0] == "pyarrow":
+        return "Return polars.from_arrow(value)."
+    if hasattr(cls, "collect") and cls.__name__ == "LazyFrame":
+        return "Return value.collect()."
+    if hasattr(cls, "__next__"):
+        return "Return list(value)."
+    if hasattr(value, "savefig"):
+        return "Log it with plimsoll.current_run().log_artifact(name, figure), or write it to a file and return its Path."
+    return "Return numbers, text, dates, lists, dicts, arrays, frames, series, a file's or folder's Path, or a plimsoll.Model."
 
 
 def _text(value: str) -> Any:
@@ -274,12 +315,28 @@ def _value(node: Any, fetch: Fetch) -> Any:
             return uuid.UUID(bytes=data)
         case ["numpy", data]:
             return from_npy(data)[()]
+        case ["objects", shape, "C" | "F" as order, items]:
+            flat = np.empty(len(items), dtype=object)
+            for index, item in enumerate(_values(items, fetch)):
+                flat[index] = item
+            return flat.reshape(shape, order=order)
+        case ["sparse", name, shape, summed, items] if name in _SPARSE:
+            return _read_sparse(name, tuple(shape), summed, _values(items, fetch))
         case ["date" | "timedelta" as kind, *parts]:
             return getattr(datetime, kind)(*parts)
         case ["datetime" | "time" as kind, parts, fold, zone]:
             return getattr(datetime, kind)(*parts, tzinfo=_tzinfo(zone), fold=fold)
         case _:
             return fetch(node)
+
+
+def _read_sparse(name: str, shape: tuple[int, ...], summed: bool, parts: list[Any]) -> Any:
+    made = getattr(extras.require("scipy.sparse"), name)(tuple(parts), shape=shape)
+    for part, value in zip(_SPARSE[name], parts, strict=True):
+        setattr(made, part, value)  # in making it, the type of its numbers may have changed
+    if summed:
+        made.has_canonical_format = True
+    return made
 
 
 def _keyed(name: str, pairs: dict[Any, Any], default: list[str]) -> Any:

@@ -36,6 +36,23 @@ def is_kept(value: Any) -> bool:
     return type(value) in (pandas.DataFrame, pandas.Series) or isinstance(value, pandas.Index)
 
 
+def series_of(value: Any) -> Any:
+    """Return a series that holds an array of pandas' own as it is; None for anything else.
+
+    Args:
+        value: anything, such as what ``unique()`` gives for text.
+    """
+    pandas = sys.modules.get("pandas")
+    if (
+        pandas is None
+        or type(value).__module__.partition(".")[0] != "pandas"
+        or not isinstance(value, pandas.api.extensions.ExtensionArray)
+    ):
+        return None
+    series = pandas.Series(value)
+    return series if type(series.array) is type(value) and series.dtype == value.dtype else None
+
+
 def as_table(value: Any) -> tuple[pl.DataFrame, dict[str, Json]]:
     """Return the columns of a frame, a series or an index, those of its rows' labels last, and what :func:`from_table` needs beside them.
 

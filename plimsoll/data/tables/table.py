@@ -13,7 +13,7 @@ import polars as pl
 from plimsoll import codec
 from plimsoll.data.snapshot import get_manifest, put_manifest
 from plimsoll.data.tables.pandas_columns import from_pandas, is_pandas
-from plimsoll.data.tables.pandas_kept import as_table, from_table, is_kept
+from plimsoll.data.tables.pandas_kept import as_table, from_table, is_kept, series_of
 from plimsoll.errors import Corrupt, InvalidInput, Unfingerprintable
 from plimsoll.records.data import Column, FileEntry, Manifest
 from plimsoll.records.request import Json
@@ -89,7 +89,7 @@ def put_frame(blobs: Blobs, value: Any) -> tuple[str, int] | None:
 
 
 def part_of(value: Any) -> tuple[list[Any], bytes, str] | None:
-    """Return a frame, series or index within another value as what names it, its bytes and their suffix; None for none of these.
+    """Return a frame, series, index or array within another value as what names it, its bytes and their suffix; None for none of these.
 
     Args:
         value: anything.
@@ -106,6 +106,8 @@ def part_of(value: Any) -> tuple[list[Any], bytes, str] | None:
     if is_kept(value):
         frame, described = as_table(value)
         return ["pandas", codec.plain(columns_of(frame)), described], to_parquet(frame), "parquet"
+    if (series := series_of(value)) is not None and (stored := part_of(series)) is not None:
+        return [*stored[0], "array"], *stored[1:]
     return None
 
 
@@ -125,7 +127,10 @@ def read_part(kind: str, described: list[Any], data: bytes) -> Any:
     if kind not in ("frame", "series", "pandas"):
         raise ValueError(f"unknown tag {kind!r}")
     frame = from_parquet(data, codec.convert(described[0], tuple[Column, ...], "The columns"))
-    return from_table(frame, described[1]) if kind == "pandas" else frame.to_series() if kind == "series" else frame
+    if kind == "pandas":
+        found = from_table(frame, described[1])
+        return found.array if described[2:] == ["array"] else found
+    return frame.to_series() if kind == "series" else frame
 
 
 def to_parquet(frame: pl.DataFrame) -> bytes:

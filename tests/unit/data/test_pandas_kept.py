@@ -174,3 +174,21 @@ def test_a_description_that_is_damaged_is_corrupt(blobs: LocalBlobs, described: 
     digest, size = put_table(blobs, pl.DataFrame({"a": [1]}), pandas=described)
     with pytest.raises(Corrupt, match="pandas"):
         load(Output(digest=digest, kind="table", size=size), blobs)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pd.Series(["x", "y", "x", None]).unique(),
+        pd.Series(["b", "a"]).astype("category").array,
+        pd.array([1, None], dtype="Int64"),
+        pd.array([True, None], dtype="boolean"),
+        pd.to_datetime(pd.Series(["2024-01-02", None])).dt.tz_localize("Europe/Paris").array,
+    ],
+    ids=["text", "categories", "whole numbers", "flags", "moments"],
+)
+def test_an_array_of_pandas_comes_back_as_one(blobs: LocalBlobs, value: Any) -> None:
+    for found in (load(save(value, blobs, Path()), blobs), load(save([value], blobs, Path()), blobs)[0]):
+        assert type(found) is type(value)
+        assert found.dtype == value.dtype
+        assert pd.Series(found).equals(pd.Series(value))

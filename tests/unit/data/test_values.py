@@ -3,6 +3,7 @@ from __future__ import annotations
 import collections
 import datetime
 import decimal
+import enum
 import math
 import os
 import struct
@@ -12,14 +13,17 @@ import uuid
 import zoneinfo
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import sparse
+from sklearn.preprocessing import StandardScaler
 
 from plimsoll import codec
 from plimsoll.data import exact
@@ -270,6 +274,93 @@ def test_what_cannot_be_stored_exactly_is_refused_at_its_place(blobs: LocalBlobs
     with pytest.raises((Unfingerprintable, InvalidInput)) as caught:
         save({"deep": [1, (value,)]}, blobs, Path())
     assert "the value['deep'][1][0]" in str(caught.value) or "column" in str(caught.value)
+
+
+class Pair(NamedTuple):
+    one: int
+    two: int
+
+
+class Drawing:
+    def savefig(self, to: Any) -> None: ...
+
+
+class Hue(enum.Enum):
+    RED = 1
+
+
+@pytest.mark.parametrize(
+    ("value", "instead"),
+    [
+        (Mine(1), r"dataclasses\.asdict\(value\)"),
+        (Pair(1, 2), "-> Pair"),
+        (Hue.RED, r"value\.name"),
+        (StandardScaler(), r"plimsoll\.Model"),
+        (iter([]), r"list\(value\)"),
+        (pa.table({"a": [1]}), r"polars\.from_arrow"),
+        (Drawing(), "log_artifact"),
+    ],
+)
+def test_what_cannot_be_stored_is_told_with_what_to_return_in_its_place(blobs: LocalBlobs, value: Any, instead: str) -> None:
+    with pytest.raises(Unfingerprintable, match=instead):
+        save({"a": value}, blobs, Path())
+
+
+OBJECTS = [
+    np.array(["a", None, 1.5, float("nan"), (1, "b")], dtype=object),
+    pd.Series(["x", None]).to_numpy(),
+    np.array([["a", "b", "c"], ["d", "e", "f"]], dtype=object),
+    np.asfortranarray(np.array([["a", "b", "c"], ["d", "e", "f"]], dtype=object)),
+    np.array([["a", "b", "c"], ["d", "e", "f"]], dtype=object)[:, ::2],
+    np.array("alone", dtype=object),
+    np.empty((0, 3), dtype=object),
+]
+
+
+@pytest.mark.parametrize("value", OBJECTS)
+def test_arrays_of_objects_come_back_with_their_shape_and_order(blobs: LocalBlobs, value: Any) -> None:
+    found = again({"it": value}, blobs)["it"]
+    assert type(found) is type(value)
+    assert (found.dtype, found.shape) == (value.dtype, value.shape)
+    assert found.flags.f_contiguous >= (value.flags.f_contiguous and not value.flags.c_contiguous)
+    assert repr(found.tolist()) == repr(value.tolist())
+    assert [type(item) for item in found.ravel()] == [type(item) for item in value.ravel()]
+
+
+def test_an_array_of_lists_stays_one_of_lists(blobs: LocalBlobs) -> None:
+    value = np.empty(2, dtype=object)
+    value[:] = [[1, 2], [3, 4]]
+    found = again(value, blobs)
+    assert found.shape == (2,)
+    assert found.tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize("kind", ["matrix", "array"])
+@pytest.mark.parametrize("form", ["csr", "csc", "bsr", "coo", "dia"])
+@pytest.mark.parametrize("dtype", ["float32", "int8", "bool"])
+def test_sparse_matrices_come_back_to_the_last_index(blobs: LocalBlobs, form: str, kind: str, dtype: str) -> None:
+    dense = np.random.default_rng(1).random((6, 4)) < 0.4
+    made = getattr(sparse, f"{form}_{kind}")(dense.astype(dtype) * 3)
+    if form != "dia":  # with the wider numbers that very large ones have
+        for name in ("indices", "indptr"):
+            if hasattr(made, name):
+                setattr(made, name, getattr(made, name).astype("int64"))
+    for value in (made, type(made)((5, 3), dtype=dtype)):
+        found = again(value, blobs)
+        assert type(found) is type(value)
+        assert found.shape == value.shape
+        for name in ("data", "indices", "indptr", "offsets", "coords"):
+            for one, other in zip(np.atleast_1d(getattr(value, name, ())), np.atleast_1d(getattr(found, name, ())), strict=True):
+                assert np.asarray(one).dtype == np.asarray(other).dtype
+                assert np.array_equal(one, other)
+        assert (found != value).nnz == 0 if form not in ("dia",) else np.array_equal(found.toarray(), value.toarray())
+
+
+def test_a_damaged_sparse_matrix_is_corrupt(blobs: LocalBlobs) -> None:
+    nodes: list[Any] = [["sparse", "csr_matrix", [2, 2], False, [1, 2]], ["sparse", "Popen", [], False, []], ["objects", [3], "C", [1]]]
+    for node in nodes:
+        with pytest.raises(Corrupt):
+            exact.decode(codec.to_msgpack(node), {}.__getitem__)
 
 
 def test_a_frame_of_a_class_that_extends_polars_is_refused(blobs: LocalBlobs) -> None:
