@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-import importlib
+import importlib.util
 import inspect
 import os
+import re
 import sys
 import tomllib
 import traceback
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from plimsoll.records.model import Purpose
     from plimsoll.records.monitor import RetrainPolicy
     from plimsoll.records.pipelines.trigger import TriggerRule
+
+#: Imports of a project whose folder ``src`` is a package by that name.
+_OF_SRC = re.compile(rb"(?m)^\s*(from|import)\s+src\b")
 
 #: The file that makes a folder a project.
 PROJECT_FILE = "pyproject.toml"
@@ -202,7 +207,8 @@ def load_object(project: Path, ref: str) -> Any:
     """Import a file of the project as a normal module and return a name of it.
 
     The project's folder becomes the first on ``sys.path``, so ``examples/flights/pipeline.py`` is the module
-    ``examples.flights.pipeline``, also without ``__init__.py``. As always in Python a module is imported once a process.
+    ``examples.flights.pipeline``, also without ``__init__.py``, and ``src/flights/pipeline.py`` is ``flights.pipeline``, as it
+    is for whoever has installed it. As always in Python a module is imported once a process.
 
     Args:
         project: the project's folder.
@@ -231,16 +237,25 @@ def load_object(project: Path, ref: str) -> Any:
 
 
 def _import(root: Path, path: Path) -> Any:
-    parts = path.relative_to(root).with_suffix("").parts
+    base = _base(root, path)
+    parts = path.relative_to(base).with_suffix("").parts
     parts = parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts
     if any("." in part for part in parts):
         raise InvalidInput(f"{path.relative_to(root)} cannot be imported: a name on the way has a dot.", "Rename it.")
-    if not sys.path or sys.path[0] != str(root):
-        sys.path[:] = [str(root), *(entry for entry in sys.path if entry != str(root))]
+    wanted = [str(root)] if base == root else [str(root), str(base)]
+    if sys.path[: len(wanted)] != wanted:
+        sys.path[:] = [*wanted, *(entry for entry in sys.path if entry not in wanted)]
     importlib.invalidate_caches()
     name = ".".join(parts)
     try:
-        module = importlib.import_module(name)
+        try:
+            module = importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            # Python looks beside a script as well; whatever else has such a name comes first.
+            if not _is_beside(path, error.name or "") or str(path.parent) in sys.path:
+                raise
+            sys.path.append(str(path.parent))
+            module = importlib.import_module(name)
     except (Exception, SystemExit) as error:
         frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
         inside = [frame for frame in frames if Path(frame.filename).is_relative_to(root)]
@@ -257,6 +272,32 @@ def _import(root: Path, path: Path) -> Any:
             "Rename the file, or load it in a fresh process.",
         )
     return module
+
+
+def _base(root: Path, path: Path) -> Path:
+    """Return the folder of the project that a file's module is named from: its own, ``src`` within it, or one that packages lie in.
+
+    The last is so where the file's package is installed from the project itself, or its folder stands on ``sys.path``: what
+    is imported by two names is there twice, and nothing of the one is an instance of the other's classes.
+    """
+    for base in [each for each in reversed(path.parents) if each.is_relative_to(root) and each != root]:
+        top = base / path.relative_to(base).parts[0]
+        if base == root / "src":
+            if (base / "__init__.py").is_file() or _OF_SRC.search(path.read_bytes()):
+                return root
+            return base
+        if str(base) in sys.path and base != Path.cwd():
+            return base
+        with contextlib.suppress(ImportError, ValueError):
+            spec = importlib.util.find_spec(top.name) if top.is_dir() else None
+            if spec is not None and str(top) in (spec.submodule_search_locations or ()):
+                return base
+    return root
+
+
+def _is_beside(path: Path, missing: str) -> bool:
+    top = missing.partition(".")[0]
+    return bool(top) and any(each.exists() for each in (path.parent / f"{top}.py", path.parent / top))
 
 
 def _declared(document: Mapping[str, Any]) -> dict[str, Any]:

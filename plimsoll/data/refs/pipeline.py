@@ -64,6 +64,9 @@ def pipeline_in(project: Path, written: str, here: Path) -> tuple[Path, str]:
     text, _, name = (f":{written}" if written.isidentifier() else written).partition(":")
     folder = next((each for each in (here / text, project / text) if each.is_dir()), None) if text else project
     if text.endswith(".py") or not name.isidentifier() or folder is None:
+        beside = (here / text).resolve()
+        if not (project / text).is_file() and beside.is_file() and beside.is_relative_to(project.resolve()):
+            return project, f"{beside.relative_to(project.resolve()).as_posix()}:{name}"
         return project, pipeline_ref(written)
     place = f"The folder {text}" if text else "The project"
     inside = find_project(folder)

@@ -204,6 +204,30 @@ def test_a_module_is_named_by_its_path_or_as_an_import_would(project: Path) -> N
     )
 
 
+def test_a_package_in_src_has_the_name_that_it_has_for_whoever_installed_it(project: Path) -> None:
+    code(project, "src/zoo_inner/__init__.py", "")
+    code(project, "src/zoo_inner/kinds.py", "class Kind: ...\nkind = Kind()\n")
+    code(project, "src/zoo_inner/flow.py", "from zoo_inner.kinds import Kind, kind\nname, same = __name__, isinstance(kind, Kind)\n")
+    assert load_object(project, "src/zoo_inner/flow.py:name") == "zoo_inner.flow"
+    assert load_object(project, "src/zoo_inner/kinds.py:kind") is load_object(project, "src/zoo_inner/flow.py:kind")
+    code(project, "src/zoo_of_src.py", "from src.zoo_inner import kinds\nname = __name__\n")
+    assert load_object(project, "src/zoo_of_src.py:name") == "src.zoo_of_src"
+
+
+def test_a_folder_of_packages_that_stands_on_the_path_names_them(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code(project, "libs/zoo_outer/__init__.py", "")
+    code(project, "libs/zoo_outer/flow.py", "name = __name__\n")
+    assert load_object(project, "libs/zoo_outer/flow.py:name") == "libs.zoo_outer.flow"
+    monkeypatch.syspath_prepend(project / "libs")
+    assert load_object(project, "libs/zoo_outer/flow.py:name") == "zoo_outer.flow"
+
+
+def test_a_script_finds_what_lies_beside_it(project: Path) -> None:
+    code(project, "zoo_scripts/zoo_beside.py", "rate = 3\n")
+    code(project, "zoo_scripts/zoo_train.py", "from zoo_beside import rate\n")
+    assert load_object(project, "zoo_scripts/zoo_train.py:rate") == 3
+
+
 def test_a_missing_file_or_name_suggests_the_nearest(project: Path) -> None:
     code(project, "zoo_pipeline.py", "late_arrivals = 1\n")
     with pytest.raises(NotFound, match=r"mean zoo_pipeline\.py"):

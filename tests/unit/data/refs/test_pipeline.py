@@ -75,6 +75,7 @@ def test_a_folder_stands_for_its_only_file_that_has_the_pipeline(project: Path) 
     assert pipeline_in(project, "flights:train", project) == (project, "flights/late/pipe.py:train")
     assert pipeline_in(project, "pipe.py:train", project) == (project, "pipe.py:train")
     assert pipeline_in(project, "late:train", project / "flights") == (project, "flights/late/pipe.py:train")
+    assert pipeline_in(project, "pipe.py:train", project / "flights" / "late") == (project, "flights/late/pipe.py:train")
     with pytest.raises(NotFound, match="The folder flights has no pipeline 'trian'") as caught:
         pipeline_in(project, "flights:trian", project)
     assert "flights:train" in caught.value.remedy
