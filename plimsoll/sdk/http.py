@@ -10,7 +10,7 @@ import httpx
 from blake3 import blake3
 
 from plimsoll import clock, codec, verbs
-from plimsoll.errors import Corrupt, Denied, InvalidInput, NotFound, Refused, Unauthenticated, Unreachable, from_wire
+from plimsoll.errors import Corrupt, InvalidInput, NotFound, Refused, Unreachable, from_wire
 from plimsoll.records.access import GetJob, Job
 from plimsoll.records.request import Request, check_digest, result_type
 from plimsoll.store.contracts import Blobs
@@ -141,11 +141,14 @@ class HttpBlobs:
         response = _send(self._client, "HEAD", f"/blobs/{digest}")
         if response.status_code == 404:
             return None
-        # An answer to HEAD has no body, so an error is told by its status alone.
-        for error in (Unauthenticated, Denied):
-            if response.status_code == error.status:
-                raise error(f"{self._client.base_url} does not let this actor see blobs.", "Use a token with the role 'read'.")
-        return int(_checked(response).headers["content-length"])
+        if response.status_code >= 300:
+            # An answer to HEAD has no body; the reason is in that to the same question in full.
+            try:
+                next(self._sent(digest, 0), b"")
+            except httpx.TransportError as error:
+                raise _unreachable(self._client, error) from error
+            raise _stranger(response)
+        return int(response.headers["content-length"])
 
     def delete(self, digest: str) -> None:
         """Drop bytes that the server finds damaged as well, so that they can be stored again; one that is not there is no error.
@@ -271,7 +274,7 @@ def _checked(response: httpx.Response) -> httpx.Response:
     if response.status_code < 300:
         return response
     if response.headers.get("content-type", "").startswith(_MSGPACK):
-        wire = codec.from_msgpack(response.content, dict[str, Any]).get("error")
+        wire = _understood(response, dict[str, Any]).get("error")
         if isinstance(wire, dict):
             raise from_wire(wire)
     raise _stranger(response)

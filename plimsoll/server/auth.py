@@ -7,7 +7,7 @@ import base64
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from plimsoll.errors import Denied, InvalidInput, PlimsollError, Unauthenticated
+from plimsoll.errors import Denied, PlimsollError, Unauthenticated, Unreachable
 from plimsoll.server.answers import Turns, outward, refusal
 from plimsoll.workspace import Workspace
 
@@ -52,7 +52,8 @@ class Gate:
     def _check_origin(self, headers: Headers) -> None:
         host = headers.get("host", "")
         if host not in self.hosts:
-            raise InvalidInput(f"This server is not {host!r}.", "Use the address it printed when it started.")
+            # What was meant for another server is not wrong, and may be sent to that one.
+            raise Unreachable(f"This server is not {host!r}.", "Use the address it printed when it started.")
         origin = headers.get("origin")
         if origin is not None and origin not in {f"http://{host}", f"https://{host}"}:
             raise Denied(f"Pages of {origin} may not ask this server.", "Open the server's own pages.")
