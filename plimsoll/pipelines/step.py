@@ -169,21 +169,31 @@ def step(
     return decorate if function is None else decorate(function)
 
 
-def pipeline(function: Callable[P, R], /) -> Callable[P, R]:
+@overload
+def pipeline(function: Callable[P, R], /) -> Callable[P, R]: ...
+
+
+@overload
+def pipeline() -> Callable[[Callable[P, R]], Callable[P, R]]: ...
+
+
+def pipeline(function: Callable[..., Any] | None = None, /) -> Any:
     """Mark a function as a pipeline: its parameters are what a run can set, and its steps are what a run executes.
 
     Called plainly it runs its steps as plain functions, in this process and without a cache.
 
     Args:
-        function: calls steps and returns a step's result, or a dict, list or tuple of them.
+        function: calls steps and returns a step's result, or a dict, list or tuple of them; left out where brackets follow the name.
 
     Raises:
         InvalidInput: the function is a coroutine, a generator or a class.
     """
+    if function is None:
+        return pipeline
     _check_function("pipeline", function)
 
     @functools.wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+    def call(*args: Any, **kwargs: Any) -> Any:
         return function(*args, **kwargs)
 
     call.__plimsoll_pipeline__ = True  # type: ignore[attr-defined]

@@ -92,7 +92,8 @@ def run(
         until: a step of the pipeline; it and what it needs are run, and nothing after it.
         from_: a step; it and all that depends on it are computed anew, with what they need of the others.
         only: a step; it alone is computed anew, from results that are in the cache.
-        params: parameters of the pipeline; without one, what else the run begins with.
+        params: parameters of the pipeline, by name; one that is called as an option here is, stands in ``params={name: value}``.
+            Without a pipeline, what else the run begins with.
 
     Raises:
         InvalidInput: the function is no pipeline, or does not take these parameters; or a run does not take them.
@@ -103,7 +104,8 @@ def run(
         pipelines = {"profile": profile, "executor": executor, "until": until, "from_": from_, "only": only}
         return OpenRun(door, _asked(params | {name: value for name, value in pipelines.items() if value}, experiment, name))
     project, chosen = prepared(function, profile)
-    settled = settle(function, params, project, profile=chosen)
+    own = own_params(function, params | ({"name": name} if name else {}), run, locals())
+    settled = settle(function, own, project, profile=chosen)
     with opened_door(door, chosen) as opened, live_view(function, settled.params) as on_step:
         return execute(
             function,
@@ -154,7 +156,7 @@ def run_variations(
         profile: name of a profile of ``[tool.plimsoll]``; None takes the one that ``PLIMSOLL_PROFILE`` names.
         executor: as for ``run``; ``in_process`` runs one after another.
         jobs: runs at the same time; None takes the number of processors.
-        params: parameters that all of them get.
+        params: parameters that all of them get, by name, or within ``params={name: value}``.
 
     Raises:
         InvalidInput: the function is no pipeline, or does not take these parameters.
@@ -162,6 +164,7 @@ def run_variations(
         StepFailed: some failed; the others have ended well, and the next call does not compute them again.
     """
     project, chosen = prepared(function, profile)
+    params = own_params(function, params, run_variations, locals())
     settled: dict[str, Settled]
     if isinstance(sets, Mapping):
         settled = {name: settle(function, {**params, **own}, project, profile=chosen) for name, own in sets.items()}
@@ -180,6 +183,32 @@ def run_variations(
             executor=chosen_executor(executor, project, chosen),
             jobs=jobs,
         )
+
+
+def own_params(
+    function: Callable[..., Any], given: Mapping[str, Any], caller: Callable[..., Any], told: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the parameters that a pipeline is given, told apart from the options of what runs it.
+
+    Args:
+        function: a pipeline.
+        given: what was given by name and is no option; ``params`` among it holds more, unless the pipeline itself takes that name.
+        caller: what runs it; its arguments that have names only are the options.
+        told: option -> its value.
+
+    Raises:
+        InvalidInput: the pipeline has a parameter that is called as an option that was given.
+    """
+    names = inspect.signature(function).parameters
+    more = given.get("params") if "params" not in names else None
+    found = {name: value for name, value in given.items() if name != "params"} | dict(more) if isinstance(more, Mapping) else dict(given)
+    for name, option in inspect.signature(caller).parameters.items():
+        if option.kind is option.KEYWORD_ONLY and name in names and name not in found and told[name] != option.default:
+            raise InvalidInput(
+                f"{name!r} is an option of plimsoll.{caller.__name__} and a parameter of the pipeline: it is not clear which is meant.",
+                f"Give the parameter as params={{{name!r}: …}}, or rename it.",
+            )
+    return found
 
 
 def prepared(function: Callable[..., Any], profile: str | None) -> tuple[Path, str]:

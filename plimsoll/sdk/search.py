@@ -20,7 +20,7 @@ from plimsoll.records.model import Version
 from plimsoll.records.pipelines.part import ExecutorName
 from plimsoll.records.pipelines.search import Objective, Pruner, Sampler, SearchDetail, SearchPlan, Trial
 from plimsoll.sdk.door import Door
-from plimsoll.sdk.run import opened_door, prepared
+from plimsoll.sdk.run import opened_door, own_params, prepared
 
 
 class SearchResult:
@@ -91,7 +91,7 @@ def search(
     sampler: Sampler = "tpe",
     pruner: Pruner = "none",
     report: str = "",
-    seed: int = 0,
+    seed: int | None = None,
     jobs: int = 1,
     executor: ExecutorName | Executor | None = None,
     experiment: str = "",
@@ -115,7 +115,7 @@ def search(
         sampler: what proposes trials: ``tpe``, ``random``, ``grid`` or ``nsga2``.
         pruner: what ends a trial early that does worse than others at the same step: ``none``, ``median``, ``hyperband``, ``asha``.
         report: the logged series that the pruner looks at; the objective's unless given.
-        seed: the same seed proposes the same trials.
+        seed: the same seed proposes the same trials; None is 0.
         jobs: trials at the same time.
         executor: as for ``plimsoll.run``, or an open one.
         experiment: groups runs; empty takes the pipeline's name.
@@ -123,7 +123,7 @@ def search(
         profile: name of a profile of ``[tool.plimsoll]``; None takes the one that ``PLIMSOLL_PROFILE`` names.
         door: the platform; None takes the one that the settings name.
         on_trial: is told of every trial that has ended and is recorded, by one thread at a time.
-        params: parameters that all trials share.
+        params: parameters that all trials share, by name; those that are called as an option here stand in ``params={name: value}``.
 
     Raises:
         InvalidInput: it is no pipeline, the space names no parameter of it, or its runs do not give the metrics.
@@ -131,8 +131,8 @@ def search(
         StepFailed: the first trials, or all, have failed.
     """
     project, chosen = prepared(function, profile)
-    settled = settle(function, params, project, profile=chosen)
-    how: dict[str, Any] = {"sampler": sampler, "pruner": pruner, "report": report, "seed": seed}
+    settled = settle(function, params := own_params(function, params, search, locals()), project, profile=chosen)
+    how: dict[str, Any] = {"sampler": sampler, "pruner": pruner, "report": report, "seed": seed or 0}
     plan = _plan(function, project, read_space(space, params), read_objectives(maximize, minimize), constraints, how)
     with opened_door(door, chosen) as opened:
         runner = chosen_executor(executor, project, chosen) if executor is None or isinstance(executor, str) else executor

@@ -77,3 +77,50 @@ def test_a_run_from_python_is_refused_before_it_begins_and_true_is_not_one(bench
     assert gave == ["1", "True", "1.0", "'1'"]
     keys = {step.key for detail in bench.do(SearchRuns()).runs for step in bench.do(ListSteps(run_id=detail.run.id)) if step.index == 1}
     assert len(keys) == 4
+
+
+NAMED = """
+from plimsoll import pipeline, step
+
+@step
+def show(*values):
+    return list(values)
+
+@pipeline()
+def flow(name: str = "nobody", seed: int = 1, profile: str = "none", x: float = 0.0):
+    return {"all": show(name, seed, profile), "score": score(seed, x)}
+
+@step
+def score(seed, x):
+    return seed + x
+"""
+
+
+def test_a_parameter_that_is_called_as_an_option_is_given_apart_from_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.write("pyproject.toml", "[tool.plimsoll.profiles.quick]\nexecutor = 'in_process'\n")
+    bench.write("pipe.py", NAMED)
+    monkeypatch.chdir(bench.project)
+    monkeypatch.setenv("PLIMSOLL_HOME", str(bench.workspace.home))
+    monkeypatch.delenv("PLIMSOLL_URL", raising=False)
+    loaded = bench.load()
+
+    def all_of(**given: Any) -> Any:
+        return plimsoll.run(loaded, executor="in_process", **given).value["all"]
+
+    # A pipeline's run has no name of its own, so there is only one that can be meant.
+    assert all_of(name="bob", seed=3) == ["bob", 3, "none"]
+    with pytest.raises(InvalidInput, match=r"'profile' is an option of plimsoll\.run and a parameter of the pipeline") as caught:
+        all_of(profile="quick")
+    assert "params={'profile': …}" in caught.value.remedy
+    assert all_of(params={"profile": "mine", "seed": 2}, name="bob") == ["bob", 2, "mine"]
+    assert all_of(params={"profile": "mine"}, profile="quick") == ["nobody", 1, "mine"]
+    with pytest.raises(InvalidInput, match="nmae"):
+        all_of(nmae="bob")
+
+    def search(**given: Any) -> Any:
+        return plimsoll.search(loaded, trials=2, space={"x": "float(0,1)"}, maximize="score", executor="in_process", **given)
+
+    with pytest.raises(InvalidInput, match=r"'seed' is an option of plimsoll\.search"):
+        search(seed=7)
+    scores = [trial.values[0] for trial in search(params={"seed": 100}, sampler="random").trials]
+    assert min(scores) >= 100

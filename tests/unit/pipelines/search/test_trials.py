@@ -386,7 +386,8 @@ def test_a_pipeline_that_cannot_be_planned_with_some_parameters_fails_that_trial
     ready.write("pipe.py", PIPE.replace(body, f"if depth == 7: raise ValueError('seven')\n        {body}"))
     detail = run(ready, plan(space={"depth": "int(2,10)"}, sampler="grid"), 9)
     (failed,) = [trial for trial in detail.trials if trial.state == "failed"]
-    assert (failed.params, failed.run_id, failed.error) == ({"depth": 7}, None, "seven")
+    assert (failed.params, failed.run_id) == ({"depth": 7}, None)
+    assert failed.error.endswith(": seven")
 
 
 def test_a_search_whose_first_trials_all_fail_is_given_up(ready: Bench) -> None:
