@@ -338,6 +338,10 @@ def open_workspace(home: Path, project: Path | None = None, *, database: str | N
     try:
         # Database, blobs and logs lie behind it. Whoever made the folder before has chosen its mode.
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if new:
+            # Tokens must not be committed with the project that the home lies in.
+            with contextlib.suppress(OSError):
+                (home / ".gitignore").write_text("*\n")
     except OSError as error:
         raise InvalidInput(f"The home {home} cannot be made: {error.strerror}.", "Choose another with --home or PLIMSOLL_HOME.") from error
     try:

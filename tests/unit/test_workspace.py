@@ -445,3 +445,12 @@ def test_the_table_names_every_verb_once_and_each_can_be_loaded() -> None:
         assert callable(function)
     with pytest.raises(NotFound, match="plimsoll doctor"):
         verbs.find("DropTables")
+
+
+def test_git_does_not_see_a_home(tmp_path: Path) -> None:
+    """Its tokens would be committed with the project that it lies in."""
+    git = ["git", "-C", str(tmp_path)]
+    subprocess.run([*git, "init", "-q"], check=True)
+    open_workspace(tmp_path / ".plimsoll", tmp_path).close()
+    assert (tmp_path / ".plimsoll" / "secrets" / "owner").exists()
+    assert subprocess.run([*git, "status", "--porcelain", "-uall"], check=True, capture_output=True).stdout == b""
