@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from typing import Any, Literal
 
 from plimsoll import clock
 from plimsoll.data.project import find_project, setting
-from plimsoll.errors import Conflict, NotFound, PlimsollError, Unreachable
+from plimsoll.errors import Conflict, Denied, NotFound, PlimsollError, StorageFull, Unreachable
 from plimsoll.records.request import Request
 from plimsoll.records.run import FinishRun, ResumeRun, StartRun
 from plimsoll.sdk.door import Door, FolderDoor
@@ -75,11 +76,58 @@ def all_journals() -> list[Path]:
         project = None
     url = str(setting("url", None, project)[0])
     places = [] if url.startswith(("http://", "https://")) else [Path(url) / "journal"]
-    return list(dict.fromkeys([*places, Path(str(setting("home", None, project)[0])) / "journal", _own()]))
+    return list(dict.fromkeys([*places, Path(str(setting("home", None, project)[0])) / "journal", _own(), *_passing()]))
+
+
+def begin_journal(door: Door, id: str, begin: Callable[[Journal], None], tell: Callable[[str], None]) -> Journal:
+    """Return a journal that has begun, in the first folder that takes one: a full disk or a project that is only read ends no training.
+
+    Args:
+        door: the platform.
+        id: names the journal.
+        begin: writes what it begins with.
+        tell: is told where it lies, if that is not its usual place.
+
+    Raises:
+        StorageFull: there is no room for it anywhere.
+        Denied: this user may not write it anywhere.
+    """
+    refused: PlimsollError | None = None
+    for folder in dict.fromkeys([journals(door), _own(), *_passing()]):
+        journal: Journal | None = None
+        try:
+            journal = Journal(folder / f"{id}.journal")
+            begin(journal)
+        except BaseException as error:
+            if journal is not None:
+                journal.remove()
+            if not isinstance(error, (StorageFull, Denied)):
+                raise
+            refused = refused or error
+            continue
+        if refused is not None:
+            tell(f"{refused.fact} It lies in {folder} for this run, and is sent from there.")
+        return journal
+    assert refused is not None
+    raise refused
 
 
 def _own() -> Path:
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "plimsoll" / "journal"
+
+
+def _passing() -> Iterator[Path]:
+    """Yield this user's folders for journals where nothing outlasts the machine's next start."""
+    places = ["/dev/shm"]
+    with contextlib.suppress(FileNotFoundError):
+        places.insert(0, tempfile.gettempdir())
+    for place in places:
+        folder = Path(place) / f"plimsoll-{os.getuid()}"
+        with contextlib.suppress(OSError):
+            folder.mkdir(mode=0o700, exist_ok=True)
+            # Anybody may make a folder there.
+            if folder.lstat().st_uid == os.getuid() and not folder.is_symlink():
+                yield folder / "journal"
 
 
 def replay(folder: Path, doors: Callable[[str], Door | None]) -> Iterator[Left]:

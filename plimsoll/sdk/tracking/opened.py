@@ -44,7 +44,7 @@ from plimsoll.sdk.sender import Sender
 from plimsoll.sdk.tracking.asked import RunAsked, provisional
 from plimsoll.sdk.tracking.endings import State, ending, uncaught
 from plimsoll.sdk.tracking.forked import TURN, Forked, left_by_children, tell_forks
-from plimsoll.sdk.tracking.left import journals, replay, send, told
+from plimsoll.sdk.tracking.left import begin_journal, replay, send, told
 from plimsoll.sdk.tracking.machine import Watch
 from plimsoll.sdk.tracking.spool import Spool
 from plimsoll.store.contracts import Blobs
@@ -266,19 +266,19 @@ class OpenRun(RunLogger):
         self._params |= given
 
     def _open(self, door: Door) -> None:
-        folder = journals(door)
-        id = clock.new_id()
-        journal = Journal(folder / f"{id}.journal")
-        try:
+        id, made = clock.new_id(), list[Any]()
+
+        def write(journal: Journal) -> None:
             spool = None if isinstance(door, FolderDoor) else Spool(journal.bytes, door)
             self._blobs = door.blobs if spool is None else spool.blobs
             begin = self._beginning(id)
             journal.begin(begin.id or id, door.address)
             if not journal.keep(begin):
                 raise StorageFull(f"The journal {journal.path} cannot grow.", "Free some room and begin again.")
-        except BaseException:
-            journal.remove()
-            raise
+            made[:] = spool, begin
+
+        journal = begin_journal(door, id, write, warn)
+        spool, begin = made
         ask = door.do if spool is None else spool.do
 
         def do(request: Request[Any], /) -> Any:
@@ -366,9 +366,14 @@ class OpenRun(RunLogger):
             tags[NOTES] = plain_text(asked.notes)
         if asked.run_id is not None:
             return ResumeRun(id=asked.run_id, params=params, tags=tags, started=clock.now())
-        captured = self._capture != "none"
-        entry = Path(sys.argv[0]).name or "interactive"
-        code = code_version(self._project, blobs, entry) if captured else CodeVersion()
+        captured, code, environment = self._capture != "none", CodeVersion(), None
+        try:
+            if captured:
+                code, environment = code_version(self._project, blobs, Path(sys.argv[0]).name or "interactive"), put_environment(blobs)
+        except StorageFull as error:
+            if not isinstance(self._door, FolderDoor):  # another disk may have room for what waits for the server
+                raise
+            warn(f"{error.fact} The run begins without its code and environment.")
         return StartRun(
             id=id,
             experiment=asked.experiment or DEFAULT_EXPERIMENT,
@@ -377,7 +382,7 @@ class OpenRun(RunLogger):
             tags=tags,
             key=asked.key,
             code=replace(code, arguments=shown_arguments(sys.argv[1:])) if captured else code,
-            environment=put_environment(blobs) if captured else None,
+            environment=environment,
             machine=machine() if captured else None,
             started=clock.now(),
             beats=True,

@@ -4,6 +4,7 @@ import errno
 import math
 import os
 import struct
+import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +27,7 @@ from plimsoll.records.tracking.find import SearchRuns
 from plimsoll.sdk.door import FolderDoor
 from plimsoll.sdk.journal import Journal
 from plimsoll.sdk.run import run
-from plimsoll.sdk.tracking.left import send
+from plimsoll.sdk.tracking.left import all_journals, send
 from plimsoll.sdk.tracking.opened import OpenRun
 from plimsoll.store.blobs import LocalBlobs
 from plimsoll.workspace import open_workspace
@@ -192,7 +193,7 @@ class Flaky:
 
 def flaky(door: FolderDoor, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr("plimsoll.sdk.tracking.opened._PATIENCE", 0.3)
-    monkeypatch.setattr("plimsoll.sdk.tracking.opened.journals", lambda opened: opened.workspace.home / "journal")
+    monkeypatch.setattr("plimsoll.sdk.tracking.left.journals", lambda opened: opened.workspace.home / "journal")
     return Flaky(door)
 
 
@@ -550,3 +551,42 @@ def test_without_a_project_the_error_says_what_to_do(tmp_path: Path, monkeypatch
         pass
     assert refused.value.remedy
     assert not (tmp_path / "empty" / ".plimsoll").exists()
+
+
+def test_a_journal_lies_elsewhere_where_its_folder_takes_none(
+    door: FolderDoor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (door.workspace.home / "journal").write_text("in the way")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    with run(door=door) as opened:
+        opened.log(loss=0.5)
+        (journal,) = (tmp_path / "state" / "plimsoll" / "journal").glob("*.journal")
+    told = capsys.readouterr().err
+    assert f"It lies in {journal.parent} for this run" in told
+    assert detail(door, opened).run.state == "finished"
+    assert [(each.name, each.count) for each in detail(door, opened).metrics] == [("loss", 1)]
+    # Neither there, so where nothing outlasts the machine's next start.
+    (tmp_path / "other").write_text("in the way")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "other"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    with run(door=door) as opened:
+        opened.log(loss=0.5)
+        assert list(tmp_path.glob("plimsoll-*/journal/*.journal"))
+    assert [(each.name, each.count) for each in detail(door, opened).metrics] == [("loss", 1)]
+    assert tmp_path / f"plimsoll-{os.getuid()}" / "journal" in all_journals()
+
+
+def test_a_run_begins_without_its_code_where_the_home_has_no_room(
+    door: FolderDoor, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(self: LocalBlobs, data: bytes) -> str:
+        raise StorageFull("The disk is full.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalBlobs, "put", full)
+        opened = run(door=door).start()
+    opened.log(loss=0.5)
+    opened.finish()
+    assert "The run begins without its code and environment." in capsys.readouterr().err
+    assert [(each.name, each.count) for each in detail(door, opened).metrics] == [("loss", 1)]
