@@ -170,6 +170,12 @@ class Unreachable(PlimsollError, ConnectionError):
         return f"{self.fact} {self.remedy}".strip()
 
 
+class Misdirected(Unreachable):
+    """A server answers, but is not the one that the address names; what was asked may be sent to that one."""
+
+    code, status = "misdirected", 421
+
+
 class Internal(PlimsollError):
     """A defect of Plimsoll itself. The details carry an id to look up in the server's log."""
 

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import base64
+import re
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from plimsoll.errors import Denied, PlimsollError, Unauthenticated, Unreachable
+from plimsoll.errors import Denied, Misdirected, PlimsollError, Unauthenticated
 from plimsoll.server.answers import Turns, outward, refusal
+from plimsoll.server.mlflow.answering import refused
+from plimsoll.server.mlflow.routes import DOORS
+from plimsoll.server.mlflow.speech import spoken
 from plimsoll.workspace import Workspace
 
 #: Paths that answer without a token; they tell nothing about the project.
 OPEN = frozenset({"/health", "/version"})
+
+#: Paths that MLflow's clients ask, who read errors in its words only.
+_MLFLOWS = re.compile(f"({'|'.join(DOORS)})/(?!v1/)")
 
 
 class Gate:
@@ -45,15 +52,16 @@ class Gate:
                 actor = await self.turns.take(False, self.workspace.identify, token)
                 scope.setdefault("state", {}).update(actor=actor, turns=self.turns)
         except PlimsollError as error:
-            await refusal(outward(error, str(self.workspace.home)), headers.get("accept", ""))(scope, receive, send)
+            told = outward(error, str(self.workspace.home))
+            answer = refused(spoken(told)) if _MLFLOWS.match(scope["path"]) else refusal(told, headers.get("accept", ""))
+            await answer(scope, receive, send)
             return
         await self.app(scope, receive, send)
 
     def _check_origin(self, headers: Headers) -> None:
         host = headers.get("host", "")
         if host not in self.hosts:
-            # What was meant for another server is not wrong, and may be sent to that one.
-            raise Unreachable(f"This server is not {host!r}.", "Use the address it printed when it started.")
+            raise Misdirected(f"This server is not {host!r}.", "Use the address it printed when it started.")
         origin = headers.get("origin")
         if origin is not None and origin not in {f"http://{host}", f"https://{host}"}:
             raise Denied(f"Pages of {origin} may not ask this server.", "Open the server's own pages.")

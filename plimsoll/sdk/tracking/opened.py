@@ -280,10 +280,14 @@ class OpenRun(RunLogger):
         journal = begin_journal(door, id, write, warn)
         spool, begin = made
         ask = door.do if spool is None else spool.do
+        self._closing.clear()
+        self._ending.clear()
 
         def do(request: Request[Any], /) -> Any:
             answer = ask(request)
             if isinstance(request, ResumeRun) or (isinstance(request, StartRun) and answer.id != request.id):
+                # What an earlier process of the run has left counts as well.
+                self._send_left(journal.path.parent, door)
                 self._continue(ask(GetRun(id=answer.id)).metrics)
             return answer
 
@@ -301,8 +305,6 @@ class OpenRun(RunLogger):
         if self._capture == "all":
             self._watch = Watch(self._log_machine)
         self._autolog = Autolog(self, door, self._bytes())
-        self._closing.clear()
-        self._ending.clear()
         self._replaying = threading.Thread(target=self._send_others, args=(journal.path, door), name="plimsoll-left", daemon=True)
         self._replaying.start()
 
@@ -376,7 +378,7 @@ class OpenRun(RunLogger):
             warn(f"{error.fact} The run begins without its code and environment.")
         return StartRun(
             id=id,
-            experiment=asked.experiment or DEFAULT_EXPERIMENT,
+            experiment=asked.experiment or (parent.record.experiment if isinstance(parent, OpenRun) else DEFAULT_EXPERIMENT),
             name=asked.name,
             params=params,
             tags=tags,

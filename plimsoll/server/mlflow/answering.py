@@ -64,22 +64,28 @@ def guarded(endpoint: Endpoint) -> Endpoint:
         try:
             return await endpoint(request)
         except Spoken as error:
-            return _refused(error)
+            return refused(error)
         except PlimsollError as error:
-            return _refused(spoken(outward(error, request.app.state.home)))
+            return refused(spoken(outward(error, request.app.state.home)))
         except ClientDisconnect:
             return Response(status_code=400)
         except OSError as error:
-            return _refused(spoken(full(error) or defect(error)))
+            return refused(spoken(full(error) or defect(error)))
         except Exception as error:
-            return _refused(spoken(defect(error)))
+            return refused(spoken(defect(error)))
 
     return answered
 
 
-def _refused(error: Spoken) -> Response:
+def refused(error: Spoken) -> Response:
+    """Return an error as MLflow's server answers it.
+
+    Args:
+        error: in MLflow's words.
+    """
     body = {"error_code": error.code, "message": error.message}
-    return Response(written(body), error.status, media_type="application/json")
+    headers = {"www-authenticate": "Bearer"} if error.status == 401 else None
+    return Response(written(body), error.status, headers, media_type="application/json")
 
 
 def answers(workspace: Platform, function: Answering, writes: bool) -> Endpoint:

@@ -20,7 +20,7 @@ from plimsoll.server.mlflow.traces import recorded as traces
 from plimsoll.server.mlflow.traces.spans import span_routes
 
 #: Everything is there under both.
-_DOORS = ("/api", "/ajax-api")
+DOORS = ("/api", "/ajax-api")
 
 _GET, _POST, _EITHER, _PATCH, _DELETE = ("GET",), ("POST",), ("GET", "POST"), ("PATCH",), ("DELETE",)
 
@@ -152,7 +152,7 @@ def routes(workspace: Platform) -> list[Route]:
     """
     found = span_routes(workspace) + page_routes(workspace)
     found.append(Route("/graphql", _unspoken, methods=["GET", "POST"]))
-    for door in _DOORS:
+    for door in DOORS:
         for version, spoken_paths in (("2.0", SPOKEN), ("3.0", SPOKEN_3)):
             for path, methods, function in spoken_paths:
                 # A search comes by POST where it may be long, and a trial waits for others without writing.

@@ -19,11 +19,13 @@ from plimsoll.errors import (
     DeadlineExceeded,
     Denied,
     InvalidInput,
+    Misdirected,
     NotFound,
     Overloaded,
     PlimsollError,
     Refused,
     StorageFull,
+    Unauthenticated,
     Unavailable,
     Unreachable,
 )
@@ -48,6 +50,7 @@ _STATUS = {
     MISSING: 404,
     EXISTS: 400,
     UNSPOKEN: 501,
+    "UNAUTHENTICATED": 401,
     "PERMISSION_DENIED": 403,
     "RESOURCE_CONFLICT": 409,
     "REQUEST_LIMIT_EXCEEDED": 429,
@@ -61,8 +64,10 @@ _STATUS = {
 _CODES: tuple[tuple[type[PlimsollError], str], ...] = (
     (NotFound, MISSING),
     (InvalidInput, INVALID),
+    (Misdirected, INVALID),
     (Conflict, INVALID),
     (Refused, INVALID),
+    (Unauthenticated, "UNAUTHENTICATED"),
     (Denied, "PERMISSION_DENIED"),
     (Overloaded, "REQUEST_LIMIT_EXCEEDED"),
     (Unavailable, "TEMPORARILY_UNAVAILABLE"),
@@ -97,6 +102,8 @@ def spoken(error: PlimsollError) -> Spoken:
         error: what was refused.
     """
     code = next((code for kind, code in _CODES if isinstance(error, kind)), "INTERNAL_ERROR")
+    if isinstance(error, Unauthenticated):
+        return Spoken(code, f"{error.fact} Set MLFLOW_TRACKING_TOKEN to one of this server's tokens.")
     # Not MLflow's 429 for a full disk: its clients would send gigabytes again, at once and several times.
     return Spoken(code, str(error), error.status if isinstance(error, StorageFull) else None)
 

@@ -428,6 +428,26 @@ def test_a_repeated_start_with_a_key_is_the_same_run_and_counts_on(door: FolderD
     assert list((door.workspace.home / "journal").iterdir()) == []
 
 
+def test_a_repeated_start_counts_on_from_what_its_earlier_process_has_left(door: FolderDoor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plimsoll.sdk.tracking.opened._PATIENCE", 0.3)
+    defective = Broken(door.workspace, door.actor)
+    defective.broken = AppendPoints
+    with run(door=defective, key="night") as first:
+        for loss in (3.0, 2.0, 1.0):
+            first.log(loss=loss)
+    with run(door=door, key="night") as second:
+        second.log(loss=0.5)
+    assert door.do(GetSeries(run_id=first.id, name="loss")).steps == (0, 1, 2, 3)
+
+
+def test_a_nested_run_is_of_its_parents_experiment(door: FolderDoor) -> None:
+    with run(door=door, experiment="trees") as outer, run(door=door, nested=True) as inner:
+        pass
+    with run(door=door, experiment="others", parent=outer) as other:
+        pass
+    assert [detail(door, each).run.experiment for each in (outer, inner, other)] == ["trees", "trees", "others"]
+
+
 def test_a_run_goes_on_by_its_id_after_a_failure(door: FolderDoor) -> None:
     opened = run(door=door, experiment="notebook").start()
     opened.log(loss=1.0)

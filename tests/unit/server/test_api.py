@@ -89,7 +89,7 @@ def test_an_actor_without_roles_sees_neither_metrics_nor_the_description(running
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "127.0.0.1:1", "localhost.evil.example"])
 def test_another_host_is_refused_also_for_open_paths(known: httpx.Client, host: str) -> None:
     for path in ("/health", "/metrics"):
-        assert error(known.get(path, headers={"host": host})) == (503, "unreachable")
+        assert error(known.get(path, headers={"host": host})) == (421, "misdirected")
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://127.0.0.1:1"])

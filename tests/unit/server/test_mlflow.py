@@ -51,7 +51,13 @@ def test_every_path_is_there_under_both_doors_and_needs_a_token(client: httpx.Cl
     for door in ("api", "ajax-api"):
         path = f"/{door}/2.0/mlflow/experiments/get"
         assert client.get(path, params={"experiment_id": "0"}).json()["experiment"]["name"] == "Default"
-        assert httpx.get(f"{running.address.url}{path}", params={"experiment_id": "0"}, trust_env=False, timeout=60).status_code == 401
+        for headers in ({}, {"authorization": "Bearer unknown"}):
+            refused = httpx.get(f"{running.address.url}{path}", params={"experiment_id": "0"}, headers=headers, trust_env=False, timeout=60)
+            assert refused.status_code == 401
+            assert refused.json()["error_code"] == "UNAUTHENTICATED"
+            assert "MLFLOW_TRACKING_TOKEN" in refused.json()["message"]
+        elsewhere = client.get(path, params={"experiment_id": "0"}, headers={"host": "elsewhere:80"})
+        assert (elsewhere.status_code, elsewhere.json()["error_code"]) == (400, "INVALID_PARAMETER_VALUE")
 
 
 def test_a_name_with_the_token_as_password_is_let_in(running: Running) -> None:
