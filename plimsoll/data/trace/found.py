@@ -406,8 +406,9 @@ class Found:
         if name == "__main__" or not name:
             self.effect(f"ran code that its key does not see ({code.co_qualname})")
         elif self._modules.get(name) is None:
-            # While its own body runs it is not whole yet; otherwise now, before it can change what it holds.
-            self._modules[name] = None if code.co_name == "<module>" else module(name, Sources())
+            # While its own body runs, those of its classes included, it is not whole yet; otherwise now, before it can change what it holds.
+            begun = getattr(getattr(sys.modules.get(name), "__spec__", None), "_initializing", False)
+            self._modules[name] = None if code.co_name == "<module>" or begun else module(name, Sources())
 
     def imports(self, name: str) -> None:
         """Note that the user's code imports a module by a computed name; whose it is shows when it has been imported.

@@ -245,8 +245,12 @@ def test_a_step_runs_again_when_what_it_wrote_is_no_longer_as_it_left_it(bench: 
 PLUGIN = """
 from shared import FACTOR
 RATE = {rate}
+class Scaled:
+    by = FACTOR
+    def __call__(self, number):
+        return number * self.by
 def rate():  # {comment}
-    return RATE * FACTOR
+    return Scaled()(RATE)
 """
 
 
