@@ -345,7 +345,7 @@ class _Engine:
         except Unsuitable as error:
             limits = attempt.node.step.options
             unlimited = ", without its limits" if limits.timeout is not None or limits.memory is not None else ""
-            attempt.why = f"{attempt.why}; run in the calling process{unlimited}: {error.fact}"
+            attempt.why = f"{attempt.why}; run in the calling process{unlimited}: {error.fact.removesuffix('.')}"
             self._here.append(attempt)
         except Corrupt as error:
             if "input" not in error.details:
@@ -378,7 +378,7 @@ class _Engine:
         node, key, why, cache = attempt.node, attempt.key, attempt.why, attempt.node.step.options.cache
         keep = key.call is not None and cache is not False and (cache is not True or not ran.effects)
         if cache is True and ran.effects:
-            why = f"{why}; not kept for later runs, because it {', and '.join(ran.effects)}"
+            why = f'{why}; not kept for later runs, because it {", and ".join(ran.effects)} (cache="forever" would keep it)'
         if ran.changed:
             why = f"{why}; it changed its argument {', '.join(ran.changed)} in place, which later steps do not see: return a changed copy"
         name = None if key.call is None else entry_key(key.call, ran.trace)

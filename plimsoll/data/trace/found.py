@@ -406,7 +406,7 @@ class Found:
         if name == "__main__" or not name:
             self.effect(f"ran code that its key does not see ({code.co_qualname})")
         elif self._modules.get(name) is None:
-            # While its own body runs, those of its classes included, it is not whole yet; otherwise now, before it can change what it holds.
+            # While its own body runs, and those of its classes, it is not whole yet; otherwise now, before it can change what it holds.
             begun = getattr(getattr(sys.modules.get(name), "__spec__", None), "_initializing", False)
             self._modules[name] = None if code.co_name == "<module>" or begun else module(name, Sources())
 

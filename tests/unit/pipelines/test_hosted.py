@@ -86,7 +86,7 @@ def test_a_later_run_that_finds_the_result_has_what_the_client_logged(hosting: B
 )
 def test_what_goes_beyond_the_run_makes_the_result_unfit_for_later_runs(hosting: Bench, more: str, why: str) -> None:
     result = hosting.run(more=more)
-    assert result["train"].why == f"it has no earlier result; not kept for later runs, because it {why}"
+    assert result["train"].why == f'it has no earlier result; not kept for later runs, because it {why} (cache="forever" would keep it)'
 
 
 def test_steps_that_do_not_name_mlflow_keep_the_address_that_the_user_chose_without_a_word(

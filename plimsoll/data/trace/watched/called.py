@@ -131,7 +131,7 @@ def called(found: Found, frame: FrameType | None, function: Any, first: Any, cou
     short = name.replace("posix.", "os.").replace("datetime.datetime.", "datetime.").replace("datetime.date.", "date.")
     last = name.rpartition(".")[2]
     if _tells_time(name, first, count):
-        found.effect(f"read the clock ({short})")
+        found.effect(f"read the clock ({short}{'; time.perf_counter measures without it' if name == 'time.time' else ''})")
     elif name in ("posix.getcwd", "posix.getcwdb"):
         found.working_folder(path=True)
     elif name in _ASKED:

@@ -25,7 +25,7 @@ EFFECTS = [
     ("return subprocess.run(['true']).returncode", "ran another program (true)"),
     ("return os.system('true')", "ran another program (true)"),
     ("pid = os.posix_spawn('/bin/true', ['true'], os.environ)\nreturn os.waitpid(pid, 0)[1]", "ran another program (true)"),
-    ("return time.time()", "read the clock (time.time)"),
+    ("return time.time()", "read the clock (time.time"),
     ("return str(datetime.datetime.now())", "read the clock (datetime.now)"),
     ("return str(datetime.date.today())", "read the clock (date.today)"),
     ("return str(pd.Timestamp.now())", "read the clock (pandas"),

@@ -104,7 +104,7 @@ def test_an_argument_that_brings_a_watched_function_along_is_looked_at(bench: Be
         f"{_HEAD}\n{more}@step\ndef look(them):\n    return [each.c() for each in them]\n\n"
         "@pipeline\ndef flow():\n    return look([A(int), A(time.time)])\n",
     )
-    assert "read the clock (time.time)" in bench.run()["look"].why
+    assert "read the clock (time.time" in bench.run()["look"].why
 
 
 def test_what_arguments_bring_along_is_found_without_reading_data() -> None:
