@@ -31,6 +31,9 @@ _INTERVAL = 0.05
 #: Log calls whose points wait in memory when the disk takes none; what comes then is counted.
 _HELD = 100_000
 
+#: Seconds for which a loop that is faster than the journal's thread waits for it.
+_SLOW = 1.0
+
 #: Points of one frame, about.
 _FRAME = 5_000
 
@@ -82,6 +85,8 @@ class Sender:
         self._asleep = True
         #: Warned of an outage, or of a full disk, that has not ended since.
         self._out = self._full = False
+        #: Whether the journal's disk has answered nothing for so long that nobody waits for it again before it does.
+        self._stuck = False
         self._given_up = False
         #: How the run ends and for how many seconds that is tried; None as long as nobody has said so.
         self._last_will: tuple[FinishRun, float] | None = None
@@ -111,7 +116,8 @@ class Sender:
     def append(self, points: PointColumns) -> None:
         """Take points and return; they are in the journal some 50 ms later, and are sent soon.
 
-        While the disk takes nothing they wait in memory, up to those of 100,000 calls.
+        While the disk takes nothing they wait in memory, up to those of 100,000 calls. Where the disk does, and a loop logs faster than
+        it, the loop writes them itself.
 
         Args:
             points: of one moment.
@@ -124,13 +130,28 @@ class Sender:
         Args:
             columns: names, steps, times and values of one length, known to be valid.
         """
-        if len(self._fresh) < _HELD:
+        if len(self._fresh) < _HELD or self._made_room():
             self._fresh.append(columns)
         else:
             with self._counting:
                 self._dropped += len(columns[0])
         if self._asleep:
             self._wake()
+
+    def _made_room(self) -> bool:
+        """Write what waits from the thread that logs, which is faster than the journal's own; a slow disk is waited for once."""
+        if self._full or self._stuck:
+            return False
+        if not self.journal.lock.acquire(timeout=_SLOW):
+            self._stuck = True
+            return False
+        try:
+            self._store()
+        except StorageFull:
+            return False  # the journal's thread finds and tells that
+        finally:
+            self.journal.lock.release()
+        return True
 
     def _wake(self) -> None:
         self._asleep = False
@@ -281,7 +302,7 @@ class Sender:
                     self._store()
                     if self.journal.waiting >= _BATCH:
                         self._due.set()
-                self._full = False
+                self._full = self._stuck = False
             except StorageFull as error:
                 if not self._full:
                     self._full = True

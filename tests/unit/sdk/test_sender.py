@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -406,6 +407,45 @@ def test_what_memory_does_not_hold_on_a_full_disk_is_counted(door: FolderDoor, t
     # What was held in memory is sent from there.
     assert (run.state, lost) == ("finished", [15])
     assert values(door, journal.run_id) == tuple(map(float, range(10)))
+
+
+def test_a_loop_that_is_faster_than_the_journal_writes_it_itself(door: FolderDoor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plimsoll.sdk.sender._HELD", 10)
+    monkeypatch.setattr("plimsoll.sdk.sender._INTERVAL", 60.0)
+    journal = begun(door, tmp_path)
+    lost: list[int] = []
+    sender = Sender(journal, door.do, lambda line: None, lambda count, error: lost.append(count))
+    for step in range(1000):
+        sender.append(point(float(step), step))
+    sender.finish(FinishRun(id=journal.run_id), 5.0)
+    assert lost == []
+    assert values(door, journal.run_id) == tuple(map(float, range(1000)))
+
+
+def test_a_loop_waits_once_for_a_disk_that_does_not_answer(door: FolderDoor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plimsoll.sdk.sender._HELD", 10)
+    monkeypatch.setattr("plimsoll.sdk.sender._SLOW", 0.2)
+    journal = begun(door, tmp_path)
+    lost: list[int] = []
+    sender = Sender(journal, door.do, lambda line: None, lambda count, error: lost.append(count))
+    holds, answered = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with journal.lock:
+            holds.set()
+            answered.wait(60)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    holds.wait(60)
+    before = time.monotonic()
+    for step in range(1000):
+        sender.append(point(float(step), step))
+    assert time.monotonic() - before < 5
+    answered.set()
+    holder.join()
+    sender.finish(FinishRun(id=journal.run_id), 5.0)
+    assert sum(lost) + len(values(door, journal.run_id)) == 1000
 
 
 def test_an_outage_on_a_disk_that_stays_full_says_how_much_is_lost(
