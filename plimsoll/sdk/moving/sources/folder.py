@@ -10,7 +10,7 @@ from typing import Any
 
 from plimsoll import extras
 from plimsoll.errors import InvalidInput, NotFound
-from plimsoll.records.run import ModelUse, check_step
+from plimsoll.records.run import ModelUse
 from plimsoll.records.tracking.dataset import DatasetUse
 from plimsoll.records.tracking.logged_model import ModelMetric
 from plimsoll.sdk.moving.sources.files import Folders, inside, listed, remote, shown
@@ -26,6 +26,7 @@ from plimsoll.sdk.moving.sources.source import (
     SourceRun,
     SourceVersion,
     dataset_of,
+    kept,
     logged_state,
     micros,
     named_run,
@@ -315,9 +316,7 @@ def _points(path: Path, bad: Callable[[int, str], None] | None = None) -> Iterat
         for number, line in enumerate(file, 1):
             parts = line.split()
             try:
-                point = Point(int(parts[2]) if len(parts) > 2 else 0, int(parts[0]) * 1000, float(parts[1]))
-                check_step(point.step)
-                check_step(point.time)
+                point = kept(Point(int(parts[2]) if len(parts) > 2 else 0, int(parts[0]) * 1000, float(parts[1])))
             except (IndexError, ValueError):
                 if bad and parts:
                     bad(number, line)

@@ -26,6 +26,7 @@ from plimsoll.sdk.moving.sources.source import (
     SourceRun,
     SourceVersion,
     dataset_of,
+    kept,
     logged_state,
     micros,
     named_run,
@@ -112,7 +113,7 @@ class ServerSource:
         """
         wanted = {"run_id": run_id, "metric_key": name, "max_results": _POINTS}
         for row in self._server.pages("GET", f"{_API}/metrics/get-history", "metrics", **wanted):
-            found = self._notes.read("point", f"{name} of {run_id}", partial(_point, row))
+            found = self._notes.read("point", f"{name} of {run_id}", lambda row=row: kept(_point(row)))  # type: ignore[misc]
             if found:
                 yield found
 

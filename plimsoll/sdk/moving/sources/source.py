@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+from plimsoll.errors import InvalidInput
 from plimsoll.records.mlflow.words import LOGGED_NUMBERS, LOGGED_STATUS, NAME_TAG, STAGES, STATES, STATUS_NUMBERS, USER_TAG
 from plimsoll.records.model import Stage
-from plimsoll.records.run import ModelUse, RunState
+from plimsoll.records.run import ModelUse, RunState, check_step
 from plimsoll.records.tracking.dataset import Dataset, DatasetUse
 from plimsoll.records.tracking.logged_model import LoggedModelState, ModelMetric
 
@@ -259,6 +260,21 @@ class Notes:
         except (ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
             self.leave(kind, name, f"It cannot be read: {' '.join(str(error).split())[:300]}")
             return None
+
+
+def kept(point: Point) -> Point:
+    """Return a point that fits what keeps it.
+
+    Args:
+        point: any point.
+
+    Raises:
+        InvalidInput: its step, or its time in microseconds, does not fit 64 bits.
+    """
+    check_step(point.step)
+    if not -(2**63) <= point.time < 2**63:
+        raise InvalidInput(f"The time {point.time // 1000} ms does not fit 64 bits of microseconds.", "Give times in milliseconds.")
+    return point
 
 
 def micros(milliseconds: Any) -> int | None:

@@ -27,6 +27,7 @@ from plimsoll.sdk.moving.sources.source import (
     SourceRun,
     SourceVersion,
     dataset_of,
+    kept,
     logged_state,
     micros,
     named_run,
@@ -133,7 +134,10 @@ class SqliteSource:
             run_id: the run's.
             name: the metric's name.
         """
-        yield from map(_point, self._rows("metrics", "run_uuid = ? AND key = ?", run_id, name, order="step, timestamp, is_nan DESC, value"))
+        for row in self._rows("metrics", "run_uuid = ? AND key = ?", run_id, name, order="step, timestamp, is_nan DESC, value"):
+            found = self._notes.read("point", f"{name} of {run_id}", lambda row=row: kept(_point(row)))  # type: ignore[misc]
+            if found:
+                yield found
 
     def _place(self, owner: Owner) -> Path | None:
         table, id, column = ("logged_models", "model_id", "artifact_location") if owner.logged else ("runs", "run_uuid", "artifact_uri")

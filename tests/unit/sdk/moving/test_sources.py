@@ -50,6 +50,20 @@ def test_a_database_comes_like_a_folder_and_stays_as_it_is(yard: Yard, tmp_path:
     assert hashlib.sha256(path.read_bytes()).hexdigest() == before
 
 
+def test_a_point_of_a_time_that_does_not_fit_is_named_and_the_rest_comes(yard: Yard, tmp_path: Path) -> None:
+    path = database(tmp_path)
+    with contextlib.closing(sqlite3.connect(path)) as made, made:
+        # Nanoseconds where milliseconds are meant.
+        made.execute("INSERT INTO metrics VALUES ('loss', 5.0, 1700000000000000000, ?, 99, 0)", (RUNS[0],))
+        made.execute("UPDATE latest_metrics SET value = 5.0, timestamp = 1700000000000000000, step = 99 WHERE key = 'loss'")
+    ledger = moved(yard, path)
+    assert [each.name for each in ledger.notes.left] == [f"loss of {RUNS[0]}"]
+    assert "does not fit 64 bits" in ledger.notes.left[0].reason
+    assert counts(ledger)["point"] == (4 * 53, 0)
+    assert door_of(yard).do(GetVersion(ref="late@champion")).number == 3
+    assert counts(moved(yard, path))["point"][0] == 0
+
+
 def test_the_files_of_a_database_are_looked_for_where_one_says(yard: Yard, tmp_path: Path) -> None:
     path = database(tmp_path)
     (tmp_path / "mlruns").rename(tmp_path / "elsewhere")
