@@ -471,10 +471,10 @@ def _user_settings(path: Path) -> dict[str, Any]:
 def _checked_setting(name: str, value: Any, origin: str, root: Path) -> str | int:
     check: Callable[[str, Any, str], str | int] = _port if name.endswith("port") else _plain_text
     checked = check(name, value, origin)
-    if name == "home" or (name == "url" and "://" not in str(checked)):
+    if name == "home" or (name == "url" and "://" not in str(checked) and not re.match(r"[\w.-]+:\d+(/|$)", str(checked))):
         return str(Path(os.path.abspath(root / Path(str(checked)).expanduser())))
     if name == "url" and not str(checked).startswith(("http://", "https://")):
-        raise InvalidInput(f"The url {checked!r} ({origin}) has an unknown scheme.", "Use http://, https:// or a folder's path.")
+        raise InvalidInput(f"The url {checked!r} ({origin}) has no scheme that is known.", "Use http://, https:// or a folder's path.")
     if name == "executor" and checked not in get_args(ExecutorName):
         raise InvalidInput(f"There is no executor {checked!r} ({origin}).", nearest(str(checked), get_args(ExecutorName)))
     if name == "capture" and checked not in CAPTURES:

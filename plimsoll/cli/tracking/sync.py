@@ -8,14 +8,15 @@ from pathlib import Path
 from plimsoll.cli.output import Format, say, show_list
 from plimsoll.errors import NotFound
 from plimsoll.sdk.door import Door, open_door
-from plimsoll.sdk.tracking.left import Left, all_journals, replay
+from plimsoll.sdk.tracking.left import Left, again, all_journals, replay
 from plimsoll.workspace import is_home
 
 
 def sync(*, form: Format = Format()) -> int:
     """Send what runs have left in their journals, each thing once; sending again changes nothing.
 
-    Each journal goes to the platform that its run began on. A run whose process died without saying how ends as lost. The
+    Each journal goes to the platform that its run began on; one that was refused before, because its run was deleted, say, is
+    tried again. A run whose process died without saying how ends as lost. The
     exit code is 1 when something is left.
 
     Args:
@@ -33,7 +34,10 @@ def sync(*, form: Format = Format()) -> int:
                 stack.callback(doors[address].close)
             return doors[address]
 
-        found = [left for folder in all_journals() for left in replay(folder, door)]
+        folders = all_journals()
+        for folder in folders:
+            again(folder)
+        found = [left for folder in folders for left in replay(folder, door)]
     show_list([_row(left) for left in found], form, "No run has left anything to send.")
     if any(left.state == "busy" for left in found) and not form.json:
         say("A run that is under way sends its own journal.")

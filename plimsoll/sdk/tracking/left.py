@@ -130,6 +130,18 @@ def _passing() -> Iterator[Path]:
                 yield folder / "journal"
 
 
+def again(folder: Path) -> None:
+    """Let the journals of a folder be sent that were refused before: what refused them, such as a deleted run, may be otherwise now.
+
+    Args:
+        folder: of the journals.
+    """
+    for path in folder.glob("*.refused"):
+        if not (journal := path.with_suffix(".journal")).exists():
+            with contextlib.suppress(FileNotFoundError):
+                path.rename(journal)
+
+
 def replay(folder: Path, doors: Callable[[str], Door | None]) -> Iterator[Left]:
     """Send what earlier runs left in the journals of a folder, each thing once, and yield what became of each.
 

@@ -162,7 +162,8 @@ def test_paths_are_relative_to_where_they_are_written(project: Path, monkeypatch
         ("port", "x", "PLIMSOLL_PORT.*not a port"),
         ("port", "70000", "not a port"),
         ("serving_port", "-1", "PLIMSOLL_SERVING_PORT"),
-        ("url", "ftp://x", "unknown scheme"),
+        ("url", "ftp://x", "no scheme that is known"),
+        ("url", "127.0.0.1:7600", "no scheme that is known"),
         ("host", " ", "PLIMSOLL_HOST"),
     ],
 )

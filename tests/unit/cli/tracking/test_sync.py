@@ -12,7 +12,8 @@ from plimsoll import clock
 from plimsoll.cli.output import Format
 from plimsoll.cli.tracking.sync import sync
 from plimsoll.records.run import FinishRun, GetRun, GetSeries, PointColumns, StartRun
-from plimsoll.sdk.door import FolderDoor
+from plimsoll.records.tracking.change import DeleteRun, RestoreRun
+from plimsoll.sdk.door import FolderDoor, open_door
 from plimsoll.sdk.journal import Frame, Journal
 from plimsoll.workspace import open_workspace
 
@@ -111,3 +112,25 @@ def test_a_journal_without_a_beginning_lies_aside_and_one_in_use_is_left_alone(h
     held.close()
     names = {path.name for path in (home / "journal").iterdir()}
     assert names == {"bad.damaged", "held.journal"}
+
+
+def test_a_journal_that_was_refused_is_sent_once_its_run_is_back(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    id = left(home / "journal", str(home))
+    assert sync(form=Format(json=True)) == 0
+    told(capsys)
+    door = open_door(str(home))
+    door.do(DeleteRun(id=id))
+    journal = Journal(home / "journal" / "more.journal")
+    journal.begin(id, str(home))
+    journal.keep(StartRun(id=id, resume=True))
+    journal.add(PointColumns(names=("late",), steps=(0,), times=(1,), values=(1.0,)))
+    journal.close()
+    for _ in range(2):
+        assert sync(form=Format(json=True)) == 1
+        assert [row["state"] for row in told(capsys)] == ["refused"]
+    assert [path.suffix for path in (home / "journal").iterdir()] == [".refused"]
+    door.do(RestoreRun(id=id))
+    assert sync(form=Format(json=True)) == 0
+    assert [row["state"] for row in told(capsys)] == ["sent"]
+    assert door.do(GetSeries(run_id=id, name="late")).values == (1.0,)
+    door.close()
