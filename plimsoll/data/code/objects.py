@@ -47,6 +47,7 @@ _TYPING = (typing.TypeVar, typing.ParamSpec, typing.NewType, typing.ForwardRef, 
 _DERIVED = {
     "__module__", "__doc__", "__dict__", "__weakref__", "__qualname__", "__annotations__", "__annotate__", "__annotate_func__",
     "__annotations_cache__", "__firstlineno__", "__static_attributes__", "__abstractmethods__", "_abc_impl", "__parameters__",
+    "__slotnames__",  # of its slots, once an object was copied
     "__dataclass_params__", "__dataclass_fields__", "__attrs_attrs__", "__attrs_own_setattr__", "__attrs_props__",
     "__struct_config__", "__signature__", "__type_params__", "__class_vars__",
 }  # fmt: skip

@@ -726,6 +726,11 @@ OUTSIDE_HARMLESS: dict[str, Case] = {
     "variable that another function asks for in a module that sets one": edit(
         _SET, "return x", "return  x", variables={"RATE": "1"}, new_variables={"RATE": "2"}
     ),
+    "objects of a class that are copied beside": edit(
+        "import copy\nclass A:\n    def __init__(self, by):\n        self.by = by\nX = A(2)\nSPARE = A(3)\ndef run(x):\n    return x * A(X.by).by\n",
+        "SPARE = A(3)",
+        "SPARE = copy.copy(A(3))",
+    ),
     "comment where arrays are stacked": edit(_STACKED, "    frame", "    # stacked\n    frame"),
     "docstring changed": edit(_PLAIN, "Doc.", "Documentation."),
     "local renamed in helper": edit(_PLAIN, "total", "summed"),
