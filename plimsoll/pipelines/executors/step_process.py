@@ -138,6 +138,13 @@ def _call(function: Callable[..., Any], spec: dict[str, Any], send: Send) -> Ran
         if kind == "output":
             # Whoever began the run has just stored it from a value of its own.
             return values.load(codec.convert(rest[0], Output, "The step's argument"), blobs, trusted=True)
+        if kind == "member":
+            return _imported(*rest[0])[rest[1]]
+        if kind == "object":
+            made = object.__new__(_imported(*rest[0]))
+            for name, part in zip(rest[1], rest[2], strict=True):
+                object.__setattr__(made, name, value(part))  # a frozen one lets nobody else
+            return made
         items = [value(item) for item in rest[1]]
         if kind == "named":
             return _imported(*rest[0])._make(items)

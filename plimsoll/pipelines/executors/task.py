@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import os
 import sys
+import types
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,7 @@ from plimsoll.data import exact, values
 from plimsoll.errors import PlimsollError, Unfingerprintable
 from plimsoll.pipelines.executors.call import Call, Unsuitable, reference
 from plimsoll.pipelines.plan import Argument, Choice, Group, Literal, Reference
+from plimsoll.pipelines.step import is_named_tuple
 from plimsoll.store.blobs import LocalBlobs
 
 
@@ -127,10 +131,26 @@ def _encoded(argument: Argument, blobs: LocalBlobs, project: Path) -> list[Any]:
         return _group("dict", tuple(value), tuple(map(Literal, value.values())), blobs, project)
     if type(value) in (list, tuple):
         return _group(type(value).__name__, (), tuple(map(Literal, value)), blobs, project)
+    if is_named_tuple(type(value)):
+        return ["named", list(reference(type(value))), [_encoded(Literal(item), blobs, project) for item in value]]
+    if isinstance(value, enum.Enum):
+        return ["member", list(reference(type(value))), value.name]
+    if (attributes := _attributes(value)) is not None:
+        parts = [_encoded(Literal(part), blobs, project) for part in attributes.values()]
+        return ["object", list(reference(type(value))), list(attributes), parts]
     try:
         return ["output", codec.plain(values.save(value, blobs, project))]
     except PlimsollError as error:
         raise Unsuitable(f"an argument cannot be sent to another process: {error.fact}", error.remedy) from error
+
+
+def _attributes(value: Any) -> dict[str, Any] | None:
+    """Return what a dataclass's object, or one of attrs, consists of; None for what has more to it than attributes."""
+    cls = type(value)
+    if not (is_dataclass(cls) or hasattr(cls, "__attrs_attrs__")) or any(base.__module__ == "builtins" for base in cls.__mro__[:-1]):
+        return None
+    slots = (name for base in cls.__mro__ for name, member in vars(base).items() if isinstance(member, types.MemberDescriptorType))
+    return {**{name: getattr(value, name) for name in slots if hasattr(value, name)}, **getattr(value, "__dict__", {})}
 
 
 def _group(kind: str, keys: tuple[Any, ...], items: tuple[Argument, ...], blobs: LocalBlobs, project: Path) -> list[Any]:

@@ -320,6 +320,62 @@ def test_a_step_whose_name_leads_to_another_function_runs_here(bench: Bench) -> 
         reference(space["work"])
 
 
+OBJECTS = """
+import enum, os
+from dataclasses import dataclass, field
+from typing import NamedTuple
+import numpy as np
+from plimsoll import pipeline, step
+
+class Kind(enum.Enum):
+    FAST = "fast"
+
+class Window(NamedTuple):
+    first: int
+    kind: Kind
+
+@dataclass(frozen=True)
+class Inner:
+    weights: np.ndarray
+
+@dataclass(slots=True)
+class Slotted:
+    depth: int = 3
+
+@dataclass
+class Config:
+    window: Window
+    inner: Inner
+    slotted: Slotted
+    extra: dict = field(default_factory=dict)
+    made: list = field(init=False)
+
+    def __post_init__(self):
+        self.made = ["once"]
+
+@step
+def work(config: Config, begun: int):
+    assert isinstance(config, Config) and isinstance(config.inner, Inner) and config.window.kind is Kind.FAST
+    told = [config.window.first, config.inner.weights.tolist(), config.slotted.depth, config.extra, config.made, vars(config)["more"]]
+    return {"told": told, "own": os.getpid() != begun}
+
+@pipeline
+def flow(begun: int = 0):
+    config = Config(Window(7, Kind.FAST), Inner(np.arange(3)), Slotted(5), {"a": [Slotted(6).depth]})
+    config.made.append("twice")
+    config.more = 1
+    return work(config, begun)
+"""
+
+
+def test_objects_of_the_projects_classes_are_sent_to_a_steps_process(bench: Bench) -> None:
+    """So the step has its limits and runs beside others."""
+    bench.write("pipe.py", OBJECTS)
+    result = bench.run(executor="processes", begun=os.getpid())
+    assert result.value == {"told": [7, [0, 1, 2], 5, {"a": [6]}, ["once", "twice"], 1], "own": True}
+    assert "calling process" not in result["work"].why
+
+
 def test_a_function_of_a_notebook_is_not_sent_to_another_process(bench: Bench) -> None:
     @step
     def inner() -> int:
