@@ -49,7 +49,9 @@ def run(
         ids, made = importlib.import_module("plimsoll.cli.making").make(wanted, jobs, memory)
     for name, id in ids.items():
         print(f"{name} {id}".strip())
+    # What it has made lies where the profile says.
+    by = f"PLIMSOLL_PROFILE={told.profile} " if told.profile else ""
     if made:
-        next_step(f"plimsoll checks run {made[0].model}/{made[0].number}")
+        next_step(f"{by}plimsoll checks run {made[0].model}/{made[0].number}")
     else:
-        next_step(f"plimsoll runs show {next(iter(ids.values()))[:16]}")
+        next_step(f"{by}plimsoll runs show {next(iter(ids.values()))[:16]}")

@@ -111,3 +111,13 @@ def test_a_run_that_is_interrupted_says_so_and_does_not_exit_like_one_that_went_
             process.kill()
     assert process.returncode == 130, said
     assert "Interrupted." in said
+
+
+def test_what_comes_next_is_asked_where_the_profile_has_put_it(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with (project / "pyproject.toml").open("a") as file:
+        file.write("[tool.plimsoll.profiles.quick]\nhome = 'elsewhere'\n")
+    run("flow", told=Told(profile="quick"))
+    assert "next: PLIMSOLL_PROFILE=quick plimsoll runs show " in capsys.readouterr().err
+    assert (project / "elsewhere" / "plimsoll.db").exists()
+    run("pipe:flow")
+    assert "next: plimsoll runs show " in capsys.readouterr().err
