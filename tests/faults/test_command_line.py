@@ -119,7 +119,7 @@ def test_a_wrong_command_line_is_told_in_the_same_two_lines(run: Run, filled: Fi
         ("cache prune --max-size 10XB", "10XB"),
         ("cache prune --keep-last -1", "-1"),
         ("collect --older-than soon", "soon"),
-        ("run works:chain", "works:chain"),
+        ("run works:", "works:"),
         ("run ../works.py:chain", "../works.py"),
         ("actors add 'a b' read", "a b"),
         ("runs list --limit 0", "limit"),

@@ -215,11 +215,11 @@ def test_a_package_in_src_has_the_name_that_it_has_for_whoever_installed_it(proj
     assert load_object(project, "src/zoo_of_src.py:name") == "src.zoo_of_src"
 
 
-def test_a_folder_of_packages_that_stands_on_the_path_names_them(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_packages_that_stands_on_the_path_names_them(project: Path) -> None:
     code(project, "libs/zoo_outer/__init__.py", "")
     code(project, "libs/zoo_outer/flow.py", "name = __name__\n")
     assert load_object(project, "libs/zoo_outer/flow.py:name") == "libs.zoo_outer.flow"
-    monkeypatch.syspath_prepend(project / "libs")
+    sys.path.append(str(project / "libs"))
     assert load_object(project, "libs/zoo_outer/flow.py:name") == "zoo_outer.flow"
 
 

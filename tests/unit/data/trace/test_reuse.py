@@ -315,9 +315,9 @@ def test_what_python_compiles_while_a_step_imports_does_not_keep_its_result_from
 ) -> None:
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
-    bench.write("late.py", "RATE = 2")
-    bench.write("plug_a.py", PLUGIN.format(rate=2, comment="").replace("shared", "late").replace("FACTOR", "RATE as FACTOR", 1))
-    body = "    import importlib\n    import late\n    return late.RATE * importlib.import_module('plug_' + kind).rate()"
+    bench.write("zoo_rates.py", "RATE = 2")
+    bench.write("plug_a.py", PLUGIN.format(rate=2, comment="").replace("shared", "zoo_rates").replace("FACTOR", "RATE as FACTOR", 1))
+    body = "    import importlib\n    import zoo_rates\n    return zoo_rates.RATE * importlib.import_module('plug_' + kind).rate()"
     bench.write("pipe.py", f"{HEAD}\n@step\ndef look(kind):\n{body}\n\n@pipeline\ndef flow(kind: str = 'a'):\n    return look(kind)\n")
     assert bench.run(executor=executor).value == 8
     assert list(bench.project.glob("__pycache__/plug_a.*.pyc"))
