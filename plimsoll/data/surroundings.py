@@ -49,6 +49,15 @@ def _gpus(folder: Path) -> tuple[str, ...]:
     return tuple(found)
 
 
+def readable(text: str) -> str:
+    """Return text as any reader takes it: bytes of a file's name or an argument that are no Unicode become question marks.
+
+    Args:
+        text: as the system gave it.
+    """
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def shown_arguments(arguments: Iterable[str]) -> tuple[str, ...]:
     """Return a program's arguments without what could be a secret.
 
@@ -60,7 +69,7 @@ def shown_arguments(arguments: Iterable[str]) -> tuple[str, ...]:
     """
     found: list[str] = []
     hide = False
-    for argument in list(arguments)[:_MOST]:
+    for argument in (readable(each) for each in list(arguments)[:_MOST]):
         # An option after an option without a value is an option.
         if hide and not argument.startswith("--"):
             found.append(HIDDEN)

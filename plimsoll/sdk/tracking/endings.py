@@ -6,6 +6,8 @@ import sys
 import traceback
 from typing import Literal
 
+from plimsoll.data.surroundings import readable
+
 #: States in which whoever ends a run can leave it.
 State = Literal["finished", "failed", "stopped"]
 
@@ -21,7 +23,7 @@ def ending(error: BaseException | None) -> tuple[State, str | None]:
     """
     if error is None or (isinstance(error, SystemExit) and error.code in (None, 0)):
         return "finished", None
-    return "stopped" if isinstance(error, KeyboardInterrupt) else "failed", _text(error)
+    return "stopped" if isinstance(error, KeyboardInterrupt) else "failed", readable(_text(error))
 
 
 def uncaught() -> BaseException | None:

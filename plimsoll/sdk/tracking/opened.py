@@ -17,7 +17,7 @@ from plimsoll import clock
 from plimsoll.data import values
 from plimsoll.data.environment import code_version, put_environment
 from plimsoll.data.project import PROJECT_FILE, find_project, setting
-from plimsoll.data.surroundings import machine, shown_arguments
+from plimsoll.data.surroundings import machine, readable, shown_arguments
 from plimsoll.errors import (
     FINAL,
     DeadlineExceeded,
@@ -371,7 +371,10 @@ class OpenRun(RunLogger):
         captured, code, environment = self._capture != "none", CodeVersion(), None
         try:
             if captured:
-                code, environment = code_version(self._project, blobs, Path(sys.argv[0]).name or "interactive"), put_environment(blobs)
+                code, environment = (
+                    code_version(self._project, blobs, readable(Path(sys.argv[0]).name or "interactive")),
+                    put_environment(blobs),
+                )
         except StorageFull as error:
             if not isinstance(self._door, FolderDoor):  # another disk may have room for what waits for the server
                 raise

@@ -4,6 +4,7 @@ import errno
 import math
 import os
 import struct
+import sys
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -571,6 +572,15 @@ def test_without_a_project_the_error_says_what_to_do(tmp_path: Path, monkeypatch
         pass
     assert refused.value.remedy
     assert not (tmp_path / "empty" / ".plimsoll").exists()
+
+
+def test_what_is_captured_need_not_be_unicode(door: FolderDoor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["train.py", "caf\udce9.csv"])
+    with pytest.raises(ValueError, match="bad name"), run(door=door) as opened:
+        raise ValueError("bad name caf\udce9.csv")
+    found = detail(door, opened).run
+    assert (found.state, found.code.arguments) == ("failed", ("caf?.csv",))
+    assert "bad name caf?.csv" in (found.error or "")
 
 
 def test_a_journal_lies_elsewhere_where_its_folder_takes_none(
