@@ -141,6 +141,7 @@ class Recording:
     def _begin(self, found: Found) -> None:
         if self._way.now:
             found.effect('may have read the clock by a text that means the present ("now")')
+        found.origins.forget()
         self._ends.callback(self._chance.end)
         self._chance.begin()
         self._ends.callback(_unheard, found)

@@ -322,3 +322,51 @@ def test_what_python_compiles_while_a_step_imports_does_not_keep_its_result_from
     assert bench.run(executor=executor).value == 8
     assert list(bench.project.glob("__pycache__/plug_a.*.pyc"))
     assert states(bench.run(executor=executor)) == {"look": "hit"}
+
+
+MEMO = """
+import functools
+from pathlib import Path
+from plimsoll import pipeline, step
+
+@functools.lru_cache(1)
+def settings():
+    return Path(__file__).with_name("settings.txt").read_text()
+
+class Store:
+    @staticmethod
+    @functools.cache
+    def more():
+        return Path(__file__).with_name("more.txt").read_text()
+
+@step
+def first():
+    return settings() + Store.more()
+
+@step
+def second(before):
+    return [before, settings(), Store.more()]
+
+@pipeline
+def flow():
+    settings()
+    return second(first())
+"""
+
+
+@pytest.mark.parametrize("executor", ["in_process", "processes"])
+def test_what_a_function_keeps_counts_for_each_step_that_reads_it_and_not_only_for_the_first(bench: Bench, executor: str) -> None:
+    """Settings that are read once, by whichever comes first: an earlier step, or the plan."""
+    bench.write("settings.txt", "a")
+    bench.write("more.txt", "x")
+    bench.write("pipe.py", MEMO)
+    assert bench.run(executor=executor).value == ["ax", "a", "x"]
+    assert states(bench.run(executor=executor)) == {"first": "hit", "second": "hit"}
+    for name, text, value in (("settings.txt", "b", ["bx", "b", "x"]), ("more.txt", "y", ["by", "b", "y"])):
+        bench.write(name, text)
+        result = bench.run(executor=executor)
+        assert result.value == value
+        assert f"file {name} changed" in result["second"].why
+        # Back and forth: what is kept is looked up for what is there.
+    bench.write("settings.txt", "a")
+    assert bench.run(executor=executor).value == ["ay", "a", "y"]
