@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+from plimsoll.data.trace.memos import MEMOS
 from plimsoll.errors import InvalidInput, PlimsollError
 from plimsoll.pipelines.step import Step, is_named_tuple, is_pipeline, outputs_of, tracing
 
@@ -304,6 +305,7 @@ def trace(
     bound.apply_defaults()
     values = {key: _copied(value) for key, value in bound.arguments.items()}
     tracer = _Tracer(signatures)
+    MEMOS.begin()
     token = tracing.set(tracer)
     try:
         result = function(*bound.args, **bound.kwargs)

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import sys
 import sysconfig
 import threading
 from collections.abc import Callable
-from types import CodeType, FrameType, FunctionType, ModuleType
+from types import CodeType, FrameType, ModuleType
 from typing import Any, TypeVar
 
 from plimsoll.data.code.source import Sources
 from plimsoll.data.environment import packages_folder
 
 R = TypeVar("R")
-
-#: What ``functools.cache`` and ``lru_cache`` make of a function.
-_MEMO = type(functools.cache(int))
 
 _STDLIB = tuple({sysconfig.get_path(name) + "/" for name in ("stdlib", "platstdlib")})
 
@@ -99,8 +95,6 @@ class Origins:
         self._kinds: dict[str, str] = {}
         self._foreign: dict[str, bool] = {}
         self._packages: dict[str, str] = {}
-        #: How many modules there were when it was last looked which are the user's, and their names.
-        self._users: tuple[int, set[str]] = 0, set()
 
     def of(self, file: str) -> str:
         """Return ``user``, ``third``, ``stdlib``, ``plimsoll``, ``imports`` (reads code for Python) or ``made`` (no file).
@@ -123,19 +117,6 @@ class Origins:
         if file.startswith(_STDLIB):
             return "imports" if any(part in file for part in _IMPORTS) or file.endswith(_READS_CODE) else "stdlib"
         return self._aside.do(self.sources.origin, "", file)
-
-    def forget(self) -> None:
-        """Empty what the user's functions keep by ``functools.cache``: what a step reads by them counts, whoever called them before."""
-        count, names = self._users
-        if count != len(sys.modules):
-            files = [(name, vars(module).get("__file__")) for name, module in list(sys.modules.items()) if isinstance(module, ModuleType)]
-            names = {name for name, file in files if name == "__main__" or (isinstance(file, str) and self.of(file) == "user")}
-            self._users = len(sys.modules), names
-        for name in names:
-            for value in list(vars(sys.modules[name]).values()) if isinstance(sys.modules.get(name), ModuleType) else ():
-                members = vars(value).values() if isinstance(value, type) and value.__module__ in names else ()
-                for each in (value, *members):
-                    _empty(each, names)
 
     def package(self, file: str) -> str:
         """Return the top-level package of an installed file.
@@ -247,16 +228,6 @@ class Origins:
             frame = frame.f_back
         # A thread that was given a function of the standard library itself.
         return False
-
-
-def _empty(value: Any, names: set[str]) -> None:
-    """Empty the memory of a function of some modules, of a method, or of what a decorator has put around one."""
-    if isinstance(value, (staticmethod, classmethod)):
-        value = value.__func__
-    while isinstance(value, (_MEMO, FunctionType)):
-        if isinstance(value, _MEMO) and value.__module__ in names:
-            value.cache_clear()
-        value = vars(value).get("__wrapped__")
 
 
 def home_of(value: Any) -> str:

@@ -19,6 +19,7 @@ from plimsoll.data.trace.events import Hook
 from plimsoll.data.trace.files.handed import paths_in
 from plimsoll.data.trace.files.places import Places
 from plimsoll.data.trace.found import Found, Trace
+from plimsoll.data.trace.memos import MEMOS
 from plimsoll.data.trace.origin import caller
 from plimsoll.data.trace.reading.way import Reached, brought_by, reached
 from plimsoll.data.trace.variables import Variables
@@ -122,7 +123,7 @@ class Recording:
     ) -> None:
         self._chance, alone = Chance(seed, arrays), arrays is None
         self._make = functools.partial(Found, places, way.seen, way.held, known, changed, alone, own=own, imports=self._chance.imports)
-        self._way = way
+        self._way, self._arrays = way, arrays
         self._found: Found | None = None
         #: What ends the watching.
         self._ends = contextlib.ExitStack()
@@ -141,7 +142,7 @@ class Recording:
     def _begin(self, found: Found) -> None:
         if self._way.now:
             found.effect('may have read the clock by a text that means the present ("now")')
-        found.origins.forget()
+        self._forget(found)
         self._ends.callback(self._chance.end)
         self._chance.begin()
         self._ends.callback(_unheard, found)
@@ -157,6 +158,22 @@ class Recording:
             tracing = Tracing(found, self._way)
             self._ends.callback(tracing.end)
             tracing.begin()
+
+    def _forget(self, found: Found) -> None:
+        """A step that has a process of its own finds what its imports have left there, and nothing else."""
+        if self._arrays is None:
+            return
+        mixed = [(memo, memo.cache_info().hits) for memo in MEMOS.empty()]
+
+        def end() -> None:
+            MEMOS.imported_by_step()
+            for memo, hits in mixed:
+                if memo.cache_info().hits > hits:
+                    found.effect(
+                        f"took what {memo.__qualname__} has kept by functools.cache, some of it since an import and some of another step"
+                    )
+
+        self._ends.callback(end)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
         if self._found is not None and self._chance.unset():

@@ -370,3 +370,53 @@ def test_what_a_function_keeps_counts_for_each_step_that_reads_it_and_not_only_f
         # Back and forth: what is kept is looked up for what is there.
     bench.write("settings.txt", "a")
     assert bench.run(executor=executor).value == ["ay", "a", "y"]
+
+
+KEPT_BY_IMPORT = """
+import functools
+from pathlib import Path
+from plimsoll import pipeline, step
+
+TIMES = 1
+
+@functools.cache
+def scale(name):
+    return TIMES, Path(__file__).with_name(name).read_text()
+
+scale("one.txt")
+TIMES = 7
+
+@step
+def first():
+    return scale("two.txt")
+
+@step
+def second(before):
+    return [before, scale("one.txt")]
+
+@step
+def third(before):
+    return [*before, scale("two.txt")]
+
+@pipeline
+def flow():
+    return third(second(first()))
+"""
+
+
+@pytest.mark.parametrize("executor", ["in_process", "processes"])
+def test_what_an_import_keeps_stays(bench: Bench, executor: str) -> None:
+    """What it keeps differs from what the function would give now, so it is neither emptied nor reused where a step has kept more."""
+    bench.write("one.txt", "a")
+    bench.write("two.txt", "x")
+    bench.write("pipe.py", KEPT_BY_IMPORT)
+    whole = [(7, "x"), (1, "a"), (7, "x")]
+    result = bench.run(executor=executor)
+    assert result.value == whole
+    alone = executor == "processes"
+    assert alone or "took what scale has kept by functools.cache" in result["third"].why
+    again = bench.run(executor=executor)
+    assert again.value == whole
+    assert states(again) == {"first": "hit", "second": "hit" if alone else "ran", "third": "hit" if alone else "ran"}
+    bench.write("pipe.py", KEPT_BY_IMPORT.replace("TIMES = 1", "TIMES = 2"))
+    assert bench.run(executor=executor).value == [(7, "x"), (2, "a"), (7, "x")]
