@@ -45,13 +45,16 @@ _DONE = Statement(delete(claims).where(claims.c.run_id == bindparam("run"), clai
 _NEWEST = cache_entries.c.created.desc(), cache_entries.c.key
 _CALLED = select(cache_entries).where(cache_entries.c.call == bindparam("call")).order_by(*_NEWEST)
 _OF_CALL, _SOME_OF_CALL = Statement(_CALLED), Statement(_CALLED.limit(bindparam("most")))
-_LATEST = Statement(
-    select(cache_entries, key_parts.c.code, key_parts.c.data)
-    .outerjoin(key_parts, key_parts.c.key == cache_entries.c.key)
-    .where(cache_entries.c.step == bindparam("step"))
-    .order_by(*_NEWEST)
-    .limit(1)
+_LATEST = Statement(select(cache_entries).where(cache_entries.c.step == bindparam("step")).order_by(*_NEWEST).limit(1))
+_WITH_PARTS = select(cache_entries, key_parts.c.code, key_parts.c.data).outerjoin(key_parts, key_parts.c.key == cache_entries.c.key)
+_USED = (
+    select(steps.c.key)
+    .where(steps.c.name == bindparam("step"), steps.c.key.is_not(None), steps.c.state != "failed")
+    .order_by(steps.c.run_id.desc(), steps.c.index)
 )
+_LAST = Statement(_WITH_PARTS.where(cache_entries.c.key == _USED.limit(1).scalar_subquery()))
+_NEWEST_OF_STEP = Statement(_WITH_PARTS.where(cache_entries.c.step == bindparam("step")).order_by(*_NEWEST).limit(1))
+_ANY_USED = Statement(_USED.limit(1))
 _PARTS = Statement(select(key_parts.c.code, key_parts.c.data).where(key_parts.c.key == bindparam("key")))
 _ENTRY = [column.name for column in cache_entries.c]
 
@@ -183,19 +186,29 @@ def get_latest_entry(request: GetLatestEntry, context: Context) -> CacheEntry:
     return _cache_entry(row)
 
 
-def latest_beside(context: Context, step: str, code: str) -> tuple[CacheEntry | None, tuple[KeyPart, ...], bool]:
-    """Return the newest entry of a step, if there is one, what its key was made of, and whether the parts that its code has added are left
-    out, since they are the given ones.
+def last_beside(context: Context, step: str, code: str) -> tuple[CacheEntry | None, tuple[KeyPart, ...], bool]:
+    """Return the entry that a step's last run has used or made, if there is one, what its key was made of, and whether the parts that its
+    code has added are left out, since they are the given ones. Where what the last run made is not kept it is the newest entry.
 
     Args:
         context: the open transaction.
         step: name of the call, as in ``StepRecord.name``.
         code: digest of the code's parts that the caller has; empty for none.
     """
-    row = _LATEST.one(context.tx, {"step": step})
+    row = _LAST.one(context.tx, {"step": step}) or _NEWEST_OF_STEP.one(context.tx, {"step": step})
     if row is None:
         return None, (), False
     return (_cache_entry(row), *_parts_beside(context, [row] if row.data is not None else [], code))
+
+
+def has_run(context: Context, step: str) -> bool:
+    """Return whether a step is known to have ended well, kept or not.
+
+    Args:
+        context: the open transaction.
+        step: name of the call, as in ``StepRecord.name``.
+    """
+    return _ANY_USED.one(context.tx, {"step": step}) is not None
 
 
 def drop_entry(request: DropEntry, context: Context) -> None:
@@ -309,6 +322,8 @@ def one_line(texts: Iterable[str], between: str = "; ") -> str:
 def differing(before: Mapping[tuple[str, str], KeyPart], after: Mapping[tuple[str, str], KeyPart]) -> list[tuple[str, str]]:
     """Return kind and name of the parts that differ, what is told first standing first; a list of inputs only by its items.
 
+    Where items came, went or moved the list stands for those that are there in both.
+
     Args:
         before: kind and name -> part of the earlier key.
         after: the same of the key as it is now.
@@ -317,9 +332,34 @@ def differing(before: Mapping[tuple[str, str], KeyPart], after: Mapping[tuple[st
     places = (place for place in {*before, *after} if place[0] != "choice")
     found = [place for place in places if before.get(place, _NOTHING).digest != after.get(place, _NOTHING).digest]
     items = [name for kind, name in found if kind == "item"]
-    kept = [(kind, name) for kind, name in found if kind != "input" or not any(item.startswith(f"{name}[") for item in items)]
+    moved = _moved(items, before, after)
+    kept = [
+        (kind, name)
+        for kind, name in found
+        if (kind != "item" or name not in moved)
+        and (kind != "input" or name in map(_list_of, moved) or not any(item.startswith(f"{name}[") for item in items))
+    ]
     # What came or went with a change of something else stands after it.
     return sorted(kept, key=lambda place: (_ORDER.get(place[0], 9), place not in before or place not in after, place[1]))
+
+
+def _moved(items: Iterable[str], before: Mapping[tuple[str, str], KeyPart], after: Mapping[tuple[str, str], KeyPart]) -> set[str]:
+    """Return the items of lists that differ only because an item of the other key stands there."""
+    digests: dict[str, tuple[set[str], set[str]]] = {}
+    for number, parts in enumerate((before, after)):
+        for (kind, name), part in parts.items():
+            if kind == "item":
+                digests.setdefault(_list_of(name), (set(), set()))[number].add(part.digest)
+    return {
+        name
+        for name in items
+        for old, new in [digests[_list_of(name)]]
+        if before.get(("item", name), _NOTHING).digest in new or after.get(("item", name), _NOTHING).digest in old
+    }
+
+
+def _list_of(item: str) -> str:
+    return item.rpartition("[")[0]
 
 
 _ORDER = {"param": 0, "input": 1, "list": 1, "item": 1, "file": 2, "variable": 3, "code": 4, "module": 5, "project": 6, "environment": 7}

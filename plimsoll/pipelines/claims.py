@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, bindparam, delete, func, literal_column, or_, select, update
 
 from plimsoll import clock
-from plimsoll.pipelines.cache import latest_beside, own_run, unseen_entries
+from plimsoll.pipelines.cache import has_run, last_beside, own_run, unseen_entries
 from plimsoll.records.pipeline import Claim, ClaimCalls, ReleaseClaims, RenewClaims, WantedCall
 from plimsoll.store.contracts import Context
 from plimsoll.store.schema import claims
@@ -59,8 +59,9 @@ def _claim(wanted: WantedCall, run_id: str, context: Context) -> Claim:
     if not _NEW_CLAIM.row(context.tx, {"call": wanted.call, "run_id": run_id, "renewed": clock.now()}):
         holder: Any = _HOLDER.one(context.tx, {"call": wanted.call})
         return Claim(call=wanted.call, holder=holder.run_id)
-    latest, parts, same = latest_beside(context, wanted.step, wanted.code)
-    return Claim(call=wanted.call, holder=run_id, latest=latest, parts=parts, same_code=same)
+    last, parts, same = last_beside(context, wanted.step, wanted.code)
+    unkept = last is None and has_run(context, wanted.step)
+    return Claim(call=wanted.call, holder=run_id, last=last, parts=parts, same_code=same, unkept=unkept)
 
 
 def renew_claims(request: RenewClaims, context: Context) -> None:

@@ -186,7 +186,7 @@ def _argument_parts(name: str, argument: Argument, outputs: Mapping[int, Output]
         raise TypeError("a choice is made before its call has a key")
     found: list[KeyPart] = []
     document = _canonical(argument, outputs, found)
-    whole = KeyPart(kind="input", name=name, digest=codec.digest(codec.canonical(document)))
+    whole = KeyPart(kind="input", name=name, digest=codec.digest(codec.canonical(document)), text=f"{len(argument.items)} items")
     # The whole counts; its items are there so that a miss can be explained by the item that differs.
     return [*found, *_item_parts(name, argument, outputs, names), whole]
 

@@ -103,12 +103,14 @@ class Claim:
     holder: str
     #: Entries that the run has not seen, newest first.
     entries: tuple[CacheEntry, ...] = ()
-    #: The newest entry of the step, and what its key was made of, to explain the miss; only for a run that got the call.
-    latest: CacheEntry | None = None
-    #: What the key of ``latest`` was made of.
+    #: The entry that the step's last run has used or made, to explain the miss; only for a run that got the call.
+    last: CacheEntry | None = None
+    #: What the key of ``last`` was made of.
     parts: tuple[KeyPart, ...] = ()
-    #: The code has added the same to the newest entry's key as to this call's, so that ``parts`` tells only the rest.
+    #: The code has added the same to the key of ``last`` as to this call's, so that ``parts`` tells only the rest.
     same_code: bool = False
+    #: The step has run, and no result of it was kept.
+    unkept: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

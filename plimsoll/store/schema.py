@@ -84,6 +84,7 @@ steps = Table(
     at_column("ended"),
     Column("output", Json),
     Column("error", Text),
+    Index("ix_steps_name_run_id", "name", "run_id"),
 )
 
 cache_entries = Table(

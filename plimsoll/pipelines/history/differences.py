@@ -67,9 +67,13 @@ def compare_steps(past: Past, old: StepRecord, new: StepRecord) -> Local:
                 del lacking[place]
         found.notes.append("What a failed step read by itself (files, variables) is not recorded, so it is not compared.")
     links = Links(past, old, new, before, after)
+    items = links.items()
+    found.upstream += items.values()
     for place in differing(before, after):
         difference = _of_part(past, before.get(place), after.get(place), old, new)
         found.all.append(difference)
+        if place in items:
+            continue
         behind = links.behind(place)
         found.upstream += behind
         if not behind:
@@ -84,6 +88,8 @@ def _root(past: Past, links: Links, place: tuple[str, str], difference: Differen
     first, second = links.producers(place) if place[0] in ("input", "item", "list") else (None, None)
     if place[0] not in ("input", "item", "list") or (first is None and second is None and difference.kind == "param"):
         return difference
+    if first is None and second is None and all((text or "").endswith(" items") for text in (difference.old, difference.new)):
+        return replace(difference, category=_wired(past, old, new))  # a list that is put together by the pipeline
     said = {True: "nothing", False: "a value"}
     texts = [
         f"step {short(step.name)}" if step is not None else text or said[text is None]

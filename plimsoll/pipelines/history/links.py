@@ -45,7 +45,12 @@ class Links:
         first, second = self.producers(place)
         if first is not None and second is not None and short(first.name) == short(second.name):
             return [(first, second)]
-        return self._chosen(name, surely=False) or self._grown(first, second)
+        return self._chosen(name, surely=False) or self._grown(first, second) or self._moved(place)
+
+    def items(self) -> dict[tuple[str, str], Pair]:
+        """Return the items of a list that answer to each other and differ, by their part in the later key of what stands for the list."""
+        pairs = ((self._past.like(self._old.run_id, item), item) for item in self._past.items(self._new))
+        return {("item", new.name): (old, new) for old, new in pairs if old is not None and old.key != new.key}
 
     def producers(self, place: tuple[str, str]) -> tuple[StepRecord | None, StepRecord | None]:
         """Return the steps that gave an input in either run.
@@ -92,6 +97,15 @@ class Links:
             return []
         other = self._past.like((self._new if one is first else self._old).run_id, of)
         return [] if other is None else [(of, other) if one is first else (other, of)]
+
+    def _moved(self, place: tuple[str, str]) -> list[Pair]:
+        """Return the steps that stand for a list of which a step takes all items, when they came, went or moved."""
+        lists: list[StepRecord | None] = []
+        for record, parts in ((self._old, self._before), (self._new, self._after)):
+            gave = (self._past.producer(record, part) for (_, name), part in parts.items() if name.startswith(f"{place[1]}["))
+            lists.append(next((of for each in gave if each is not None and (of := self._past.list_of(each)) is not None), None))
+        first, second = lists
+        return [(first, second)] if first is not None and second is not None and short(first.name) == short(second.name) else []
 
 
 def decided(past: Past, choices: list[KeyPart], old: StepRecord, new: StepRecord) -> Iterator[Pair]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 from sqlalchemy import select
 
@@ -19,6 +20,9 @@ from plimsoll.store.tables.tracking import runs
 
 #: Kind and name of a part -> the part.
 Parts = dict[tuple[str, str], KeyPart]
+
+#: Names of parameters and what a call was given for them.
+Given = frozenset[tuple[str, Any]]
 
 
 class _Known:
@@ -49,6 +53,7 @@ class Past:
         self._indexes: dict[str, _Known] = {}
         self._parts: dict[str, Parts | None] = {}
         self._runs: dict[str, RunDetail] = {}
+        self._lists: dict[tuple[str, str], dict[Given, StepRecord]] = {}
 
     def detail(self, id: str) -> RunDetail:
         """Return a run with what it logged.
@@ -132,14 +137,52 @@ class Past:
         return names.get(name) or names.get(name.rpartition(".")[0])
 
     def like(self, run_id: str, record: StepRecord) -> StepRecord | None:
-        """Return the step of another run that answers to a step, as :func:`same_step` does.
+        """Return the step of another run that answers to a step: the one of its name, or of its short name.
+
+        An item of a list answers to the one that was given the same there, whatever their places.
 
         Args:
             run_id: the other run's whole id.
             record: the step.
         """
         known = self._known(run_id)
-        return known.names.get(record.name) or known.shorts.get(short(record.name))
+        found = known.names.get(record.name) or known.shorts.get(short(record.name))
+        of = None if found is not None and found.key == record.key else self.list_of(record)
+        there = None if of is None else self.like(run_id, of)
+        if of is None or there is None:
+            return found
+        given = self._given(record)
+        if given is None or given in (items := self._items(there)):
+            return found if given is None else items[given]
+        return None if found is not None and self._given(found) in self._items(of) else found
+
+    def items(self, record: StepRecord) -> list[StepRecord]:
+        """Return the calls for the items of a list, for the step of the same run that stands for all of them; none for any other.
+
+        Args:
+            record: the step.
+        """
+        names = [name for kind, name in self.parts(record) or {} if kind == "item" and name.startswith(f"{record.name}[")]
+        known = self._known(record.run_id).names
+        return [known[name] for name in names if name in known]
+
+    def _items(self, record: StepRecord) -> dict[Given, StepRecord]:
+        """Return the calls for the items of a list by what they were given."""
+        place = record.run_id, record.name
+        if place not in self._lists:
+            self._lists[place] = {given: item for item in reversed(self.items(record)) if (given := self._given(item)) is not None}
+        return self._lists[place]
+
+    def _given(self, record: StepRecord) -> Given | None:
+        """Return what tells an item of a list from the others: a value that it was given, or the item of another list that gave it."""
+        found = set[tuple[str, Any]]()
+        for (kind, name), part in (self.parts(record) or {}).items():
+            gave = self.producer(record, part) if kind == "input" else None
+            if gave is not None:
+                found.add((name, self._given(gave) if self.list_of(gave) is not None else gave.name))
+            elif kind in ("param", "input"):
+                found.add((name, part.digest))
+        return frozenset(found) or None
 
     def _known(self, run_id: str) -> _Known:
         if run_id not in self._indexes:
@@ -172,7 +215,8 @@ class Past:
         for asked in (own, query):
             row = self.context.tx.execute(asked).one_or_none()
             if row is not None:
-                return codec.convert(dict(row._mapping), StepRecord, "The stored step")
+                found = codec.convert(dict(row._mapping), StepRecord, "The stored step")
+                return self.like(found.run_id, record) if self.list_of(record) is not None else found
         return None
 
 

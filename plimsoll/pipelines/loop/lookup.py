@@ -204,16 +204,16 @@ class LookUp:
             self._lately.entries[found.entry.call] = found.entry
 
     def explain(self, node: Node, key: Key, claim: Claim) -> str:
-        """Return why a call has no earlier result, beside the newest one of its step; of an input also why its step ran in this run.
+        """Return why a call has no earlier result, beside what its step's last run had; of an input also why its step ran in this run.
 
         Args:
             node: the call.
             key: its key.
             claim: what the claim of the call has brought along.
         """
-        if claim.latest is None:
-            return "it has no earlier result"
-        now = (replace(part, digest=self._now.digest(part), text=self._now.text(part)) for part in claim.latest.trace)
+        if claim.last is None:
+            return "its earlier results were not kept" if claim.unkept else "it has no earlier result"
+        now = (replace(part, digest=self._now.digest(part), text=self._now.text(part)) for part in claim.last.trace)
         code = () if key.code is None or claim.same_code else key.code.parts
         texts, own, causes = list[str](), list[str](), dict[str, None]()
         for part, text in differences(claim.parts, (*code, *key.parts, *now), node.step.name):

@@ -33,7 +33,7 @@ from plimsoll.records.pipeline import (
 )
 from plimsoll.records.run import Artifact, FinishRun, GetRun, StartRun
 from plimsoll.workspace import Workspace, open_workspace
-from tests.unit.pipelines.bench import OWNER, Bench
+from tests.unit.pipelines.bench import OWNER, Bench, states
 
 PART = KeyPart(kind="param", name="depth", digest="1" * 64, text="4")
 
@@ -312,3 +312,37 @@ def test_the_worker_runs_a_pipeline_of_its_project(bench: Bench) -> None:
     assert (run.state, run.experiment) == ("finished", "flow")
     assert bench.do(request) == run
     assert bench.run()["total"].state == "hit"
+
+
+TWO_CONSTANTS = """
+from plimsoll import pipeline, step
+A = 1
+B = 1
+
+@step
+def whole(x):
+    return A, B, x
+
+@pipeline
+def flow(x: int = 0):
+    return whole(x)
+"""
+
+
+def test_a_run_is_told_apart_from_the_run_before_and_not_from_what_was_computed_last(bench: Bench) -> None:
+    """A constant is tried and put back, and so is a parameter; then something else changes."""
+    bench.write("pipe.py", TWO_CONSTANTS)
+    bench.run()
+    bench.write("pipe.py", TWO_CONSTANTS.replace("A = 1", "A = 2"))
+    assert bench.run()["whole"].why == "constant A: 1 -> 2"
+    bench.write("pipe.py", TWO_CONSTANTS)
+    assert bench.run(x=9)["whole"].why == "param x: 0 -> 9; constant A: 2 -> 1"
+    assert states(bench.run()) == {"whole": "hit"}
+    bench.write("pipe.py", TWO_CONSTANTS.replace("B = 1", "B = 5"))
+    assert bench.run()["whole"].why == "constant B: 1 -> 5"
+
+
+def test_a_step_whose_results_are_never_kept_says_so_and_not_that_it_never_ran(bench: Bench) -> None:
+    bench.write("pipe.py", TWO_CONSTANTS.replace("return A", "import time\n    time.time()\n    return A"))
+    assert bench.run()["whole"].why.startswith("it has no earlier result; not kept for later runs, because it read the clock")
+    assert bench.run()["whole"].why.startswith("its earlier results were not kept; not kept for later runs, because it read the clock")

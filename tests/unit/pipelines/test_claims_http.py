@@ -62,4 +62,4 @@ def test_a_claim_comes_back_whole_over_the_wire(running: Running) -> None:
     door = running.http()
     run = door.do(StartRun())
     (claim,) = door.do(ClaimCalls(run_id=run.id, calls=(WantedCall(call="f" * 64, step="nowhere"),)))
-    assert (claim.holder, claim.latest, claim.parts, claim.entries) == (run.id, None, (), ())
+    assert (claim.holder, claim.last, claim.parts, claim.entries) == (run.id, None, (), ())

@@ -396,6 +396,7 @@ steps = Table(
     _at("ended"),
     Column("output", Text),
     Column("error", Text),
+    Index("ix_steps_name_run_id", "name", "run_id"),
 )
 
 cache_entries = Table(

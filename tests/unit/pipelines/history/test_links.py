@@ -101,8 +101,11 @@ def check_every_step(bench: Bench, old: PipelineResult, new: PipelineResult, cau
     compared = diff(bench, old, new)
     assert ([each.text for each in compared.differences], compared.causes) == ([cause], (category,))
     before = {step.record.name: step.record for step in old.steps}
+    keys = {step.record.key for step in old.steps}
     for step in new.steps:
         was = before.get(step.record.name)
+        if step.state == "hit" and step.record.key in keys:
+            continue  # an item of a list that only has another place there
         explained = why(bench, new, step.label, old.id)
         if was is None or was.key != step.record.key or (was.state == "skipped") != (step.state == "skipped"):
             assert roots(explained) == [cause], step.label
@@ -117,7 +120,7 @@ def test_a_constant_of_the_step_that_gives_the_list_is_found_behind_it(bench: Be
     second = bench.run()
     assert second["clean[2]"].why == "param x: 3 -> 4"
     check_every_step(bench, first, second, "constant tools.FIRST: 1 -> 2", "code")
-    assert why(bench, second, "total").roots[0].via == ("total", "again[0]", "clean[0]", "clean", "source")
+    assert why(bench, second, "total").roots[0].via == ("total", "again", "clean", "source")
 
 
 def test_a_helper_that_makes_the_list_longer_is_no_new_parameter(bench: Bench) -> None:
@@ -244,3 +247,72 @@ def test_steps_of_one_name_in_two_modules_are_told_apart_as_the_run_prints_them(
     assert [step.label for step in result.steps] == ["clean", "clean#2"]
     assert why(bench, result, "clean#2").step.name == why(bench, result, "other.clean").step.name == "other.clean"
     assert why(bench, result, "clean").step.name == why(bench, result, "clean#1").step.name == "pipe.clean"
+
+
+FOLDER = """
+from pathlib import Path
+from plimsoll.pipelines.step import map as each_of, pipeline, step
+
+@step
+def found():
+    return sorted(each.name for each in Path(__file__).with_name("days").iterdir())
+
+@step
+def read(name):
+    return int(Path(__file__).with_name("days").joinpath(name).read_text())
+
+@step
+def total(rows):
+    return sum(rows)
+
+@pipeline
+def flow():
+    return total(each_of(read, found()))
+"""
+
+
+def test_a_file_that_goes_in_front_of_others_is_one_difference_and_not_one_of_each_item(bench: Bench) -> None:
+    """The others have another place, and nothing else."""
+    (bench.project / "days").mkdir()
+    for day in range(1, 6):
+        bench.write(f"days/{day}.txt", str(day))
+    bench.write("pipe.py", FOLDER)
+    first = bench.run()
+    (bench.project / "days/1.txt").unlink()
+    second = bench.run()
+    assert second.value == 14
+    assert second["total"].why == "input rows: 5 items -> 4 items"
+    explained = bench.do(ExplainStep(run_id=second.run.id, step="total"))
+    assert [(root.kind, root.name) for root in explained.roots] == [("file", "days/")], explained.summary
+    compared = bench.do(CompareRuns(old=first.run.id, new=second.run.id))
+    assert {(each.kind, each.name) for each in compared.differences} == {("file", "days/")}
+    # What has changed beside is named by its place.
+    bench.write("days/1.txt", "1")
+    bench.write("days/3.txt", "30")
+    third = bench.do(CompareRuns(old=second.run.id, new=bench.run().run.id))
+    assert {(each.kind, each.name) for each in third.differences} == {("file", "days/"), ("file", "days/3.txt")}
+
+
+def test_an_argument_in_front_of_others_is_told_as_a_longer_list(bench: Bench) -> None:
+    """The pipeline puts the list together."""
+    source = """
+        from plimsoll.pipelines.step import pipeline, step
+
+        @step
+        def one(a):
+            return a
+
+        @step
+        def both(rows):
+            return sum(rows)
+
+        @pipeline
+        def flow(more=False):
+            return both([*([one(7)] if more else []), one(1), one(2)])
+    """
+    bench.write("pipe.py", source)
+    first = bench.run()
+    second = bench.run(more=True)
+    assert second["both"].why == "input rows: 2 items -> 3 items"
+    explained = bench.do(ExplainStep(run_id=second.run.id, step="both", against=first.run.id))
+    assert [(root.category, root.text) for root in explained.roots] == [("parameters", "input rows: 2 items -> 3 items")]
