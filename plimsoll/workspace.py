@@ -96,9 +96,9 @@ class Workspace:
         asked: Any = request
         name = type(request).__name__
         if name == "RunPipeline":
-            check_pipeline(self.project, asked.pipeline)
+            check_pipeline(self.project, asked.pipeline, asked.params)
         elif name == "SetTrigger" and not asked.declared:
-            check_pipeline(self.project, asked.rule.pipeline)
+            check_pipeline(self.project, asked.rule.pipeline, asked.rule.params)
 
     def work(self, request: Request[R], actor: Actor, progress: Callable[[str], None]) -> R:
         """Do a job in this process, as the worker does it.

@@ -10,15 +10,15 @@ from plimsoll.data.refs.pipeline import check_pipeline
 from plimsoll.errors import PlimsollError
 from plimsoll.records.deployment import ListEnvironments, SetEnvironment
 from plimsoll.records.monitor import SetRetrainPolicy
-from plimsoll.records.pipelines.trigger import ListTriggers, RemoveTrigger, SetTrigger
+from plimsoll.records.pipelines.trigger import ListTriggers, RemoveTrigger, SetTrigger, TriggerRule
 from plimsoll.sdk.door import Door
 
 
 def apply_project(opened: Door, table: ProjectTable, project: Path) -> None:
     """Bring environments, retraining policies and triggers in line with ``[tool.plimsoll]``; what is the same is left alone.
 
-    A trigger that an earlier table declared, and this one does not, is removed. One whose pipeline is not there is told and set all
-    the same: the table may be ahead of the code.
+    A trigger that an earlier table declared, and this one does not, is removed. One whose pipeline, or a parameter of it, is not there is told and
+    set all the same: the table may be ahead of the code.
 
     Args:
         opened: a door whose actor is an admin.
@@ -37,14 +37,14 @@ def apply_project(opened: Door, table: ProjectTable, project: Path) -> None:
         if before is None or (before.rule, before.declared) != (rule, True):
             opened.do(SetTrigger(name=name, rule=rule, declared=True))
         if rule.enabled:
-            _tell_missing(name, rule.pipeline, project)
+            _tell_missing(name, rule, project)
     for name, before in set_before.items():
         if before.declared and name not in table.triggers:
             opened.do(RemoveTrigger(name=name))
 
 
-def _tell_missing(name: str, pipeline: str, project: Path) -> None:
+def _tell_missing(name: str, rule: TriggerRule, project: Path) -> None:
     try:
-        check_pipeline(project, pipeline)
+        check_pipeline(project, rule.pipeline, rule.params)
     except (PlimsollError, OSError) as error:
         say(f"The trigger {name!r} would fail: {error}")

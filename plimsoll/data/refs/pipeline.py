@@ -15,15 +15,16 @@ _ASIDE = ("__pycache__", "node_modules", "site-packages")
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
-def check_pipeline(project: Path, ref: str) -> None:
-    """Refuse a reference to a pipeline that the project surely has not. What only an import could tell is not refused.
+def check_pipeline(project: Path, ref: str, params: Iterable[str] = ()) -> None:
+    """Refuse a pipeline, or a parameter of it, that the project surely has not. What only an import could tell is not refused.
 
     Args:
         project: folder of the project.
         ref: ``path.py:name``.
+        params: names of parameters that it is to be called with.
 
     Raises:
-        InvalidInput: it is no reference, leaves the project, is no Python, or names what is no pipeline.
+        InvalidInput: it is no reference, leaves the project, is no Python, names what is no pipeline, or one without such a parameter.
         NotFound: there is no such file, or no such name in it.
     """
     text, _, name = pipeline_ref(ref).partition(":")
@@ -44,6 +45,15 @@ def check_pipeline(project: Path, ref: str) -> None:
         raise NotFound(f"{text} has no {name!r}.", nearest(name, _pipelines(module)))
     if meant and all(isinstance(each, _DEFINITIONS) and {_last_name(by) for by in each.decorator_list} <= {"step"} for each in meant):
         raise InvalidInput(f"{text}:{name} is not a pipeline.", "Decorate it with @plimsoll.pipeline.")
+    if len(meant) == 1 and isinstance(meant[0], ast.FunctionDef) and {_last_name(by) for by in meant[0].decorator_list} == {"pipeline"}:
+        _check_params(f"{text}:{name}", meant[0].args, params)
+
+
+def _check_params(pipeline: str, taken: ast.arguments, params: Iterable[str]) -> None:
+    names = [each.arg for each in (*taken.posonlyargs, *taken.args, *taken.kwonlyargs)]
+    unknown = [] if taken.kwarg is not None else [name for name in params if name not in names]
+    if unknown:
+        raise InvalidInput(f"The pipeline {pipeline} has no parameter {unknown[0]!r}.", nearest(unknown[0], names, "It takes none."))
 
 
 def pipeline_in(project: Path, written: str, here: Path) -> tuple[Path, str]:

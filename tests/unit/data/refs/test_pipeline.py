@@ -71,6 +71,36 @@ def test_what_is_surely_not_there_is_refused_with_what_is_near(project: Path) ->
         check_pipeline(project / "flights", "../more.py:train")
 
 
+PARAMS = """
+from plimsoll import pipeline
+
+@pipeline
+def one(depth=6, *, rate: float = 0.1): ...
+
+@pipeline()
+def any_of(depth=6, **more): ...
+
+@pipeline
+def none(): ...
+
+@other
+@pipeline
+def wrapped(): ...
+"""
+
+
+def test_a_parameter_that_the_pipeline_surely_lacks_is_refused(project: Path) -> None:
+    (project / "params.py").write_text(PARAMS)
+    for ref, params in (("one", ["depth", "rate"]), ("any_of", ["depth", "late"]), ("none", []), ("wrapped", ["late"])):
+        check_pipeline(project, f"params.py:{ref}", params)
+    with pytest.raises(InvalidInput, match="has no parameter 'dept'") as caught:
+        check_pipeline(project, "params.py:one", ["rate", "dept"])
+    assert "depth" in caught.value.remedy
+    with pytest.raises(InvalidInput, match="has no parameter 'depth'") as caught:
+        check_pipeline(project, "params.py:none", ["depth"])
+    assert caught.value.remedy == "It takes none."
+
+
 def test_a_folder_stands_for_its_only_file_that_has_the_pipeline(project: Path) -> None:
     assert pipeline_in(project, "flights:train", project) == (project, "flights/late/pipe.py:train")
     assert pipeline_in(project, "pipe.py:train", project) == (project, "pipe.py:train")
