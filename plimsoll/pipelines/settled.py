@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, get_type_hints
 
 from plimsoll import codec
@@ -45,26 +46,33 @@ def settle(
 
     Raises:
         NotFound: the variation or the profile is not declared.
-        InvalidInput: a given or a declared value does not fit the annotation of its parameter, or the project's table is wrong.
+        InvalidInput: a given or a declared value does not fit the annotation of its parameter, the pipeline lacks a declared one, or the
+            project's table is wrong.
     """
     table = _table(project)
     ref = pipeline_ref(ref) if ref else _defined(function, project)
-    found: dict[str, Any] = {}
+    found, places = dict[str, Any](), dict[str, str]()
+
+    def take(params: Mapping[str, Any], place: str) -> None:
+        _check_names(function, params, place)
+        found.update(params)
+        places.update(dict.fromkeys(params, place))
+
     if table is not None:
-        found |= table.params.get(ref, {})
+        take(table.params.get(ref, {}), f'[tool.plimsoll.params."{ref}"]')
     if profile:
         profiles = {} if table is None else table.profiles
         if profile not in profiles:
             declare = "Declare [tool.plimsoll.profiles.NAME]."
             raise NotFound(f"The project declares no profile {profile!r}.", nearest(profile, profiles, declare))
-        found |= profiles[profile].params.get(ref, {})
+        take(profiles[profile].params.get(ref, {}), f'[tool.plimsoll.profiles.{profile}.params."{ref}"]')
     if variation:
         (variation,) = variations(table, ref, [variation])
         assert table is not None
-        found |= table.variations[ref][variation]
+        take(table.variations[ref][variation], f'[tool.plimsoll.variations."{ref}".{variation}]')
     tags = {name: value for name, value in (("variation", variation), ("profile", profile)) if value}
     _check(function, given)
-    return Settled(params={**typed_params(function, found), **given}, tags=tags)
+    return Settled(params={**typed_params(function, found, places), **given}, tags=tags)
 
 
 def variations(table: ProjectTable | None, ref: str, asked: Iterable[str]) -> tuple[str, ...]:
@@ -105,7 +113,9 @@ def declared(function: Callable[..., Any], project: Path, asked: Iterable[str]) 
     return variations(_table(project), _defined(function, project), asked)
 
 
-def typed_params(function: Callable[..., Any], params: Mapping[str, Any]) -> dict[str, Any]:
+def typed_params(
+    function: Callable[..., Any], params: Mapping[str, Any], places: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Any]:
     """Return parameters that came as JSON with the types that the pipeline's annotations ask for.
 
     JSON has no tuples and no dates, and a list where the default is a tuple would never find an earlier result.
@@ -113,14 +123,28 @@ def typed_params(function: Callable[..., Any], params: Mapping[str, Any]) -> dic
     Args:
         function: a pipeline.
         params: JSON-able values by name; a name the pipeline lacks stays, and is refused when it is traced.
+        places: name -> table of ``pyproject.toml`` that it is from.
 
     Raises:
-        InvalidInput: a value does not fit its annotation; the message names the parameter.
+        InvalidInput: a value does not fit its annotation; the message names the parameter, and its table.
     """
     hints = _hints(function)
-    return {
-        name: codec.convert(value, hints[name], f"The parameter {name!r}") if name in hints else value for name, value in params.items()
-    }
+    return {name: _typed(name, value, hints[name], places.get(name, "")) if name in hints else value for name, value in params.items()}
+
+
+def _typed(name: str, value: Any, hint: Any, place: str) -> Any:
+    what = f"The parameter {name!r}" + (f" of {place} in {PROJECT_FILE}" if place else "")
+    if hint is bool and isinstance(value, str):
+        raise InvalidInput(f"{what} is {value[:40]!r}, which is neither true nor false.", "Write true or false.")
+    return codec.convert(value, hint, what)
+
+
+def _check_names(function: Callable[..., Any], params: Mapping[str, Any], place: str) -> None:
+    taken = inspect.signature(function).parameters
+    unknown = [name for name in params if name not in taken]
+    if unknown and not any(each.kind is each.VAR_KEYWORD for each in taken.values()):
+        fact = f"{place} in {PROJECT_FILE} has {unknown[0]!r}, which is no parameter of the pipeline."
+        raise InvalidInput(fact, nearest(unknown[0], taken, "It takes none."))
 
 
 def _check(function: Callable[..., Any], given: Mapping[str, Any]) -> None:
@@ -132,7 +156,7 @@ def _check(function: Callable[..., Any], given: Mapping[str, Any]) -> None:
         if name not in hints or not _is_json(value) or (name in taken and value is taken[name].default):
             continue
         try:
-            codec.convert(value, hints[name], f"The parameter {name!r}")
+            _typed(name, value, hints[name], "")
         except InvalidInput as error:
             if not isinstance(error.__cause__, TypeError):  # an annotation that cannot be checked
                 raise

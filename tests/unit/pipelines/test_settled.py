@@ -50,6 +50,40 @@ def test_what_fits_goes_on_as_it_is(given: dict[str, Any], tmp_path: Path) -> No
     assert value is given[name]
 
 
+DECLARED = """
+[tool.plimsoll.params."pipe.py:flow"]
+{params}
+
+[tool.plimsoll.profiles.small.params."pipe.py:flow"]
+nn = 2
+
+[tool.plimsoll.variations."pipe.py:flow"]
+fr = {{ loud = "yes" }}
+"""
+
+
+def test_a_declared_parameter_that_does_not_fit_is_told_with_its_table(tmp_path: Path) -> None:
+    def flow(n: int = 1, loud: bool = False) -> None:
+        """Stands for a pipeline."""
+
+    def refusal(params: str = "", **asked: str) -> InvalidInput:
+        (tmp_path / "pyproject.toml").write_text(DECLARED.format(params=params))
+        with pytest.raises(InvalidInput) as caught:
+            settle(flow, {}, tmp_path, "pipe.py:flow", **asked)
+        return caught.value
+
+    wrong = refusal('n = "six"')
+    assert "The parameter 'n' of [tool.plimsoll.params.\"pipe.py:flow\"] in pyproject.toml" in wrong.fact
+    unknown = refusal("lod = true")
+    assert unknown.fact == "[tool.plimsoll.params.\"pipe.py:flow\"] in pyproject.toml has 'lod', which is no parameter of the pipeline."
+    assert unknown.remedy == "Did you mean loud?"
+    assert "[tool.plimsoll.profiles.small.params.\"pipe.py:flow\"] in pyproject.toml has 'nn'" in refusal(profile="small").fact
+    no = refusal(variation="fr")
+    assert no.fact.startswith("The parameter 'loud' of [tool.plimsoll.variations.\"pipe.py:flow\".fr]")
+    assert no.fact.endswith("is 'yes', which is neither true nor false.")
+    assert no.remedy == "Write true or false."
+
+
 PIPE = """
 from plimsoll.pipelines.step import pipeline, step
 
