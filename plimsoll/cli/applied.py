@@ -17,8 +17,8 @@ from plimsoll.sdk.door import Door
 def apply_project(opened: Door, table: ProjectTable, project: Path) -> None:
     """Bring environments, retraining policies and triggers in line with ``[tool.plimsoll]``; what is the same is left alone.
 
-    A trigger that an earlier table declared, and this one does not, is removed. One whose pipeline, or a parameter of it, is not there is told and
-    set all the same: the table may be ahead of the code.
+    A trigger that an earlier table declared, and this one does not, is removed. One whose pipeline, or a parameter of it, is not there
+    is told and set all the same: the table may be ahead of the code.
 
     Args:
         opened: a door whose actor is an admin.
