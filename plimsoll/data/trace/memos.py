@@ -27,6 +27,8 @@ class Memos:
         #: Modules that have been looked at, and those of them that are the user's.
         self._seen: set[str] = set()
         self._users: set[str] = set()
+        #: How many modules there were then, and the last of them: to compare all their names takes longer than many a step.
+        self._looked: tuple[int, str] = 0, ""
         #: How many results each has computed before any run began.
         self._before: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
 
@@ -39,7 +41,7 @@ class Memos:
 
     def imported_by_step(self) -> None:
         """Note that what is new has come with a step, which may have called it."""
-        if sys.modules.keys() - self._seen:
+        if self._looked != _newest():
             for memo in self._all():
                 self._before.setdefault(memo, 0)
 
@@ -57,17 +59,23 @@ class Memos:
         return mixed
 
     def _all(self) -> Iterator[Any]:
-        for name in sys.modules.keys() - self._seen:
+        newest = _newest()
+        for name in sys.modules.keys() - self._seen if self._looked != newest else ():
             module = sys.modules.get(name)
             file = vars(module).get("__file__") if isinstance(module, ModuleType) else None  # asking for it may import it
             if name == "__main__" or (isinstance(file, str) and self._origins.of(file) == "user"):
                 self._users.add(name)
             self._seen.add(name)
+        self._looked = newest
         for name in tuple(self._users):
             for value in list(vars(sys.modules[name]).values()) if isinstance(sys.modules.get(name), ModuleType) else ():
                 members = list(vars(value).values()) if isinstance(value, type) and value.__module__ in self._users else ()
                 for each in (value, *members):
                     yield from _within(each, self._users)
+
+
+def _newest() -> tuple[int, str]:
+    return len(sys.modules), next(reversed(sys.modules), "")
 
 
 def _within(value: Any, names: set[str]) -> Iterator[Any]:
