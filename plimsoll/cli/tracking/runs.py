@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,11 +24,12 @@ from plimsoll.cli.output import (
     width_of,
 )
 from plimsoll.cli.session import door
-from plimsoll.errors import Conflict, NotFound
+from plimsoll.data import values
+from plimsoll.errors import Conflict, NotFound, PlimsollError
 from plimsoll.pipelines.history.compare import code_text
-from plimsoll.records.pipeline import ListSteps
+from plimsoll.records.pipeline import ListSteps, Output
 from plimsoll.records.pipelines.history import Change, CompareRuns, RunComparison
-from plimsoll.records.run import CodeVersion, GetRun, GetSeries, RunDetail, RunState
+from plimsoll.records.run import Artifact, CodeVersion, GetRun, GetSeries, RunDetail, RunState
 from plimsoll.records.tracking.change import DeleteRun, RestoreRun
 from plimsoll.records.tracking.experiment import GetExperiment
 from plimsoll.records.tracking.find import SearchRuns
@@ -195,7 +197,7 @@ def series(
 
 @app.command
 def download(id: str, name: str = "", *, to: str = ".") -> None:
-    """Write what a run keeps to files, and print their paths. Nothing that is there is replaced.
+    """Write what a run keeps to files, and print their paths. Nothing that is there is replaced. A plain value becomes JSON.
 
     Args:
         id: the run's id, or the beginning of it.
@@ -204,20 +206,38 @@ def download(id: str, name: str = "", *, to: str = ".") -> None:
     """
     with door() as opened:
         detail = opened.do(GetRun(id=id))
-        files = [
-            (entry, Path(to) / entry.path)
-            for entry in flat_files(opened.blobs, detail.artifacts)
-            if not name or f"{entry.path}/".startswith(f"{name.rstrip('/')}/")
-        ]
-        if not files:
-            kept = f"It keeps: {', '.join(each.name for each in detail.artifacts[:20])}" if detail.artifacts else "It keeps nothing."
-            raise NotFound(f"The run {detail.run.id} has no artifact {name!r}." if name else f"The run {detail.run.id} has no files.", kept)
-        for _, path in files:
+        plain = {each.name: text for each in detail.artifacts if each.kind == "value" and (text := _json_of(opened, each)) is not None}
+        files = flat_files(opened.blobs, (each for each in detail.artifacts if each.name not in plain))
+        files = [entry for entry in files if _is_in(entry.path, name)]
+        texts = {f"{artifact}.json": text for artifact, text in plain.items() if _is_in(artifact, name)}
+        if not files and not texts:
+            names = f"It keeps: {', '.join(each.name for each in detail.artifacts[:20])}" if detail.artifacts else "It keeps nothing."
+            raise NotFound(
+                f"The run {detail.run.id} has no artifact {name!r}." if name else f"The run {detail.run.id} has no files.", names
+            )
+        for path in (Path(to) / each for each in (*(entry.path for entry in files), *texts)):
             if path.exists():
                 raise Conflict(f"{path} is there already.", "Move it away, or write to another folder with --to.")
-        for entry, path in files:
-            opened.blobs.get_file(entry.digest, path)
-            print(path)
+        for entry in files:
+            opened.blobs.get_file(entry.digest, Path(to) / entry.path)
+            print(Path(to) / entry.path)
+        for place, text in texts.items():
+            (Path(to) / place).parent.mkdir(parents=True, exist_ok=True)
+            (Path(to) / place).write_text(text)
+            print(Path(to) / place)
+
+
+def _is_in(path: str, folder: str) -> bool:
+    return not folder or f"{path}/".startswith(f"{folder.rstrip('/')}/")
+
+
+def _json_of(opened: Door, artifact: Artifact) -> str | None:
+    """Return a plain value as JSON; None when JSON cannot hold it, or it is not stored whole."""
+    try:
+        value = values.load(Output(digest=artifact.digest, kind=artifact.kind, size=artifact.size), opened.blobs)
+        return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    except (PlimsollError, TypeError, ValueError):
+        return None
 
 
 def _machine(machine: Machine) -> str:

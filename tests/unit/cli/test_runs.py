@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import plimsoll
@@ -163,6 +164,21 @@ def test_what_a_run_keeps_is_written_to_files_and_nothing_is_replaced(
     assert capsys.readouterr().out == "part/out/deep/a.bin\n"
     with pytest.raises(NotFound, match="no artifact 'outside'"):
         download(run.id, "outside", to="part")
+
+
+def test_plain_values_are_downloaded_as_json_and_others_as_their_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PLIMSOLL_URL", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    with plimsoll.run() as run:
+        run.log_artifact("best/config", {"depth": 6, "names": ("ä", "b")})
+        run.log_artifact("odd", {"both": {1, 2}, "row": np.arange(3)})
+    download(run.id, to="here")
+    assert json.loads((tmp_path / "here/best/config.json").read_text()) == {"depth": 6, "names": ["ä", "b"]}
+    assert capsys.readouterr().out.splitlines() == ["here/odd/parts/000000.npy", "here/best/config.json"]
+    download(run.id, "best/config", to="part")
+    assert capsys.readouterr().out == "part/best/config.json\n"
 
 
 def test_a_person_sees_some_metrics_of_each_run_and_a_program_all(
