@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, exists, func, or_
@@ -22,7 +22,7 @@ _SIGNS = ("=", "!=", "IN", "NOT IN", "LIKE", "ILIKE", "RLIKE")
 
 
 def values_of(content: Json) -> dict[str, str]:
-    """Return what a search finds a span by: ``status``, ``type`` and ``attributes.NAME``, as far as they are told.
+    """Return what a search finds a span by: ``status``, ``type``, ``attributes.NAME`` and the text that is ``told``, as far as they are.
 
     Args:
         content: a span as protobuf's JSON of OpenTelemetry has it; what is otherwise tells nothing.
@@ -33,13 +33,24 @@ def values_of(content: Json) -> dict[str, str]:
     status = content.get("status")
     if isinstance(status, dict) and status.get("code") in _STATES:
         found["status"] = _STATES[status["code"]]
+    found |= {_ATTRIBUTE + name: text for name, text in _attributes(content)}
+    if _ATTRIBUTE + _TYPE in found:
+        found["type"] = found[_ATTRIBUTE + _TYPE]
+    events = content.get("events")
+    texts = [status.get("message") if isinstance(status, dict) else None]
+    for event in events if isinstance(events, list) else ():
+        if isinstance(event, dict):
+            texts += [event.get("name"), *(text for pair in _attributes(event) for text in pair)]
+    if told := "\n".join(text for text in texts if isinstance(text, str) and text):
+        found["told"] = told
+    return found
+
+
+def _attributes(content: dict[str, Any]) -> Iterator[tuple[str, str]]:
     sent = content.get("attributes")
     for each in sent if isinstance(sent, list) else ():
         if isinstance(each, dict) and isinstance(each.get("key"), str):
-            found[_ATTRIBUTE + each["key"]] = _text(each.get("value"))
-    if _ATTRIBUTE + _TYPE in found:
-        found["type"] = found[_ATTRIBUTE + _TYPE]
-    return found
+            yield each["key"], _text(each.get("value"))
 
 
 def _text(value: Any) -> str:

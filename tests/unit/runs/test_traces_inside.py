@@ -48,7 +48,9 @@ def yard(tmp_path: Path, database_url: str) -> Iterator[Yard]:
     asks = attributes(mlflow__spanType=text('"LLM"'), model=text('"gpt-4"'), tokens={"int_value": "12"}, said=text("50% \\o/"))
     record(opened, 1, {"name": "chain"}, {"name": "ask", "attributes": asks, "status": {"code": "STATUS_CODE_OK"}})
     fails = attributes(mlflow__spanType=text('"TOOL"'), model=text("gpt-4"), flag={"bool_value": True}, my__long_key=text("x"))
-    record(opened, 2, {"name": "ask", "attributes": fails, "status": {"code": "STATUS_CODE_ERROR", "message": "late"}})
+    raised = {"name": "exception", "attributes": attributes(exception__message=text("rate limit exceeded"))}
+    status = {"code": "STATUS_CODE_ERROR", "message": "RateLimit: late"}
+    record(opened, 2, {"name": "ask", "attributes": fails, "status": status, "events": [raised]})
     record(opened, 3, {"name": "chain", "attributes": attributes(mlflow__spanInputs=text('{"q": "what is a keel?"}'), nul=text("a\0b"))})
     yield opened
     opened.workspace.close()
@@ -86,6 +88,10 @@ def yard(tmp_path: Path, database_url: str) -> Iterator[Yard]:
         ("span.content LIKE '%long_key%'", [2]),
         ("trace.text ILIKE '%SPANINPUTS%'", [3]),
         ("span.content LIKE 'attributes%'", []),
+        ("trace.text LIKE '%RateLimit: late%'", [2]),
+        ("span.content LIKE '%rate limit%'", [2]),
+        ("span.content ILIKE '%exception.message%'", [2]),
+        ("trace.text LIKE '%told%'", []),
         # One span has to be both.
         ("span.name = 'chain' and span.type = 'LLM'", []),
         ("span.name = 'ask' and span.type = 'LLM' and span.status = 'OK'", [1]),
