@@ -78,6 +78,17 @@ def test_a_name_that_leads_elsewhere_where_it_is_decoded_is_refused(client: http
     assert ask(client, "GET", "artifacts/list", run_id=run)["files"] == []
 
 
+def test_no_file_takes_the_place_of_a_folder_or_lies_below_another_file(client: httpx.Client, run: str) -> None:
+    """What was acknowledged could not be fetched any more."""
+    assert put(client, run, "plots/a.txt").status_code == put(client, run, "notes").status_code == 200
+    assert put(client, run, "plots").json() == {"error_code": INVALID, "message": "Invalid path: 'plots' is a folder"}
+    below = put(client, run, "notes/deep/b.txt").json()["message"]
+    assert below == "Invalid path: 'notes' is a file, so nothing can lie below it"
+    for name in ("plots/a.txt", "notes", "notes2", "plots2/a"):
+        assert put(client, run, name).status_code == 200
+        assert client.get(f"../mlflow-artifacts/artifacts/0/{run}/artifacts/{name}").content == b"kept"
+
+
 def test_a_file_that_is_not_there_is_told_in_mlflows_words(client: httpx.Client, run: str) -> None:
     path = f"0/{run}/artifacts/none"
     assert refused(client, "GET", f"../mlflow-artifacts/artifacts/{path}") == (404, MISSING, f"No such artifact: '{path}'")

@@ -204,7 +204,7 @@ def writable(asked: Asked, path: str) -> tuple[Owner, str]:
         path: such as ``<experiment>/<run>/artifacts/<name>``.
 
     Raises:
-        Spoken: there is none or it is deleted, or the path names no file, or one of a version.
+        Spoken: there is none or it is deleted, or the path names no file, or one of a version, or one where a folder is, or below a file.
     """
     place = _addressed(asked, path)
     if place.owner is None:
@@ -213,7 +213,17 @@ def writable(asked: Asked, path: str) -> tuple[Owner, str]:
         raise Spoken(INVALID, "Invalid path")
     if isinstance(place.owner, Run):
         changeable(asked, place.owner.id)
+    _check_free(place.files, place.name)
     return place.owner, place.name
+
+
+def _check_free(files: Iterable[FileEntry], name: str) -> None:
+    """Refuse a file below another file, or in the place of a folder: one of them could not be fetched any more."""
+    for entry in files:
+        if name.startswith(f"{entry.path}/"):
+            raise Spoken(INVALID, f"Invalid path: {entry.path!r} is a file, so nothing can lie below it")
+        if entry.path.startswith(f"{name}/"):
+            raise Spoken(INVALID, f"Invalid path: {name!r} is a folder")
 
 
 def posted(asked: Asked) -> tuple[Run, str]:
@@ -223,13 +233,15 @@ def posted(asked: Asked) -> tuple[Run, str]:
         asked: the request.
 
     Raises:
-        Spoken: it names no run or no path, there is no such run, or it is deleted.
+        Spoken: it names no run or no path, there is no such run, or it is deleted; or a folder is there, or a file above it.
     """
     for name in ("run_uuid", "path"):
         if not asked.text(name, required=False):
             raise Spoken(INVALID, f"Request must specify {name}.")
     name = safe(asked.text("path"))
-    return changeable(asked, asked.run_id()), name
+    run = changeable(asked, asked.run_id())
+    _check_free(flat_files(asked.blobs, known(asked, run.id).artifacts), name)
+    return run, name
 
 
 def keep(asked: Asked, owner: Owner, name: str, digest: str, size: int) -> None:
