@@ -322,6 +322,7 @@ class _Engine:
             node=node,
             inputs=inputs,
             code="" if code is None else code.own,
+            met=lambda: self._look.met(node),
             seed=seed_of(node, attempt.key.parts),
             run_id=self._run.id,
             trusted=frozenset(

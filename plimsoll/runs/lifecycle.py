@@ -24,6 +24,7 @@ from plimsoll.records.run import (
     StartRun,
 )
 from plimsoll.records.tracking.change import DeleteRun, RemoveArtifacts, RestoreRun, UpdateRun
+from plimsoll.records.tracking.experiment import DEFAULT_EXPERIMENT
 from plimsoll.runs.described import (
     Stored,
     add_params,
@@ -53,9 +54,14 @@ _NEW_ARTIFACTS = Upsert(artifacts, replacing=True)
 
 
 def start_run(request: StartRun, context: Context) -> Run:
-    """Begin a run, or return the one that was begun with the same key or id."""
+    """Begin a run, or return the one that was begun with the same key or id.
+
+    Raises:
+        Conflict: the key is that of a run of another experiment than the one that is asked for.
+    """
     known = _known(context.tx, request)
     if known is not None:
+        _check_experiment(context.tx, known, request)
         if request.resume:
             return _go_on(context, known, request)
         if request.beats:
@@ -91,6 +97,13 @@ def _known(tx: Connection, request: StartRun) -> str | None:
         if known is not None:
             return str(known.id)
     return None
+
+
+def _check_experiment(tx: Connection, known: str, request: StartRun) -> None:
+    run = one_run(tx, known)
+    if request.key is not None and request.experiment not in ("", DEFAULT_EXPERIMENT, run.experiment):
+        fact = f"The key {request.key!r} is that of the run {known} in the experiment {run.experiment!r}, not in {request.experiment!r}."
+        raise Conflict(fact, "Give this run another key, or leave the experiment out to go on with that one.")
 
 
 def resume_run(request: ResumeRun, context: Context) -> Run:

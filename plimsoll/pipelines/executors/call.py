@@ -59,6 +59,8 @@ class Call:
     heard: Callable[[PointColumns | Request[Any]], None]
     #: Forgets for later runs what was heard, because the executor begins the call once more.
     again: Callable[[], None] = lambda: None
+    #: Tells how code and globals differ from what the key was made of, empty when they do not; for a call that begins in this process.
+    met: Callable[[], str] = lambda: ""
     #: Seed of the global random generators, from 0 to 2**32 - 1.
     seed: int = 0
     #: Positions of the inputs whose packed code may run, although it is not the project's own any more.

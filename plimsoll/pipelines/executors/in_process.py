@@ -6,6 +6,7 @@ import contextlib
 import copy
 import threading
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,10 @@ class InProcess:
                     self._ends.enter_context(kept())
                 function, variables = call.node.step.function, call.variables
                 recording = self._recorder.recording(function, call.known, call.seed, variables, [*args, *kwargs.values()])
-                future.set_result(perform(function, args, kwargs, logger, self._blobs, self.project, recording, variables, shared))
+                met = call.met()
+                ran = perform(function, args, kwargs, logger, self._blobs, self.project, recording, variables, shared)
+            effects = (*ran.effects, f"met what an earlier step has changed ({met})") if met else ran.effects
+            future.set_result(replace(ran, effects=effects))
         except PlimsollError as error:
             future.set_exception(error)
         return future

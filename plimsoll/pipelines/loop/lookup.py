@@ -12,13 +12,23 @@ from plimsoll.data.code.source import Sources
 from plimsoll.data.snapshot import get_manifest
 from plimsoll.data.trace.now import Now
 from plimsoll.errors import Corrupt, InvalidInput, NotFound, Unfingerprintable
-from plimsoll.pipelines.cache import damage, differences, fresh, log_of, one_line
+from plimsoll.pipelines.cache import damage, differences, explain, fresh, log_of, one_line
 from plimsoll.pipelines.keys import argument_parts, call_key, code_parts, digest_parts, may_give_model, output_parts, purpose_parts
 from plimsoll.pipelines.loop.late import remembered_by
 from plimsoll.pipelines.plan import Node
 from plimsoll.records.pipeline import CacheEntry, Claim, DropEntry, FindEntries, KeyPart, Output
 from plimsoll.runs.step_log import NOTHING, Logged, read_log
 from plimsoll.store.contracts import Blobs, Do
+
+
+@dataclass(slots=True)
+class _Begun:
+    """How many calls of steps have begun in this process."""
+
+    calls: int = 0
+
+
+_begun = _Begun()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +101,7 @@ class LookUp:
         self._sources = Sources(remembered_by(blobs, "functions")) if lately is None else lately.sources
         self._now = Now(project, remembered_by(blobs))
         self._code: dict[int, Code | Unfingerprintable] = {}
+        self._begun = _begun.calls
         #: Name of a call that this run computes -> what made it do so.
         self._causes: dict[str, str] = {}
 
@@ -114,6 +125,25 @@ class LookUp:
             return
         parts = tuple(sorted((*own, *beside), key=lambda part: (part.kind, part.name)))
         self._code[id(node.step)] = Code(parts, digest_parts(parts), digest_parts(own))
+
+    def met(self, node: Node) -> str:
+        """Return how a step's code, and the values that it reads, differ from what its key was made of; empty when they do not.
+
+        It is asked for each call that begins in this process, right before: an earlier one may have filled a global that this one reads.
+
+        Args:
+            node: a call whose step was read.
+        """
+        before, code = _begun.calls, self._code[id(node.step)]
+        _begun.calls += 1
+        if before == self._begun or isinstance(code, Unfingerprintable):
+            return ""
+        try:
+            now = code_parts(node.step.function, self._sources)
+        except Unfingerprintable as error:
+            return error.fact
+        kinds = {part.kind for part in now}
+        return "" if digest_parts(now) == code.own else explain((part for part in code.parts if part.kind in kinds), now, node.step.name)
 
     @functools.cached_property
     def _purposes(self) -> tuple[KeyPart, ...]:

@@ -76,6 +76,14 @@ def test_a_run_that_ended_is_given_back_by_its_key_and_goes_on_only_when_asked_t
         start(yard, key="night", resume=True, params={"depth": 4})
 
 
+def test_a_key_of_another_experiments_run_is_refused_and_does_not_log_into_it(yard: Yard) -> None:
+    run = start(yard, key="night", experiment="trees")
+    with pytest.raises(Conflict, match=f"is that of the run {run.id} in the experiment 'trees', not in 'nets'"):
+        start(yard, key="night", experiment="nets", resume=True, params={"depth": 3})
+    assert start(yard, key="night", experiment="trees").id == start(yard, key="night").id == run.id
+    assert known(yard, run.id).params == {}
+
+
 @pytest.mark.parametrize("by", ["key", "id"])
 def test_what_a_dead_process_had_begun_does_not_open_a_run_again_that_has_ended_since(yard: Yard, by: str) -> None:
     run = start(yard, key="night")

@@ -420,3 +420,53 @@ def test_what_an_import_keeps_stays(bench: Bench, executor: str) -> None:
     assert states(again) == {"first": "hit", "second": "hit" if alone else "ran", "third": "hit" if alone else "ran"}
     bench.write("pipe.py", KEPT_BY_IMPORT.replace("TIMES = 1", "TIMES = 2"))
     assert bench.run(executor=executor).value == [(7, "x"), (2, "a"), (7, "x")]
+
+
+LAZY = """
+from pathlib import Path
+from plimsoll import pipeline, step
+
+DATA = None
+_kept = {}
+
+def read():
+    global DATA
+    if DATA is None:
+        DATA = Path(__file__).with_name("one.txt").read_text()
+    if "two" not in _kept:
+        _kept["two"] = Path(__file__).with_name("two.txt").read_text()
+    return DATA + _kept["two"]
+
+@step
+def first():
+    return read()
+
+@step
+def second(before):
+    return [before, read()]
+
+@step
+def third(before):
+    return len(before)
+
+@pipeline
+def flow():
+    return third(second(first())), second(first())
+"""
+
+
+@pytest.mark.parametrize("executor", ["in_process", "processes"])
+def test_a_global_that_an_earlier_step_has_filled_poisons_nothing(bench: Bench, executor: str) -> None:
+    """What the second step takes from there it has not read, so its result says nothing of the files."""
+    bench.write("one.txt", "a")
+    bench.write("two.txt", "x")
+    bench.write("pipe.py", LAZY)
+    result = bench.run(executor=executor)
+    assert result.value == (2, ["ax", "ax"])
+    if executor == "in_process":
+        assert "because it met what an earlier step has changed (constant DATA: None -> 'a'" in result["second"].why
+    assert result["third"].why == "it has no earlier result"
+    for name, text, value in (("one.txt", "b", "bx"), ("two.txt", "y", "by")):
+        bench.write(name, text)
+        for asked in ("processes", executor):
+            assert bench.run(executor=asked).value == (2, [value, value])
