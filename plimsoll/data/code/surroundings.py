@@ -6,7 +6,7 @@ import decimal
 import locale
 import os
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -39,6 +39,14 @@ _DECIMAL = (28, decimal.ROUND_HALF_EVEN, -999999, 999999, 1, 0)
 _TRAPPING = decimal.Context(traps=[decimal.DivisionByZero, decimal.InvalidOperation, decimal.Overflow])
 _SKLEARN = {"assume_finite": False, "transform_output": "default", "array_api_dispatch": False, "enable_metadata_routing": False}
 _TORCH = "torch.float32 cpu True highest False"
+#: What numbers and tables look like as text, and what makes such text.
+_PRINTED = {
+    "edgeitems": 3, "threshold": 1000, "floatmode": "maxprec", "precision": 8, "suppress": False, "linewidth": 75, "nanstr": "nan",
+    "infstr": "inf", "sign": "-", "formatter": None, "legacy": False,
+}  # fmt: skip
+_SHOWN = {"repr", "str", "format", "ascii", "to_string", "to_html", "to_latex", "array2string", "array_repr", "array_str", "info"}
+#: The options of pandas that act on more than text.
+_PANDAS = ("mode", "future", "compute", "io")
 _ENCODED = {"open", "read_text", "write_text", "fdopen", "TextIOWrapper", "getpreferredencoding", "getencoding"}
 _CATEGORIES = (locale.LC_TIME, locale.LC_NUMERIC, locale.LC_COLLATE, locale.LC_MONETARY)
 #: A moment in each quarter from 1970 to 2037, UTC seconds: two zones that agree on all of them are one.
@@ -68,6 +76,10 @@ def surroundings(used: Collection[str]) -> dict[str, str]:
         found["arguments"] = digest_value(sys.argv[1:])[:16]
     if used & _WARNS and sys.warnoptions:
         found["warnings"] = " ".join(sys.warnoptions)
+    if used & _SHOWN:
+        printed = sys.modules["numpy"].get_printoptions() if hasattr(sys.modules.get("numpy"), "get_printoptions") else {}
+        found |= _differing("numpy's text", printed, _PRINTED)
+        found |= _of_pandas("pandas' text", ("display",))
     return found | settings()
 
 
@@ -89,11 +101,35 @@ def settings() -> dict[str, str]:
         raised = [f"{kind}={act}" for kind, act in sys.modules["numpy"].geterr().items() if act in ("raise", "call")]
         found |= {"numpy errors": " ".join(sorted(raised))} if raised else {}
     if hasattr(sys.modules.get("sklearn"), "get_config"):
-        chosen = [f"{name}={value}" for name, value in sys.modules["sklearn"].get_config().items() if value != _SKLEARN.get(name, value)]
-        found |= {"sklearn": " ".join(sorted(chosen))} if chosen else {}
+        found |= _differing("sklearn", sys.modules["sklearn"].get_config(), _SKLEARN)
+    found |= _of_pandas("pandas options", _PANDAS)
     torch: Any = sys.modules.get("torch")
     if hasattr(torch, "get_default_device"):
         asked = torch.get_default_dtype(), torch.get_default_device(), torch.is_grad_enabled(), torch.get_float32_matmul_precision()
         made = " ".join(map(str, (*asked, torch.are_deterministic_algorithms_enabled())))
         found |= {"torch defaults": made} if made != _TORCH else {}
     return found
+
+
+def _of_pandas(name: str, groups: Collection[str]) -> dict[str, str]:
+    """Return the options of pandas in some groups that are not what they are in a fresh process."""
+    # Without a public way to ask for all of them that takes less than a millisecond.
+    config: Any = sys.modules.get("pandas._config.config")
+    held, known = getattr(config, "_global_config", {}), getattr(config, "_registered_options", {})
+    now = dict(pair for group in groups for pair in _flat(held.get(group, {}), f"{group}."))
+    return _differing(name, now, {option: getattr(known.get(option), "defval", value) for option, value in now.items()})
+
+
+def _flat(options: dict[str, Any], before: str) -> Iterator[tuple[str, Any]]:
+    for name, value in options.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{before}{name}.")
+        else:
+            yield before + name, value
+
+
+def _differing(name: str, now: Mapping[str, Any], fresh: Mapping[str, Any]) -> dict[str, str]:
+    chosen = [
+        f"{option}={value}" for option, value in now.items() if option in fresh and value is not fresh[option] and value != fresh[option]
+    ]
+    return {name: " ".join(sorted(chosen))} if chosen else {}

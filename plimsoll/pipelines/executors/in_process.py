@@ -8,7 +8,7 @@ import threading
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from plimsoll.clock import Alarms
 from plimsoll.data import values
@@ -66,9 +66,11 @@ class InProcess:
                 function, variables = call.node.step.function, call.variables
                 recording = self._recorder.recording(function, call.known, call.seed, variables, [*args, *kwargs.values()])
                 met = call.met()
-                ran = perform(function, args, kwargs, logger, self._blobs, self.project, recording, variables, shared)
-            effects = (*ran.effects, f"met what an earlier step has changed ({met})") if met else ran.effects
-            future.set_result(replace(ran, effects=effects))
+                with _Running() as running:
+                    ran = perform(function, args, kwargs, logger, self._blobs, self.project, recording, variables, shared)
+            effects = [f"met what an earlier step has changed ({met})"] if met else []
+            effects += ["ran while a step of another run did in this process"] if running.beside else []
+            future.set_result(replace(ran, effects=(*ran.effects, *effects)))
         except PlimsollError as error:
             future.set_exception(error)
         return future
@@ -77,6 +79,28 @@ class InProcess:
         """Begin no more threads, and leave nothing in place for further calls."""
         self._ends.close()
         self.alarms.close()
+
+
+class _Running:
+    """A call that runs in this process, where all of them share generators, variables and globals."""
+
+    #: Those that run now.
+    now: ClassVar[set[_Running]] = set()
+
+    def __init__(self) -> None:
+        self._thread = threading.get_ident()
+        #: Whether a call of another thread has run meanwhile; one within this one is of its own thread.
+        self.beside = False
+
+    def __enter__(self) -> _Running:
+        for other in tuple(self.now):
+            if other._thread != self._thread:
+                self.beside = other.beside = True
+        self.now.add(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.now.discard(self)
 
 
 def _plain_arguments(node: Node, loaded: dict[int, Any]) -> tuple[list[Any], dict[str, Any]]:
