@@ -18,6 +18,8 @@ from plimsoll.data.trace.origin import Origins
 #: What ``functools.cache`` and ``lru_cache`` make of a function.
 _MEMO = type(functools.cache(int))
 
+_HOLDERS = (FunctionType, _MEMO, staticmethod, classmethod)
+
 
 class Memos:
     """Knows which functions had kept something before any run began, and empties the others."""
@@ -68,9 +70,13 @@ class Memos:
             self._seen.add(name)
         self._looked = newest
         for name in tuple(self._users):
-            for value in list(vars(sys.modules[name]).values()) if isinstance(sys.modules.get(name), ModuleType) else ():
-                members = list(vars(value).values()) if isinstance(value, type) and value.__module__ in self._users else ()
-                for each in (value, *members):
+            module = sys.modules.get(name)
+            held = list(vars(module).values()) if isinstance(module, ModuleType) else []
+            for cls in [each for each in held if isinstance(each, type) and each.__module__ in self._users]:
+                held += vars(cls).values()
+            for each in held:
+                # Most are something else, and this is asked for each step.
+                if isinstance(each, _HOLDERS) and (type(each) is not FunctionType or "__wrapped__" in each.__dict__):
                     yield from _within(each, self._users)
 
 
