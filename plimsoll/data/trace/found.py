@@ -74,7 +74,7 @@ class Found:
         held: code -> watched C functions that it reaches as values.
         known: distributions that static reading has found.
         changed: variables that Plimsoll has set in this process -> what they are without it.
-        alone: the whole process belongs to the step; else only this thread and those begun since.
+        alone: the whole process belongs to the step; else only the threads that work for it do.
         base: identity of the frame that calls the step.
         own: variables that Plimsoll sets for the step alone: it reads none of the user's, and what their addresses name is ours.
         imports: is told what is about to be imported for the first time.
@@ -101,7 +101,7 @@ class Found:
         self.held = held
         #: Code, by its identity, and where in it numpy makes a generator; for a Python that does not tell of calls.
         self.making = set[tuple[int, int | None]]()
-        self._alone, self._threads = alone, Threads(alone)
+        self._alone, self._threads = alone, Threads(alone, self.origins)
         self._folder = os.getcwd()
         self._files: dict[str, _File] = {}
         self.handed, self.left = Handed(places), Left(places)
@@ -121,7 +121,7 @@ class Found:
 
     def mine(self) -> bool:
         """Return whether the current thread's acts count."""
-        return self._threads.mine() and not self._aside.now
+        return not self._aside.now and self._threads.mine()
 
     def asks(self, frame: FrameType | None, data: bool = False) -> str:
         """Return whose act it is, as :meth:`Origins.asks` tells it.

@@ -362,6 +362,7 @@ _BEGUN: tuple[tuple[str, str, Begun], ...] = (
     ("psycopg", r"(Async)?Connection\.connect|connect", _connects),
     ("grpc", r"(in)?secure_channel", _connects),
     ("multiprocessing.process", r"BaseProcess\.start", _begins),
+    ("concurrent.futures.process", r"ProcessPoolExecutor\.submit", _begins),
     ("joblib.externals.loky", r".*Executor\.submit|.*fork_exec", _begins),
     ("genericpath", r"exists|isfile|isdir", _aspect(THERE)),
     ("genericpath", r"lexists|islink", _aspect(LINK)),  # their home from Python 3.13 on

@@ -1,49 +1,56 @@
-"""Whose thread acts: one that a step has begun, or one that was there before it."""
+"""Whose thread acts: one that works for a step, or one that was there before it and does something else."""
 
 from __future__ import annotations
 
-import os
+import sys
 import threading
-from pathlib import Path
+
+from plimsoll.data.trace.origin import FRONTS, Origins
 
 #: How the names of Plimsoll's threads begin.
 _OURS = "plimsoll-"
 
-#: Where Linux lists the threads of this process. ``sys._current_frames`` would do so anywhere, but before Python 3.12 it may wait for
-#: ever when another thread begins meanwhile (https://github.com/python/cpython/issues/106883).
-_LISTED = Path("/proc/self/task")
-
 
 class Threads:
-    """The threads of a step: the one that makes it, and all that begin while it runs.
+    """The threads of a step: the one that makes it, all that begin while it runs, and those of before that work for whoever asks.
+
+    A pool that an earlier step has begun reads for this one, and so do threads that libraries began by themselves, which Python does
+    not list. What is not the step's is a thread whose loop is a library's own, such as a notebook's, and one that makes another step.
 
     Args:
         alone: the whole process belongs to the step.
+        origins: tells whose code a thread runs.
     """
 
-    def __init__(self, alone: bool) -> None:
+    def __init__(self, alone: bool, origins: Origins) -> None:
+        self._alone, self._origins = alone, origins
         self._first = threading.current_thread()
-        #: What was there before, with threads that libraries began by themselves, which Python does not list.
-        self._others = {} if alone else _running()
-        self._others.pop(threading.get_native_id(), None)
+        self._before = frozenset(threading.enumerate()) - {self._first}
 
     def mine(self) -> bool:
-        """Return whether the current thread is the step's."""
-        number, thread = threading.get_native_id(), _listed(threading.get_ident())
-        # An ended thread's number may be given to one that the step has begun.
-        if number in self._others and thread is self._others[number]:
+        """Return whether what the current thread does counts."""
+        thread = _listed(threading.get_ident())
+        if thread is self._first:
+            return True
+        if self._alone or (thread is not None and thread not in self._before):
+            # What beats for the run, tells of it or answers the step's guest may begin later than the step.
+            return thread is None or not thread.name.startswith(_OURS)
+        return self._works(thread)
+
+    def _works(self, thread: threading.Thread | None) -> bool:
+        kinds, frame, first = list[str](), sys._getframe(2), ""
+        while frame is not None:
+            first = first if frame.f_code.co_filename == threading.__file__ else frame.f_code.co_filename
+            kinds.append(self._origins.of(frame.f_code.co_filename))
+            frame = frame.f_back  # type: ignore[assignment]
+        # What watches the step stands above.
+        while kinds and kinds[0] == "plimsoll":
+            del kinds[0]
+        if "plimsoll" in kinds:
             return False
-        # What beats for the run, tells of it or answers the step's guest may begin later than the step.
-        return thread is None or thread is self._first or not thread.name.startswith(_OURS)
-
-
-def _running() -> dict[int, threading.Thread | None]:
-    """Return the threads of this process by the system's number; None for those that Python did not begin."""
-    known = {thread.native_id: _listed(thread.ident) for thread in threading.enumerate() if thread.native_id is not None}
-    try:
-        return {number: known.get(number) for number in map(int, os.listdir(_LISTED))}
-    except OSError:
-        return known  # no Linux
+        if "user" in kinds:
+            return True
+        return self._origins.package(first) not in FRONTS if thread is None else self._origins.of(first) != "third"
 
 
 def _listed(number: int | None) -> threading.Thread | None:

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import attr
@@ -286,29 +287,6 @@ def test_a_change_within_one_tick_of_the_clock_is_noticed(find: Find, tmp_path: 
     assert "read and rewrote a" in find(work)[1]
 
 
-def test_recording_in_two_threads_keeps_them_apart(tmp_path: Path) -> None:
-    """Each sees what its own thread does."""
-    (tmp_path / "0").write_text("")
-    (tmp_path / "1").write_text("")
-    meet, found = threading.Barrier(2), {}
-
-    def work(number: int) -> None:
-        recording = Recorder(tmp_path).recording(work, frozenset(), 1)
-        meet.wait(60)
-        with recording:
-            meet.wait(60)
-            (tmp_path / str(number)).read_text()
-            meet.wait(60)
-        found[number] = {part.name for part in recording.trace().parts if part.kind == "file"}
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert found == {0: {"0"}, 1: {"1"}}
-
-
 def test_trouble_in_recording_leaves_the_step_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The result stands and is not kept."""
     (tmp_path / "a").write_text("1")
@@ -409,11 +387,11 @@ def test_the_last_acts_of_objects_do_not_count(find: Find) -> None:
     assert find(work) == (set(), ())
 
 
-def test_threads_that_libraries_began_without_python_knowing_do_not_count(find: Find) -> None:
-    """No list names them: such were there before the step, and what they run is somebody else's."""
+def test_what_a_library_runs_for_itself_in_threads_that_python_does_not_list_does_not_count(find: Find) -> None:
+    """Such as a debugger's."""
     begun, asked, done, more = threading.Event(), threading.Event(), threading.Event(), threading.Event()
-
-    def beside() -> None:
+    beside = """
+    def beside():
         begun.set()
         asked.wait(60)
         pytest.approx(1)
@@ -421,8 +399,10 @@ def test_threads_that_libraries_began_without_python_knowing_do_not_count(find: 
         os.environ.get("BESIDE")
         done.set()
         more.wait(60)
-
-    _thread.start_new_thread(beside, ())
+    """
+    named = {"begun": begun, "asked": asked, "done": done, "more": more, "pytest": pytest, "threading": threading, "os": os}
+    exec(compile(dedent(beside), str(Path(pytest.__file__)), "exec"), named)
+    _thread.start_new_thread(named["beside"], ())  # type: ignore[arg-type]
     assert begun.wait(60)
 
     def work() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -233,3 +236,73 @@ def test_how_tables_are_shown_counts_where_text_is_made_and_other_options_everyw
     with np.printoptions(precision=2):
         assert bench.run(executor=executor).value[1][0] == "[0.33]"
     assert states(bench.run(executor=executor)) == hits
+
+
+#: How an installed package has work done in threads that it keeps.
+THREADS = {
+    "a pool": "import concurrent.futures as f\nPOOL = f.ThreadPoolExecutor(1)\ndef have(*work): return POOL.submit(*work).result()",
+    "multiprocessing's": "from multiprocessing.pool import ThreadPool\nPOOL = ThreadPool(1)\n"
+    "def have(work, given): return POOL.apply(work, [given])\n"
+    "end = POOL.terminate",
+    "a loop of events": "import asyncio, threading\nLOOP = asyncio.new_event_loop()\n"
+    "THREAD = threading.Thread(target=LOOP.run_forever)\nTHREAD.start()\nasync def later(work): return work[0](*work[1:])\n"
+    "def have(*work): return asyncio.run_coroutine_threadsafe(later(work), LOOP).result()\n"
+    "def end():\n    LOOP.call_soon_threadsafe(LOOP.stop)\n    THREAD.join()\n    LOOP.close()",
+    "one that Python does not list": "import _thread, queue\nASKED, GIVEN = queue.Queue(), queue.Queue()\n"
+    "def loop():\n    while True:\n        work = ASKED.get()\n        GIVEN.put(work[0](*work[1:]))\n"
+    "_thread.start_new_thread(loop, ())\ndef have(*work):\n    ASKED.put(work)\n    return GIVEN.get()",
+    "the package's own": "import threading, queue\nASKED, GIVEN = queue.Queue(), queue.Queue()\n"
+    "def loop():\n    while True:\n        work = ASKED.get()\n        GIVEN.put(work[0](*work[1:]))\n"
+    "threading.Thread(target=loop, daemon=True).start()\ndef have(*work):\n    ASKED.put(work)\n    return GIVEN.get()",
+    "polars's": "import polars as pl\ndef have(work, number):\n"
+    "    one = [pl.col('n').map_elements(work, return_dtype=pl.String).alias(str(at)) for at in range(8)]\n"
+    "    return pl.DataFrame({'n': [number]}).with_columns(one)['7'][0]",
+}
+
+
+@pytest.mark.parametrize("way", THREADS)
+def test_what_threads_that_a_package_keeps_read_for_a_step_counts(
+    bench: Bench, way: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """An earlier step has begun them, and they work for whoever asks."""
+    # Not where the bench takes a test's modules for those of its project.
+    folder = tempfile.TemporaryDirectory()
+    request.addfinalizer(folder.cleanup)
+    home = Path(folder.name) / "site-packages"
+    (home / "tinywork-1.dist-info").mkdir(parents=True)
+    (home / "tinywork-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: tinywork\nVersion: 1\n")
+    (home / "tinywork-1.dist-info" / "RECORD").write_text("tinywork.py,,\n")
+    (home / "tinywork.py").write_text(THREADS[way])
+    monkeypatch.syspath_prepend(str(home))
+    monkeypatch.delitem(sys.modules, "tinywork", raising=False)
+    bench.write(
+        "pipe.py",
+        """
+        from pathlib import Path
+        import tinywork
+        from plimsoll import pipeline, step
+
+        def text(number):
+            return Path(__file__).with_name(f"{number}.txt").read_text()
+
+        @step(cache=False)
+        def first():
+            return tinywork.have(text, 1)
+
+        @step
+        def second(before):
+            return tinywork.have(text, 2)
+
+        @pipeline
+        def flow():
+            return second(first())
+        """,
+    )
+    bench.write("1.txt", "1")
+    bench.write("2.txt", "a")
+    assert bench.run().value == "a"
+    bench.write("2.txt", "b")
+    result = bench.run()
+    assert (result.value, result["second"].why) == ("b", "file 2.txt changed")
+    assert states(bench.run()) == {"first": "ran", "second": "hit"}
+    getattr(sys.modules["tinywork"], "end", int)()

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[4]
 #: Collects garbage at each moment, in which another thread gets its turn.
 BUSY = """
 import gc, os, sys, threading, time
+from plimsoll.data.trace.origin import Origins
 from plimsoll.data.trace.watched.threads import Threads
 
 class Slow:
@@ -32,7 +33,7 @@ end = time.monotonic() + 2
 while time.monotonic() < end:
     slow = Slow()
     slow.own = slow
-    assert Threads(alone=False).mine()
+    assert Threads(False, Origins()).mine()
 print("ended", flush=True)
 os._exit(0)
 """
