@@ -9,6 +9,7 @@ import contextlib
 import functools
 import os
 import sys
+import threading
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType, TracebackType
@@ -31,7 +32,8 @@ _HOOK = Hook()
 _VARIABLES = Variables(lambda: _HOOK.active)
 _MONITOR = Monitor(lambda: _HOOK.active)
 _INSERTED = Inserted(lambda: _HOOK.active, begins)
-
+#: Runs of several threads begin and end what listens one after the other; what it imports may lead here again.
+_TURN = threading.RLock()
 
 _NONE: Mapping[str, str] = MappingProxyType({})
 
@@ -131,11 +133,13 @@ class Recording:
     def __enter__(self) -> Recording:
         self._found = found = self._make(id(caller(1)))
         try:
-            self._begin(found)
+            with _TURN:
+                self._begin(found)
         except Exception as error:
             found.trouble = f"{type(error).__name__}: {error}"
         except BaseException:
-            self._ends.close()  # interrupted: nobody else would
+            with _TURN:
+                self._ends.close()  # interrupted: nobody else would
             raise
         return self
 
@@ -178,7 +182,8 @@ class Recording:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
         if self._found is not None and self._chance.unset():
             self._found.effect("imported polars, whose random generator could not be set")
-        self._ends.close()
+        with _TURN:
+            self._ends.close()
 
     def read(self, value: Any) -> None:
         """Note that what the step returned is read now: a path that it did not write itself counts by its content.

@@ -97,34 +97,35 @@ def _goes_through(frame: FrameType | None) -> bool:
 
 
 def _watched(asked: Callable[[Any], None], sets: Callable[[Any], None]) -> type:
+    # Not by super(): while a method begins here, another thread may give the object its own class again.
     class Watched(os._Environ):  # type: ignore[type-arg]
         def __getitem__(self, key: Any) -> Any:
             asked(key)
-            return super().__getitem__(key)
+            return _Environ.__getitem__(self, key)
 
         def __contains__(self, key: Any) -> bool:
             asked(key)
-            return super().__contains__(key)
+            return _Environ.__contains__(self, key)
 
         def __iter__(self) -> Iterator[Any]:
             asked(None)
-            return super().__iter__()
+            return _Environ.__iter__(self)
 
         def __len__(self) -> int:
             asked(None)
-            return super().__len__()
+            return _Environ.__len__(self)
 
         def __setitem__(self, key: Any, value: Any) -> None:
-            super().__setitem__(key, value)
+            _Environ.__setitem__(self, key, value)
             sets(key)
 
         def __delitem__(self, key: Any) -> None:
-            super().__delitem__(key)
+            _Environ.__delitem__(self, key)
             sets(key)
 
         def copy(self) -> dict[Any, Any]:
             asked(None)
-            return super().copy()
+            return _Environ.copy(self)
 
     Watched.__name__ = Watched.__qualname__ = _Environ.__name__
     return Watched

@@ -44,3 +44,43 @@ def test_a_step_begins_although_threads_begin_beside_it() -> None:
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", BUSY], env=env, capture_output=True, text=True, timeout=300)
     assert done.stdout == "ended\n", done.stderr
+
+
+#: Runs in several threads, while others read variables; each thread gets its turn at any moment.
+BEGUN = """
+import os, pathlib, sys, threading, time
+from plimsoll.data.trace import recording
+
+recorder, troubles, end = recording.Recorder(pathlib.Path.cwd()), [], time.monotonic() + 1
+
+def record():
+    while time.monotonic() < end:
+        with recorder.recording(record, frozenset(), 1) as made:
+            os.environ.get("HERE")
+        troubles.extend(made.trace().effects)
+
+def read():
+    while time.monotonic() < end:
+        assert dict(os.environ) and "HERE" not in os.environ and len(os.environ.copy()) == len(os.environ)
+
+def tried(work):
+    try:
+        work()
+    except BaseException as error:
+        troubles.append(repr(error))
+
+sys.setswitchinterval(1e-6)
+threads = [threading.Thread(target=tried, args=(work,)) for work in (record, record, record, read, read)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(sorted(set(troubles)), recording._HOOK.active, type(os.environ) is recording._VARIABLES._watched)
+"""
+
+
+def test_recordings_of_several_threads_begin_and_end_at_any_moment(tmp_path: Path) -> None:
+    """What listens is one a process: it stays for those that go on, and nothing is left of it."""
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", BEGUN], env=env, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.stdout == "[] () False\n", done.stderr
