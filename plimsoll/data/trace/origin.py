@@ -53,7 +53,7 @@ _DESCRIBES = ("/site-packages/mlflow/utils/git_utils.py", "/site-packages/mlflow
 #: Whoever shows a step's output runs in its thread too, but gives it nothing.
 FRONTS = frozenset(
     {"ipykernel", "IPython", "zmq", "tornado", "traitlets", "jupyter_client", "debugpy", "_pydevd_bundle", "pydevd", "coverage"}
-    | {"pytest", "_pytest", "pluggy", "ray", "rich", "tqdm", "cyclopts"}
+    | {"pytest", "_pytest", "pluggy", "execnet", "ray", "rich", "tqdm", "cyclopts"}
 )
 
 

@@ -78,6 +78,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     git("init", "-q", "-b", "main")
     git("add", ".")
     git("commit", "-q", "-m", "first")
+    sys.modules.pop("pipe", None)
     yield tmp_path
     sys.modules.pop("pipe", None)
 

@@ -21,10 +21,10 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     monkeypatch.setattr(sys, "path", list(sys.path))
-    known = set(sys.modules)
     workspace = open_workspace(tmp_path / "home", project, owner="dana")
     yield Bench(workspace)
     workspace.close()
-    for name in set(sys.modules) - known:
-        if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(project)):
+    # Whatever was there before by such a name: it was loaded anew from here.
+    for name, module in tuple(sys.modules.items()):
+        if str(getattr(module, "__dict__", {}).get("__file__")).startswith(str(project)):
             del sys.modules[name]
