@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fnmatch
+import functools
+import glob
 import os
 import re
 import sys
@@ -30,6 +33,9 @@ _ZONED = re.compile(r"(?i)'(localtime|utc)'")
 
 #: Of the standard library: appends to files what was logged.
 _LOGS = "/logging/__init__.py"
+
+#: Of the standard library: list folders for those who look for names by a pattern.
+_LISTS = ("/glob.py", "/pathlib.py")
 
 _WRITES = os.O_WRONLY | os.O_RDWR
 
@@ -127,7 +133,40 @@ def _listed(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:
     if isinstance(folder, int):
         folder = os.readlink(f"/proc/self/fd/{folder}")
     if found.asks(frame) not in ("imports", "plimsoll"):
-        found.names(folder)
+        like = _like(found, frame)
+        found.names(folder if like in (None, "*") else os.path.join("." if folder is None else folder, like))
+
+
+def _like(found: Found, frame: FrameType) -> str | None:
+    """Return the pattern that ``glob`` and ``pathlib`` hold each name of a folder against that they list; None where all names count."""
+    at: FrameType | None = frame
+    # The standard library lists in one function and compares in another.
+    for _ in range(3):
+        if at is None or not at.f_code.co_filename.endswith(_LISTS) or found.origins.of(at.f_code.co_filename) != "stdlib":
+            return None
+        name, held = at.f_code.co_name, at.f_locals
+        if name == "_glob1":
+            return held["pattern"] if isinstance(held["pattern"], str) else None
+        if name in ("select_wildcard", "_select_children", "_select_from"):
+            match = getattr(held["self"], "match", None) if name == "_select_from" else held.get("match")
+            expression = getattr(match, "__self__", None)
+            return _pattern(expression) if isinstance(expression, re.Pattern) else None
+        at = at.f_back
+    return None
+
+
+@functools.cache
+def _pattern(expression: re.Pattern[str]) -> str | None:
+    """Return the pattern that the standard library has made a regular expression of; None where it is not clear."""
+    inner = re.fullmatch(r"\(\?s:(.*)\)\\[Zz]", expression.pattern)
+    if inner is None or expression.flags & re.IGNORECASE:
+        return None
+    stars = re.sub(r"\[\^/\][+*]|\.\*", "*", inner[1])
+    like = re.sub(r"\\(.)", r"\1", re.sub(r"\[\^/\]|(?<!\\)\.", "?", stars))
+    ways = {fnmatch.translate(like)}
+    if sys.version_info >= (3, 13):
+        ways.add(glob.translate(like, recursive=True, include_hidden=True))
+    return like if expression.pattern in ways and glob.has_magic(like) else None
 
 
 def _made(found: Found, frame: FrameType, args: tuple[Any, ...]) -> None:

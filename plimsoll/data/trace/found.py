@@ -16,7 +16,7 @@ from plimsoll.data.environment import bringing
 from plimsoll.data.trace.files.contents import ABSENT, Mark, is_racy, mark
 from plimsoll.data.trace.files.handed import Handed
 from plimsoll.data.trace.files.left import Left
-from plimsoll.data.trace.files.places import LEADS, LINK, NAMES, THERE, Places, bare, is_text, listed, names_in
+from plimsoll.data.trace.files.places import LEADS, LINK, NAMES, THERE, Places, bare, folder_of, is_text, listed, names_in
 from plimsoll.data.trace.files.searched import Searched
 from plimsoll.data.trace.files.several import several
 from plimsoll.data.trace.now import ALL_VARIABLES, FOLDER_PATH, SESSION, WORKING_FOLDER, distribution, module, variable
@@ -301,7 +301,7 @@ class Found:
         """Note that the names in a folder are read.
 
         Args:
-            given: its path.
+            given: its path; with a pattern as its last part where only those that match it are.
         """
         path = self.path("." if given is None else given)
         if path is not None and not self._is_own(path) and path not in self._names:
@@ -477,13 +477,13 @@ class Found:
     def _name_parts(self) -> list[KeyPart]:
         parts = []
         for path, names in self._names.items():
-            now = names_in(path)
-            other = {name: self._is_own(os.path.join(path, bare(name))) for name in {*(names or ())} ^ {*(now or ())}}
+            now, folder = names_in(path), folder_of(path)
+            other = {name: self._is_own(os.path.join(folder, bare(name))) for name in {*(names or ())} ^ {*(now or ())}}
             for name in other.keys() & {*(names or ())}:
                 if other[name]:
-                    self.effect(_CHANGED["removed"].format(name=self._places.name(os.path.join(path, bare(name)))))
+                    self.effect(_CHANGED["removed"].format(name=self._places.name(os.path.join(folder, bare(name)))))
             if not all(other.values()):
-                self.effect(f"read the names in a folder that changed meanwhile, {self._places.name(path)}")
+                self.effect(f"read the names in a folder that changed meanwhile, {self._places.name(folder)}")
             digest, text = listed(names)
             parts.append(KeyPart(kind="file", name=self._places.part(path, NAMES), digest=digest, text=text))
         return parts

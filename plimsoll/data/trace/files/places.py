@@ -6,7 +6,9 @@ end of the name: nothing for its content, ``/`` for the names in a folder, a wor
 
 from __future__ import annotations
 
+import fnmatch
 import functools
+import glob
 import os
 import stat
 import sys
@@ -190,13 +192,30 @@ def names_in(path: str) -> tuple[str, ...] | None:
     """Return the sorted names in a folder with what each is, byte code left out; None where there is no such folder.
 
     Args:
-        path: an absolute path.
+        path: an absolute path; where the last part is a pattern (``data/*.csv``), only names that match it.
     """
     try:
-        with os.scandir(path) as found:
-            return tuple(sorted(_named(entry) for entry in found if entry.name != "__pycache__"))
+        return _names(path, "*")
+    except (OSError, ValueError):
+        folder, like = os.path.split(path)
+    try:
+        return _names(folder, like) if glob.has_magic(like) else None
     except (OSError, ValueError):
         return None
+
+
+def _names(folder: str, like: str) -> tuple[str, ...]:
+    with os.scandir(folder) as found:
+        return tuple(sorted(_named(entry) for entry in found if entry.name != "__pycache__" and fnmatch.fnmatchcase(entry.name, like)))
+
+
+def folder_of(path: str) -> str:
+    """Return the folder that :func:`names_in` looks into.
+
+    Args:
+        path: what it was given.
+    """
+    return path if not glob.has_magic(os.path.basename(path)) or os.path.isdir(path) else os.path.dirname(path)
 
 
 def _named(entry: os.DirEntry[str]) -> str:

@@ -216,6 +216,15 @@ def _leads(found: Found, frame: FrameType, arguments: Arguments, called: str) ->
     ask(found, frame.f_back, next(iter(arguments.values()), None), LEADS)
 
 
+def _selects(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
+    """Note that a pattern's folder is looked for, or a name in it that has no wildcard."""
+    path = arguments.get("path")
+    if path is None:  # before Python 3.13
+        path = os.path.join(arguments["parent_path"], getattr(arguments["self"], "name", ""))
+    if arguments.get("exists") is not True and found.asks(frame) in ("user", "third"):
+        found.aspect(path, THERE)
+
+
 def _queries(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
     for path in _IN_QUERY.findall(str(arguments.get("query", ""))):
         source(found, path)
@@ -378,6 +387,8 @@ _BEGUN: tuple[tuple[str, str, Begun], ...] = (
     ("pathlib", r"Path(Base)?\.lstat", _aspect(STATE, LINK)),
     ("pathlib", r"Path(Base)?\.(cwd|absolute)", _from_here),
     ("pathlib", r"Path(Base)?\.resolve", _leads),
+    ("pathlib", r"_Selector\.select_from|_PreciseSelector\._select_from", _selects),
+    ("glob", r"_\w*Globber\w*\.select_exists", _selects),
     ("posixpath", r"abspath", _from_here),
     ("posixpath", r"realpath", _leads),
     ("shutil", r"which", _which),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import gc
+import glob
 import os
 import shutil
 import sqlite3
@@ -98,6 +99,101 @@ def test_a_pattern_counts_by_the_names_it_is_looked_for_among(find: Find, tmp_pa
         (tmp_path / name).write_text("a\n1\n")
     parts, _ = find(lambda: pl.scan_csv(str(tmp_path / "d/*/*.csv")).collect())
     assert parts == {("file", name) for name in ("d/", "d/2013/", "d/2014/", "d/2013/a.csv", "d/2014/a.csv")}
+
+
+#: What looks for ``d/*.csv`` -> what counts: the names that match, or all of the folder.
+LOOKS: dict[str, tuple[Callable[[], Any], set[str]]] = {
+    "pathlib": (lambda: sorted(Path("d").glob("*.csv")), {"d/*.csv/"}),
+    "pathlib, by a set": (lambda: sorted(Path("d").glob("[ab]?csv")), {"d/[ab]?csv/"}),
+    "pathlib, below": (lambda: sorted(Path("d").rglob("*.csv")), {"d/", "d/*.csv/", "d/sub/", "d/sub/*.csv/"}),
+    "glob": (lambda: glob.glob("d/*.csv"), {"d/*.csv/"}),
+    "glob, from a folder": (lambda: glob.glob("*.csv", root_dir="d"), {"d/*.csv/"}),
+    "glob, hidden ones too": (lambda: glob.glob("d/*.csv", include_hidden=True), {"d/*.csv/"}),
+    "all names": (lambda: sorted(Path("d").glob("*")) + glob.glob("d/*"), {"d/"}),
+    "a list": (lambda: [name for name in os.listdir("d") if name.endswith(".csv")], {"d/"}),
+    "a set of names": (lambda: [each for each in Path("d").iterdir() if each.match("*.csv")], {"d/"}),
+    "another case": (lambda: sorted(Path("d").glob("*.CSV", case_sensitive=False)) if _MODERN else os.listdir("d"), {"d/"}),
+}
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_of_a_folder_the_names_count_that_a_pattern_lets_through(find: Find, tmp_path: Path, look: str) -> None:
+    """A note beside the tables is no reason to read them again."""
+    for name in ("d/a.csv", "d/b.txt", "d/sub/c.csv", "d/.d.csv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    work, expected = LOOKS[look]
+    parts, effects = find(work)
+    assert ({name for kind, name in parts if name != "d (is there)"}, effects) == (expected, ())
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_names_that_a_pattern_lets_through_count_by_what_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: str) -> None:
+    """One more, one less, another one, or a folder of that name."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("d/a.csv", "d/b.csv"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    recording = Recorder(tmp_path).recording(print, frozenset(), 1)
+    with recording:
+        LOOKS[look][0]()
+    (parts,) = [recording.trace().parts]
+
+    def counts(*shell: str) -> bool:
+        for line in shell:
+            subprocess.run(line, shell=True, check=True)
+        now = Now(tmp_path)
+        return any(now.digest(part) != part.digest for part in parts)
+
+    assert not counts()
+    assert counts("mv d/a.csv d/a_csv", "touch d/acsv", "mv d/b.csv d/x")
+    assert not counts("rm d/a?csv d/acsv d/x", "touch d/a.csv d/b.csv")
+    assert counts("rm d/a.csv", "mkdir d/a.csv")
+    assert not counts("rmdir d/a.csv", "touch d/a.csv")
+    if look.startswith(("pathlib", "glob")) and "below" not in look:
+        assert not counts("touch d/note.txt d/csv")
+
+
+#: What looks for something that is not there yet, by a pattern, and what makes it.
+MISSED: list[tuple[Callable[[], Any], str]] = [
+    (lambda: list(Path().glob("*/x.csv")), "e/x.csv"),
+    (lambda: glob.glob("*/x.csv"), "e/x.csv"),
+    (lambda: list(Path().glob("*/x.csv")), "new/x.csv"),
+    (lambda: list(Path("none").glob("*.csv")), "none/x.csv"),
+    (lambda: glob.glob("none/*.csv"), "none/x.csv"),
+    (lambda: list(Path("none").glob("x.csv")), "none/x.csv"),
+    (lambda: list(Path("e").glob("x.csv")), "e/x.csv"),
+    (lambda: list(Path("e").glob("none/x.csv")), "e/none/x.csv"),
+    (lambda: list(Path().glob("e/none/*.csv")), "e/none/x.csv"),
+    (lambda: list(Path().glob("*/none/*.csv")), "e/none/x.csv"),
+    (lambda: glob.glob("*/none/*.csv"), "e/none/x.csv"),
+    (lambda: list(Path().glob("*/none/x.csv")), "e/none/x.csv"),
+    (lambda: list(Path("none").rglob("*.csv")), "none/deep/x.csv"),
+    (lambda: list(Path().rglob("x.csv")), "e/x.csv"),
+    (lambda: list(Path().glob("**/none/*.csv")), "e/none/x.csv"),
+    (lambda: glob.glob("**/none/x.csv", recursive=True), "e/none/x.csv"),
+    (lambda: list(Path().glob("*.yml")) or list(Path().glob("*.yaml")), "a.yml"),
+]
+
+
+@pytest.mark.parametrize("number", range(len(MISSED)))
+def test_what_a_pattern_has_not_found_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """It may come: into a folder that was there, or with it."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("d/x.csv", "e/y.csv", "a.yaml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    look, comes = MISSED[number]
+    recording = Recorder(tmp_path).recording(print, frozenset(), 1)
+    with recording:
+        look()
+    parts = recording.trace().parts
+    now = Now(tmp_path)
+    assert all(now.digest(part) == part.digest for part in parts)
+    (tmp_path / comes).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / comes).touch()
+    now = Now(tmp_path)
+    assert any(now.digest(part) != part.digest for part in parts)
 
 
 def test_what_the_step_made_itself_counts_as_it_was_left(find: Find, tmp_path: Path) -> None:
