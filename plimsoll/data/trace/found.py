@@ -403,7 +403,9 @@ class Found:
         name = str(names.get("__name__", ""))
         if name.startswith(_PACKED):
             return
-        if name == "__main__" or not name:
+        if not name and names.get("__file__") == code.co_filename and not code.co_filename.endswith(".py"):
+            self.read(code.co_filename)  # jinja2 has made it of a template
+        elif name == "__main__" or not name:
             self.effect(f"ran code that its key does not see ({code.co_qualname})")
         elif self._modules.get(name) is None:
             # While its own body runs, and those of its classes, it is not whole yet; otherwise now, before it can change what it holds.

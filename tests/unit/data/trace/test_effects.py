@@ -190,3 +190,38 @@ def test_what_threads_of_a_notebook_do_by_themselves_does_not_count_in_process(b
         stop.set()
         thread.join()
         del sys._plimsoll_test  # type: ignore[attr-defined]
+
+
+def test_a_template_counts_by_its_files(bench: Bench) -> None:
+    """jinja2 makes code of them, which no key can see."""
+    bench.write(
+        "pipe.py",
+        """
+        from pathlib import Path
+        import jinja2
+        from plimsoll import pipeline, step
+
+        @step
+        def render(value):
+            pages = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent))
+            return pages.get_template("page.txt").render(value=value)
+
+        @pipeline
+        def flow():
+            return render(3)
+        """,
+    )
+    bench.write("base.txt", "{% block whole %}{% endblock %}!")
+    bench.write("part.txt", "x")
+    bench.write("page.txt", "{% extends 'base.txt' %}{% block whole %}{{ value }}{% include 'part.txt' %}{% endblock %}")
+    assert bench.run().value == "3x!"
+    assert states(bench.run()) == {"render": "hit"}
+    for name, text, value in (
+        ("part.txt", "y", "3y!"),
+        ("base.txt", "{% block whole %}{% endblock %}?", "3y?"),
+        ("page.txt", "{% extends 'base.txt' %}{% block whole %}{{ value * 2 }}{% include 'part.txt' %}{% endblock %}", "6y?"),
+    ):
+        bench.write(name, text)
+        result = bench.run()
+        assert result.value == value
+        assert result["render"].why.startswith(f"file {name}")
