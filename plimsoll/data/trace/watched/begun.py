@@ -89,6 +89,13 @@ def _aspect(*ends: str) -> Begun:
     return begun
 
 
+def _archived(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
+    """Note that an archive says of a file when it was changed, and whose it is."""
+    given = arguments.get("filename", arguments.get("name"))
+    if given is not None and arguments.get("fileobj") is None and found.asks(frame.f_back) == "user":
+        found.aspect(given, STATE)
+
+
 def _same(found: Found, frame: FrameType, arguments: Arguments, called: str) -> None:
     for given in tuple(arguments.values())[:2]:
         ask(found, frame.f_back, given, LEADS)
@@ -391,6 +398,9 @@ _BEGUN: tuple[tuple[str, str, Begun], ...] = (
     ("glob", r"_\w*Globber\w*\.select_exists", _selects),
     ("posixpath", r"abspath", _from_here),
     ("posixpath", r"realpath", _leads),
+    ("filecmp", r"cmp", _reads("f1", "f2")),
+    ("zipfile", r"ZipInfo\.from_file", _archived),
+    ("tarfile", r"TarFile\.gettarinfo", _archived),
     ("shutil", r"which", _which),
     ("shutil", r"disk_usage", _volatile("how busy the machine is")),
     ("psutil", r"(virtual_memory|swap_memory|(cpu|disk|net)_\w+|pids|process_iter)", _volatile("how busy the machine is")),

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import _thread
+import filecmp
 import gc
 import glob
+import io
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+import tarfile
 import tempfile
 import threading
+import zipfile
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
@@ -194,6 +198,38 @@ def test_what_a_pattern_has_not_found_counts(tmp_path: Path, monkeypatch: pytest
     (tmp_path / comes).touch()
     now = Now(tmp_path)
     assert any(now.digest(part) != part.digest for part in parts)
+
+
+def _packed(name: str) -> None:
+    with zipfile.ZipFile(io.BytesIO(), "w") as archive:
+        archive.write(name)
+
+
+def _tarred(name: str) -> None:
+    with tarfile.open(fileobj=io.BytesIO(), mode="w") as archive:
+        archive.add(name)
+
+
+#: What of the standard library asks about files by itself, and what counts.
+ASKS: dict[str, tuple[Callable[[], Any], set[str]]] = {
+    "two files of other sizes": (lambda: filecmp.cmp("a", "longer"), {"a", "longer"}),
+    "two files of one size": (lambda: filecmp.cmp("a", "b"), {"a", "b"}),
+    "files of two folders": (lambda: filecmp.cmpfiles("d", "e", ["x", "y"]), {"d/x", "e/x", "d/y", "e/y"}),
+    "two folders": (lambda: filecmp.dircmp("d", "e").diff_files, {"d/", "e/", "d/x", "e/x"}),
+    "a file in a zip": (lambda: _packed("a"), {"a", "a (state)"}),
+    "a file in a tar": (lambda: _tarred("a"), {"a", "a (state)"}),
+}
+
+
+@pytest.mark.parametrize("way", ASKS)
+def test_what_the_standard_library_asks_of_files_for_a_step_counts(find: Find, tmp_path: Path, way: str) -> None:
+    """Two files differ by their sizes before anybody reads them; an archive says when a file was changed."""
+    for name, text in {"a": "1", "b": "2", "longer": "12", "d/x": "1", "e/x": "12", "e/z": ""}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    work, expected = ASKS[way]
+    parts, effects = find(work)
+    assert ({name for _, name in parts}, effects) == (expected, ())
 
 
 def test_what_the_step_made_itself_counts_as_it_was_left(find: Find, tmp_path: Path) -> None:
